@@ -1,0 +1,17 @@
+{
+  # node-gyp and prebuildify look for this file. CMake does the build (CMakeLists.txt); nothing is listed here twice.
+  "targets": [
+    {
+      "target_name": "branch_train_stitch",
+      "type": "none",
+      "actions": [
+        {
+          "action_name": "cmake",
+          "inputs": ["CMakeLists.txt"],
+          "outputs": ["<(PRODUCT_DIR)/branch_train_stitch.node"],
+          "action": ["node", "node_modules/cmake-js/bin/cmake-js", "compile", "--out", "build/cmake"]
+        }
+      ]
+    }
+  ]
+}

@@ -1,0 +1,141 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { BtsError, type ErrorCode } from './errors.js';
+
+/** Element types of tensors. Activations and trainable weights are f32; frozen weights keep what their file has. */
+export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
+
+/** A dense view of device memory. */
+export interface NativeTensor {
+  /** Another tensor over the same memory: `shape` from element `offset` on. */
+  view(shape: readonly number[], offset: number): NativeTensor;
+  /** Gives the memory back once no other view needs it. Twice is harmless. */
+  dispose(): void;
+}
+
+export interface MemoryStatistics {
+  /** Bytes in tensors now. */
+  liveBytes: number;
+  /** Most bytes that were in tensors at once. */
+  peakBytes: number;
+  /** Bytes held from the system, cached ones included. */
+  reservedBytes: number;
+}
+
+type T = NativeTensor;
+type Maybe<X> = X | undefined;
+interface StitchArguments {
+  h: T;
+  gateWeight: T;
+  proj: T[];
+  gates: T;
+  projected: T;
+  dropout: number;
+  seed: number;
+}
+interface StitchGradients extends StitchArguments {
+  dh: Maybe<T>;
+  dgateWeight: T;
+  dgateBias: Maybe<T>;
+  dproj: T[];
+}
+
+/** The arguments of every op; native/ops.h has the formulas and shapes. */
+export interface OpArguments {
+  embedding_forward: { y: T; table: T[]; ids: T };
+  embedding_backward: { dtable: T[]; dy: T; ids: T };
+  linear_forward: { y: T; x: T; weight: T[]; bias: Maybe<T[]>; residual: Maybe<T> };
+  linear_backward_input: { dx: T; dy: T; weight: T[]; accumulate: boolean };
+  linear_backward_weight: { dweight: T[]; dbias: Maybe<T[]>; dy: T; x: T };
+  rms_norm_forward: { y: T; x: T; weight: T[]; epsilon: number };
+  rms_norm_backward_input: { dx: T; dy: T; x: T; weight: T[]; epsilon: number; accumulate: boolean };
+  rms_norm_backward_weight: { dweight: T[]; dy: T; x: T; epsilon: number };
+  rope: { y: T; x: T; table: T[]; starts: Maybe<T>; inverse: boolean };
+  attention_forward: { out: T; lse: Maybe<T>; q: T; k: T; v: T; starts: Maybe<T>; window: number };
+  attention_backward: { dq: T; dk: T; dv: T; dout: T; out: T; lse: T; q: T; k: T; v: T; window: number };
+  cache_append: { cache: T; x: T; starts: T };
+  swiglu_forward: { y: T; gate: T; up: T };
+  swiglu_backward: { dgate: T; dup: T; dy: T; gate: T; up: T };
+  cross_entropy_forward: { losses: T; logits: T; targets: T };
+  cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T };
+  experts_into_hub_forward: StitchArguments & { hub: T; gateBias: Maybe<T> };
+  experts_into_hub_backward: StitchGradients & { dhub: T; dprojected: Maybe<T> };
+  hub_into_experts_forward: StitchArguments & { out: T; gateBias: Maybe<T> };
+  hub_into_experts_backward: StitchGradients & { dout: T };
+  fill: { y: T; value: number };
+  fill_normal: { y: T; deviation: number; seed: number };
+  add: { y: T; a: T; b: T };
+  dropout: { y: T; x: T; rate: number; seed: number };
+  convert: { y: T; x: T };
+  gather_rows: { y: T; x: T; rows: T };
+  sum_forward: { y: T; x: T; scale: number };
+  sum_backward: { dx: T; dy: T; scale: number };
+  global_norm: { norm: T; gradients: T[] };
+  adamw: {
+    parameters: T[];
+    gradients: T[];
+    firstMoments: T[];
+    secondMoments: T[];
+    norm: T;
+    learningRate: number;
+    beta1: number;
+    beta2: number;
+    epsilon: number;
+    weightDecay: number;
+    clipNorm: number;
+    step: number;
+  };
+}
+
+/** A device: memory and a queue of ops that a native thread runs in order. */
+export interface NativeDevice {
+  /** Uninitialised memory. */
+  allocate(dtype: DType, shape: readonly number[]): NativeTensor;
+  /** Copies the bytes of `data` before it returns. */
+  upload(tensor: NativeTensor, data: NodeJS.TypedArray): void;
+  /** Reads the tensor's bytes from a file. */
+  load(tensor: NativeTensor, path: string, offset: number): void;
+  run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void;
+  /** The bytes of a tensor, or nothing, once all work queued before is done. */
+  read(tensor: NativeTensor): Promise<ArrayBuffer>;
+  read(): Promise<void>;
+  memory(resetPeak: boolean): MemoryStatistics;
+  /** Waits for the queue and returns cached memory to the system. */
+  trim(): void;
+  /** Ends after the op at work; reads that were not served reject. Twice is harmless. */
+  dispose(): void;
+}
+
+interface Addon {
+  Device: new (threads: number, instructionSet: string) => NativeDevice;
+  instructionSets(): { name: string; supported: boolean }[];
+}
+
+let addon: Addon | undefined;
+
+/** The compiled addon, loaded at first use. Throws ADDON_NOT_LOADED with what to do. */
+export function loadAddon(): Addon {
+  if (addon) return addon;
+  const require = createRequire(import.meta.url);
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  try {
+    addon = require('node-gyp-build')(root) as Addon;
+  } catch (cause) {
+    throw new BtsError(
+      'ADDON_NOT_LOADED',
+      `the compiled addon could not be loaded for ${process.platform}-${process.arch} from ${root}: ` +
+        `${(cause as Error).message.trim()} Build it there with 'npm run build:native' (needs CMake and a C++20 compiler).`,
+      { cause },
+    );
+  }
+  return addon;
+}
+
+/** Gives errors of the addon, which carry a code, the package's own type. */
+export function typed(error: unknown): unknown {
+  if (error instanceof BtsError || !(error instanceof Error)) return error;
+  const { code } = error as { code?: string };
+  return code && /^[A-Z_]+$/.test(code) && !code.startsWith('ERR_')
+    ? new BtsError(code as ErrorCode, error.message, { cause: error })
+    : error;
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { check } from './check.js';
+import { EosTokens, type ModelConfig, parseConfig } from './config.js';
+import { readJson } from './file.js';
+import { recoverFolder } from './folder.js';
+import { matchCheckpoint } from './names.js';
+import { streamTensor, type TensorEntry } from './safetensors.js';
+import { readCheckpoint } from './shards.js';
+
+/** A checkpoint whose files were checked; its weights are still on the disk. */
+export interface DenseCheckpoint {
+  folder: string;
+  config: ModelConfig;
+  /** Exactly the tensors of `parameterNames(config)`, in that order. */
+  tensors: Map<string, TensorEntry>;
+}
+
+/**
+ * Opens a Hugging Face checkpoint: reads its configuration and the headers of its weights, and holds one against the
+ * other.
+ *
+ * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT
+ */
+export async function openCheckpoint(folder: string): Promise<DenseCheckpoint> {
+  await recoverFolder(folder);
+  const config = await readConfig(folder);
+  const found = await readCheckpoint(folder);
+  const tensors = matchCheckpoint(config, found, folder);
+  const head = config.tiedEmbeddings ? found.get('lm_head.weight') : undefined;
+  if (head) await requireEqual(head, tensors.get('model.embed_tokens.weight')!, folder);
+  return { folder, config, tensors };
+}
+
+/**
+ * Reads a folder's `config.json`, and the end-of-text tokens of its `generation_config.json` where that names any:
+ * generation goes by those.
+ *
+ * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG
+ */
+export async function readConfig(folder: string): Promise<ModelConfig> {
+  const path = join(folder, 'config.json');
+  const config = parseConfig(await readJson(path, 'BAD_CONFIG'), path);
+  const eosTokens = await readGenerationEos(join(folder, 'generation_config.json'));
+  return eosTokens.length > 0 ? { ...config, eosTokens } : config;
+}
+
+async function readGenerationEos(path: string): Promise<number[]> {
+  try {
+    const json = await readJson(path, 'BAD_CONFIG');
+    const fail = (reason: string) => new BtsError('BAD_CONFIG', `'${path}': ${reason}.`);
+    return check(z.object({ eos_token_id: EosTokens }), json, fail).eos_token_id;
+  } catch (error) {
+    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return [];
+    throw error;
+  }
+}
+
+/** Transformers does not tie two weights that differ, whatever the configuration says; we refuse to guess. */
+async function requireEqual(head: TensorEntry, embedding: TensorEntry, folder: string): Promise<void> {
+  const same = `${head.dtype} ${head.shape}` === `${embedding.dtype} ${embedding.shape}`;
+  if (same && (await hashTensor(head)) === (await hashTensor(embedding))) return;
+  throw new BtsError(
+    'BAD_CHECKPOINT',
+    `'${folder}' says tie_word_embeddings, but its lm_head.weight differs from its embedding. ` +
+      'Set tie_word_embeddings to false in config.json, or remove the tensor.',
+  );
+}
+
+async function hashTensor(entry: TensorEntry): Promise<string> {
+  const hash = createHash('sha256');
+  await streamTensor(entry, (chunk) => hash.update(chunk));
+  return hash.digest('hex');
+}

@@ -1,0 +1,66 @@
+import { join, relative, resolve } from 'node:path';
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { check } from './check.js';
+import { readJson, writeJson } from './file.js';
+import { recoverFolder } from './folder.js';
+
+const FILE = 'bts.json';
+const FORMAT_VERSION = 1;
+const Hash = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hexadecimal');
+export const MemberName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a name has letters, digits, dot, dash and underscore, 64 at most');
+
+const Member = z.strictObject({
+  name: MemberName,
+  /** Where the checkpoint lies, relative to the stitched model's folder. */
+  path: z.string().min(1),
+  weights: Hash,
+  tokenizer: Hash.nullable(),
+});
+
+export const Placement = z.strictObject({
+  /** From 1: the stitch stands behind this layer. */
+  afterLayer: z.int().min(1),
+  kind: z.enum(['hub_into_experts', 'experts_into_hub']),
+});
+
+const Manifest = z.strictObject({
+  formatVersion: z.literal(FORMAT_VERSION),
+  /** The hub first. */
+  members: z.array(Member).min(2),
+  plan: z.array(Placement).min(1),
+  /** One gate for each channel, or one for the whole token. */
+  gate: z.enum(['channel', 'scalar']),
+  gateBias: z.boolean(),
+  expertsAfterMerge: z.enum(['projected', 'unchanged']),
+  /** On the gate logits, in training. */
+  dropout: z.number().min(0).lt(1),
+});
+
+/** Where a stitch stands and which way it leads. */
+export type Placement = z.infer<typeof Placement>;
+
+/** What `bts.json` says of a stitched model; member paths are resolved. */
+export type StitchManifest = Omit<z.infer<typeof Manifest>, 'formatVersion'>;
+
+/** Reads a stitched model's `bts.json`. @throws FILE_NOT_FOUND, FILE_IO, BAD_STITCH */
+export async function readManifest(folder: string): Promise<StitchManifest> {
+  await recoverFolder(folder);
+  const path = join(folder, FILE);
+  const fail = (reason: string) => new BtsError('BAD_STITCH', `'${path}': ${reason}.`);
+  const { formatVersion: _, ...manifest } = check(Manifest, await readJson(path, 'BAD_STITCH'), fail);
+  const names = manifest.members.map(({ name }) => name);
+  if (new Set(names).size < names.length) throw fail(`two members have one name among ${names.join(', ')}`);
+  return {
+    ...manifest,
+    members: manifest.members.map((member) => ({ ...member, path: resolve(folder, member.path) })),
+  };
+}
+
+/** Writes `bts.json` into a folder that lacks one. @throws FILE_IO */
+export async function writeManifest(folder: string, manifest: StitchManifest): Promise<void> {
+  const members = manifest.members.map((member) => ({ ...member, path: relative(resolve(folder), member.path) }));
+  await writeJson(join(folder, FILE), { formatVersion: FORMAT_VERSION, ...manifest, members });
+}

@@ -1,0 +1,170 @@
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { type Batch, type BatchShape, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
+import { permute } from './permutation.js';
+import { checkSeed, hash32, hashName } from './random.js';
+import type { TokenStream } from './token-stream.js';
+
+export interface MixtureDomain {
+  name: string;
+  tokens: TokenStream;
+  /** Its share of the rows in proportion to the sum of all weights; 0 for a domain that is never drawn. */
+  weight: number;
+}
+
+export interface MixtureOptions extends BatchShape {
+  /** An integer from 0 to 2^53 - 1. */
+  seed: number;
+}
+
+export interface MixtureBatch extends Batch {
+  /** The domain of each row. */
+  domains: string[];
+}
+
+/** What the random numbers are drawn for. */
+const DRAW_DOMAIN = 1;
+const SHUFFLE = 2;
+
+const count = z.number().int().nonnegative();
+const mixtureState = z.strictObject({
+  seed: count,
+  sequenceLength: count,
+  /** Rows drawn so far. */
+  rows: count,
+  /** `rows` of a domain: how many of them were its own. The other fields say which data they were drawn from. */
+  domains: z.array(z.strictObject({ name: z.string(), weight: z.number(), length: count, rows: count })),
+});
+
+/** Where a mixture stands, as plain JSON. */
+export type MixtureState = z.infer<typeof mixtureState>;
+
+/**
+ * An endless sequence of training rows out of several domains: each row's domain is drawn at random by weight, and each
+ * domain's windows (see `windowCount`) come in random order, every one once before any comes again in a new order.
+ *
+ * Row r depends on the seed, the domains and r alone, not on the batch size.
+ */
+export class Mixture {
+  readonly #domains: readonly MixtureDomain[];
+  readonly #options: MixtureOptions;
+  /** Upper ends of the domains' shares of [0, 1). */
+  readonly #shares: number[];
+  #rows = 0;
+  readonly #drawn: number[];
+
+  /** @throws BAD_OPTION; BAD_DATA where a domain is too short for one row */
+  constructor(domains: readonly MixtureDomain[], options: MixtureOptions) {
+    checkShape(options);
+    checkSeed(options.seed);
+    checkDomains(domains, options.sequenceLength);
+    this.#domains = [...domains];
+    this.#options = { ...options };
+    this.#drawn = domains.map(() => 0);
+    const ends: number[] = [];
+    for (const { weight } of domains) ends.push((ends.at(-1) ?? 0) + weight);
+    this.#shares = ends.map((end) => end / ends.at(-1)!);
+  }
+
+  /**
+   * The next rows. Its rows are taken when it is called: `state()` counts them at once, and calls may overlap.
+   * @throws what reading the streams throws
+   */
+  async next(): Promise<MixtureBatch> {
+    const batch: MixtureBatch = { ...emptyBatch(this.#options), domains: [] };
+    const reads: Promise<void>[] = [];
+    for (let row = 0; row < batch.batch; row++) {
+      const { name, stream, window } = this.#drawRow();
+      batch.domains.push(name);
+      reads.push(fillRow(batch, row, stream, window * batch.tokens, batch.tokens));
+    }
+    await Promise.all(reads);
+    return batch;
+  }
+
+  state(): MixtureState {
+    const { seed, sequenceLength } = this.#options;
+    const domains = this.#domains.map(({ name, weight, tokens }, domain) => ({
+      name,
+      weight,
+      length: tokens.length,
+      rows: this.#drawn[domain]!,
+    }));
+    return { seed, sequenceLength, rows: this.#rows, domains };
+  }
+
+  /**
+   * Goes on where `state` was taken: the next rows are exactly those that would have followed.
+   * @throws BAD_DATA if the state is malformed, or the seed, sequence length or domains are not those it was taken with
+   */
+  restore(state: MixtureState): void {
+    const parsed = mixtureState.safeParse(state);
+    if (!parsed.success) {
+      throw new BtsError('BAD_DATA', `The saved state of the data is malformed: ${z.prettifyError(parsed.error)}`);
+    }
+    const saved = parsed.data;
+    const difference = firstDifference(this.state(), saved);
+    if (difference) {
+      throw new BtsError('BAD_DATA', `Cannot resume: ${difference}. Resume with the data and options it began with.`);
+    }
+    if (saved.domains.reduce((sum, { rows }) => sum + rows, 0) !== saved.rows) {
+      throw new BtsError(
+        'BAD_DATA',
+        `The saved state of the data is malformed: its domains do not add up to its rows.`,
+      );
+    }
+    this.#rows = saved.rows;
+    for (const [domain, { rows }] of saved.domains.entries()) this.#drawn[domain] = rows;
+  }
+
+  #drawRow(): { name: string; stream: TokenStream; window: number } {
+    const { seed, sequenceLength } = this.#options;
+    const draw = hash32(seed, DRAW_DOMAIN, this.#rows % 2 ** 32, Math.floor(this.#rows / 2 ** 32)) / 2 ** 32;
+    const domain = this.#shares.findIndex((end) => draw < end);
+    const { name, tokens } = this.#domains[domain]!;
+    const windows = windowCount(tokens.length, sequenceLength);
+    const epoch = Math.floor(this.#drawn[domain]! / windows);
+    const order = hash32(seed, SHUFFLE, hashName(name), epoch);
+    const window = permute(this.#drawn[domain]! % windows, windows, order);
+    this.#rows++;
+    this.#drawn[domain]!++;
+    return { name, stream: tokens, window };
+  }
+}
+
+function checkDomains(domains: readonly MixtureDomain[], sequenceLength: number): void {
+  for (const { name, tokens, weight } of domains) {
+    if (!(weight >= 0 && Number.isFinite(weight))) {
+      throw new BtsError('BAD_OPTION', `The weight of domain '${name}' is a number from 0 on, not ${weight}.`);
+    }
+    if (weight > 0 && windowCount(tokens.length, sequenceLength) === 0) {
+      throw new BtsError(
+        'BAD_DATA',
+        `Domain '${name}' has ${tokens.length} tokens; one row takes ${sequenceLength + 1}. Add text, or shorten sequenceLength.`,
+      );
+    }
+  }
+  const total = domains.reduce((sum, { weight }) => sum + weight, 0);
+  if (!(total > 0 && Number.isFinite(total))) {
+    throw new BtsError('BAD_OPTION', `The weights of a mixture add up to a positive number, not ${total}.`);
+  }
+  if (new Set(domains.map(({ name }) => name)).size < domains.length) {
+    const names = domains.map(({ name }) => name).join(', ');
+    throw new BtsError('BAD_OPTION', `The domains of a mixture have different names, not [${names}].`);
+  }
+}
+
+function firstDifference(now: MixtureState, saved: MixtureState): string | undefined {
+  const names = ({ domains }: MixtureState) => domains.map(({ name }) => name).join(', ');
+  if (now.seed !== saved.seed) return `the seed was ${saved.seed}, now it is ${now.seed}`;
+  if (now.sequenceLength !== saved.sequenceLength) {
+    return `sequenceLength was ${saved.sequenceLength}, now it is ${now.sequenceLength}`;
+  }
+  if (names(now) !== names(saved)) return `the domains were [${names(saved)}], now they are [${names(now)}]`;
+  for (const [index, { name, weight, length }] of now.domains.entries()) {
+    const before = saved.domains[index]!;
+    if (weight !== before.weight) return `the weight of '${name}' was ${before.weight}, now it is ${weight}`;
+    if (length !== before.length) return `'${name}' had ${before.length} tokens, now it has ${length}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,97 @@
+import { BtsError } from '../errors.js';
+import type { TokenStream } from './token-stream.js';
+
+/** A target that is not to be predicted: the loss leaves it out. */
+export const IGNORED = -1;
+
+/** Rows of tokens, and for each token the one that follows it. */
+export interface Batch {
+  /** [B*T] row by row. */
+  inputs: Int32Array;
+  /** [B*T]; `IGNORED` (-1) where there is nothing to predict. */
+  targets: Int32Array;
+  /** B, rows. */
+  batch: number;
+  /** T, tokens per row. */
+  tokens: number;
+}
+
+export interface BatchShape {
+  /** T, tokens per row. */
+  sequenceLength: number;
+  /** B, rows. */
+  batchSize: number;
+}
+
+/** @throws BAD_OPTION unless both are positive integers */
+export function checkShape({ sequenceLength, batchSize }: BatchShape): void {
+  for (const [name, value] of Object.entries({ sequenceLength, batchSize })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new BtsError('BAD_OPTION', `${name} is a positive integer, not ${value}.`);
+    }
+  }
+}
+
+export function emptyBatch({ sequenceLength, batchSize }: BatchShape): Batch {
+  const size = batchSize * sequenceLength;
+  return {
+    inputs: new Int32Array(size),
+    targets: new Int32Array(size).fill(IGNORED),
+    batch: batchSize,
+    tokens: sequenceLength,
+  };
+}
+
+/**
+ * How many windows a stream of `length` tokens has: window i takes the T tokens from i*T on as inputs, and as targets
+ * the T tokens from i*T + 1 on. Windows do not overlap, and cross from one document to the next over its end-of-text;
+ * what is left at the end and does not fill a window is not among them.
+ */
+export function windowCount(length: number, sequenceLength: number): number {
+  return Math.max(0, Math.floor((length - 1) / sequenceLength));
+}
+
+/** Puts `count` inputs from `offset` on, and the targets that follow them, into a row of `batch`. */
+export async function fillRow(
+  batch: Batch,
+  row: number,
+  stream: TokenStream,
+  offset: number,
+  count: number,
+): Promise<void> {
+  const window = await stream.read(offset, count + 1);
+  batch.inputs.set(window.subarray(0, count), row * batch.tokens);
+  batch.targets.set(window.subarray(1), row * batch.tokens);
+}
+
+/**
+ * The batches to evaluate on: each token of the stream but the first is a target exactly once, in order, the same at
+ * each call. The last row and the last batch are padded: inputs 0, targets `IGNORED`.
+ *
+ * @param options.maxTokens stop after this many targets
+ * @throws BAD_OPTION; BAD_DATA where the stream has fewer than two tokens
+ */
+export async function* heldOutBatches(
+  stream: TokenStream,
+  options: BatchShape & { maxTokens?: number },
+): AsyncGenerator<Batch> {
+  checkShape(options);
+  const { sequenceLength, batchSize, maxTokens = Infinity } = options;
+  if (!(maxTokens >= 1)) throw new BtsError('BAD_OPTION', `maxTokens is a positive number, not ${maxTokens}.`);
+  if (stream.length < 2) {
+    throw new BtsError(
+      'BAD_DATA',
+      `Held-out text of ${stream.length} token(s) has nothing to predict. Set a larger heldOutFraction, or add text.`,
+    );
+  }
+  const targets = Math.floor(Math.min(stream.length - 1, maxTokens));
+  for (let start = 0; start < targets; start += batchSize * sequenceLength) {
+    const batch = emptyBatch(options);
+    for (let row = 0; row < batchSize; row++) {
+      const offset = start + row * sequenceLength;
+      const count = Math.min(sequenceLength, targets - offset);
+      if (count > 0) await fillRow(batch, row, stream, offset, count);
+    }
+    yield batch;
+  }
+}

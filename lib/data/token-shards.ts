@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto';
+import { BtsError } from '../errors.js';
+import { type DocumentOptions, readDocuments } from './documents.js';
+import { planSplit, type Split, splitDocument } from './held-out.js';
+import { ShardWriter } from './shard-writer.js';
+import { findTextFiles } from './text-files.js';
+import {
+  CACHE_FORMAT,
+  type CacheIndex,
+  findCache,
+  hashFile,
+  removeLeftovers,
+  type Side,
+  shardPath,
+  writeCache,
+} from './token-cache.js';
+import { FileTokens, type TokenBytes, type TokenStream } from './token-stream.js';
+
+/** What preparing data needs of a tokenizer. */
+export interface TextTokenizer {
+  /** Names the tokenizer's content: text prepared with another hash is prepared anew. */
+  readonly hash: string;
+  readonly vocabularySize: number;
+  /** The end-of-text token. */
+  readonly eosToken: number | null;
+  encode(text: string, options?: { specials?: boolean }): number[];
+}
+
+export interface PrepareOptions extends DocumentOptions {
+  /** The domain's name. */
+  name: string;
+  /** Files and folders, see `readDocuments`. */
+  paths: readonly string[];
+  tokenizer: TextTokenizer;
+  /** Where prepared tokens are kept, one folder for each content. */
+  cacheFolder: string;
+  /** How much of the text is set aside for evaluation, from 0 to less than 1; default 0.05. */
+  heldOutFraction?: number;
+  /** Called a few times per second while text is tokenized. */
+  onProgress?: (progress: PrepareProgress) => void;
+}
+
+export interface PrepareProgress {
+  domain: string;
+  documents: number;
+  tokens: number;
+}
+
+/** A domain's text as tokens. The streams' files are open until `close`. */
+export interface DomainTokens extends AsyncDisposable {
+  name: string;
+  train: TokenStream;
+  /** Empty if and only if `heldOutFraction` is 0. */
+  heldOut: TokenStream;
+  /** How the text was divided between the two. */
+  split: Split;
+  close(): Promise<void>;
+}
+
+const PROGRESS_MS = 250;
+
+/**
+ * Tokenizes a domain's text once and keeps the result: the same content, tokenizer and options are read from the cache
+ * afterwards, whatever the files' names and dates. Each document is followed by end-of-text. An interrupted or damaged
+ * cache is made anew, and processes that prepare the same at once do not disturb each other.
+ *
+ * @throws BAD_DATA (no text, malformed text, too little to hold some out), BAD_TOKENIZER (no end-of-text token),
+ *   BAD_TOKEN, BAD_OPTION, FILE_NOT_FOUND, FILE_IO, ABORTED
+ */
+export async function prepareTokens(options: PrepareOptions): Promise<DomainTokens> {
+  const { name, paths, tokenizer, cacheFolder, heldOutFraction = 0.05, signal } = options;
+  if (!(heldOutFraction >= 0 && heldOutFraction < 1)) {
+    throw new BtsError('BAD_OPTION', `heldOutFraction is from 0 to less than 1, not ${heldOutFraction}.`);
+  }
+  if (tokenizer.eosToken === null) {
+    throw new BtsError(
+      'BAD_TOKENIZER',
+      'The tokenizer names no end-of-text token, which has to stand between documents. Set its eos_token.',
+    );
+  }
+  const key = await cacheKey(options, heldOutFraction);
+  let cache = await findCache(cacheFolder, key, signal);
+  if (!cache) {
+    await removeLeftovers(cacheFolder);
+    cache = await writeCache(cacheFolder, key, async (folder) => {
+      const split = await planSplit(readDocuments(paths, options), heldOutFraction, name);
+      const index = await tokenize(options, split, folder);
+      if ((await cacheKey(options, heldOutFraction)) !== key) {
+        throw new BtsError('BAD_DATA', `The files of domain '${name}' changed while they were read. Prepare it again.`);
+      }
+      return index;
+    });
+  }
+
+  const { folder, index } = cache;
+  const train = await openSide(folder, 'train', index);
+  const heldOut = await openSide(folder, 'heldOut', index).catch(async (error) => {
+    await train.close();
+    throw error;
+  });
+  const close = async () => {
+    await train.close();
+    await heldOut.close();
+  };
+  return { name, train, heldOut, split: index.split, close, [Symbol.asyncDispose]: close };
+}
+
+/** Names everything that the prepared tokens depend on. */
+async function cacheKey(
+  { paths, tokenizer, documents = 'file', textField = 'text', signal }: PrepareOptions,
+  heldOutFraction: number,
+): Promise<string> {
+  const files: [format: string, sha256: string][] = [];
+  for (const { path, format } of await findTextFiles(paths)) files.push([format, await hashFile(path, signal)]);
+  const { hash, vocabularySize, eosToken } = tokenizer;
+  const parts = [CACHE_FORMAT, hash, vocabularySize, eosToken, documents, textField, heldOutFraction, files];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+async function tokenize(
+  { name, paths, tokenizer, onProgress, ...reading }: PrepareOptions,
+  split: Split,
+  folder: string,
+): Promise<CacheIndex> {
+  const tokenBytes: TokenBytes = tokenizer.vocabularySize <= 2 ** 16 ? 2 : 4;
+  const writer = (side: Side) =>
+    new ShardWriter((shard) => shardPath(folder, side, shard), tokenizer.vocabularySize, tokenBytes);
+  const train = writer('train');
+  const heldOut = writer('heldOut');
+  let documents = 0;
+  const report = () => onProgress?.({ domain: name, documents, tokens: train.tokens + heldOut.tokens });
+  try {
+    let reported = performance.now();
+    for await (const { text } of readDocuments(paths, reading)) {
+      for (const part of splitDocument(text, split)) {
+        const side = part.heldOut ? heldOut : train;
+        await side.writeDocument(tokenizer.encode(part.text, { specials: false }), tokenizer.eosToken!);
+      }
+      documents++;
+      if (performance.now() - reported > PROGRESS_MS) {
+        report();
+        reported = performance.now();
+      }
+    }
+    await train.finish();
+    await heldOut.finish();
+    report();
+  } finally {
+    await train.abandon();
+    await heldOut.abandon();
+  }
+  const side = ({ documents, shards }: ShardWriter) => ({
+    documents,
+    shards: shards.map(({ tokens, sha256 }) => ({ tokens, sha256 })),
+  });
+  return { format: CACHE_FORMAT, tokenBytes, split, train: side(train), heldOut: side(heldOut) };
+}
+
+function openSide(folder: string, side: Side, { [side]: { shards, documents }, tokenBytes }: CacheIndex) {
+  const files = shards.map(({ tokens }, shard) => ({ path: shardPath(folder, side, shard), tokens }));
+  return FileTokens.open(files, tokenBytes, documents);
+}

@@ -1,0 +1,74 @@
+/**
+ * Every error this package throws on purpose is a `BtsError` with one of these codes. Codes are stable: programs may
+ * match on them. Messages are for people: what was expected, what came, what to do.
+ */
+export type ErrorCode =
+  /** An argument or option has a value outside what it allows. */
+  | 'BAD_OPTION'
+  /** An op received tensors whose shapes or element types do not fit together. */
+  | 'BAD_SHAPE'
+  /** A tensor, model or device was used after it was disposed. */
+  | 'DISPOSED'
+  /** The requested device does not exist here. */
+  | 'NO_DEVICE'
+  /** Memory ran out, on the host or the device. */
+  | 'OUT_OF_MEMORY'
+  /** The compiled addon could not be loaded. */
+  | 'ADDON_NOT_LOADED'
+  /** A token id lies outside the vocabulary. */
+  | 'BAD_TOKEN'
+  /** A file or folder that is needed does not exist. */
+  | 'FILE_NOT_FOUND'
+  /** The operating system refused to read or write a file (permissions, full disk, I/O error). */
+  | 'FILE_IO'
+  /** A safetensors file or index breaks the format. */
+  | 'BAD_SAFETENSORS'
+  /** A config.json is malformed or describes a model this package cannot run. */
+  | 'BAD_CONFIG'
+  /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
+  | 'BAD_CHECKPOINT'
+  /** A tokenizer.json is malformed or uses something that cannot be reproduced exactly. */
+  | 'BAD_TOKENIZER'
+  /** Training or evaluation text is empty, malformed or too short. */
+  | 'BAD_DATA'
+  /** Hub and experts cannot be stitched: their shapes, tokenizers or layouts differ. */
+  | 'MEMBERS_DIFFER'
+  /** A stitched model's folder is malformed. */
+  | 'BAD_STITCH'
+  /** A member's files changed since they were stitched. */
+  | 'MEMBER_CHANGED'
+  /** The loss became NaN, infinite or exploded. */
+  | 'LOSS_NOT_FINITE'
+  /** Another process is working in the same folder. */
+  | 'FOLDER_IN_USE'
+  /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */
+  | 'ABORTED';
+
+/** An error with a stable `code`; `cause` holds the underlying error where there is one. */
+export class BtsError extends Error {
+  override readonly name = 'BtsError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+/** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
+export function fileError(error: unknown, path: string, doing: string): unknown {
+  const code = (error as NodeJS.ErrnoException)?.code;
+  if (error instanceof BtsError || typeof code !== 'string') return error;
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new BtsError('FILE_NOT_FOUND', `${doing}: '${path}' does not exist. Check the path.`, { cause: error });
+  }
+  const advice =
+    code === 'ENOSPC' || code === 'EDQUOT'
+      ? 'The disk is full: free some space and run it again; what was there before is unchanged.'
+      : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+        ? 'Permission was denied: check who owns the file and folder.'
+        : 'The operating system refused.';
+  return new BtsError('FILE_IO', `${doing}: '${path}' failed with ${code}. ${advice}`, { cause: error });
+}

@@ -1,0 +1,121 @@
+import { join } from 'node:path';
+import type { DType } from '../addon.js';
+import { configToJson, type ModelConfig } from '../checkpoint/config.js';
+import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { writeJson } from '../checkpoint/file.js';
+import type { ParameterSpec } from '../checkpoint/names.js';
+import { writeCheckpoint } from '../checkpoint/shards.js';
+import { Tokenizer } from '../data/tokenizer.js';
+import { BtsError } from '../errors.js';
+import type { Device } from '../tensor/device.js';
+import type { Parameter } from '../tensor/parameter.js';
+import type { Scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { LanguageModel, type Pass } from './language-model.js';
+import { Member, type Trainable } from './member.js';
+import { copyTokenizer, tensorSource } from './save.js';
+import { Transformer } from './transformer.js';
+
+/** Parts of a dense model that can be held fixed while the rest is trained. */
+export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
+export type Freezable = (typeof FREEZABLE)[number];
+
+export interface LoadOptions {
+  /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
+  trainable?: boolean;
+  /**
+   * With `trainable`: what stays as it is. `head` is what a hub reads experts with: final norm and output weights, which
+   * in a tied model are the embeddings.
+   */
+  freeze?: readonly Freezable[];
+}
+
+/** A dense Llama-family model. */
+export class DenseModel extends LanguageModel {
+  readonly transformer: Transformer;
+  readonly trainable: readonly Parameter[];
+
+  private constructor(
+    device: Device,
+    private readonly member: Member,
+    tokenizer: Tokenizer | undefined,
+    private readonly tokenizerFolder: string,
+  ) {
+    super(device, tokenizer);
+    this.transformer = new Transformer(device, [member]);
+    this.trainable = member.parameters.filter((parameter) => parameter.gradient);
+  }
+
+  /**
+   * Loads a Hugging Face checkpoint.
+   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY.
+   */
+  static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
+    const checkpoint = await openCheckpoint(folder);
+    const tokenizer = await loadTokenizer(folder);
+    expectVocabulary(checkpoint.config, tokenizer, folder);
+    const trainable = trainableRoles(checkpoint.config, options);
+    return new DenseModel(device, await Member.load(device, checkpoint, trainable), tokenizer, folder);
+  }
+
+  /**
+   * A new, untrained model whose tokenizer lies in `tokenizerFolder`. The same seed gives the same weights.
+   * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY.
+   */
+  static async create(device: Device, config: ModelConfig, tokenizerFolder: string, seed: number): Promise<DenseModel> {
+    const tokenizer = await Tokenizer.load(tokenizerFolder);
+    expectVocabulary(config, tokenizer, tokenizerFolder);
+    return new DenseModel(device, Member.create(device, config, seed), tokenizer, tokenizerFolder);
+  }
+
+  override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
+    let h = this.transformer.embed(scope, ids);
+    for (let index = 0; index < this.config.layers; index++) {
+      using inner = scope.inner();
+      h = inner.leave(this.transformer.layer(inner, index, h, pass));
+    }
+    return h;
+  }
+
+  /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */
+  override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
+    const written = this.member.parameters.map((parameter) =>
+      tensorSource(parameter, parameter.gradient ? dtype : undefined),
+    );
+    const main = written.find(({ name }) => name.endsWith('q_proj.weight'))!.dtype as ModelConfig['dtype'];
+    await writeJson(join(folder, 'config.json'), configToJson({ ...this.config, dtype: main }));
+    await writeCheckpoint(folder, written);
+    await copyTokenizer(this.tokenizerFolder, folder);
+  }
+}
+
+/** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO */
+export async function loadTokenizer(folder: string): Promise<Tokenizer | undefined> {
+  try {
+    return await Tokenizer.load(folder);
+  } catch (error) {
+    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined, folder: string): void {
+  if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
+    throw new BtsError(
+      'BAD_TOKENIZER',
+      `the tokenizer in '${folder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ${config.vocabularySize}: ` +
+        'it belongs to another model.',
+    );
+  }
+}
+
+function trainableRoles(config: ModelConfig, { trainable = false, freeze = [] }: LoadOptions): Trainable {
+  const frozen = new Set<string>();
+  if (freeze.includes('embeddings')) frozen.add('embedding');
+  if (freeze.includes('head')) {
+    frozen.add('finalNorm').add('head');
+    if (config.tiedEmbeddings) frozen.add('embedding');
+  }
+  if (freeze.includes('norms')) for (const role of ['attentionNorm', 'feedForwardNorm', 'finalNorm']) frozen.add(role);
+  return ({ role }: ParameterSpec) => trainable && !frozen.has(role);
+}

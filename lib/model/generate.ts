@@ -1,0 +1,88 @@
+import { Random } from '../data/random.js';
+import { BtsError } from '../errors.js';
+import type { LanguageModel } from './language-model.js';
+import { checkSampling, type SamplingOptions, sample } from './sampler.js';
+import { StopStrings } from './stop-strings.js';
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default 256; fewer where the model's positions run out. */
+  maxTokens?: number;
+  /** The same seed gives the same text; default 0. */
+  seed?: number;
+  /** Generation ends before any of these strings appears. */
+  stop?: readonly string[];
+  /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
+  stopTokens?: readonly number[];
+  signal?: AbortSignal;
+}
+
+export interface GeneratedToken {
+  id: number;
+  /** The text that became certain with this token: '' while a character is incomplete or a stop string may begin. */
+  text: string;
+  /** On the last token: why generation ended. */
+  finish?: 'stop' | 'length';
+}
+
+/**
+ * Generates token by token with a cache. A stop token comes last and adds no text; text from a stop string on is cut.
+ * Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, ABORTED.
+ */
+export async function* generate(
+  model: LanguageModel,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, void> {
+  const { maxTokens = 256, seed = 0, stop = [], signal } = options;
+  const sampling = checkSampling(options);
+  if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+    throw new BtsError('BAD_OPTION', `maxTokens must be a whole number from 0 on, not ${maxTokens}.`);
+  }
+  if (stop.includes('')) throw new BtsError('BAD_OPTION', 'an empty stop string would end every text at once.');
+  const tokens = typeof prompt === 'string' ? encodePrompt(model, prompt) : [...prompt];
+  const room = model.config.maxPositions - tokens.length;
+  if (tokens.length === 0 || room < 0) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `the prompt has ${tokens.length} tokens, expected 1 to ${model.config.maxPositions}.`,
+    );
+  }
+
+  const stopTokens = new Set(options.stopTokens ?? model.stopTokens);
+  const wanted = Math.min(maxTokens, room + 1);
+  const random = new Random(seed, 'generate');
+  const decoder = typeof prompt === 'string' || stop.length > 0 ? model.tokenizer.createDecoder() : undefined;
+  // The prompt goes through the decoder too: how a token reads may depend on those before it.
+  for (const id of typeof prompt === 'string' ? tokens : []) decoder?.push(id);
+  const stops = new StopStrings(stop);
+
+  using cache = model.createCache(1, Math.min(model.config.maxPositions, tokens.length + wanted));
+  let next: readonly number[] = tokens;
+  for (let count = 1; count <= wanted; count++) {
+    signal?.throwIfAborted();
+    const id = sample(await model.extend(cache, next), tokens, sampling, random);
+    if (stopTokens.has(id)) {
+      const text = stops.push(decoder?.end() ?? '') + stops.end();
+      yield { id, text, finish: 'stop' };
+      return;
+    }
+    tokens.push(id);
+    next = [id];
+    let text = stops.push(decoder?.push(id) ?? '');
+    const last = count === wanted;
+    if (last && !stops.stopped) text += stops.push(decoder?.end() ?? '') + stops.end();
+    if (stops.stopped) {
+      yield { id, text, finish: 'stop' };
+      return;
+    }
+    yield last ? { id, text, finish: 'length' } : { id, text };
+  }
+}
+
+/** A text's tokens, begun as the tokenizer begins texts; an empty one begins with the token that begins or ends texts. */
+function encodePrompt({ tokenizer }: LanguageModel, prompt: string): number[] {
+  const tokens = tokenizer.encode(prompt);
+  if (tokens.length > 0) return tokens;
+  const first = tokenizer.bosToken ?? tokenizer.eosToken;
+  return first === null ? [] : [first];
+}

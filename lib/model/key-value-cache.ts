@@ -1,0 +1,55 @@
+import type { ModelConfig } from '../checkpoint/config.js';
+import { BtsError } from '../errors.js';
+import type { Device } from '../tensor/device.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * Keys and values of all tokens seen so far, one pair of tensors [M, B, capacity, K, D] a layer. Sequences of a batch may
+ * have different lengths.
+ */
+export class KeyValueCache implements Disposable {
+  private readonly layers: { keys: Tensor; values: Tensor }[] = [];
+  /** Tokens held, for each sequence. */
+  readonly lengths: number[];
+
+  constructor(
+    device: Device,
+    config: ModelConfig,
+    members: number,
+    batch: number,
+    readonly capacity: number,
+  ) {
+    this.lengths = new Array<number>(batch).fill(0);
+    const shape = [members, batch, capacity, config.keyValueHeads, config.headWidth];
+    try {
+      for (let layer = 0; layer < config.layers; layer++) {
+        this.layers.push({ keys: device.empty(shape), values: device.empty(shape) });
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  layer(index: number): { keys: Tensor; values: Tensor } {
+    return this.layers[index]!;
+  }
+
+  /** Throws BAD_OPTION unless `tokens` more fit for every sequence. */
+  expectRoom(tokens: number): void {
+    const most = Math.max(...this.lengths);
+    if (most + tokens > this.capacity) {
+      throw new BtsError(
+        'BAD_OPTION',
+        `the cache holds ${this.capacity} tokens a sequence; ${most} are in it and ${tokens} more came.`,
+      );
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { keys, values } of this.layers.splice(0)) {
+      keys.dispose();
+      values.dispose();
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DType } from '../addon.js';
+import { errorCode } from '../checkpoint/file.js';
+import type { TensorSource } from '../checkpoint/safetensors-writer.js';
+import { fileError } from '../errors.js';
+import type { Parameter } from '../tensor/parameter.js';
+
+const FILE_DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32' } as const;
+
+/** A parameter as it is written: in the precision that it has in memory, or in the one asked for. */
+export function tensorSource({ name, value }: Parameter, dtype: DType = value.dtype): TensorSource {
+  return {
+    name,
+    dtype: FILE_DTYPES[dtype],
+    shape: value.shape,
+    data: async () => {
+      if (dtype === value.dtype) return value.readBytes();
+      using converted = value.device.empty(value.shape, dtype);
+      value.device.run('convert', { y: converted.native, x: value.native });
+      return await converted.readBytes();
+    },
+  };
+}
+
+const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'generation_config.json',
+  'chat_template.jinja',
+];
+
+/** Copies what belongs to a checkpoint's tokenizer from folder to folder, as far as it is there. @throws FILE_IO */
+export async function copyTokenizer(from: string, to: string): Promise<void> {
+  for (const name of TOKENIZER_FILES) {
+    try {
+      await copyFile(join(from, name), join(to, name));
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw fileError(error, join(to, name), 'copying the tokenizer');
+    }
+  }
+}

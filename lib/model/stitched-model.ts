@@ -1,0 +1,280 @@
+import { join } from 'node:path';
+import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { hashCheckpoint, hashTokenizer } from '../checkpoint/hash.js';
+import { readSafetensors } from '../checkpoint/safetensors.js';
+import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
+import {
+  MemberName,
+  type Placement,
+  readManifest,
+  type StitchManifest,
+  writeManifest,
+} from '../checkpoint/stitch-manifest.js';
+import { hash32 } from '../data/random.js';
+import { BtsError } from '../errors.js';
+import type { Device } from '../tensor/device.js';
+import type { Parameter } from '../tensor/parameter.js';
+import { Scope } from '../tensor/scope.js';
+import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/stitch-ops.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { loadTokenizer } from './dense-model.js';
+import { LanguageModel, type Pass } from './language-model.js';
+import { expectSameShape, Member } from './member.js';
+import { copyTokenizer, tensorSource } from './save.js';
+import { StitchLayer, type StitchShape } from './stitch-layer.js';
+import { checkPlan, planStitches } from './stitch-plan.js';
+import { Transformer } from './transformer.js';
+
+export interface StitchOptions {
+  /** The hub's folder. */
+  hub: string;
+  /** The experts' folders by name, in order. */
+  experts: Readonly<Record<string, string>>;
+  /** How many stitches; default 4, or as many as there are layers. */
+  stitches?: number;
+  /** Directions take turns; false: all lead into the hub. */
+  alternate?: boolean;
+  /** Where the stitches stand, in place of `stitches` and `alternate`. */
+  plan?: readonly Placement[];
+  /** A gate for each channel (default) or one for the whole token. */
+  gate?: 'channel' | 'scalar';
+  /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
+  expertsAfterMerge?: 'projected' | 'unchanged';
+  /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
+  init?: 'uniform' | 'hub';
+  /** On the gate logits, in training; default 0. */
+  dropout?: number;
+  signal?: AbortSignal;
+}
+
+/** What one stitch did to a batch. */
+export interface StitchTrace {
+  placement: Placement;
+  /** [B*T, M, C or 1]; of Hub-into-Experts slot 0 is zero: the hub has no gate there. */
+  gates: Float32Array;
+  /** Of each member after the stitch, [B*T, C]. */
+  hidden: Float32Array[];
+}
+
+/** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
+export class StitchedModel extends LanguageModel {
+  readonly transformer: Transformer;
+  readonly trainable: readonly Parameter[];
+
+  private constructor(
+    device: Device,
+    members: readonly Member[],
+    private readonly stitches: readonly StitchLayer[],
+    readonly manifest: StitchManifest,
+    tokenizer: Awaited<ReturnType<typeof loadTokenizer>>,
+  ) {
+    super(device, tokenizer);
+    this.transformer = new Transformer(device, members);
+    this.trainable = stitches.flatMap(({ parameters }) => parameters).filter((parameter) => parameter.gradient);
+  }
+
+  /**
+   * Stitches checkpoints that lie in folders. Their files are only read.
+   * Throws MEMBERS_DIFFER, BAD_OPTION and whatever loading a checkpoint throws.
+   */
+  static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
+    const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
+    const folders = [['hub', options.hub], ...Object.entries(options.experts)] as const;
+    if (folders.length < 2) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
+    const named = folders.filter(
+      ([name]) => !MemberName.safeParse(name).success || Object.hasOwn(options.experts, 'hub'),
+    );
+    if (named.length > 0) {
+      throw new BtsError(
+        'BAD_OPTION',
+        `'${named[0]![0]}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
+      );
+    }
+    if (!(dropout >= 0 && dropout < 1)) throw new BtsError('BAD_OPTION', `dropout must lie in [0, 1), not ${dropout}.`);
+
+    const { config } = await openCheckpoint(options.hub);
+    const count = options.stitches ?? Math.min(4, config.layers);
+    const plan = [...(options.plan ?? planStitches(config.layers, count, options.alternate))];
+    checkPlan(plan, config.layers);
+    const members = [];
+    for (const [name, path] of folders) {
+      members.push({
+        name,
+        path,
+        weights: await hashCheckpoint(path, { signal }),
+        tokenizer: await hashTokenizer(path),
+      });
+    }
+    const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
+    return await StitchedModel.assemble(device, manifest, (placement, index, shape) =>
+      StitchLayer.create(device, placement, index, shape),
+    );
+  }
+
+  /**
+   * Loads a stitched model and its members, whose contents must be what they were.
+   * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   */
+  static async load(
+    device: Device,
+    folder: string,
+    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal } = {},
+  ): Promise<StitchedModel> {
+    const manifest = await readManifest(folder);
+    for (const member of manifest.members) await expectUnchanged(member, signal);
+    const { tensors } = await readSafetensors(join(folder, 'stitch.safetensors'));
+    const model = await StitchedModel.assemble(device, manifest, (placement, index, shape) =>
+      StitchLayer.load(device, placement, index, shape, { tensors, trainable }),
+    );
+    try {
+      const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
+      if (parameters.length !== tensors.size) {
+        const known = new Set(parameters.map(({ name }) => name));
+        const extra = [...tensors.keys()].filter((name) => !known.has(name));
+        throw new BtsError(
+          'BAD_STITCH',
+          `'${folder}' has tensors that its bts.json does not account for: ${extra.join(', ')}.`,
+        );
+      }
+      await Promise.all(parameters.map(({ value }) => value.settled()));
+      return model;
+    } catch (error) {
+      model[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  private static async assemble(
+    device: Device,
+    manifest: StitchManifest,
+    createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
+  ): Promise<StitchedModel> {
+    expectOneTokenizer(manifest);
+    const checkpoints = [];
+    for (const { name, path } of manifest.members) checkpoints.push({ name, ...(await openCheckpoint(path)) });
+    expectSameShape(checkpoints);
+    const { width, layers } = checkpoints[0]!.config;
+    checkPlan(manifest.plan, layers);
+    const owned: Disposable[] = [];
+    try {
+      const members: Member[] = [];
+      for (const checkpoint of checkpoints) {
+        members.push(await Member.load(device, checkpoint));
+        owned.push(members.at(-1)!);
+      }
+      const shape = {
+        members: members.length,
+        width,
+        gateWidth: manifest.gate === 'channel' ? width : 1,
+        gateBias: manifest.gateBias,
+      };
+      const stitches = manifest.plan.map((placement, index) => {
+        const stitch = createStitch(placement, index, shape);
+        owned.push(stitch);
+        return stitch;
+      });
+      const tokenizer = await loadTokenizer(manifest.members[0]!.path);
+      return new StitchedModel(device, members, stitches, manifest, tokenizer);
+    } catch (error) {
+      for (const owner of owned) owner[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get memberNames(): string[] {
+    return this.manifest.members.map(({ name }) => name);
+  }
+
+  override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
+    return this.run(scope, ids, pass);
+  }
+
+  /** Gates and hidden states of every stitch for `batch` sequences of equal length. */
+  async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
+    using scope = Scope.inference(this.device);
+    const inputs = Int32Array.from(ids);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    const traces: Promise<StitchTrace>[] = [];
+    this.run(scope, tensor, { batch, tokens: inputs.length / batch }, (placement, { h, gates }) => {
+      const members = Array.from({ length: h.shape[0]! }, (_, m) => {
+        using member = h.slice(m);
+        return member.read();
+      });
+      const read = Promise.all([gates.read(), ...members]);
+      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, hidden })));
+    });
+    return await Promise.all(traces);
+  }
+
+  /** All layers and stitches. Behind the last stitch only the hub goes on, unless somebody looks. */
+  private run(
+    scope: Scope,
+    ids: Tensor,
+    pass: Pass,
+    observe?: (placement: Placement, result: StitchResult) => void,
+  ): Tensor {
+    const { expertsAfterMerge, dropout } = this.manifest;
+    let h = this.transformer.embed(scope, ids);
+    for (let layer = 1, next = 0; layer <= this.config.layers; layer++) {
+      using inner = scope.inner();
+      let now = this.transformer.layer(inner, layer - 1, h, pass);
+      const stitch = this.stitches[next];
+      if (stitch?.placement.afterLayer === layer) {
+        const seed = pass.seed === undefined ? 0 : hash32(pass.seed, next);
+        const drop = { rate: pass.seed === undefined ? 0 : dropout, seed };
+        const isLast = ++next === this.stitches.length;
+        const experts = isLast && !observe ? 'ended' : expertsAfterMerge;
+        const result =
+          stitch.placement.kind === 'experts_into_hub'
+            ? expertsIntoHub(inner, now, stitch, { dropout: drop, experts })
+            : hubIntoExperts(inner, now, stitch, drop);
+        observe?.(stitch.placement, result);
+        now = isLast && observe ? inner.track(result.h.slice(0)) : result.h;
+      }
+      h = inner.leave(now);
+    }
+    return h;
+  }
+
+  /** Writes bts.json, the stitches, and the hub's tokenizer files for convenience. The members stay where they are. */
+  override async write(folder: string): Promise<void> {
+    await writeManifest(folder, this.manifest);
+    const parameters = this.stitches.flatMap((stitch) => stitch.parameters);
+    await writeSafetensors(
+      join(folder, 'stitch.safetensors'),
+      parameters.map((parameter) => tensorSource(parameter)),
+    );
+    await copyTokenizer(this.manifest.members[0]!.path, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    for (const stitch of this.stitches) stitch[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}
+
+type ManifestMember = StitchManifest['members'][number];
+
+async function expectUnchanged(
+  { name, path, weights, tokenizer }: ManifestMember,
+  signal?: AbortSignal,
+): Promise<void> {
+  const changed = (what: string) =>
+    new BtsError(
+      'MEMBER_CHANGED',
+      `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
+    );
+  if ((await hashTokenizer(path, { signal })) !== tokenizer) throw changed('the tokenizer');
+  if ((await hashCheckpoint(path, { signal })) !== weights) throw changed('the weights');
+}
+
+function expectOneTokenizer({ members }: StitchManifest): void {
+  const [hub, ...experts] = members;
+  const other = experts.find(({ tokenizer }) => tokenizer && hub!.tokenizer && tokenizer !== hub!.tokenizer);
+  if (!other) return;
+  throw new BtsError(
+    'MEMBERS_DIFFER',
+    `the tokenizers of the hub ('${hub!.path}') and of ${other.name} ('${other.path}') differ: the same text would ` +
+      'reach them as different tokens. Only models that share a tokenizer can be stitched.',
+  );
+}

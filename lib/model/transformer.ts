@@ -1,0 +1,127 @@
+import type { ModelConfig } from '../checkpoint/config.js';
+import type { LayerRole, Role } from '../checkpoint/names.js';
+import type { Device } from '../tensor/device.js';
+import * as ops from '../tensor/ops.js';
+import type { Parameter } from '../tensor/parameter.js';
+import type { Scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { KeyValueCache } from './key-value-cache.js';
+import type { Member } from './member.js';
+import { RopeTables } from './rope-tables.js';
+
+/** Where the tokens of a batch stand. */
+export interface Positions {
+  batch: number;
+  /** Tokens of each sequence in this call. */
+  tokens: number;
+  cache?: KeyValueCache | undefined;
+  /** With a cache: how many tokens each sequence has in it, [B]. */
+  starts?: Tensor | undefined;
+}
+
+type Layer = Partial<Record<LayerRole, Parameter[]>>;
+
+/**
+ * A Llama-family decoder over M members of one shape, run in lockstep: hidden states are [M, N, C] and every layer is one
+ * grouped op. A dense model is the case M = 1.
+ */
+export class Transformer implements Disposable {
+  readonly config: ModelConfig;
+  private readonly layers: Layer[];
+  private readonly ropeTables: RopeTables;
+
+  /** The members' configurations must agree in everything but RoPE. */
+  constructor(
+    readonly device: Device,
+    readonly members: readonly Member[],
+  ) {
+    this.config = members[0]!.config;
+    const configs = members.map(({ config }) => config);
+    this.ropeTables = new RopeTables(device, configs);
+    this.layers = Array.from({ length: this.config.layers }, (_, index) => {
+      const roles = Object.keys(members[0]!.layer(index)) as LayerRole[];
+      return Object.fromEntries(roles.map((role) => [role, members.map((member) => member.layer(index)[role]!)]));
+    });
+  }
+
+  /** Hidden states [M, N, C] of token ids [N]. */
+  embed(scope: Scope, ids: Tensor): Tensor {
+    return ops.embedding(scope, this.shared('embedding'), ids);
+  }
+
+  /** Hidden states after layer `index` (from 0), of as many leading members as `h` has. */
+  layer(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
+    const afterAttention = this.attention(scope, index, h, positions);
+    return this.feedForward(scope, index, afterAttention);
+  }
+
+  /** Logits [N, V] that member 0 gives to hidden states [1, N, C], or to the rows of them asked for. */
+  head(scope: Scope, h: Tensor, rows?: Tensor): Tensor {
+    using inner = scope.inner();
+    const [, count = 0, width = 0] = h.shape;
+    const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
+    const member = this.members[0]!;
+    const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
+    const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.normEpsilon);
+    const head = this.config.tiedEmbeddings ? 'embedding' : 'head';
+    const logits = ops.linear(inner, normed, [member.shared(head)]);
+    return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
+  }
+
+  private attention(scope: Scope, index: number, h: Tensor, { batch, tokens, cache, starts }: Positions): Tensor {
+    using inner = scope.inner();
+    const { heads, keyValueHeads, headWidth, normEpsilon } = this.config;
+    const [members = 0, rows = 0] = h.shape;
+    const layer = this.leading(index, members);
+    const x = ops.rmsNorm(inner, h, layer.attentionNorm!, normEpsilon);
+    const reach = cache ? cache.capacity : tokens;
+    const tables = this.ropeTables.upTo(reach).slice(0, members);
+
+    const project = (role: 'query' | 'key' | 'value', count: number) => {
+      const y = ops.linear(inner, x, layer[role]!, { bias: layer[`${role}Bias`] });
+      return inner.track(y.reshape(members, batch, tokens, count, headWidth));
+    };
+    const normalised = (y: Tensor, norm: Parameter[] | undefined) => {
+      if (!norm) return y;
+      const flat = inner.track(y.reshape(members, y.size / members / headWidth, headWidth));
+      return inner.track(ops.rmsNorm(inner, flat, norm, normEpsilon).reshape(...y.shape));
+    };
+    const q = ops.rope(inner, normalised(project('query', heads), layer.queryNorm), tables, starts);
+    let k = ops.rope(inner, normalised(project('key', keyValueHeads), layer.keyNorm), tables, starts);
+    let v = project('value', keyValueHeads);
+    if (cache) {
+      const { keys, values } = cache.layer(index);
+      this.device.run('cache_append', { cache: keys.native, x: k.native, starts: starts!.native });
+      this.device.run('cache_append', { cache: values.native, x: v.native, starts: starts!.native });
+      [k, v] = [keys, values];
+    }
+    const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
+    const flat = inner.track(mixed.reshape(members, rows, heads * headWidth));
+    return inner.leave(ops.linear(inner, flat, layer.output!, { bias: layer.outputBias, residual: h }));
+  }
+
+  private feedForward(scope: Scope, index: number, h: Tensor): Tensor {
+    using inner = scope.inner();
+    const layer = this.leading(index, h.shape[0]!);
+    const x = ops.rmsNorm(inner, h, layer.feedForwardNorm!, this.config.normEpsilon);
+    const gate = ops.linear(inner, x, layer.gate!, { bias: layer.gateBias });
+    const up = ops.linear(inner, x, layer.up!, { bias: layer.upBias });
+    const activated = ops.swiglu(inner, gate, up);
+    return inner.leave(ops.linear(inner, activated, layer.down!, { bias: layer.downBias, residual: h }));
+  }
+
+  private leading(index: number, members: number): Layer {
+    const layer = this.layers[index]!;
+    if (members === this.members.length) return layer;
+    return Object.fromEntries(Object.entries(layer).map(([role, weights]) => [role, weights.slice(0, members)]));
+  }
+
+  private shared(role: Exclude<Role, LayerRole>): Parameter[] {
+    return this.members.map((member) => member.shared(role));
+  }
+
+  [Symbol.dispose](): void {
+    this.ropeTables[Symbol.dispose]();
+    for (const member of this.members) member[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,134 @@
+import { availableParallelism } from 'node:os';
+import { type DType, loadAddon, type MemoryStatistics, type NativeDevice, type OpArguments, typed } from '../addon.js';
+import { BtsError } from '../errors.js';
+import { Tensor } from './tensor.js';
+
+export interface DeviceOptions {
+  /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
+  threads?: number;
+  /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
+  instructionSet?: string;
+}
+
+/**
+ * A device: memory and a queue. Ops return at once with tensors whose contents are computed in the background, in
+ * order; `read` waits for them. Dispose it when done: that frees all of its memory.
+ */
+export class Device implements Disposable {
+  #disposed = false;
+
+  private constructor(
+    readonly name: string,
+    readonly threads: number,
+    private readonly native: NativeDevice,
+  ) {}
+
+  /**
+   * Opens 'cpu', or 'auto' for the best device there is, today the CPU. Throws NO_DEVICE for others, ADDON_NOT_LOADED.
+   */
+  static open(name = 'auto', options: DeviceOptions = {}): Device {
+    if (name !== 'cpu' && name !== 'auto') {
+      throw new BtsError('NO_DEVICE', `device '${name}' is not one of this build's devices: 'cpu' or 'auto'.`);
+    }
+    const threads = options.threads ?? availableParallelism();
+    const { Device: Native } = loadAddon();
+    try {
+      return new Device('cpu', threads, new Native(threads, options.instructionSet ?? ''));
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  /** An uninitialised tensor. Throws OUT_OF_MEMORY, BAD_SHAPE, DISPOSED. */
+  empty(shape: readonly number[], dtype: DType = 'f32'): Tensor {
+    return this.call(() => new Tensor(this, this.native.allocate(dtype, shape), dtype, shape));
+  }
+
+  /** A tensor filled with one value. */
+  full(shape: readonly number[], value: number): Tensor {
+    const tensor = this.empty(shape);
+    this.run('fill', { y: tensor.native, value });
+    return tensor;
+  }
+
+  /** A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array. */
+  tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
+    const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
+    const width = type === 'f32' || type === 'i32' ? 4 : 2;
+    if (data.BYTES_PER_ELEMENT !== width) {
+      throw new BtsError(
+        'BAD_OPTION',
+        `elements of ${data.BYTES_PER_ELEMENT} bytes came for a tensor of type ${type}.`,
+      );
+    }
+    const tensor = this.empty(shape, type);
+    try {
+      this.call(() => this.native.upload(tensor.native, data));
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
+  load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
+    const tensor = this.empty(shape, dtype);
+    this.call(() => this.native.load(tensor.native, path, offset));
+    return tensor;
+  }
+
+  /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
+  run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void {
+    this.call(() => this.native.run(op, args));
+  }
+
+  /** @internal */
+  async bytes(tensor: Tensor): Promise<ArrayBuffer> {
+    try {
+      return await this.native.read(tensor.native);
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  /** Waits for all work queued so far. */
+  async synchronize(): Promise<void> {
+    try {
+      await this.native.read();
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  /** Bytes in use now and at peak (since the last reset). */
+  memory(options: { resetPeak?: boolean } = {}): MemoryStatistics {
+    return this.call(() => this.native.memory(options.resetPeak ?? false));
+  }
+
+  /** Returns cached memory to the system. */
+  trim(): void {
+    this.call(() => this.native.trim());
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  private call<R>(f: () => R): R {
+    try {
+      return f();
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import type { Device } from './device.js';
+import type { Tensor } from './tensor.js';
+
+/** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
+export class Parameter implements Disposable {
+  constructor(
+    readonly name: string,
+    readonly value: Tensor,
+    readonly gradient?: Tensor,
+  ) {}
+
+  /** A trainable parameter over `value`, which it takes over. */
+  static trainable(device: Device, name: string, value: Tensor): Parameter {
+    return new Parameter(name, value, device.full(value.shape, 0));
+  }
+
+  [Symbol.dispose](): void {
+    this.value.dispose();
+    this.gradient?.dispose();
+  }
+}
+
+/** True if gradients are wanted for these weights, which stand in one op and are all trained or all frozen. */
+export function trained(weights: readonly Parameter[]): boolean {
+  return weights.some((weight) => weight.gradient);
+}
+
+export const values = (weights: readonly Parameter[]) => weights.map((weight) => weight.value.native);
+
+/** The gradients of weights that are all trainable. */
+export const gradients = (weights: readonly Parameter[]) => weights.map((weight) => weight.gradient!.native);

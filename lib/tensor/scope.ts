@@ -1,0 +1,68 @@
+import type { DType } from '../addon.js';
+import type { Device } from './device.js';
+import { Tape } from './tape.js';
+import { GradientNode, type Tensor } from './tensor.js';
+
+/**
+ * Owns the tensors made in it: leaving a scope (`using`) frees them, but for those handed to the outer scope. A recording
+ * scope also keeps what gradients need, until `backward`.
+ */
+export class Scope implements Disposable {
+  private readonly tensors = new Set<Tensor>();
+
+  private constructor(
+    readonly device: Device,
+    readonly tape: Tape | undefined,
+    private readonly outer: Scope | undefined,
+  ) {}
+
+  /** A scope for inference: nothing is recorded. */
+  static inference(device: Device): Scope {
+    return new Scope(device, undefined, undefined);
+  }
+
+  /** A scope in which gradients can be taken, once. */
+  static recording(device: Device): Scope {
+    return new Scope(device, new Tape(device), undefined);
+  }
+
+  /** A scope for what is needed for a moment only. */
+  inner(): Scope {
+    return new Scope(this.device, this.tape, this);
+  }
+
+  /** A new tensor of this scope; it takes part in gradients if `differentiable` and the scope records. */
+  empty(shape: readonly number[], differentiable = false, dtype: DType = 'f32'): Tensor {
+    const tensor = this.device.empty(shape, dtype);
+    return this.track(differentiable && this.tape ? tensor.withNode(new GradientNode()) : tensor);
+  }
+
+  /** Makes this scope the owner of a tensor. */
+  track(tensor: Tensor): Tensor {
+    this.tensors.add(tensor);
+    return tensor;
+  }
+
+  /** Hands a tensor to the outer scope. */
+  leave(tensor: Tensor): Tensor {
+    this.release(tensor);
+    return this.outer!.track(tensor);
+  }
+
+  /** Hands a tensor to the caller, who must dispose it. */
+  release(tensor: Tensor): Tensor {
+    this.tensors.delete(tensor);
+    return tensor;
+  }
+
+  /** Adds the gradients of a scalar to those of all parameters it depends on. */
+  backward(loss: Tensor): void {
+    this.tape?.backward(loss);
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.tensors) tensor.dispose();
+    this.tensors.clear();
+    if (!this.outer) this.tape?.dispose();
+  }
+}

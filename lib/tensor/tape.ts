@@ -1,0 +1,87 @@
+import type { Device } from './device.js';
+import type { GradientNode, Tensor } from './tensor.js';
+
+type Backward = (dy: Tensor, saved: readonly Tensor[], gradients: Gradients) => void;
+
+interface Entry {
+  node: GradientNode;
+  shape: readonly number[];
+  saved: readonly Tensor[];
+  backward: Backward;
+}
+
+/** The gradients that are known so far, while the tape runs backwards. */
+export class Gradients {
+  private readonly known = new Map<GradientNode, Tensor>();
+
+  constructor(private readonly device: Device) {}
+
+  /**
+   * Adds to the gradient of x: `write` receives where to, and whether to add to what is there. Does nothing where x needs
+   * no gradient.
+   */
+  add(x: Tensor, write: (dx: Tensor, accumulate: boolean) => void): void {
+    if (!x.node) return;
+    const there = this.known.get(x.node);
+    using dx = there ? there.reshape(...x.shape) : this.device.empty(x.shape);
+    write(dx, there !== undefined);
+    if (!there) this.known.set(x.node, dx.share());
+  }
+
+  /** Adds `dx`, a tensor that nobody reads any more afterwards. */
+  give(x: Tensor, dx: Tensor): void {
+    if (!x.node) return;
+    const there = this.known.get(x.node);
+    if (!there) {
+      this.known.set(x.node, dx.share());
+      return;
+    }
+    using sum = there.reshape(...dx.shape);
+    this.device.run('add', { y: sum.native, a: sum.native, b: dx.native });
+  }
+
+  take(node: GradientNode): Tensor | undefined {
+    const gradient = this.known.get(node);
+    this.known.delete(node);
+    return gradient;
+  }
+
+  dispose(): void {
+    for (const gradient of this.known.values()) gradient.dispose();
+  }
+}
+
+/** Records how to go back. Only ops whose result needs a gradient are on it. */
+export class Tape {
+  private readonly entries: Entry[] = [];
+
+  constructor(private readonly device: Device) {}
+
+  /** `saved` are kept alive until the backward has used them. */
+  record(y: Tensor, saved: readonly Tensor[], backward: Backward): void {
+    this.entries.push({ node: y.node!, shape: y.shape, saved: saved.map((tensor) => tensor.share()), backward });
+  }
+
+  /** Adds the gradients of a scalar to those of all parameters it depends on, and empties the tape. */
+  backward(loss: Tensor): void {
+    if (!loss.node) return;
+    const gradients = new Gradients(this.device);
+    using one = this.device.full(loss.shape, 1);
+    gradients.give(loss, one);
+    for (let entry = this.entries.pop(); entry; entry = this.entries.pop()) {
+      const { node, shape, saved, backward } = entry;
+      const gradient = gradients.take(node);
+      if (gradient) {
+        using dy = gradient.reshape(...shape);
+        gradient.dispose();
+        backward(dy, saved, gradients);
+      }
+      for (const tensor of saved) tensor.dispose();
+    }
+    gradients.dispose();
+  }
+
+  dispose(): void {
+    for (const { saved } of this.entries.splice(0)) for (const tensor of saved) tensor.dispose();
+  }
+}

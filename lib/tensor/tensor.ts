@@ -1,0 +1,106 @@
+import type { DType, NativeTensor } from '../addon.js';
+import { BtsError } from '../errors.js';
+import type { Device } from './device.js';
+
+/**
+ * What gradients flow through: one per value that depends on something trainable. Tensors over the same value share
+ * it, whatever their shape.
+ */
+export class GradientNode {}
+
+/** A dense array in device memory. Contents may still be on their way; `read` waits for them. */
+export class Tensor implements Disposable {
+  #disposed = false;
+
+  /** @internal Tensors are made by devices and ops. */
+  constructor(
+    readonly device: Device,
+    readonly native: NativeTensor,
+    readonly dtype: DType,
+    readonly shape: readonly number[],
+    /** Set where a gradient is needed. */
+    readonly node?: GradientNode,
+  ) {}
+
+  get size(): number {
+    return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */
+  reshape(...shape: number[]): Tensor {
+    if (shape.reduce((product, size) => product * size, 1) !== this.size) {
+      throw new BtsError(
+        'BAD_SHAPE',
+        `[${this.shape}] cannot be reshaped to [${shape}]: the sizes multiply to different numbers.`,
+      );
+    }
+    return new Tensor(this.device, this.native.view(shape, 0), this.dtype, shape, this.node);
+  }
+
+  /** Another handle on the same memory, with a lifetime of its own. */
+  share(): Tensor {
+    return this.reshape(...this.shape);
+  }
+
+  /** Entries first..last-1 of the leading dimension, without copying. It carries no gradient. */
+  slice(first: number, last = first + 1): Tensor {
+    const [count = 0, ...rest] = this.shape;
+    if (!(first >= 0 && first <= last && last <= count)) {
+      throw new BtsError('BAD_SHAPE', `slice ${first}..${last} lies outside the leading dimension of [${this.shape}].`);
+    }
+    const stride = rest.reduce((product, size) => product * size, 1);
+    const shape = [last - first, ...rest];
+    return new Tensor(this.device, this.native.view(shape, first * stride), this.dtype, shape);
+  }
+
+  /** The same tensor as a value of the gradient node given. Takes over this handle. @internal */
+  withNode(node: GradientNode | undefined): Tensor {
+    return new Tensor(this.device, this.native, this.dtype, this.shape, node);
+  }
+
+  /** Contents as f32 (of an f32 tensor). Throws the error of the op that failed to compute it. */
+  async read(): Promise<Float32Array> {
+    this.expect('f32');
+    return new Float32Array(await this.device.bytes(this));
+  }
+
+  async readIntegers(): Promise<Int32Array> {
+    this.expect('i32');
+    return new Int32Array(await this.device.bytes(this));
+  }
+
+  /** Contents as they lie in memory, little endian. */
+  async readBytes(): Promise<Uint8Array> {
+    return new Uint8Array(await this.device.bytes(this));
+  }
+
+  /** Waits until the contents are there. Throws the error of what failed to produce them. */
+  async settled(): Promise<void> {
+    using nothing = new Tensor(this.device, this.native.view([0], 0), this.dtype, [0]);
+    await this.device.bytes(nothing);
+  }
+
+  /** The only element of an f32 tensor. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new BtsError('BAD_SHAPE', `item() needs one element, the shape is [${this.shape}].`);
+    return (await this.read())[0]!;
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.native.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private expect(dtype: DType): void {
+    if (this.dtype !== dtype)
+      throw new BtsError('BAD_OPTION', `expected a tensor of type ${dtype}, it holds ${this.dtype}.`);
+  }
+}

@@ -1,0 +1,66 @@
+import type { Device } from '../tensor/device.js';
+import type { Parameter } from '../tensor/parameter.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+export interface AdamWOptions {
+  /** Default 0.9. */
+  beta1?: number;
+  /** Default 0.95. */
+  beta2?: number;
+  /** Default 1e-8. */
+  epsilon?: number;
+  /** Decoupled, on every parameter; default 0.1. */
+  weightDecay?: number;
+  /** The global norm to which gradients are scaled down; default 1. Infinity: never. */
+  clipNorm?: number;
+}
+
+/** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
+export class AdamW implements Disposable {
+  readonly options: Required<AdamWOptions>;
+  /** Updates done. */
+  steps = 0;
+  readonly firstMoments: readonly Tensor[];
+  readonly secondMoments: readonly Tensor[];
+
+  constructor(
+    private readonly device: Device,
+    private readonly parameters: readonly Parameter[],
+    options: AdamWOptions = {},
+  ) {
+    const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, clipNorm = 1 } = options;
+    this.options = { beta1, beta2, epsilon, weightDecay, clipNorm };
+    this.firstMoments = parameters.map(({ value }) => device.full(value.shape, 0));
+    this.secondMoments = parameters.map(({ value }) => device.full(value.shape, 0));
+  }
+
+  zeroGradients(): void {
+    for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!.native, value: 0 });
+  }
+
+  /**
+   * One update from the gradients there are. Returns their global norm before clipping, a tensor that the caller disposes;
+   * where it is not finite, weights and moments are left as they were.
+   */
+  step(learningRate: number): Tensor {
+    const gradients = this.parameters.map(({ gradient }) => gradient!.native);
+    const norm = this.device.empty([1]);
+    this.device.run('global_norm', { norm: norm.native, gradients });
+    this.steps++;
+    this.device.run('adamw', {
+      parameters: this.parameters.map(({ value }) => value.native),
+      gradients,
+      firstMoments: this.firstMoments.map(({ native }) => native),
+      secondMoments: this.secondMoments.map(({ native }) => native),
+      norm: norm.native,
+      learningRate,
+      step: this.steps,
+      ...this.options,
+    });
+    return norm;
+  }
+
+  [Symbol.dispose](): void {
+    for (const moment of [...this.firstMoments, ...this.secondMoments]) moment.dispose();
+  }
+}

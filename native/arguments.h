@@ -1,0 +1,91 @@
+// Turns JavaScript arguments into what C++ needs, or throws an Error that says what was expected and what came.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "queue.h"
+#include "tensor.h"
+
+namespace bts {
+
+int64_t to_integer(const Napi::Value& value, const char* what, int64_t lowest, int64_t highest);
+std::vector<int64_t> to_shape(const Napi::Value& value);
+DType to_dtype(const Napi::Value& value);
+
+// Runs f and throws what it throws as a JavaScript error with a `code`.
+template <class F>
+Napi::Value guarded(Napi::Env env, F&& f) {
+  const auto raise = [env](const char* code, const char* message) -> Napi::Value {
+    Napi::Error error = Napi::Error::New(env, message);
+    error.Set("code", Napi::String::New(env, code));
+    error.ThrowAsJavaScriptException();
+    return env.Undefined();
+  };
+  try {
+    return f();
+  } catch (const Error& error) {
+    return raise(error.code, error.what());
+  } catch (const std::bad_alloc&) {
+    return raise("OUT_OF_MEMORY", "the host's memory is used up");
+  }
+}
+
+// The named arguments of one op call. Shapes are written as words, "M N C": the first use of a word binds it to the
+// size that came, later uses must agree. While arguments are fetched, the call notes what the op reads and writes.
+class Call {
+ public:
+  Call(const char* op, Napi::Object arguments, const DeviceState* device);
+
+  const float* input(const char* name, const char* shape);
+  const float* input_or_null(const char* name, const char* shape);
+  const int32_t* integers(const char* name, const char* shape);
+  const int32_t* integers_or_null(const char* name, const char* shape);
+  float* output(const char* name, const char* shape);
+  float* output_or_null(const char* name, const char* shape);
+  // Written where it stands: read and written.
+  float* update(const char* name, const char* shape);
+  float* update_or_null(const char* name, const char* shape);
+  // One tensor per member; `count` is a word too.
+  std::vector<Weight> weights(const char* name, const char* count, const char* shape);
+  std::vector<Weight> weights_or_none(const char* name, const char* count, const char* shape);
+  std::vector<float*> gradients(const char* name, const char* count, const char* shape);
+  std::vector<float*> gradients_or_none(const char* name, const char* count, const char* shape);
+  // Any shapes; the lists of one call must match entry by entry.
+  std::vector<Array> arrays(const char* name);
+  // Any shape and type.
+  Tensor& any(const char* name);
+
+  double number(const char* name);
+  int64_t integer(const char* name);
+  bool flag(const char* name);
+
+  int64_t operator[](std::string_view word) const { return words_.at(std::string(word)); }
+  // Throws BAD_SHAPE unless the condition holds.
+  void require(bool holds, const std::string& expectation) const;
+
+  void reads(const Tensor& tensor) { reads_.push_back(tensor.storage()); }
+  void writes(const Tensor& tensor) { writes_.push_back({tensor.storage(), tensor.whole()}); }
+  Task task(std::function<void(Ops&)> body) &&;
+
+ private:
+  Tensor& fetch(const Napi::Value& value, const std::string& name, const char* shape, bool floats_only);
+  Tensor* find(const char* name, const char* shape, bool optional, DType dtype);
+  std::vector<Tensor*> list(const char* name, const char* count, const char* shape, bool optional);
+  void bind(const std::string& name, const char* shape, const std::vector<int64_t>& sizes);
+  [[noreturn]] void fail(const char* code, const std::string& message) const;
+
+  const char* op_;
+  Napi::Object arguments_;
+  const DeviceState* device_;
+  std::map<std::string, int64_t, std::less<>> words_;
+  std::vector<std::shared_ptr<Storage>> reads_;
+  std::vector<Write> writes_;
+  std::vector<int64_t> array_sizes_;
+};
+
+}  // namespace bts

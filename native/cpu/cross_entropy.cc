@@ -1,0 +1,78 @@
+// The sum over the vocabulary is f64.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "../error.h"
+#include "chunks.h"
+#include "cpu_ops.h"
+
+namespace bts::cpu::BTS_ISA {
+
+namespace {
+
+// softmax(x)_i = exp(x_i - max) / sum. A NaN among the logits may slip past `max` but never past `sum`.
+struct Softmax {
+  float max;
+  double sum;
+
+  Softmax(const float* logits, int64_t V) {
+    const float infinity = __builtin_inff();
+    vfloat best = splat(-infinity);
+    for_vectors(0, V, [&](int64_t i, auto lanes) { best = BTS_ISA::max(best, lanes.load(logits, i, -infinity)); });
+    max = reduce_max(best);
+    vdouble total{};
+    for_vectors(0, V, [&](int64_t i, auto lanes) { total += widen(exp(lanes.load(logits, i, -infinity) - max)); });
+    sum = reduce_add(total);
+  }
+
+  // logsumexp(x) - logit: the large terms cancel first, so small losses keep their digits.
+  double loss(float logit) const { return std::log(sum) - (double(logit) - max); }
+};
+
+void check_targets(const int32_t* targets, int64_t N, int64_t V) {
+  for (int64_t n = 0; n < N; n++) {
+    if (targets[n] < V) continue;
+    throw Error("BAD_TOKEN", "cross_entropy: targets[" + std::to_string(n) + "] is " + std::to_string(targets[n]) +
+                                 ", which must lie in 0.." + std::to_string(V - 1) +
+                                 " or be negative where the row does not count");
+  }
+}
+
+}  // namespace
+
+void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t N, int64_t V) {
+  check_targets(targets, N, V);
+  for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++) {
+      const float* row = logits + n * V;
+      losses[n] = targets[n] < 0 ? 0.0f : float(Softmax(row, V).loss(row[targets[n]]));
+    }
+  });
+}
+
+void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
+                                    int64_t N, int64_t V) {
+  check_targets(targets, N, V);
+  for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++) {
+      const float* row = logits + n * V;
+      float* drow = dlogits + n * V;
+      if (targets[n] < 0) {
+        std::fill_n(drow, V, 0.0f);
+        continue;
+      }
+      // loss = log(sum of exp(x)) - x_target
+      const Softmax softmax(row, V);
+      // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
+      const float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(row[targets[n]])));
+      const float scale = float(dlosses[n] / softmax.sum);
+      for_vectors(0, V, [&](int64_t i, auto lanes) {
+        lanes.store(drow, i, exp(lanes.load(row, i) - softmax.max) * scale);
+      });
+      drow[targets[n]] = dtarget;
+    }
+  });
+}
+
+}  // namespace bts::cpu::BTS_ISA

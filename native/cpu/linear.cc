@@ -1,0 +1,64 @@
+#include <vector>
+
+#include "cpu_ops.h"
+#include "gemm.h"
+
+namespace bts::cpu::BTS_ISA {
+
+void CpuOps::linear_forward(float* y, const float* x, Weights weight, Weights bias, const float* residual, int64_t N,
+                            int64_t I, int64_t O) {
+  scratch_.reset();
+  std::vector<Product> products;
+  for (size_t m = 0; m < weight.size(); m++)
+    products.push_back({.a = row_major(x + m * N * I, I),
+                        .b = {weight[m], 1, I},
+                        .c = y + m * N * O,
+                        .c_stride = O,
+                        .rows = N,
+                        .cols = O,
+                        .depth = I,
+                        .bias = bias.empty() ? nullptr : &bias[m],
+                        .residual = residual ? residual + m * N * O : nullptr});
+  multiply(products, pool_, scratch_);
+}
+
+// forward: y = x W^T
+void CpuOps::linear_backward_input(float* dx, const float* dy, Weights weight, int64_t N, int64_t I, int64_t O,
+                                   bool accumulate) {
+  scratch_.reset();
+  std::vector<Product> products;
+  for (size_t m = 0; m < weight.size(); m++)
+    products.push_back({.a = row_major(dy + m * N * O, O),
+                        .b = {weight[m], I, 1},
+                        .c = dx + m * N * I,
+                        .c_stride = I,
+                        .rows = N,
+                        .cols = I,
+                        .depth = O,
+                        .accumulate = accumulate});
+  multiply(products, pool_, scratch_);
+}
+
+// forward: y = x W^T + bias
+void CpuOps::linear_backward_weight(Gradients dweight, Gradients dbias, const float* dy, const float* x, int64_t N,
+                                    int64_t I, int64_t O) {
+  scratch_.reset();
+  std::vector<Product> products;
+  for (size_t m = 0; m < dweight.size(); m++)
+    products.push_back({.a = transposed(dy + m * N * O, O),
+                        .b = row_major(x + m * N * I, I),
+                        .c = dweight[m],
+                        .c_stride = I,
+                        .rows = O,
+                        .cols = I,
+                        .depth = N,
+                        .accumulate = true});
+  multiply(products, pool_, scratch_);
+  for (size_t m = 0; m < dbias.size(); m++) {
+    const float* rows = dy + m * N * O;
+    for (int64_t n = 0; n < N; n++)
+      for (int64_t o = 0; o < O; o++) dbias[m][o] += rows[n * O + o];
+  }
+}
+
+}  // namespace bts::cpu::BTS_ISA

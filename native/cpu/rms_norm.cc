@@ -1,0 +1,97 @@
+// Sums over channels are f64. Sums over rows are f32 within a block of rows and f64 over the blocks.
+#include <algorithm>
+#include <cmath>
+
+#include "chunks.h"
+#include "cpu_ops.h"
+
+namespace bts::cpu::BTS_ISA {
+
+namespace {
+
+constexpr int64_t kBlock = 64;   // rows whose weight gradients are summed together
+constexpr int64_t kStripe = 64;  // channels that one index of the sum over blocks owns
+
+// 1 / sqrt(mean(x^2) + epsilon)
+float inverse_rms(const float* x, int64_t C, float epsilon) {
+  vdouble squares{};
+  for_vectors(0, C, [&](int64_t i, auto lanes) {
+    const vdouble v = widen(lanes.load(x, i));
+    squares += v * v;
+  });
+  return float(1 / std::sqrt(reduce_add(squares) / double(C) + epsilon));
+}
+
+}  // namespace
+
+void CpuOps::rms_norm_forward(float* y, const float* x, Weights weight, int64_t N, int64_t C, float epsilon) {
+  for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      const float* in = x + row * C;
+      float* out = y + row * C;
+      const float r = inverse_rms(in, C, epsilon);
+      with_reader(weight[row / N], [&](auto w) {
+        for_vectors(0, C, [&](int64_t i, auto lanes) {
+          lanes.store(out, i, lanes.load(in, i) * r * lanes.read(w, i));
+        });
+      });
+    }
+  });
+}
+
+void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x, Weights weight, int64_t N, int64_t C,
+                                     float epsilon, bool accumulate) {
+  for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      const float *in = x + row * C, *dout = dy + row * C;
+      float* din = dx + row * C;
+      const float r = inverse_rms(in, C, epsilon);
+      with_reader(weight[row / N], [&](auto w) {
+        // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
+        vdouble dot{};
+        for_vectors(0, C, [&](int64_t i, auto lanes) {
+          dot += widen(lanes.load(dout, i) * lanes.read(w, i)) * widen(lanes.load(in, i));
+        });
+        const float along_x = float(reduce_add(dot) / double(C) * r * r);
+        for_vectors(0, C, [&](int64_t i, auto lanes) {
+          vfloat d = r * (lanes.load(dout, i) * lanes.read(w, i) - lanes.load(in, i) * along_x);
+          if (accumulate) d += lanes.load(din, i);
+          lanes.store(din, i, d);
+        });
+      });
+    }
+  });
+}
+
+void CpuOps::rms_norm_backward_weight(Gradients dweight, const float* dy, const float* x, int64_t N, int64_t C,
+                                      float epsilon) {
+  const int64_t M = std::ssize(dweight), blocks = (N + kBlock - 1) / kBlock;
+  scratch_.reset();
+  float* partial = scratch_.floats(M * blocks * C);
+  for_chunks(pool_, M * blocks, kBlock * C, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; block++) {
+      float* sum = partial + block * C;
+      std::fill_n(sum, C, 0.0f);
+      const int64_t m = block / blocks, first = block % blocks * kBlock;
+      for (int64_t n = first; n < std::min(N, first + kBlock); n++) {
+        // y = x r w
+        const float *in = x + (m * N + n) * C, *dout = dy + (m * N + n) * C;
+        const float r = inverse_rms(in, C, epsilon);
+        for_vectors(0, C, [&](int64_t i, auto lanes) {
+          lanes.store(sum, i, lanes.load(sum, i) + lanes.load(dout, i) * lanes.load(in, i) * r);
+        });
+      }
+    }
+  });
+  for_chunks(pool_, (C + kStripe - 1) / kStripe, M * blocks * kStripe, [&](int64_t begin, int64_t end) {
+    for (int64_t m = 0; m < M; m++) {
+      for_vectors(begin * kStripe, std::min(C, end * kStripe), [&](int64_t i, auto lanes) {
+        vdouble sum{};
+        for (int64_t block = 0; block < blocks; block++) sum += widen(lanes.load(partial + (m * blocks + block) * C, i));
+        lanes.store(dweight[m], i, lanes.load(dweight[m], i) + narrow(sum));
+      });
+    }
+  });
+}
+
+}  // namespace bts::cpu::BTS_ISA

@@ -1,0 +1,211 @@
+// One vector type per instruction set, on the compiler's own vector extension: the same source is compiled once for
+// each, and the widest that the processor has is chosen when a device opens (see cpu_ops.h).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
+#include "../ops.h"
+
+#if defined(__AVX512F__)
+#define BTS_ISA avx512
+#define BTS_LANES 16
+#elif defined(__AVX2__)
+#define BTS_ISA avx2
+#define BTS_LANES 8
+#else
+#define BTS_ISA generic
+#define BTS_LANES 4
+#endif
+
+namespace bts::cpu::BTS_ISA {
+
+constexpr int kLanes = BTS_LANES;
+
+typedef float vfloat __attribute__((vector_size(BTS_LANES * 4)));
+typedef int32_t vint __attribute__((vector_size(BTS_LANES * 4)));
+typedef uint16_t vhalf __attribute__((vector_size(BTS_LANES * 2)));
+typedef double vdouble __attribute__((vector_size(BTS_LANES * 4)));
+typedef float vfloat_unaligned __attribute__((vector_size(BTS_LANES * 4), aligned(4), may_alias));
+typedef uint16_t vhalf_unaligned __attribute__((vector_size(BTS_LANES * 2), aligned(2), may_alias));
+
+inline vfloat load(const float* p) { return *reinterpret_cast<const vfloat_unaligned*>(p); }
+inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) = v; }
+inline vfloat splat(float x) { return x - vfloat{}; }
+
+inline float widen_bf16(uint16_t bits) {
+  uint32_t wide = uint32_t(bits) << 16;
+  float x;
+  std::memcpy(&x, &wide, 4);
+  return x;
+}
+
+inline float widen_f16(uint16_t bits) {
+#if defined(__F16C__)
+  return _cvtsh_ss(bits);
+#else
+  const uint32_t sign = uint32_t(bits & 0x8000) << 16, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  if (exponent == 0) {  // zero or subnormal: the fraction counts in units of 2^-24
+    const float magnitude = float(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const uint32_t wide = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+  float x;
+  std::memcpy(&x, &wide, 4);
+  return x;
+#endif
+}
+
+inline vfloat load_bf16(const uint16_t* p) {
+  const vhalf half = *reinterpret_cast<const vhalf_unaligned*>(p);
+  return (vfloat)(__builtin_convertvector(half, vint) << 16);
+}
+
+inline vfloat load_f16(const uint16_t* p) {
+#if defined(__AVX512F__)
+  // The masked form: g++ 12 warns of an uninitialised value inside the plain one (GCC bug 105593).
+  return (vfloat)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return (vfloat)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  vfloat v;
+  for (int i = 0; i < kLanes; i++) v[i] = widen_f16(p[i]);
+  return v;
+#endif
+}
+
+// Reads element i of frozen storage as f32, one type per precision, so that kernels are templates over them.
+struct F32 {
+  const float* p;
+  float at(int64_t i) const { return p[i]; }
+  vfloat vector(int64_t i) const { return load(p + i); }
+};
+struct BF16 {
+  const uint16_t* p;
+  float at(int64_t i) const { return widen_bf16(p[i]); }
+  vfloat vector(int64_t i) const { return load_bf16(p + i); }
+};
+struct F16 {
+  const uint16_t* p;
+  float at(int64_t i) const { return widen_f16(p[i]); }
+  vfloat vector(int64_t i) const { return load_f16(p + i); }
+};
+
+// Calls f with the reader of the weight's precision.
+template <class F>
+inline void with_reader(const Weight& weight, F&& f) {
+  switch (weight.dtype) {
+    case DType::BF16: return f(BF16{static_cast<const uint16_t*>(weight.data)});
+    case DType::F16: return f(F16{static_cast<const uint16_t*>(weight.data)});
+    default: return f(F32{static_cast<const float*>(weight.data)});
+  }
+}
+
+// Where a kernel stands in its row: on a whole vector, or on the part of one that is left at the end. A part's other
+// lanes read as `fill` and are not written.
+struct Whole {
+  vfloat load(const float* p, int64_t i, float = 0) const { return BTS_ISA::load(p + i); }
+  template <class Reader>
+  vfloat read(Reader weight, int64_t i) const { return weight.vector(i); }
+  void store(float* p, int64_t i, vfloat v) const { BTS_ISA::store(p + i, v); }
+};
+struct Part {
+  int64_t count;
+  vfloat load(const float* p, int64_t i, float fill = 0) const {
+    vfloat v = splat(fill);
+    std::memcpy(&v, p + i, size_t(count) * 4);
+    return v;
+  }
+  template <class Reader>
+  vfloat read(Reader weight, int64_t i) const {
+    vfloat v{};
+    for (int64_t lane = 0; lane < count; lane++) v[lane] = weight.at(i + lane);
+    return v;
+  }
+  void store(float* p, int64_t i, vfloat v) const { std::memcpy(p + i, &v, size_t(count) * 4); }
+};
+
+// Calls f(i, lanes) for every vector of begin..end-1, so that a kernel is written once and has no scalar twin.
+template <class F>
+inline void for_vectors(int64_t begin, int64_t end, F&& f) {
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) f(i, Whole{});
+  if (i < end) f(i, Part{end - i});
+}
+
+inline vfloat max(vfloat a, vfloat b) { return a > b ? a : b; }
+
+inline float reduce_add(vfloat v) {
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) v[i] += v[i + width];
+  return v[0];
+}
+
+inline float reduce_max(vfloat v) {
+  float best = v[0];
+  for (int i = 1; i < kLanes; i++) best = v[i] > best ? v[i] : best;
+  return best;
+}
+
+// A sum of f32 vectors or of their products, in f64.
+class Sum {
+ public:
+  void add(vfloat v) {
+    low_ += widen<0>(v, Half());
+    high_ += widen<kHalf>(v, Half());
+  }
+  void add_product(vfloat a, vfloat b) {
+    low_ += widen<0>(a, Half()) * widen<0>(b, Half());
+    high_ += widen<kHalf>(a, Half()) * widen<kHalf>(b, Half());
+  }
+  double total() const {
+    const vdouble both = low_ + high_;
+    double sum = 0;
+    for (int i = 0; i < kHalf; i++) sum += both[i];
+    return sum;
+  }
+
+ private:
+  static constexpr int kHalf = kLanes / 2;
+  using Half = std::make_integer_sequence<int, kHalf>;
+
+  template <int First, int... I>
+  static vdouble widen(vfloat v, std::integer_sequence<int, I...>) {
+    return __builtin_convertvector(__builtin_shufflevector(v, v, (First + I)...), vdouble);
+  }
+
+  vdouble low_{}, high_{};
+};
+
+// e^x to about 1 ulp (Cephes' polynomial on [-ln2/2, ln2/2]); 0 below -87.3, infinity above 88.7, NaN stays NaN:
+// the comparisons are written so that a NaN fails them and passes through.
+inline vfloat exp(vfloat x) {
+  const vfloat low = splat(-87.33654f), high = splat(88.72283f);
+  vfloat t = x < low ? low : x;
+  t = t > high ? high : t;
+  const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  const vfloat shifted = t * 1.44269504f + magic;
+  const vfloat n = shifted - magic;
+  const vfloat r = (t - n * 0.693359375f) + n * 2.12194440e-4f;
+  vfloat p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  // 2^n in two factors: n reaches 128, one more than the exponent field holds.
+  const vint k = (vint)shifted - (vint)magic, half = k >> 1;
+  const vfloat scale = (vfloat)((half + 127) << 23), rest = (vfloat)((k - half + 127) << 23);
+  vfloat y = p * scale * rest;
+  y = x < low ? vfloat{} : y;
+  return x > high ? splat(__builtin_inff()) : y;
+}
+
+inline float exp(float x) { return exp(splat(x))[0]; }
+
+}  // namespace bts::cpu::BTS_ISA

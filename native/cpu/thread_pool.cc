@@ -1,0 +1,65 @@
+#include "thread_pool.h"
+
+#include <system_error>
+
+namespace bts::cpu {
+
+namespace {
+
+// Ops follow each other within microseconds; a short spin saves the price of sleeping and waking between them.
+constexpr int kSpins = 2000;
+
+inline void pause() { __builtin_ia32_pause(); }
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  try {
+    for (int worker = 1; worker < threads; worker++) workers_.emplace_back([this, worker] { work(worker); });
+  } catch (const std::system_error&) {
+    // The system grants no more threads: go on with those there are, results are the same.
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_ = true;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(int64_t count, Function function, void* context) {
+  function_ = function;
+  context_ = context;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  drain(0);
+  int spins = 0;
+  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
+    if (++spins < kSpins) pause();
+    else running_.wait(left, std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::drain(int worker) {
+  for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) function_(context_, i, worker);
+}
+
+void ThreadPool::work(int worker) {
+  for (uint32_t seen = 0;;) {
+    int spins = 0;
+    for (uint32_t now; (now = generation_.load(std::memory_order_acquire)) == seen;) {
+      if (++spins < kSpins) pause();
+      else generation_.wait(now, std::memory_order_acquire);
+    }
+    seen++;
+    if (stopping_) return;
+    drain(worker);
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+  }
+}
+
+}  // namespace bts::cpu

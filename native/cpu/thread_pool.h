@@ -1,0 +1,50 @@
+// Splits independent work over threads. Who runs which index never changes a result: ops give every index its own
+// outputs and sum in an order of their own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace bts::cpu {
+
+class ThreadPool {
+ public:
+  // threads >= 1 counts the calling thread, so 1 starts none.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls f(index, worker) for every index in 0..count-1, worker in 0..threads()-1, and returns when all are done.
+  // f must not throw: check arguments before going parallel.
+  template <class F>
+  void parallel_for(int64_t count, F&& f) {
+    if (count <= 1 || workers_.empty()) {
+      for (int64_t i = 0; i < count; i++) f(i, 0);
+      return;
+    }
+    run(count, [](void* context, int64_t i, int worker) { (*static_cast<F*>(context))(i, worker); }, &f);
+  }
+
+ private:
+  using Function = void (*)(void* context, int64_t index, int worker);
+
+  void run(int64_t count, Function function, void* context);
+  void work(int worker);
+  void drain(int worker);
+
+  std::vector<std::thread> workers_;
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+  int64_t count_ = 0;
+  std::atomic<int64_t> next_{0};
+  std::atomic<uint32_t> generation_{0};
+  std::atomic<int> running_{0};
+  bool stopping_ = false;
+};
+
+}  // namespace bts::cpu

@@ -1,0 +1,273 @@
+#include "device.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "arguments.h"
+#include "cpu/dispatch.h"
+#include "op_table.h"
+#include "tensor.h"
+
+namespace bts {
+
+namespace {
+
+// Reads one region of a file. A mapping would be the other way, but a file that shrinks under a mapping kills the
+// process, and a read does not.
+void read_region(const std::string& path, void* to, size_t bytes, int64_t offset) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) {
+    throw Error(errno == ENOENT ? "FILE_NOT_FOUND" : "FILE_IO", "'" + path + "' cannot be opened: " + std::strerror(errno));
+  }
+  size_t done = 0;
+  ssize_t got = 0;
+  while (done < bytes) {
+    got = pread(file, static_cast<char*>(to) + done, bytes - done, offset + static_cast<int64_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
+  }
+  const int error = errno;
+  close(file);
+  if (done == bytes) return;
+  if (got < 0) throw Error("FILE_IO", "'" + path + "' cannot be read: " + std::strerror(error));
+  throw Error("BAD_CHECKPOINT", "'" + path + "' ends " + std::to_string(bytes - done) +
+                                    " bytes early: it was truncated after it was opened");
+}
+
+}  // namespace
+
+DeviceState::DeviceState(Napi::Env env, std::unique_ptr<Ops> ops) : env_(env) {
+  const napi_status status =
+      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "bts device"), 0, 1, nullptr, nullptr,
+                                      this, settle, &wake_);
+  if (status != napi_ok) throw Error("NO_DEVICE", "the device could not be connected to the event loop");
+  napi_unref_threadsafe_function(env, wake_);
+  queue_ = std::make_unique<Queue>(std::move(ops));
+}
+
+DeviceState::~DeviceState() { close(); }
+
+std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
+  void* data = memory.take(bytes);
+  if (!data) {
+    // Cached blocks may be in use by queued work; once that is done the system can have them back.
+    queue_->drain();
+    memory.trim();
+    data = memory.take(bytes);
+  }
+  if (!data) {
+    throw Error("OUT_OF_MEMORY", std::to_string(bytes) + " bytes were asked for beside " +
+                                     std::to_string(memory.statistics().live) +
+                                     " in use; take a smaller batch, shorter sequences or fewer members");
+  }
+  auto storage = std::make_shared<Storage>();
+  storage->data = data;
+  storage->bytes = bytes;
+  return storage;
+}
+
+void DeviceState::release(Storage& storage) {
+  memory.give(storage.data, storage.bytes);
+  storage.data = nullptr;
+}
+
+void DeviceState::push(Task task) { queue_->push(std::move(task)); }
+
+Napi::Value DeviceState::read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes) {
+  auto* read = new PendingRead{shared_from_this(), Napi::Promise::Deferred::New(env), {}, nullptr};
+  const Napi::Value promise = read->deferred.Promise();
+  Task task{"read", {}, {}, {}, {}};
+  if (storage) {
+    // Nobody else can see or detach the buffer before the promise is settled, so the worker may write into it.
+    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
+    read->bytes = Napi::Persistent(buffer);
+    void* to = buffer.Data();
+    if (bytes) task.body = [to, data, bytes](Ops&) { std::memcpy(to, data, bytes); };
+    task.reads.push_back(std::move(storage));
+  }
+  task.done = [this, read](const std::shared_ptr<const Error>& fault) {
+    read->fault = fault;
+    {
+      std::lock_guard lock(settled_mutex_);
+      settled_.push_back(read);
+    }
+    napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
+  };
+  if (pending_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+  push(std::move(task));
+  return promise;
+}
+
+void DeviceState::settle(napi_env env, napi_value, void* context, void*) {
+  if (env) static_cast<DeviceState*>(context)->settle_all(env);
+}
+
+std::vector<PendingRead*> DeviceState::take_settled() {
+  std::lock_guard lock(settled_mutex_);
+  return std::exchange(settled_, {});
+}
+
+void DeviceState::settle_all(Napi::Env env) {
+  const auto self = weak_from_this().lock();  // the last pending read may be what keeps the device
+  const Napi::HandleScope scope(env);
+  for (PendingRead* read : take_settled()) {
+    if (read->fault) {
+      Napi::Error error = Napi::Error::New(env, read->fault->what());
+      error.Set("code", Napi::String::New(env, read->fault->code));
+      read->deferred.Reject(error.Value());
+    } else {
+      read->deferred.Resolve(read->bytes.IsEmpty() ? env.Undefined() : Napi::Value(read->bytes.Value()));
+    }
+    delete read;
+    if (--pending_ == 0 && wake_) napi_unref_threadsafe_function(env_, wake_);
+  }
+}
+
+void DeviceState::close(bool environment_ends) {
+  if (!queue_) return;
+  queue_->stop();
+  queue_.reset();
+  if (environment_ends) {
+    for (PendingRead* read : take_settled()) delete read;
+  } else {
+    settle_all(env_);
+  }
+  napi_release_threadsafe_function(wake_, napi_tsfn_abort);
+  wake_ = nullptr;
+  memory.trim();
+}
+
+Napi::Function Device::define(Napi::Env env) {
+  return DefineClass(env, "Device",
+                     {InstanceMethod<&Device::allocate>("allocate"), InstanceMethod<&Device::upload>("upload"),
+                      InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
+                      InstanceMethod<&Device::read>("read"), InstanceMethod<&Device::memory>("memory"),
+                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
+}
+
+// new Device(threads, instruction set or '')
+Device::Device(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&]() -> Napi::Value {
+    const int threads = static_cast<int>(to_integer(info[0], "threads", 1, 1024));
+    const std::string set = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
+    state_ = std::make_shared<DeviceState>(info.Env(), cpu::make_ops(threads, set));
+    // The process or worker thread may end with work in flight: stop the queue while the environment still stands.
+    auto* weak = new std::weak_ptr<DeviceState>(state_);
+    info.Env().AddCleanupHook([weak] {
+      if (const auto state = weak->lock()) state->close(true);
+      delete weak;
+    });
+    return info.Env().Undefined();
+  });
+}
+
+Device::~Device() = default;
+
+std::shared_ptr<DeviceState> Device::open() const {
+  if (!state_ || state_->closed()) throw Error("DISPOSED", "the device was used after it was disposed");
+  return state_;
+}
+
+// allocate(dtype, shape): Tensor, uninitialised
+Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    const DType dtype = to_dtype(info[0]);
+    auto shape = to_shape(info[1]);
+    size_t bytes = size_of(dtype);
+    for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
+    return Tensor::create(info.Env(), state, state->allocate(bytes), 0, dtype, std::move(shape));
+  });
+}
+
+// upload(tensor, typed array): copies the bytes at once, the tensor has them when the queue gets there
+Napi::Value Device::upload(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    const Tensor& tensor = Tensor::from(info[0], "tensor");
+    if (!info[1].IsTypedArray()) throw Error("BAD_OPTION", "upload: expected a typed array");
+    const auto array = info[1].As<Napi::TypedArray>();
+    if (array.ByteLength() != tensor.bytes()) {
+      throw Error("BAD_SHAPE", "upload: " + std::to_string(array.ByteLength()) + " bytes came for a tensor of shape " +
+                                   describe(tensor.shape()) + ", which has " + std::to_string(tensor.bytes()));
+    }
+    const auto* from = static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    auto copy = std::make_shared<std::vector<char>>(from, from + array.ByteLength());
+    void* to = tensor.data();
+    state->push({"upload", [copy, to](Ops&) { std::copy(copy->begin(), copy->end(), static_cast<char*>(to)); }, {},
+                 {{tensor.storage(), tensor.whole()}}, {}});
+    return info.Env().Undefined();
+  });
+}
+
+// load(tensor, path, byte offset): reads the tensor's bytes from a file when the queue gets there
+Napi::Value Device::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    const Tensor& tensor = Tensor::from(info[0], "tensor");
+    if (!info[1].IsString()) throw Error("BAD_OPTION", "load: expected a path");
+    std::string path = info[1].As<Napi::String>().Utf8Value();
+    const int64_t offset = to_integer(info[2], "offset", 0, int64_t{1} << 52);
+    void* to = tensor.data();
+    const size_t bytes = tensor.bytes();
+    state->push({"load", [=](Ops&) { read_region(path, to, bytes, offset); }, {}, {{tensor.storage(), tensor.whole()}}, {}});
+    return info.Env().Undefined();
+  });
+}
+
+// run(op, arguments): queues one op of the table
+Napi::Value Device::run(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    if (!info[0].IsString() || !info[1].IsObject()) throw Error("BAD_OPTION", "run: expected an op's name and its arguments");
+    state->push(prepare(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Object>(), state.get()));
+    return info.Env().Undefined();
+  });
+}
+
+// read(tensor or undefined): a promise for the tensor's bytes, or for the end of all work queued so far
+Napi::Value Device::read(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    if (info[0].IsUndefined()) return state->read(info.Env(), nullptr, nullptr, 0);
+    const Tensor& tensor = Tensor::from(info[0], "tensor");
+    if (tensor.device() != state) throw Error("BAD_OPTION", "read: the tensor belongs to another device");
+    return state->read(info.Env(), tensor.storage(), tensor.data(), tensor.bytes());
+  });
+}
+
+Napi::Value Device::memory(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    const auto& statistics = state->memory.statistics();
+    auto result = Napi::Object::New(info.Env());
+    result.Set("liveBytes", static_cast<double>(statistics.live));
+    result.Set("peakBytes", static_cast<double>(statistics.peak));
+    result.Set("reservedBytes", static_cast<double>(statistics.reserved));
+    if (info[0].ToBoolean().Value()) state->memory.reset_peak();
+    return result;
+  });
+}
+
+// trim(): waits for the queue and returns cached memory to the system
+Napi::Value Device::trim(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    state->drain();
+    state->memory.trim();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value Device::dispose(const Napi::CallbackInfo& info) {
+  if (state_) state_->close();
+  return info.Env().Undefined();
+}
+
+}  // namespace bts

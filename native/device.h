@@ -1,0 +1,79 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "memory_pool.h"
+#include "queue.h"
+
+namespace bts {
+
+// A promise that the worker will settle, owned by the JavaScript thread.
+class DeviceState;
+
+struct PendingRead {
+  std::shared_ptr<DeviceState> device;  // stays until the promise is settled
+  Napi::Promise::Deferred deferred;
+  Napi::Reference<Napi::ArrayBuffer> bytes;  // empty for a mere synchronisation
+  std::shared_ptr<const Error> fault;
+};
+
+// Memory, queue and pending reads of one open device. Tensors share it, so it outlives the JavaScript object that
+// opened it; all members but the queue's worker belong to the JavaScript thread.
+class DeviceState : public std::enable_shared_from_this<DeviceState> {
+ public:
+  DeviceState(Napi::Env env, std::unique_ptr<Ops> ops);
+  ~DeviceState();
+
+  std::shared_ptr<Storage> allocate(size_t bytes);
+  void release(Storage& storage);
+  void push(Task task);
+  void drain() { queue_->drain(); }
+  // A promise for `bytes` copied from `data` after all queued work (null: just the point in time).
+  Napi::Value read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes);
+  // Ends the queue. Reads that were not served are rejected, or forgotten where JavaScript can no longer run.
+  void close(bool environment_ends = false);
+  bool closed() const { return !queue_; }
+
+  MemoryPool memory;
+
+ private:
+  static void settle(napi_env env, napi_value, void* context, void*);
+  void settle_all(Napi::Env env);
+  std::vector<PendingRead*> take_settled();
+
+  napi_env env_;
+  napi_threadsafe_function wake_ = nullptr;
+  std::unique_ptr<Queue> queue_;
+  size_t pending_ = 0;
+  std::mutex settled_mutex_;
+  std::vector<PendingRead*> settled_;
+};
+
+// The JavaScript class `Device`; lib/addon.ts documents its surface.
+class Device : public Napi::ObjectWrap<Device> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit Device(const Napi::CallbackInfo& info);
+  ~Device() override;
+
+ private:
+  Napi::Value allocate(const Napi::CallbackInfo& info);
+  Napi::Value upload(const Napi::CallbackInfo& info);
+  Napi::Value load(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value trim(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<DeviceState> open() const;
+
+  std::shared_ptr<DeviceState> state_;
+};
+
+}  // namespace bts

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <vector>
+
+namespace bts {
+
+// Memory of one device, handed out in size classes and kept for reuse. Blocks may be given back while queued work
+// still reads them: whoever takes them next queues behind that work. One thread only.
+class MemoryPool {
+ public:
+  struct Statistics {
+    size_t live;      // handed out now
+    size_t peak;      // most that was ever handed out at once
+    size_t reserved;  // held from the system: live and cached
+  };
+
+  MemoryPool() = default;
+  ~MemoryPool();
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  // 64-byte aligned, uninitialised; null where the system has no more.
+  void* take(size_t bytes);
+  void give(void* block, size_t bytes);
+  // Returns what is cached to the system. No queued work may still use it.
+  void trim();
+  void reset_peak() { statistics_.peak = statistics_.live; }
+  const Statistics& statistics() const { return statistics_; }
+
+ private:
+  std::map<size_t, std::vector<void*>> cached_;
+  Statistics statistics_{};
+};
+
+}  // namespace bts
