@@ -244,7 +244,7 @@ test('texts are cut at blank lines, else lines, else spaces, else between charac
   for (let limit = 2; limit < 40; limit++) {
     const pieces = cutText(text, limit);
     assert.is(pieces.join(''), text);
-    assert.ok(pieces.every((piece) => piece.length > 0 && piece.length <= limit && piece.isWellFormed()));
+    assert.ok(pieces.every((piece) => piece.length > 0 && piece.length <= limit && !/\p{Surrogate}/u.test(piece)));
   }
 });
 

@@ -107,7 +107,8 @@ async function trains(device: Device, model: LanguageModel, batch: Batch, settin
         close(await gradient!.read(), expected.floats(`grad.${name}`), `gradient of ${name}`, 2e-4);
       }
     }
-    using norm = optimizer.step(lr);
+    using norm = optimizer.gradientNorm();
+    optimizer.update(norm, lr);
     close([await norm.item()], norms.subarray(step, step + 1), `gradient norm of step ${step}`, 2e-4);
   }
   for (const { name, value } of model.trainable) {

@@ -1,5 +1,5 @@
 /**
- * Cuts `text` into pieces of at most `limit` characters (UTF-16 units) whose concatenation is the text. Each cut falls,
+ * Cuts `text` into pieces of at most `limit` characters (UTF-16 units, 2 or more) whose concatenation is the text. Each cut falls,
  * as far as the second half of a piece has one, after a blank line, else after a line, else after a space, else between
  * any two characters.
  */

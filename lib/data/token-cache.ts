@@ -35,7 +35,7 @@ export function shardPath(folder: string, side: Side, shard: number): string {
 export async function hashFile(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    for await (const chunk of createReadStream(path)) {
       throwIfAborted(signal);
       hash.update(chunk);
     }

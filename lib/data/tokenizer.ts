@@ -102,9 +102,10 @@ export class Tokenizer {
    * The tokens of `text`. Text that looks like a special token becomes that token. Half of a surrogate pair, which
    * UTF-8 cannot hold, is read as U+FFFD.
    *
-   * Takes about a second per 2 to 10 million characters, and the event loop waits: encode long texts in parts.
+   * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
    * @param options.specials whether to add the special tokens around it that tokenizer.json asks for; default true
+   * @throws BAD_DATA where a single word has millions of characters
    */
   encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
     try {
@@ -117,7 +118,9 @@ export class Tokenizer {
       throw new BtsError('BAD_DATA', message, { cause: error });
     }
   }
-XX
+
+  private encodeSections(text: string): number[] {
+    const ids: number[] = [];
     const sections = this.findAsWritten(text.replace(/\p{Surrogate}/gu, '\ufffd'));
     for (const [outer, section] of sections.entries()) {
       const subsections = typeof section === 'number' ? [section] : this.findNormalized(this.normalize(section));
@@ -126,7 +129,6 @@ XX
         else for (const piece of this.cut(part, outer + inner === 0)) this.model.encode(piece, ids);
       }
     }
-    if (specials) ids.push(...this.template.after);
     return ids;
   }
 

@@ -2,12 +2,11 @@ import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { BtsError, fileError } from '../errors.js';
 
-const CHUNK_BYTES = 1 << 20;
 const NEWLINE = 0x0a;
 const BYTE_ORDER_MARK = '\ufeff';
 
 /**
- * The text of a UTF-8 file in chunks of about 1 MiB, none of which ends within a character. A byte order mark is
+ * The text of a UTF-8 file in chunks of at most 64 KiB, none of which ends within a character. A byte order mark is
  * dropped; line ends are kept as they are.
  *
  * @throws BAD_DATA naming file and line where the bytes are not UTF-8; FILE_NOT_FOUND, FILE_IO
@@ -27,7 +26,7 @@ export async function* readUtf8(path: string): AsyncGenerator<string> {
   };
 
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
+    for await (const chunk of createReadStream(path)) {
       const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : (chunk as Buffer);
       const whole = wholeCharacters(bytes);
       rest = bytes.subarray(whole);

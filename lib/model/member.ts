@@ -2,7 +2,7 @@ import type { DType } from '../addon.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
-import { hash32 } from '../data/random.js';
+import { hash32, hashName } from '../data/random.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
@@ -71,7 +71,7 @@ export class Member implements Disposable {
       if (!norm && !spec.role.endsWith('Bias')) {
         const residual = spec.role === 'output' || spec.role === 'down';
         const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
-        device.run('fill_normal', { y: value.native, deviation, seed: nameSeed(seed, spec.name) });
+        device.run('fill_normal', { y: value.native, deviation, seed: hash32(seed, hashName(spec.name)) });
       }
       return Parameter.trainable(device, spec.name, value);
     });
@@ -88,13 +88,6 @@ export class Member implements Disposable {
   [Symbol.dispose](): void {
     for (const parameter of this.parameters) parameter[Symbol.dispose]();
   }
-}
-
-/** A seed of its own for every parameter, whatever else the model has. */
-function nameSeed(seed: number, name: string): number {
-  let hash = hash32(seed, name.length);
-  for (let i = 0; i < name.length; i++) hash = hash32(hash, name.charCodeAt(i));
-  return hash;
 }
 
 // What may differ between members that run in lockstep, and what the checkpoint says of itself rather than of the model.

@@ -38,18 +38,19 @@ export class AdamW implements Disposable {
     for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!.native, value: 0 });
   }
 
-  /**
-   * One update from the gradients there are. Returns their global norm before clipping, a tensor that the caller disposes;
-   * where it is not finite, weights and moments are left as they were.
-   */
-  step(learningRate: number): Tensor {
-    const gradients = this.parameters.map(({ gradient }) => gradient!.native);
+  /** The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes. */
+  gradientNorm(): Tensor {
     const norm = this.device.empty([1]);
-    this.device.run('global_norm', { norm: norm.native, gradients });
+    this.device.run('global_norm', { norm: norm.native, gradients: this.gradients });
+    return norm;
+  }
+
+  /** One update. Where the norm is not finite, weights and moments are left as they were. */
+  update(norm: Tensor, learningRate: number): void {
     this.steps++;
     this.device.run('adamw', {
       parameters: this.parameters.map(({ value }) => value.native),
-      gradients,
+      gradients: this.gradients,
       firstMoments: this.firstMoments.map(({ native }) => native),
       secondMoments: this.secondMoments.map(({ native }) => native),
       norm: norm.native,
@@ -57,7 +58,10 @@ export class AdamW implements Disposable {
       step: this.steps,
       ...this.options,
     });
-    return norm;
+  }
+
+  private get gradients() {
+    return this.parameters.map(({ gradient }) => gradient!.native);
   }
 
   [Symbol.dispose](): void {

@@ -21,9 +21,9 @@ struct Softmax {
     vfloat best = splat(-infinity);
     for_vectors(0, V, [&](int64_t i, auto lanes) { best = BTS_ISA::max(best, lanes.load(logits, i, -infinity)); });
     max = reduce_max(best);
-    vdouble total{};
-    for_vectors(0, V, [&](int64_t i, auto lanes) { total += widen(exp(lanes.load(logits, i, -infinity) - max)); });
-    sum = reduce_add(total);
+    Sum terms;
+    for_vectors(0, V, [&](int64_t i, auto lanes) { terms.add(exp(lanes.load(logits, i, -infinity) - max)); });
+    sum = terms.total();
   }
 
   // logsumexp(x) - logit: the large terms cancel first, so small losses keep their digits.

@@ -57,14 +57,14 @@ void CpuOps::convert(void* y, DType to, const void* x, DType from, int64_t n) {
   }
   with_reader({x, from}, [&](auto source) {
     for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
-      if (to == DType::F32) {
-        auto* out = static_cast<float*>(y);
-        for_vectors(begin, end, [&](int64_t i, auto lanes) { lanes.store(out, i, lanes.read(source, i)); });
-      } else {
-        auto* out = static_cast<uint16_t*>(y);
-        const auto narrow = to == DType::BF16 ? narrow_bf16 : narrow_f16;
-        for (int64_t i = begin; i < end; i++) out[i] = narrow(source.at(i));
-      }
+      auto* wide = static_cast<float*>(y);
+      auto* half = static_cast<uint16_t*>(y);
+      if (to == DType::F32)
+        for_vectors(begin, end, [&](int64_t i, auto lanes) { lanes.store(wide, i, lanes.read(source, i)); });
+      else if (to == DType::BF16)
+        for (int64_t i = begin; i < end; i++) half[i] = narrow_bf16(source.at(i));
+      else
+        for (int64_t i = begin; i < end; i++) half[i] = narrow_f16(source.at(i));
     });
   });
 }
@@ -92,9 +92,9 @@ void CpuOps::sum_forward(float* y, const float* x, float scale, int64_t n) {
   const int64_t chunks = (n + kChunk - 1) / kChunk;
   auto* partial = reinterpret_cast<double*>(scratch_.floats(2 * chunks));
   for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
-    vdouble sum{};
-    for_vectors(begin, end, [&](int64_t i, auto lanes) { sum += widen(lanes.load(x, i)); });
-    partial[begin / kChunk] = reduce_add(sum);
+    Sum sum;
+    for_vectors(begin, end, [&](int64_t i, auto lanes) { sum.add(lanes.load(x, i)); });
+    partial[begin / kChunk] = sum.total();
   });
   double sum = 0;
   for (int64_t chunk = 0; chunk < chunks; chunk++) sum += partial[chunk];

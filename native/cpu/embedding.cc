@@ -6,7 +6,7 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-constexpr int64_t kStripe = 64;  // channels that one index of the backward owns
+constexpr int64_t kStripe = 256;  // channels that one index of the backward owns
 
 }  // namespace
 

@@ -14,12 +14,9 @@ constexpr int64_t kStripe = 64;  // channels that one index of the sum over bloc
 
 // 1 / sqrt(mean(x^2) + epsilon)
 float inverse_rms(const float* x, int64_t C, float epsilon) {
-  vdouble squares{};
-  for_vectors(0, C, [&](int64_t i, auto lanes) {
-    const vdouble v = widen(lanes.load(x, i));
-    squares += v * v;
-  });
-  return float(1 / std::sqrt(reduce_add(squares) / double(C) + epsilon));
+  Sum squares;
+  for_vectors(0, C, [&](int64_t i, auto lanes) { squares.add_product(lanes.load(x, i), lanes.load(x, i)); });
+  return float(1 / std::sqrt(squares.total() / double(C) + epsilon));
 }
 
 }  // namespace
@@ -48,11 +45,11 @@ void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x,
       const float r = inverse_rms(in, C, epsilon);
       with_reader(weight[row / N], [&](auto w) {
         // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
-        vdouble dot{};
+        Sum dot;
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          dot += widen(lanes.load(dout, i) * lanes.read(w, i)) * widen(lanes.load(in, i));
+          dot.add_product(lanes.load(dout, i) * lanes.read(w, i), lanes.load(in, i));
         });
-        const float along_x = float(reduce_add(dot) / double(C) * r * r);
+        const float along_x = float(dot.total() / double(C) * r * r);
         for_vectors(0, C, [&](int64_t i, auto lanes) {
           vfloat d = r * (lanes.load(dout, i) * lanes.read(w, i) - lanes.load(in, i) * along_x);
           if (accumulate) d += lanes.load(din, i);
@@ -84,12 +81,14 @@ void CpuOps::rms_norm_backward_weight(Gradients dweight, const float* dy, const 
     }
   });
   for_chunks(pool_, (C + kStripe - 1) / kStripe, M * blocks * kStripe, [&](int64_t begin, int64_t end) {
-    for (int64_t m = 0; m < M; m++) {
-      for_vectors(begin * kStripe, std::min(C, end * kStripe), [&](int64_t i, auto lanes) {
-        vdouble sum{};
-        for (int64_t block = 0; block < blocks; block++) sum += widen(lanes.load(partial + (m * blocks + block) * C, i));
-        lanes.store(dweight[m], i, lanes.load(dweight[m], i) + narrow(sum));
-      });
+    for (int64_t stripe = begin; stripe < end; stripe++) {
+      const int64_t first = stripe * kStripe, width = std::min(kStripe, C - first);
+      for (int64_t m = 0; m < M; m++) {
+        double sum[kStripe] = {};
+        for (int64_t block = m * blocks; block < (m + 1) * blocks; block++)
+          for (int64_t c = 0; c < width; c++) sum[c] += partial[block * C + first + c];
+        for (int64_t c = 0; c < width; c++) dweight[m][first + c] += float(sum[c]);
+      }
     }
   });
 }

@@ -1,0 +1,62 @@
+import { heldOutBatches } from '../data/packing.js';
+import type { TokenStream } from '../data/token-stream.js';
+import { BtsError } from '../errors.js';
+import type { LanguageModel } from '../model/language-model.js';
+
+export interface HeldOutOptions {
+  /** Default: 256, or what the model takes. */
+  sequenceLength?: number;
+  /** Default 8. */
+  batchSize?: number;
+  /** At most this many tokens of each domain; default all. */
+  maxTokens?: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: (domain: string, tokens: number) => void;
+}
+
+export interface HeldOutLoss {
+  domain: string;
+  /** Mean negative log-likelihood, nats per token. */
+  loss: number;
+  perplexity: number;
+  /** Tokens predicted. */
+  tokens: number;
+}
+
+/** A domain's name and its held-out text. */
+export interface HeldOutDomain {
+  name: string;
+  heldOut: TokenStream;
+}
+
+/** The loss on each domain's held-out text. Throws BAD_DATA, BAD_OPTION, ABORTED. */
+export async function heldOutLosses(
+  model: LanguageModel,
+  domains: readonly HeldOutDomain[],
+  options: HeldOutOptions = {},
+): Promise<HeldOutLoss[]> {
+  const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
+  const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  const results: HeldOutLoss[] = [];
+  for (const { name, heldOut } of domains) {
+    let total = 0;
+    let tokens = 0;
+    for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
+      if (signal?.aborted) throw new BtsError('ABORTED', 'the evaluation was stopped.', { cause: signal.reason });
+      const losses = await model.losses(batch);
+      for (const [i, loss] of losses.entries()) {
+        if (batch.targets[i]! < 0) continue;
+        total += loss;
+        tokens++;
+      }
+      onProgress?.(name, tokens);
+    }
+    results.push({ domain: name, loss: total / tokens, perplexity: Math.exp(total / tokens), tokens });
+  }
+  return results;
+}
+
+/** The mean of the domains' losses, every domain counting the same. */
+export function meanLoss(losses: readonly HeldOutLoss[]): number {
+  return losses.reduce((sum, { loss }) => sum + loss, 0) / losses.length;
+}

@@ -1,0 +1,21 @@
+/** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
+export type { DType, MemoryStatistics } from './addon.js';
+export type { ModelConfig } from './checkpoint/config.js';
+export type { Placement, StitchManifest } from './checkpoint/stitch-manifest.js';
+export type { DocumentOptions } from './data/documents.js';
+export { Mixture, type MixtureBatch, type MixtureDomain, type MixtureOptions } from './data/mixture.js';
+export type { Batch } from './data/packing.js';
+export { type DomainTokens, type PrepareOptions, prepareTokens } from './data/token-shards.js';
+export type { TokenStream } from './data/token-stream.js';
+export { type StreamDecoder, Tokenizer } from './data/tokenizer.js';
+export { type TrainedTokenizer, trainTokenizer } from './data/train-tokenizer.js';
+export { BtsError, type ErrorCode } from './errors.js';
+export { type HeldOutLoss, type HeldOutOptions, heldOutLosses, meanLoss } from './eval/held-out-loss.js';
+export { DenseModel, type LoadOptions } from './model/dense-model.js';
+export type { GeneratedToken, GenerateOptions } from './model/generate.js';
+export type { LanguageModel } from './model/language-model.js';
+export { loadModel } from './model/load-model.js';
+export { planStitches } from './model/stitch-plan.js';
+export { StitchedModel, type StitchOptions, type StitchTrace } from './model/stitched-model.js';
+export { Device, type DeviceOptions } from './tensor/device.js';
+export { type TrainEvent, type TrainOptions, train } from './train/trainer.js';

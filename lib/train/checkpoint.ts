@@ -1,0 +1,116 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errorCode, readJson, writeJson } from '../checkpoint/file.js';
+import { recoverFolder, replaceFolder } from '../checkpoint/folder.js';
+import { readSafetensors } from '../checkpoint/safetensors.js';
+import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
+import type { MixtureState } from '../data/mixture.js';
+import { BtsError, fileError } from '../errors.js';
+import type { LanguageModel } from '../model/language-model.js';
+import type { Parameter } from '../tensor/parameter.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { AdamW } from './adamw.js';
+
+const State = z.object({
+  step: z.int().min(0),
+  /** Options that the course of a run depends on: a run is resumed with the same. */
+  options: z.record(z.string(), z.unknown()),
+  data: z.custom<MixtureState>((value) => typeof value === 'object' && value !== null),
+  /** Length of metrics.jsonl when the checkpoint was written. */
+  metricsBytes: z.int().min(0),
+});
+
+/** Where a training run stands, beside weights and moments. */
+export type TrainingState = z.infer<typeof State>;
+
+const NAME = /^step-(\d+)$/;
+const nameOf = (step: number) => `step-${String(step).padStart(7, '0')}`;
+
+/** The folder of a run's checkpoints and metrics, beside the folder of the model that it makes. */
+export function trainingFolder(modelFolder: string): string {
+  return `${modelFolder.replace(/\/+$/, '')}.training`;
+}
+
+/** Checkpoints of a run, oldest first. */
+async function listCheckpoints(folder: string): Promise<string[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw fileError(error, folder, 'looking for checkpoints');
+  }
+  return names.filter((name) => NAME.test(name)).sort((a, b) => Number(NAME.exec(a)![1]) - Number(NAME.exec(b)![1]));
+}
+
+/** The newest checkpoint of a run, a model's folder with the state of its training in it, or undefined. */
+export async function newestCheckpoint(folder: string): Promise<string | undefined> {
+  const newest = (await listCheckpoints(folder)).at(-1);
+  if (!newest) return undefined;
+  await recoverFolder(join(folder, newest));
+  return join(folder, newest);
+}
+
+/** Writes a checkpoint and removes all but the newest `keep`. The model is whole in it, so any checkpoint can be used. */
+export async function writeTrainingCheckpoint(
+  folder: string,
+  model: LanguageModel,
+  optimizer: AdamW,
+  state: TrainingState,
+  keep: number,
+): Promise<string> {
+  const path = join(folder, nameOf(state.step));
+  await replaceFolder(path, async (temporary) => {
+    await model.write(temporary);
+    const training = join(temporary, 'training');
+    await mkdir(training);
+    await writeJson(join(training, 'state.json'), state);
+    await writeSafetensors(
+      join(training, 'optimizer.safetensors'),
+      moments(model.trainable, optimizer).map(([name, tensor]) => ({
+        name,
+        dtype: 'F32',
+        shape: tensor.shape,
+        data: () => tensor.readBytes(),
+      })),
+    );
+  });
+  const checkpoints = await listCheckpoints(folder);
+  for (const old of checkpoints.slice(0, Math.max(0, checkpoints.length - keep))) {
+    await rm(join(folder, old), { recursive: true, force: true });
+  }
+  return path;
+}
+
+/** Puts moments and step count of a checkpoint into the optimizer and returns the rest. Throws BAD_CHECKPOINT. */
+export async function readTrainingCheckpoint(
+  checkpoint: string,
+  model: LanguageModel,
+  optimizer: AdamW,
+): Promise<TrainingState> {
+  const training = join(checkpoint, 'training');
+  const parsed = State.safeParse(await readJson(join(training, 'state.json'), 'BAD_CHECKPOINT'));
+  if (!parsed.success) {
+    throw new BtsError('BAD_CHECKPOINT', `'${training}/state.json' is malformed: ${z.prettifyError(parsed.error)}`);
+  }
+  const { tensors } = await readSafetensors(join(training, 'optimizer.safetensors'));
+  for (const [name, tensor] of moments(model.trainable, optimizer)) {
+    const entry = tensors.get(name);
+    if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${tensor.shape}`) {
+      throw new BtsError('BAD_CHECKPOINT', `'${training}' holds no moments for ${name} of shape [${tensor.shape}].`);
+    }
+    using stored = tensor.device.load(entry.path, entry.offset, tensor.shape, 'f32');
+    tensor.device.run('convert', { y: tensor.native, x: stored.native });
+    await stored.settled();
+  }
+  optimizer.steps = parsed.data.step;
+  return parsed.data;
+}
+
+function moments(parameters: readonly Parameter[], optimizer: AdamW): [string, Tensor][] {
+  return parameters.flatMap(({ name }, i) => [
+    [`first.${name}`, optimizer.firstMoments[i]!],
+    [`second.${name}`, optimizer.secondMoments[i]!],
+  ]);
+}

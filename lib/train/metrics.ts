@@ -1,0 +1,53 @@
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BtsError, fileError } from '../errors.js';
+
+/** metrics.jsonl of a run: one JSON object a line. A resumed run goes on where its checkpoint stood. */
+export class Metrics implements AsyncDisposable {
+  private constructor(
+    private readonly file: FileHandle,
+    private readonly path: string,
+    private length: number,
+  ) {}
+
+  /** Opens the file and cuts it to its first `bytes`: what came after the checkpoint will be written again. */
+  static async open(folder: string, bytes: number): Promise<Metrics> {
+    const path = join(folder, 'metrics.jsonl');
+    try {
+      await mkdir(folder, { recursive: true });
+      const file = await open(path, 'a');
+      const { size } = await file.stat();
+      if (size < bytes) {
+        await file.close();
+        throw new BtsError(
+          'BAD_CHECKPOINT',
+          `'${path}' has ${size} bytes, its checkpoint saw ${bytes}: restore the file.`,
+        );
+      }
+      await file.truncate(bytes);
+      return new Metrics(file, path, bytes);
+    } catch (error) {
+      throw fileError(error, path, 'opening the metrics');
+    }
+  }
+
+  async write(row: object): Promise<void> {
+    const line = `${JSON.stringify(row)}\n`;
+    try {
+      await this.file.appendFile(line);
+    } catch (error) {
+      throw fileError(error, this.path, 'writing metrics');
+    }
+    this.length += Buffer.byteLength(line);
+  }
+
+  /** Flushes to the disk and returns the length in bytes. */
+  async flush(): Promise<number> {
+    await this.file.sync();
+    return this.length;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file.close();
+  }
+}
