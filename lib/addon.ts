@@ -22,6 +22,12 @@ export interface MemoryStatistics {
   reservedBytes: number;
 }
 
+/** How often an op ran and how long it took in all. */
+export interface OpTiming {
+  calls: number;
+  milliseconds: number;
+}
+
 type T = NativeTensor;
 type Maybe<X> = X | undefined;
 interface StitchArguments {
@@ -100,6 +106,8 @@ export interface NativeDevice {
   read(tensor: NativeTensor): Promise<ArrayBuffer>;
   read(): Promise<void>;
   memory(resetPeak: boolean): MemoryStatistics;
+  /** Time spent by op since it was last asked. */
+  profile(): Record<string, OpTiming>;
   /** Waits for the queue and returns cached memory to the system. */
   trim(): void;
   /** Ends after the op at work; reads that were not served reject. Twice is harmless. */

@@ -60,7 +60,8 @@ export class BtsError extends Error {
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
 export function fileError(error: unknown, path: string, doing: string): unknown {
   const code = (error as NodeJS.ErrnoException)?.code;
-  if (error instanceof BtsError || typeof code !== 'string') return error;
+  // Node's own ERR_ codes are no file's fault.
+  if (error instanceof BtsError || typeof code !== 'string' || code.startsWith('ERR_')) return error;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new BtsError('FILE_NOT_FOUND', `${doing}: '${path}' does not exist. Check the path.`, { cause: error });
   }

@@ -61,7 +61,7 @@ void Call::bind(const std::string& name, const char* shape, const std::vector<in
   for (const auto& word : words) {
     const auto known = words_.find(word);
     expected += (expected.empty() ? "" : ", ") + word;
-    if (known != words_.end()) expected += "=" + std::to_string(known->second);
+    if (known != words_.end()) expected.append("=").append(std::to_string(known->second));
   }
   fail("BAD_SHAPE", "'" + name + "' has shape " + describe(sizes) + ", expected [" + expected + "]");
 }

@@ -148,7 +148,7 @@ Napi::Function Device::define(Napi::Env env) {
                      {InstanceMethod<&Device::allocate>("allocate"), InstanceMethod<&Device::upload>("upload"),
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::read>("read"), InstanceMethod<&Device::memory>("memory"),
-                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, instruction set or '')
@@ -251,6 +251,20 @@ Napi::Value Device::memory(const Napi::CallbackInfo& info) {
     result.Set("peakBytes", static_cast<double>(statistics.peak));
     result.Set("reservedBytes", static_cast<double>(statistics.reserved));
     if (info[0].ToBoolean().Value()) state->memory.reset_peak();
+    return result;
+  });
+}
+
+// profile(): { op: { calls, milliseconds } } since it was last asked
+Napi::Value Device::profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto result = Napi::Object::New(info.Env());
+    for (const auto& [name, timing] : open()->take_timings()) {
+      auto entry = Napi::Object::New(info.Env());
+      entry.Set("calls", static_cast<double>(timing.calls));
+      entry.Set("milliseconds", timing.milliseconds);
+      result.Set(name, entry);
+    }
     return result;
   });
 }

@@ -37,6 +37,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   Napi::Value read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes);
   // Ends the queue. Reads that were not served are rejected, or forgotten where JavaScript can no longer run.
   void close(bool environment_ends = false);
+  std::map<std::string, Timing> take_timings() { return queue_->take_timings(); }
   bool closed() const { return !queue_; }
 
   MemoryPool memory;
@@ -68,6 +69,7 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 

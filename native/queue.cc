@@ -1,5 +1,6 @@
 #include "queue.h"
 
+#include <chrono>
 #include <utility>
 
 namespace bts {
@@ -46,8 +47,19 @@ void Queue::work() {
       tasks_.pop_front();
       busy_ = true;
     }
+    const auto began = std::chrono::steady_clock::now();
     run(task);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+    std::lock_guard lock(mutex_);
+    Timing& timing = timings_[task.name];
+    timing.calls++;
+    timing.milliseconds += took.count();
   }
+}
+
+std::map<std::string, Timing> Queue::take_timings() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(timings_, {});
 }
 
 void Queue::run(Task& task) {

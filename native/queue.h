@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -36,6 +37,12 @@ struct Task {
   std::function<void(const std::shared_ptr<const Error>&)> done;
 };
 
+// How often a kind of task ran and how long it took in all.
+struct Timing {
+  int64_t calls = 0;
+  double milliseconds = 0;
+};
+
 // Runs tasks in order on a thread of its own.
 class Queue {
  public:
@@ -49,6 +56,8 @@ class Queue {
   void drain();
   // Finishes the task at work, drops the others (their `done` is told so) and ends the thread. Twice is harmless.
   void stop();
+  // By name, since the queue began or was last asked.
+  std::map<std::string, Timing> take_timings();
 
  private:
   void work();
@@ -58,6 +67,7 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<Task> tasks_;
+  std::map<std::string, Timing> timings_;
   bool busy_ = false, stopping_ = false;
   std::thread thread_;
 };

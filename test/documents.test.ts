@@ -28,6 +28,17 @@ const ZSTD_PAGES_V2 = Buffer.from(
    ABUAFQIAPBZcGQYZJgIGAAAAFvwBFggmCBb6AQAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjUuMC4xGSwcAAAcAAAAwwAAAFBBUjE=`,
   'base64',
 );
+/** One column, text: 'x', 200,000 times. */
+const MANY_ROWS = Buffer.from(
+  `UEFSMRUEFQoVCkwVAhUAEgAAAQAAAHgVABUaFRosFcC4AhUQFQYVBhwAAAAEAAAAwLgCAQHAuAIAFQAVGhUaLBXAuAIVEBUGFQYcAAAABAAAAMC4
+   AgEBwLgCABUAFRoVGiwVwLgCFRAVBhUGHAAAAAQAAADAuAIBAcC4AgAVABUaFRosFcC4AhUQFQYVBhwAAAAEAAAAwLgCAQHAuAIAFQAVGhUaLBXA
+   uAIVEBUGFQYcAAAABAAAAMC4AgEBwLgCABUAFRoVGiwVwLgCFRAVBhUGHAAAAAQAAADAuAIBAcC4AgAVABUaFRosFcC4AhUQFQYVBhwAAAAEAAAA
+   wLgCAQHAuAIAFQAVGhUaLBXAuAIVEBUGFQYcAAAABAAAAMC4AgEBwLgCABUAFRoVGiwVwLgCFRAVBhUGHAAAAAQAAADAuAIBAcC4AgAVABUaFRos
+   FcC4AhUQFQYVBhwAAAAEAAAAwLgCAQHAuAIAFQQZLDUAGAZzY2hlbWEVAgAVDCUCGAR0ZXh0JQBMHAAAABaAtRgZHBkcJgAcFQwZNQAGEBkYBHRl
+   eHQVABaAtRgWzgUWzgUmLiYIKSwVBBUAFQIAFQAVEBUUADwWgLUYGQYZJgCAtRgAAAAWzgUWgLUYJggWzgUAKCBwYXJxdWV0LWNwcC1hcnJvdyB2
+   ZXJzaW9uIDI1LjAuMRkcHAAAAKAAAABQQVIx`,
+  'base64',
+);
 /** One column of bytes, text, uncompressed: ff fe, 'ok'. */
 const NOT_UTF8 = Buffer.from(
   `UEFSMRUEFRgVGEwVBBUAEgAAAgAAAP/+AgAAAG9rFQAVEhUSLBUEFRAVBhUGHAAAAAIAAAAEAQEDAhUEGSw1ABgGc2NoZW1hFQIAFQwlAhgEdGV4
@@ -211,24 +222,30 @@ test('each row of a .parquet file holds a document in a column', async () => {
 test('a .parquet file cut short anywhere, or with any byte changed, gives documents or a typed error', async () => {
   await inFolder({}, async (folder) => {
     const path = join(folder, 'a.parquet');
-    const refused = async (bytes: Uint8Array) => {
+    const read = async (bytes: Uint8Array) => {
       await writeFile(path, bytes);
       await texts(path);
     };
     for (let length = 0; length < ZSTD_PAGES_V2.length; length += 3) {
-      await fails(() => refused(ZSTD_PAGES_V2.subarray(0, length)), 'BAD_DATA', /not a Parquet file that can be read/);
+      await fails(() => read(ZSTD_PAGES_V2.subarray(0, length)), 'BAD_DATA', /not a Parquet file that can be read/);
     }
     let caught = 0;
     for (let at = 0; at < ZSTD_PAGES_V2.length; at++) {
       const changed = Uint8Array.from(ZSTD_PAGES_V2);
       changed[at]! ^= 0x10;
-      await refused(changed).catch((error) => {
+      await read(changed).catch((error) => {
         assert.instance(error, BtsError, `byte ${at}: ${error?.stack}`);
         assert.is(error.code, 'BAD_DATA');
         caught++;
       });
     }
     assert.ok(caught > 100);
+
+    // A page of size -24 after a header of 24 bytes would be read again and again.
+    const endless = Uint8Array.from(ZSTD_PAGES_V2);
+    const header = ZSTD_PAGES_V2.indexOf(Buffer.from([0x15, 0x06, 0x15, 0x78, 0x15, 0x76]));
+    endless[header + 5] = 0x2f;
+    await fails(() => read(endless), 'BAD_DATA', /sizes that cannot be/);
   });
 });
 
@@ -248,15 +265,22 @@ test('texts are cut at blank lines, else lines, else spaces, else between charac
   }
 });
 
-test('reading stops when the signal fires, and lets other work run in between', async () => {
-  const lines = Array.from({ length: 100_000 }, (_, index) => JSON.stringify({ text: `document ${index}` }));
-  await inFolder({ 'a.jsonl': lines.join('\n') }, async (folder) => {
+test('reading lets other work run in between, even where all is in memory', async () => {
+  await inFolder({ 'a.parquet': MANY_ROWS }, async (folder) => {
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
-    assert.is((await texts(folder)).length, lines.length);
+    let documents = 0;
+    let turnsAtFirst = 0;
+    for await (const _ of readDocuments([folder])) if (++documents === 1) turnsAtFirst = turns;
     clearInterval(timer);
-    assert.ok(turns >= 3, `${turns} turns`);
+    assert.is(documents, 200_000);
+    assert.ok(turns - turnsAtFirst >= 3, `${turns - turnsAtFirst} turns`);
+  });
+});
 
+test('reading stops when the signal fires', async () => {
+  const lines = Array.from({ length: 1000 }, (_, index) => JSON.stringify({ text: `document ${index}` }));
+  await inFolder({ 'a.jsonl': lines.join('\n') }, async (folder) => {
     const controller = new AbortController();
     let seen = 0;
     const read = async () => {

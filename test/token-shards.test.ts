@@ -302,7 +302,10 @@ test('progress is told', async () => {
 test('a stream reads any stretch across its files, and refuses others', async () => {
   await inFolder({}, async (folder) => {
     const tokens: number[] = [];
-    const writer = new ShardWriter((shard) => join(folder, `${shard}.bin`), 70_000, 4, 100);
+    const writer = new ShardWriter((shard) => join(folder, `${shard}.bin`), 70_000, 4, {
+      shardTokens: 100,
+      bufferTokens: 30,
+    });
     for (let document = 0; document < 23; document++) {
       const text = Array.from({ length: (document * 13) % 47 }, (_, index) => 69_000 - document - index);
       await writer.writeDocument(text, 7);
@@ -311,7 +314,7 @@ test('a stream reads any stretch across its files, and refuses others', async ()
     await writer.finish();
     assert.equal(
       writer.shards.map((shard) => shard.tokens),
-      [...new Array(Math.floor(tokens.length / 100)).fill(100), tokens.length % 100],
+      [...new Array(Math.floor(tokens.length / 120)).fill(120), tokens.length % 120],
     );
 
     const files = await FileTokens.open(writer.shards, 4, writer.documents);
@@ -320,8 +323,8 @@ test('a stream reads any stretch across its files, and refuses others', async ()
       assert.is(stream.documents, 23);
       for (const [offset, count] of [
         [0, tokens.length],
-        [99, 2],
-        [100, 100],
+        [119, 2],
+        [120, 120],
         [50, 300],
         [3, 0],
         [tokens.length, 0],

@@ -128,7 +128,7 @@ const Fields = z.object({
  */
 export function parseConfig(json: unknown, source: string): ModelConfig {
   const fail = (reason: string) => new BtsError('BAD_CONFIG', `'${source}': ${reason}.`);
-  const given = check(z.record(z.string(), z.unknown()), json, fail);
+  const given = check(z.looseObject({}), json, fail);
   const family = requireFamily(given, fail);
   const fields = check(Fields, { ...DEFAULTS[family], ...given }, fail);
 

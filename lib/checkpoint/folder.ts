@@ -40,7 +40,7 @@ export async function replaceFolder(target: string, write: (temporary: string) =
       throw error;
     }
   } catch (error) {
-    throw fileError(error, (error as NodeJS.ErrnoException).path ?? target, 'writing a folder');
+    throw fileError(error, (error as NodeJS.ErrnoException | undefined)?.path ?? target, 'writing a folder');
   }
 }
 

@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { BtsError, fileError } from '../errors.js';
 import { errorCode } from './file.js';
 import { locate } from './folder.js';
-import { formatOwner, isAlive, type Owner, parseOwner, thisProcess } from './owner.js';
+import { formatOwner, isAlive, parseOwner, thisProcess } from './owner.js';
 
 /**
  * Keeps other processes, and other work of this one, out of a folder until disposed:
@@ -25,8 +25,9 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
     let held = true;
     return {
       async [Symbol.asyncDispose]() {
-        if (held) await unlink(lock);
+        if (!held) return;
         held = false;
+        if ((await holderOf(lock)) === owner) await unlink(lock);
       },
     };
   } catch (error) {
@@ -40,7 +41,7 @@ async function acquire(lock: string, owner: string, folder: string): Promise<voi
     const holder = await holderOf(lock);
     if (holder === null) continue;
     const running = parseOwner(holder);
-    if (running === null || (await isAlive(running))) throw inUse(folder, lock, running);
+    if (running === null || (await isAlive(running))) throw inUse(folder, lock, holder, owner);
 
     // The holder is dead. Of two processes that see this, the slower must not replace the lock that the faster has taken
     // meanwhile. So one needs a lock to replace a lock; renaming it onto the dead one is taking over and letting go in one.
@@ -70,11 +71,11 @@ async function holderOf(lock: string): Promise<string | null> {
   }
 }
 
-function inUse(folder: string, lock: string, owner: Owner | null): BtsError {
-  const holder = owner?.pid === process.pid ? 'this process' : owner ? `process ${owner.pid}` : 'another process';
+function inUse(folder: string, lock: string, holder: string, owner: string): BtsError {
+  const user = holder === owner ? 'this process' : `process ${parseOwner(holder)?.pid ?? holder}`;
   return new BtsError(
     'FOLDER_IN_USE',
-    `'${folder}' is in use by ${holder}. Wait until it is done or choose another folder. ` +
+    `'${folder}' is in use by ${user}. Wait until it is done or choose another folder. ` +
       `If no such process runs on any machine, delete '${lock}'.`,
   );
 }

@@ -34,6 +34,10 @@ const Parameters = z.discriminatedUnion('rope_type', [Default, Linear, Llama3], 
 /** Reads the rope keys of a config.json, giving old and new style the precedence that transformers 5 gives them. */
 export function parseRope(json: Record<string, unknown>, maxPositions: number, fail: Fail): Rope {
   const given = parameters(json.rope_scaling, fail) ?? parameters(json.rope_parameters, fail) ?? {};
+  const outer = json.original_max_position_embeddings;
+  const original = given.original_max_position_embeddings ?? outer ?? maxPositions;
+  // Versions of transformers differ in which one they believe.
+  if (outer != null && outer !== original) throw fail('it has two values for original_max_position_embeddings');
   const rope = check(
     Parameters,
     {
@@ -41,8 +45,7 @@ export function parseRope(json: Record<string, unknown>, maxPositions: number, f
       rope_type: given.rope_type ?? given.type ?? 'default',
       rope_theta: given.rope_theta ?? json.rope_theta ?? 10000,
       partial_rotary_factor: given.partial_rotary_factor ?? json.partial_rotary_factor ?? 1,
-      original_max_position_embeddings:
-        json.original_max_position_embeddings ?? given.original_max_position_embeddings ?? maxPositions,
+      original_max_position_embeddings: original,
     },
     fail,
   );
@@ -62,7 +65,7 @@ export function parseRope(json: Record<string, unknown>, maxPositions: number, f
 
 /** Undefined for absent, null or `{}`: transformers passes all three over. */
 function parameters(value: unknown, fail: Fail): Record<string, unknown> | undefined {
-  const given = check(z.record(z.string(), z.unknown()).nullish(), value, fail);
+  const given = check(z.looseObject({}).nullish(), value, fail);
   if (!given || Object.keys(given).length === 0) return undefined;
   if (Object.values(given).some((item) => typeof item === 'object' && item !== null && !Array.isArray(item))) {
     throw fail('rope parameters that differ between layers are not supported');

@@ -67,7 +67,7 @@ export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | un
 /**
  * Parses a header and holds it against the `dataBytes` bytes of data that follow it in the file: every byte must belong
  * to exactly one tensor. As strict as the reference (huggingface/safetensors, tensor.rs), and stricter where that takes
- * the last of two equal names, ignores unknown fields or lets white space precede the brace.
+ * the last of two equal names, ignores unknown fields, takes null for metadata or lets white space precede the brace.
  *
  * @param source names the file in errors. @throws BAD_SAFETENSORS
  */

@@ -39,7 +39,8 @@ export async function writeSafetensors(
     try {
       await writeContent(file, header, ordered);
     } catch (error) {
-      await unlink(path);
+      // Should this fail as well, the first error is the one to report.
+      await unlink(path).catch(() => {});
       throw error;
     } finally {
       await file.close();

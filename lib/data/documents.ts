@@ -21,7 +21,7 @@ export interface DocumentOptions {
   documents?: 'file' | 'paragraph';
   /** The field of a .jsonl line or column of a .parquet file that holds the text; default 'text'. */
   textField?: string;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

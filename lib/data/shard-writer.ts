@@ -12,11 +12,15 @@ export interface WrittenShard {
   sha256: string;
 }
 
-/** Writes a sequence of tokens to files `path(0)`, `path(1)` and so on, the last of which may be shorter. */
+/**
+ * Writes a sequence of tokens to files `path(0)`, `path(1)` and so on. A file ends with the write of `bufferTokens` that
+ * takes it to `shardTokens`.
+ */
 export class ShardWriter {
   readonly shards: WrittenShard[] = [];
   documents = 0;
   tokens = 0;
+  readonly #shardTokens: number;
   readonly #buffer: Uint16Array | Uint32Array;
   #buffered = 0;
   #open: { handle: FileHandle; path: string; hash: ReturnType<typeof createHash>; tokens: number } | undefined;
@@ -25,10 +29,10 @@ export class ShardWriter {
     readonly path: (shard: number) => string,
     readonly vocabularySize: number,
     tokenBytes: TokenBytes,
-    readonly shardTokens = SHARD_TOKENS,
+    { shardTokens = SHARD_TOKENS, bufferTokens = BUFFER_TOKENS } = {},
   ) {
-    const capacity = Math.min(BUFFER_TOKENS, shardTokens);
-    this.#buffer = tokenBytes === 2 ? new Uint16Array(capacity) : new Uint32Array(capacity);
+    this.#shardTokens = shardTokens;
+    this.#buffer = tokenBytes === 2 ? new Uint16Array(bufferTokens) : new Uint32Array(bufferTokens);
   }
 
   /** Appends a document and the end-of-text behind it. @throws BAD_TOKEN, FILE_IO */
@@ -61,8 +65,7 @@ export class ShardWriter {
       }
       this.#buffer[this.#buffered++] = token;
       this.tokens++;
-      const room = this.shardTokens - (this.#open?.tokens ?? 0);
-      if (this.#buffered === Math.min(this.#buffer.length, room)) await this.#flush();
+      if (this.#buffered === this.#buffer.length) await this.#flush();
     }
   }
 
@@ -79,7 +82,7 @@ export class ShardWriter {
     }
     this.#open.tokens += this.#buffered;
     this.#buffered = 0;
-    if (this.#open.tokens === this.shardTokens) await this.#closeShard();
+    if (this.#open.tokens >= this.#shardTokens) await this.#closeShard();
   }
 
   async #closeShard(): Promise<void> {

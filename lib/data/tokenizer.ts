@@ -9,6 +9,7 @@ import { readFormat, type TokenizerFormat } from './tokenizer/format.js';
 import { compileNormalizers } from './tokenizer/normalizer.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
 import { readSpecialTokens, type SpecialTokens } from './tokenizer/special-tokens.js';
+import { wellFormed } from './tokenizer/strings.js';
 import { compileTemplates, type Template } from './tokenizer/template.js';
 import { compileDecoders, type TokenDecoder } from './tokenizer/token-decoder.js';
 
@@ -108,20 +109,8 @@ export class Tokenizer {
    * @throws BAD_DATA where a single word has millions of characters
    */
   encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
-    try {
-      const ids = this.encodeSections(text);
-      return specials ? [...this.template.before, ...ids, ...this.template.after] : ids;
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      // The stack of the regular expressions holds a word of some millions of characters.
-      const message = `A text of ${text.length} characters is too much at once: ${error.message}. Encode it in parts.`;
-      throw new BtsError('BAD_DATA', message, { cause: error });
-    }
-  }
-
-  private encodeSections(text: string): number[] {
-    const ids: number[] = [];
-    const sections = this.findAsWritten(text.replace(/\p{Surrogate}/gu, '\ufffd'));
+    const ids: number[] = specials ? [...this.template.before] : [];
+    const sections = this.findAsWritten(wellFormed(text));
     for (const [outer, section] of sections.entries()) {
       const subsections = typeof section === 'number' ? [section] : this.findNormalized(this.normalize(section));
       for (const [inner, part] of subsections.entries()) {
@@ -129,6 +118,7 @@ export class Tokenizer {
         else for (const piece of this.cut(part, outer + inner === 0)) this.model.encode(piece, ids);
       }
     }
+    if (specials) ids.push(...this.template.after);
     return ids;
   }
 

@@ -72,7 +72,7 @@ export class DenseModel extends LanguageModel {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {
       using inner = scope.inner();
-      h = inner.leave(this.transformer.layer(inner, index, h, pass));
+      h = scope.exchange(h, inner.leave(this.transformer.layer(inner, index, h, pass)));
     }
     return h;
   }
@@ -109,7 +109,8 @@ function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined,
   }
 }
 
-function trainableRoles(config: ModelConfig, { trainable = false, freeze = [] }: LoadOptions): Trainable {
+/** Which parameters the options leave to be trained. */
+export function trainableRoles(config: ModelConfig, { trainable = false, freeze = [] }: LoadOptions): Trainable {
   const frozen = new Set<string>();
   if (freeze.includes('embeddings')) frozen.add('embedding');
   if (freeze.includes('head')) {

@@ -1,4 +1,5 @@
 import { Random } from '../data/random.js';
+import type { StreamDecoder, Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { LanguageModel } from './language-model.js';
 import { checkSampling, type SamplingOptions, sample } from './sampler.js';
@@ -13,12 +14,15 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: readonly string[];
   /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
   stopTokens?: readonly number[];
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface GeneratedToken {
   id: number;
-  /** The text that became certain with this token: '' while a character is incomplete or a stop string may begin. */
+  /**
+   * The text that became certain with this token: '' while a character is incomplete or a stop string may begin. Token
+   * ids without stop strings are continued without a tokenizer, and without text.
+   */
   text: string;
   /** On the last token: why generation ended. */
   finish?: 'stop' | 'length';
@@ -51,15 +55,14 @@ export async function* generate(
   const stopTokens = new Set(options.stopTokens ?? model.stopTokens);
   const wanted = Math.min(maxTokens, room + 1);
   const random = new Random(seed, 'generate');
-  const decoder = typeof prompt === 'string' || stop.length > 0 ? model.tokenizer.createDecoder() : undefined;
-  // The prompt goes through the decoder too: how a token reads may depend on those before it.
-  for (const id of typeof prompt === 'string' ? tokens : []) decoder?.push(id);
+  const needsText = typeof prompt === 'string' || stop.length > 0;
+  const decoder = needsText ? continueText(model.tokenizer, tokens) : undefined;
   const stops = new StopStrings(stop);
 
   using cache = model.createCache(1, Math.min(model.config.maxPositions, tokens.length + wanted));
   let next: readonly number[] = tokens;
   for (let count = 1; count <= wanted; count++) {
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw new BtsError('ABORTED', 'generating was stopped.', { cause: signal.reason });
     const id = sample(await model.extend(cache, next), tokens, sampling, random);
     if (stopTokens.has(id)) {
       const text = stops.push(decoder?.end() ?? '') + stops.end();
@@ -85,4 +88,26 @@ function encodePrompt({ tokenizer }: LanguageModel, prompt: string): number[] {
   if (tokens.length > 0) return tokens;
   const first = tokenizer.bosToken ?? tokenizer.eosToken;
   return first === null ? [] : [first];
+}
+
+/**
+ * Decodes what follows a prompt: how a token reads may depend on those before it. Special tokens are not text, nor are the
+ * ids with which checkpoints pad their vocabulary.
+ */
+function continueText(tokenizer: Tokenizer, prompt: readonly number[]): StreamDecoder {
+  const isKnown = (id: number) => id < tokenizer.vocabularySize;
+  const decoder = tokenizer.createDecoder({ skipSpecials: true });
+  const before = prompt.filter(isKnown);
+  const shown = before.map((id) => decoder.push(id)).join('');
+  // Of a prompt that ends in byte tokens, the decoder holds some back until it sees what follows.
+  let held = tokenizer.decode(before, { skipSpecials: true }).slice(shown.length);
+  const withoutHeld = (text: string) => {
+    const own = text.startsWith(held) ? text.slice(held.length) : text;
+    if (text !== '') held = '';
+    return own;
+  };
+  return {
+    push: (id) => withoutHeld(isKnown(id) ? decoder.push(id) : ''),
+    end: () => withoutHeld(decoder.end()),
+  };
 }

@@ -9,5 +9,7 @@ import { StitchedModel } from './stitched-model.js';
 /** Loads whatever lies in a folder, a dense checkpoint or a stitched model, frozen. Throws what the two throw. */
 export async function loadModel(device: Device, folder: string): Promise<LanguageModel> {
   await recoverFolder(folder);
-  return (await exists(join(folder, 'bts.json'))) ? StitchedModel.load(device, folder) : DenseModel.load(device, folder);
+  return (await exists(join(folder, 'bts.json')))
+    ? StitchedModel.load(device, folder)
+    : DenseModel.load(device, folder);
 }

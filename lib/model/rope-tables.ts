@@ -8,7 +8,8 @@ type RopeConfig = Pick<ModelConfig, 'rope' | 'headWidth'>;
 /** Angular frequency of each pair of channels, [headWidth / 2], stretched as the checkpoint asks. */
 export function ropeFrequencies(rope: Rope, headWidth: number): Float64Array {
   return Float64Array.from({ length: headWidth / 2 }, (_, i) => {
-    const frequency = rope.theta ** ((-2 * i) / headWidth);
+    // Rounded to f32 where the models' own code rounds: far out, that is part of the angle they were trained with.
+    const frequency = Math.fround(1 / Math.fround(rope.theta ** ((2 * i) / headWidth)));
     if (rope.kind === 'default') return frequency;
     const stretched = frequency / rope.factor;
     if (rope.kind === 'linear') return stretched;
@@ -28,7 +29,7 @@ function computeTable(frequencies: Float64Array, positions: number): Float32Arra
   const table = new Float32Array(positions * 2 * half);
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
-      // Models are trained with frequency and angle in f32; at far positions the rounding is part of the angle.
+      // In f32, as above.
       const angle = Math.fround(position * Math.fround(frequencies[i]!));
       table[position * 2 * half + i] = Math.cos(angle);
       table[position * 2 * half + half + i] = Math.sin(angle);

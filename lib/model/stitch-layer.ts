@@ -59,7 +59,7 @@ export class StitchLayer implements StitchWeights, Disposable {
   ): StitchLayer {
     return new StitchLayer(placement, index, shape, (name, size) => {
       const entry = tensors.get(name);
-      if (!entry || entry.dtype !== 'F32' || `${entry.shape}` !== `${size}`) {
+      if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${size}`) {
         const came = entry ? `${entry.dtype} [${entry.shape}]` : 'nothing';
         throw new BtsError('BAD_STITCH', `${name} must be F32 [${size}], there is ${came}.`);
       }

@@ -23,7 +23,8 @@ export function planStitches(layers: number, stitches: number, alternate = true)
 /** Throws BAD_STITCH unless the stitches stand one behind the other within the layers and the last leads into the hub. */
 export function checkPlan(plan: readonly Placement[], layers: number): void {
   const ordered = plan.every(
-    ({ afterLayer }, i) => afterLayer > (plan[i - 1]?.afterLayer ?? 0) && afterLayer <= layers,
+    ({ afterLayer }, i) =>
+      Number.isInteger(afterLayer) && afterLayer > (plan[i - 1]?.afterLayer ?? 0) && afterLayer <= layers,
   );
   if (!ordered) {
     const places = plan.map(({ afterLayer }) => afterLayer).join(', ');

@@ -44,7 +44,7 @@ export interface StitchOptions {
   init?: 'uniform' | 'hub';
   /** On the gate logits, in training; default 0. */
   dropout?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What one stitch did to a batch. */
@@ -231,7 +231,7 @@ export class StitchedModel extends LanguageModel {
         observe?.(stitch.placement, result);
         now = isLast && observe ? inner.track(result.h.slice(0)) : result.h;
       }
-      h = inner.leave(now);
+      h = scope.exchange(h, inner.leave(now));
     }
     return h;
   }

@@ -1,5 +1,13 @@
 import { availableParallelism } from 'node:os';
-import { type DType, loadAddon, type MemoryStatistics, type NativeDevice, type OpArguments, typed } from '../addon.js';
+import {
+  type DType,
+  loadAddon,
+  type MemoryStatistics,
+  type NativeDevice,
+  type OpArguments,
+  type OpTiming,
+  typed,
+} from '../addon.js';
 import { BtsError } from '../errors.js';
 import { Tensor } from './tensor.js';
 
@@ -104,6 +112,11 @@ export class Device implements Disposable {
   /** Bytes in use now and at peak (since the last reset). */
   memory(options: { resetPeak?: boolean } = {}): MemoryStatistics {
     return this.call(() => this.native.memory(options.resetPeak ?? false));
+  }
+
+  /** Time spent in each op since it was last asked: where a step's time goes. */
+  profile(): Record<string, OpTiming> {
+    return this.call(() => this.native.profile());
   }
 
   /** Returns cached memory to the system. */

@@ -55,6 +55,12 @@ export class Scope implements Disposable {
     return tensor;
   }
 
+  /** Frees a tensor of this scope that `next` takes the place of, before the scope ends. */
+  exchange(tensor: Tensor, next: Tensor): Tensor {
+    this.release(tensor).dispose();
+    return next;
+  }
+
   /** Adds the gradients of a scalar to those of all parameters it depends on. */
   backward(loss: Tensor): void {
     this.tape?.backward(loss);

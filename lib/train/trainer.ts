@@ -31,8 +31,10 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   keep?: number;
   /** A checkpoint that the model was loaded from: the run goes on there. */
   resume?: string | undefined;
+  /** Writes the finished model into a new folder; default `model.write`. Checkpoints keep full precision. */
+  write?: (folder: string) => Promise<void>;
   /** Lets the update at work finish, saves, and ends the run. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export type TrainEvent =
@@ -76,7 +78,7 @@ export async function* train(
     checkpointEvery = Infinity,
     evaluateEvery = Infinity,
   } = options;
-  const { accumulation = 1, keep = 2 } = options;
+  const { accumulation = 1, keep = 2, write = (folder) => model.write(folder) } = options;
   const schedule = checkSchedule(options);
   expectPositive({ accumulation, keep, checkpointEvery, evaluateEvery });
   if (model.trainable.length === 0) {
@@ -116,7 +118,7 @@ export async function* train(
       yield { type: 'checkpoint', step: run.step, folder: await save() };
     }
   }
-  await replaceFolder(folder, (temporary) => model.write(temporary));
+  await replaceFolder(folder, write);
   yield { type: 'finished', step: run.step, folder };
 }
 

@@ -54,6 +54,26 @@ void microkernel(float* c, int64_t c_stride, const float* a, const float* b, int
     }
 }
 
+// kLanes steps along the depth of one panel, from lines that are contiguous along it. `left` counts the steps to the
+// panel's end: a store may run over into the next step, which is written later, but not over the end.
+template <int width, class Reader>
+void pack_square(float* packed, Reader source, int64_t origin, int64_t line_stride, int64_t lines, int64_t left,
+                 float scale) {
+  for (int group = 0; group < width; group += kLanes) {
+    vfloat rows[kLanes];
+    for (int i = 0; i < kLanes; i++)
+      rows[i] = group + i < lines ? source.vector(origin + (group + i) * line_stride) * scale : vfloat{};
+    transpose(rows);
+    const int count = std::min(kLanes, width - group);
+    for (int k = 0; k < kLanes; k++) {
+      float* to = packed + k * width + group;
+      if (count == kLanes || k + 1 < left) store(to, rows[k]);
+      else
+        for (int i = 0; i < count; i++) to[i] = rows[k][i];
+    }
+  }
+}
+
 // Panels of `width` lines side by side: packed[panel][k][line], lines past the end zero.
 template <int width, class Reader>
 void pack_panels(float* packed, Reader source, int64_t line_stride, int64_t depth_stride, int64_t first, int64_t count,
@@ -70,14 +90,14 @@ void pack_panels(float* packed, Reader source, int64_t line_stride, int64_t dept
       }
       continue;
     }
-    // Short runs along the depth keep the lines' cache lines and the panel's in use at the same time.
-    for (int64_t from = 0; from < depth; from += 16) {
-      const int64_t to = std::min<int64_t>(from + 16, depth);
+    int64_t k = 0;
+    if (depth_stride == 1)
+      for (; k + kLanes <= depth; k += kLanes)
+        pack_square<width>(packed + k * width, source, origin + k, line_stride, lines, depth - k, scale);
+    for (; k < depth; k++) {
       for (int64_t i = 0; i < lines; i++)
-        for (int64_t k = from; k < to; k++)
-          packed[k * width + i] = source.at(origin + i * line_stride + k * depth_stride) * scale;
-      for (int64_t k = from; k < to; k++)
-        for (int64_t i = lines; i < width; i++) packed[k * width + i] = 0;
+        packed[k * width + i] = source.at(origin + i * line_stride + k * depth_stride) * scale;
+      for (int64_t i = lines; i < width; i++) packed[k * width + i] = 0;
     }
   }
 }

@@ -139,6 +139,29 @@ inline void for_vectors(int64_t begin, int64_t end, F&& f) {
 
 inline vfloat max(vfloat a, vfloat b) { return a > b ? a : b; }
 
+// Rows become columns, in log2(lanes) rounds of interleaving each row with the one half the block away.
+inline void transpose(vfloat (&rows)[kLanes]) {
+  for (int round = 1; round < kLanes; round *= 2) {
+    vfloat next[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes / 2; i++) {
+      const vfloat a = rows[i], b = rows[i + kLanes / 2];
+#if BTS_LANES == 16
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif BTS_LANES == 8
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+      next[2 * i] = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+      next[2 * i + 1] = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++) rows[i] = next[i];
+  }
+}
+
 inline float reduce_add(vfloat v) {
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; i++) v[i] += v[i + width];

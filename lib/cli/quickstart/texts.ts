@@ -26,7 +26,7 @@ export interface CollectedDomain {
 }
 
 export interface CollectOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Each domain gets at most this many bytes of text, at least 10,000; default 4 MiB. */
   maxBytesPerDomain?: number;
   /** The folder whose nearest `node_modules` is read; default this package's own. */

@@ -1,6 +1,7 @@
 import { toByteCharacters } from './byte-level.js';
 import type { BytePairModel } from './format.js';
 import { Heap } from './heap.js';
+import { detach } from './strings.js';
 
 /** SentencePiece's mark for a space. */
 const SPACE_MARK = '\u2581';
@@ -51,8 +52,7 @@ export class BytePairs {
 
   private remember(word: string, encoded: number[]): void {
     if (this.cache.size >= MAX_CACHED_PIECES) this.cache.clear();
-    // A copy: a string that was cut out of a text keeps all of that text in memory.
-    this.cache.set(Buffer.from(word, 'utf8').toString('utf8'), encoded);
+    this.cache.set(detach(word), encoded);
   }
 
   /**

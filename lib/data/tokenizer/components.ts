@@ -133,7 +133,13 @@ function flatten(value: unknown, list: string, at: string, depth: number): [Reco
   return items.flatMap((item, index) => flatten(item, list, `${at}.${list}.${index}`, depth - 1));
 }
 
+/** `value` as JSON for a message, cut off where it is long. */
 export function show(value: unknown): string {
-  const json = JSON.stringify(value) ?? 'nothing';
+  let json: string;
+  try {
+    json = JSON.stringify(value) ?? 'nothing';
+  } catch {
+    json = 'something that is nested too deeply';
+  }
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }

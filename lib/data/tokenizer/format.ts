@@ -13,6 +13,7 @@ import {
   readComponents,
   show,
 } from './components.js';
+import { wellFormed } from './strings.js';
 
 /** A checked tokenizer.json. */
 export interface TokenizerFormat {
@@ -52,7 +53,7 @@ const flag = z
   .boolean()
   .nullish()
   .transform((value) => value ?? false);
-const absent = z.union([z.null(), z.undefined(), z.literal('')], { error: 'expected none' });
+const none = z.literal('', { error: 'expected none' }).nullish();
 const model = z.strictObject({
   type: z.literal('BPE').optional(),
   vocab: z.unknown(),
@@ -61,9 +62,9 @@ const model = z.strictObject({
   fuse_unk: flag,
   byte_fallback: flag,
   ignore_merges: flag,
-  dropout: z.union([z.null(), z.undefined(), z.literal(0)], { error: 'expected none, for it makes encoding random' }),
-  continuing_subword_prefix: absent,
-  end_of_word_suffix: absent,
+  dropout: z.literal(0, { error: 'expected none, for it makes encoding random' }).nullish(),
+  continuing_subword_prefix: none,
+  end_of_word_suffix: none,
 });
 /** Truncation and padding are left out: as in transformers, they are up to the caller and not to the file. */
 const file = z.object({
@@ -111,7 +112,8 @@ function readVocabulary(vocab: unknown, at: string): Map<string, number> {
         `${at}: ${show(token)} has id ${show(id)}; ${ids.size} tokens need the ids from 0, each once.`,
       );
     }
-    if (isIllFormed(token)) throw badTokenizer(`${at}: ${show(token)} is half a character, which UTF-8 cannot hold.`);
+    if (token !== wellFormed(token))
+      throw badTokenizer(`${at}: ${show(token)} is half a character, which UTF-8 cannot hold.`);
     seen[id] = 1;
   }
   return ids;
@@ -153,15 +155,11 @@ function listTokens(ids: Map<string, number>, addedTokens: AddedToken[], at: str
   const seen = new Set<string>();
   for (const [index, { content, id }] of addedTokens.entries()) {
     if (seen.has(content)) throw badTokenizer(`${at}.${index}: ${show(content)} is listed twice.`);
-    if (isIllFormed(content)) throw badTokenizer(`${at}.${index}: ${show(content)} is half a character.`);
+    if (content !== wellFormed(content)) throw badTokenizer(`${at}.${index}: ${show(content)} is half a character.`);
     seen.add(content);
     const expected = ids.get(content) ?? tokens.length;
     if (id !== expected) throw badTokenizer(`${at}.${index}: ${show(content)} has id ${id}; it must be ${expected}.`);
     tokens[id] = content;
   }
   return tokens;
-}
-
-function isIllFormed(text: string): boolean {
-  return /\p{Surrogate}/u.test(text);
 }

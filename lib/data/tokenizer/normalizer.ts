@@ -1,5 +1,5 @@
 import type { Normalizer } from './components.js';
-import { compilePattern } from './pattern.js';
+import { compilePattern, withinStack } from './pattern.js';
 
 /** The function that applies all `normalizers` in order. @throws BAD_TOKENIZER */
 export function compileNormalizers(normalizers: Normalizer[]): (text: string) => string {
@@ -16,7 +16,7 @@ function compile(normalizer: Normalizer): (text: string) => string {
     case 'Replace': {
       const { pattern, content, at } = normalizer;
       const replaced = 'String' in pattern ? pattern.String : compilePattern(pattern, at);
-      return (text) => text.replaceAll(replaced, () => content);
+      return (text) => withinStack(text, () => text.replaceAll(replaced, () => content));
     }
   }
 }

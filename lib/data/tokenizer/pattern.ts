@@ -1,4 +1,5 @@
 import * as huggingFace from '@huggingface/tokenizers';
+import { BtsError } from '../../errors.js';
 import { badTokenizer } from './bad-tokenizer.js';
 
 /** The package's declarations leave out file extensions, so that TypeScript does not find what it exports. */
@@ -38,6 +39,17 @@ export function compilePattern(pattern: Pattern, at: string): RegExp {
     return new SplitPreTokenizer({ pattern: { Regex: source } }).pattern;
   } catch (error) {
     throw badTokenizer(`${at}: the regular expression ${pattern.Regex} cannot be translated: ${error}`, error);
+  }
+}
+
+/** Runs `apply` on a text; expressions need a stack in proportion to their longest match. @throws BAD_DATA if it overflows */
+export function withinStack<T>(text: string, apply: () => T): T {
+  try {
+    return apply();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const message = `A word in a text of ${text.length} characters is too long: ${error.message}. Encode it in parts.`;
+    throw new BtsError('BAD_DATA', message, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 import { badTokenizer } from './bad-tokenizer.js';
 import type { PreTokenizer } from './components.js';
-import { compilePattern } from './pattern.js';
+import { compilePattern, withinStack } from './pattern.js';
 
 /** GPT-2's split, which ByteLevel applies when `use_regex` is set. */
 const GPT2_SPLIT = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
@@ -22,7 +22,8 @@ export function compilePreTokenizers(preTokenizers: PreTokenizer[]): Cut {
     }
     return compile(preTokenizer);
   });
-  return (text, isStart) => cuts.reduce((pieces, cut) => pieces.flatMap((piece) => cut(piece, isStart)), [text]);
+  return (text, isStart) =>
+    withinStack(text, () => cuts.reduce((pieces, cut) => pieces.flatMap((piece) => cut(piece, isStart)), [text]));
 }
 
 function compile(preTokenizer: PreTokenizer): Cut {

@@ -22,7 +22,7 @@ export function compileDecoders(decoders: Decoder[]): () => TokenDecoder {
   if (names === 'ByteLevel') return byteLevel;
   if (first?.type === 'Metaspace' && decoders.length === 1) return () => metaspace(first);
   if (first && /^(Replace,)*(ByteFallback,)?(Fuse,(Strip,)?)?$/.test(`${names},`)) return () => sentencePiece(decoders);
-  throw badTokenizer(`A decoder made of [${names}] cannot be reproduced exactly.`);
+  throw badTokenizer(`The decoder [${names}] cannot be reproduced exactly.`);
 }
 
 function byteLevel(): TokenDecoder {

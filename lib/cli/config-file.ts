@@ -1,0 +1,38 @@
+import { readAt, withFile } from '../checkpoint/file.js';
+import { BtsError } from '../errors.js';
+
+const MOST_BYTES = 1 << 20;
+
+/**
+ * The options in a YAML or JSON file, by their names in camel case; in the file they may be in kebab case, too. Paths in it
+ * mean what they mean on the command line: they start at the working directory.
+ *
+ * Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION where the file is malformed or has a key other than `names`.
+ */
+export async function readConfigFile(path: string, names: readonly string[]): Promise<Record<string, unknown>> {
+  const fail = (reason: string, cause?: unknown) => new BtsError('BAD_OPTION', `'${path}': ${reason}`, { cause });
+  const text = await withFile(path, async (file, bytes) => {
+    if (bytes > MOST_BYTES) throw fail(`a file of options has at most ${MOST_BYTES} bytes, this one ${bytes}.`);
+    return (await readAt(file, 0, bytes)).toString('utf8');
+  });
+  const { parse } = await import('yaml');
+  let content: unknown;
+  try {
+    content = parse(text);
+  } catch (error) {
+    throw fail((error as Error).message.trim().split('\n')[0]!.replace(/:$/, '.'), error);
+  }
+  if (content === null) return {};
+  if (typeof content !== 'object' || Array.isArray(content)) throw fail("expected options as 'name: value' lines.");
+
+  const options: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(content)) {
+    const name = camel(key);
+    if (!names.includes(name)) throw fail(`there is no option '${key}'. There are ${names.join(', ')}.`);
+    if (Object.hasOwn(options, name)) throw fail(`'${key}' is given twice.`);
+    options[name] = value;
+  }
+  return options;
+}
+
+const camel = (key: string) => key.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

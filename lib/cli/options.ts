@@ -1,0 +1,106 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { readConfigFile } from './config-file.js';
+
+type Values = Record<string, unknown>;
+
+/**
+ * Gives a command an option for each field of a zod shape: `keyValueHeads: z.int()` becomes `--key-value-heads <number>`,
+ * a boolean a switch (`--no-NAME` where it is true by default), a record a repeatable NAME=VALUE, an array a repeatable
+ * option. `meta` has the description, and as `argument` what to call the value.
+ */
+export function addOptions(command: Command, heading: string, shape: z.ZodRawShape): void {
+  for (const [name, field] of Object.entries(shape)) {
+    command.addOption(commandOption(name, field as z.ZodType).helpGroup(heading));
+  }
+}
+
+/** The option that every command with `addOptions` has for the file that its other options may come from. */
+export function addConfigOption(command: Command): void {
+  command.option('--config <file>', 'YAML or JSON file with any of these options; what the command line says wins');
+}
+
+/**
+ * What the command line and the file of `--config` say, checked, with defaults filled in.
+ * Throws BAD_OPTION naming the option, or the file and the key.
+ */
+export async function readOptions<Schema extends z.ZodObject>(
+  command: Command,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const typed = command.opts();
+  const given = Object.fromEntries(
+    Object.entries(typed).filter(([name]) => name in schema.shape && command.getOptionValueSource(name) === 'cli'),
+  );
+  const file: string | undefined = typed.config;
+  const inFile = file === undefined ? {} : await readConfigFile(file, Object.keys(schema.shape));
+  const all: Values = { ...inFile, ...given };
+  const parsed = schema.safeParse(all);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) => {
+    const [name, ...inner] = path as [string, ...PropertyKey[]];
+    if (all[name] === undefined) return `--${kebab(name)} is missing`;
+    const place = name in given ? `--${kebab(name)}` : `'${file}', ${name}`;
+    return `${[place, ...inner.map(String)].join('.')}: ${decapitalize(message)}`;
+  });
+  throw new BtsError('BAD_OPTION', `${faults.join('; ')}. See 'bts ${command.name()} --help'.`);
+}
+
+/** The fields that are there: for callees that take absent but not undefined. */
+export function present<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** A string of several values between commas, or a list of them, each checked by `element`. */
+export function commaList<T extends z.ZodType<unknown, string>>(element: T) {
+  const list = z.array(element).min(1, 'expected at least one');
+  return z.preprocess((value) => (typeof value === 'string' ? value.split(',') : value), list);
+}
+
+export const count = () => z.int('expected a whole number').min(1);
+
+function commandOption(name: string, field: z.ZodType): Option {
+  const { description = '', argument = undefined } = field.meta() ?? {};
+  const { type, fallback } = unwrap(field);
+  if (type instanceof z.ZodBoolean) {
+    return new Option(fallback === true ? `--no-${kebab(name)}` : `--${kebab(name)}`, description);
+  }
+  const shown = fallback === undefined ? description : `${description} (default: ${fallback})`;
+  const option = (placeholder: string) => new Option(`--${kebab(name)} <${argument ?? placeholder}>`, shown);
+  if (type instanceof z.ZodNumber) return option('number').argParser(toNumber);
+  if (type instanceof z.ZodEnum) return option(type.options.join('|'));
+  if (type instanceof z.ZodArray) {
+    return option('text').argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
+  }
+  if (type instanceof z.ZodRecord) {
+    const numeric = unwrap(type.valueType as z.ZodType).type instanceof z.ZodNumber;
+    return option('name=value').argParser((text, before: Values | undefined) => {
+      const [key, value] = toPair(text);
+      if (before && Object.hasOwn(before, key)) throw new InvalidArgumentError(`'${key}' is given twice.`);
+      return { ...before, [key]: numeric ? toNumber(value) : value };
+    });
+  }
+  return option('text');
+}
+
+/** A field's type without what makes it optional, and its default. */
+function unwrap(field: z.ZodType): { type: z.ZodType; fallback?: unknown } {
+  if (field instanceof z.ZodOptional) return unwrap(field.unwrap() as z.ZodType);
+  if (!(field instanceof z.ZodDefault)) return { type: field };
+  return { ...unwrap(field.unwrap() as z.ZodType), fallback: field.def.defaultValue };
+}
+
+function toNumber(text: string): number {
+  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return Number(text);
+  throw new InvalidArgumentError(`'${text}' is not a number.`);
+}
+
+function toPair(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError(`expected NAME=VALUE.`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+const decapitalize = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);

@@ -1,0 +1,35 @@
+import { type HeldOutLoss, meanLoss } from '../eval/held-out-loss.js';
+import { type Column, renderTable } from './table.js';
+
+/** What one model reached on each domain. */
+export interface ModelLosses {
+  model: string;
+  losses: HeldOutLoss[];
+}
+
+/** Losses of several models side by side, one row a model, with the best of each column marked. */
+export function lossTable(
+  rows: readonly ModelLosses[],
+  { markdown = false, perplexity = false, comparable = true } = {},
+): string {
+  const domains = rows[0]!.losses.map(({ domain }) => domain);
+  const mark = comparable ? ({ best: 'lowest' } as const) : {};
+  const columns: Column<ModelLosses>[] = [
+    { title: 'model', value: (row) => row.model },
+    ...domains.map((title, i) => ({ title, value: (row: ModelLosses) => row.losses[i]!.loss, digits: 3, ...mark })),
+  ];
+  if (domains.length > 1) {
+    columns.push({ title: 'mean', value: (row) => meanLoss(row.losses), digits: 3, ...mark });
+  }
+  if (perplexity) {
+    columns.push(
+      ...domains.map((domain, i) => ({
+        title: domains.length > 1 ? `${domain} perplexity` : 'perplexity',
+        value: (row: ModelLosses) => row.losses[i]!.perplexity,
+        digits: 2,
+        ...mark,
+      })),
+    );
+  }
+  return renderTable(rows, columns, { markdown, bold: process.stdout.isTTY && process.stdout.hasColors() });
+}

@@ -1,0 +1,94 @@
+import { Mixture } from '../data/mixture.js';
+import type { DomainTokens } from '../data/token-shards.js';
+import { BtsError } from '../errors.js';
+import type { HeldOutLoss, HeldOutOptions } from '../eval/held-out-loss.js';
+import type { LanguageModel } from '../model/language-model.js';
+import { type TrainEvent, train } from '../train/trainer.js';
+import { present } from './options.js';
+import { compact, Progress } from './progress.js';
+import type { TrainingValues } from './training-options.js';
+
+export interface TrainingRun {
+  label: string;
+  shares: Readonly<Record<string, number>>;
+  /** The checkpoint that the model was loaded from. */
+  resume: string | undefined;
+  signal: AbortSignal;
+  write?: (folder: string) => Promise<void>;
+}
+
+/**
+ * Trains the model as the options say, with progress on stderr, and returns the losses on held-out text at the end; none if
+ * no text is held out. Throws ABORTED, once a checkpoint is saved, where the run was interrupted; and what `train` throws.
+ */
+export async function runTraining(
+  model: LanguageModel,
+  domains: readonly DomainTokens[],
+  values: TrainingValues,
+  { label, shares, signal, ...run }: TrainingRun,
+): Promise<HeldOutLoss[]> {
+  const data = new Mixture(
+    domains.map(({ name, train }) => ({ name, tokens: train, weight: shares[name]! })),
+    { batchSize: values.batchSize, sequenceLength: values.sequenceLength, seed: values.seed },
+  );
+  const progress = new Progress(label, { total: values.steps, from: stepOf(run.resume) });
+  let losses: HeldOutLoss[] = [];
+  try {
+    for await (const event of train(model, data, {
+      ...present({ ...schedule(values), ...run }),
+      folder: values.out,
+      heldOut: domains.filter(({ heldOut }) => heldOut.length > 1),
+      evaluation: evaluationOptions(values, model),
+      signal,
+    })) {
+      if (event.type === 'evaluation') losses = event.losses;
+      show(event, progress);
+      if (event.type === 'stopped') {
+        throw new BtsError(
+          'ABORTED',
+          `stopped after step ${event.step} of ${values.steps}, which is saved in '${event.folder}'. ` +
+            'Run the same command with --resume to go on.',
+        );
+      }
+    }
+  } finally {
+    progress.done();
+  }
+  return losses;
+}
+
+/** How held-out text is looked at during a run and after it: the same way, so that numbers can be compared. */
+export function evaluationOptions(values: TrainingValues, { config }: Pick<LanguageModel, 'config'>): HeldOutOptions {
+  return {
+    sequenceLength: Math.min(values.sequenceLength, config.maxPositions),
+    batchSize: values.batchSize,
+    maxTokens: values.evaluateTokens,
+  };
+}
+
+/** What the options say of the loop, in the words of the trainer. */
+function schedule(values: TrainingValues) {
+  const { steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 } = values;
+  const { accumulation, seed, evaluateEvery, checkpointEvery, keep } = values;
+  return {
+    ...{ steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 },
+    ...{ accumulation, seed, evaluateEvery, checkpointEvery, keep },
+  };
+}
+
+function show(event: TrainEvent, progress: Progress): void {
+  if (event.type === 'step') {
+    const { step, loss, learningRate, tokensPerSecond } = event;
+    const rate = `${compact(tokensPerSecond)} tokens/s`;
+    progress.update(step, [`loss ${loss.toFixed(3)}`, `rate ${learningRate.toPrecision(2)}`, rate]);
+  } else if (event.type === 'evaluation') {
+    const losses = event.losses.map(({ domain, loss }) => `${domain} ${loss.toFixed(3)}`);
+    progress.print(`step ${event.step}, held-out loss: ${losses.join(', ')}`);
+  } else if (event.type === 'checkpoint') {
+    progress.print(`step ${event.step}, saved in '${event.folder}'`);
+  }
+}
+
+function stepOf(checkpoint: string | undefined): number {
+  return Number(/step-(\d+)$/.exec(checkpoint ?? '')?.[1] ?? 0);
+}

@@ -1,0 +1,188 @@
+/**
+ * What a model costs, computed from its shape alone: parameters, bytes and floating-point operations. A multiply-add
+ * counts as two operations; elementwise work (norms, rotation, softmax, mixing) is left out, it is below a percent at
+ * real widths. Legend: M members, E experts, B batch, T tokens, N = B*T rows, C width, F feed-forward width, H query heads,
+ * K key/value heads, D head width, V vocabulary, G gate width.
+ */
+import type { ModelConfig } from '../checkpoint/config.js';
+import { type ParameterSpec, parameterNames } from '../checkpoint/names.js';
+import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
+import type { Trainable } from './member.js';
+
+/** B sequences of T tokens. */
+export interface BatchSize {
+  batch: number;
+  tokens: number;
+}
+
+export interface Cost {
+  /** Of all members and stitches. */
+  parameters: number;
+  /** How many of them a training run changes. */
+  trainedParameters: number;
+  /** Operations for one token of a full sequence, in inference. */
+  forwardFlops: number;
+  /** Operations for one token of a training step, forward and backward. */
+  trainingFlops: number;
+  /** Bytes that the weights take in inference. */
+  weightBytes: number;
+  /** Most bytes in tensors at once in a training step; what ops need as scratch memory comes on top. */
+  trainingBytes: number;
+  /** Bytes that the key/value cache takes for each token of a sequence. */
+  cacheBytes: number;
+}
+
+/** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
+export interface StitchedShape extends Pick<StitchManifest, 'plan' | 'gate' | 'gateBias' | 'expertsAfterMerge'> {
+  members: readonly ModelConfig[];
+}
+
+const FLOAT_BYTES = 4;
+const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
+// The value, its gradient, and AdamW's two moments.
+const FLOATS_PER_TRAINED = 4;
+// The backward of attention computes q k^T again beside the four products of the gradients; the forward has two.
+const ATTENTION_BACKWARD = 5 / 2;
+const SHORTEST_ROPE_TABLE = 512;
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+const size = ({ shape }: ParameterSpec) => shape.reduce((product, length) => product * length, 1);
+
+/** Parameters of a dense model, biases and norms included; tied embeddings count once. */
+export function parameterCount(config: ModelConfig, counted: Trainable = () => true): number {
+  return sum(parameterNames(config).filter(counted).map(size));
+}
+
+/** Parameters of all stitches: `gate [M, G, C]`, maybe `bias [M, G]`, and E projections `[C, C]` each. */
+export function stitchParameterCount({ members, plan, gate, gateBias }: StitchedShape): number {
+  const { width } = members[0]!;
+  const gateWidth = gate === 'channel' ? width : 1;
+  const each = members.length * gateWidth * (width + (gateBias ? 1 : 0)) + (members.length - 1) * width * width;
+  return plan.length * each;
+}
+
+/**
+ * Operations per token of a dense model over sequences of `tokens`: 2 for each weight of a matrix that it is multiplied
+ * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
+ */
+export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
+  const { linear, attention } = layerFlops(config, tokens);
+  return config.layers * (linear + attention) + headFlops(config);
+}
+
+/** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
+export function denseCost(config: ModelConfig, { batch, tokens }: BatchSize, trained: Trainable = () => true): Cost {
+  const { width: C, feedForwardWidth: F, layers, vocabularySize: V } = config;
+  const parameters = parameterCount(config);
+  const trainedParameters = parameterCount(config, trained);
+  const { linear, attention } = layerFlops(config, tokens);
+  const forwardFlops = forwardFlopsPerToken(config, tokens);
+  // Each matrix is multiplied again for the gradient of its input and for its own.
+  const backwardFlops = layers * (2 * linear + ATTENTION_BACKWARD * attention) + 2 * headFlops(config);
+
+  // Beside what gradients of the input need, those of the weights need what each matrix was multiplied with.
+  const saved = layers * (savedInLayer(config) + 2 * C + F) + C;
+  const most = saved + Math.max(V + 2 * C, 3 * F + 2 * C);
+  const weights = bytesOf(config);
+  return {
+    parameters,
+    trainedParameters,
+    forwardFlops,
+    trainingFlops: forwardFlops + backwardFlops,
+    weightBytes: weights,
+    trainingBytes:
+      ((parameters - trainedParameters) / parameters) * weights +
+      FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTable(config, tokens)),
+    cacheBytes: cacheBytes(config),
+  };
+}
+
+/**
+ * The cost of a stitched model and of training its stitches. Behind the last stitch only the hub goes on. The backward
+ * runs through the frozen layers of all members, for the gradient of their input alone, down to the first stitch; the
+ * layers below it store nothing.
+ *
+ * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
+ * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
+ */
+export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize): Cost {
+  const { members, plan, gate, expertsAfterMerge } = shape;
+  const hub = members[0]!;
+  const { width: C, feedForwardWidth: F, vocabularySize: V, layers } = hub;
+  const M = members.length;
+  const E = M - 1;
+  const G = gate === 'channel' ? C : 1;
+  const first = plan[0]!.afterLayer;
+  const last = plan.at(-1)!.afterLayer;
+  const [below, between, above] = [first, last - first, layers - last];
+
+  const { linear, attention } = layerFlops(hub, tokens);
+  const gates = (kind: string) => 2 * C * G * (kind === 'experts_into_hub' ? M : E);
+  const stitchFlops = plan.map(({ kind }) => gates(kind) + 2 * E * C * C);
+  const forwardFlops = (M * last + above) * (linear + attention) + sum(stitchFlops) + headFlops(hub);
+  const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention);
+  const stitchesBack = 2 * sum(stitchFlops) - stitchFlops[0]!;
+
+  const savedByStitch = plan.map(({ kind }, index) => {
+    const isLast = index === plan.length - 1;
+    const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
+    return M * C + M * G + (projectedIsOutput ? 0 : E * C);
+  });
+  const saved = (M * between + above) * savedInLayer(hub) + sum(savedByStitch) + C;
+  const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * (3 * F + 2 * C));
+  const belowFirstStitch = below > 0 ? M * (3 * F + 4 * C) : 0;
+
+  const stitches = stitchParameterCount(shape);
+  const weights = sum(members.map(bytesOf));
+  const ropeTables = new Set(members.map(({ rope }) => JSON.stringify(rope))).size;
+  return {
+    parameters: sum(members.map((config) => parameterCount(config))) + stitches,
+    trainedParameters: stitches,
+    forwardFlops,
+    trainingFlops: forwardFlops + layersBack + stitchesBack + headFlops(hub),
+    weightBytes: weights + FLOAT_BYTES * stitches,
+    trainingBytes:
+      weights +
+      FLOAT_BYTES *
+        (FLOATS_PER_TRAINED * stitches +
+          batch * tokens * Math.max(inBackward, belowFirstStitch) +
+          ropeTables * ropeTable(hub, tokens)),
+    cacheBytes: M * cacheBytes(hub),
+  };
+}
+
+/** Operations per token in one layer: `2 (2 C H D + 2 C K D + 3 C F)` and `4 H D` for each key that is seen on average. */
+function layerFlops(config: ModelConfig, tokens: number): { linear: number; attention: number } {
+  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
+  const window = Math.min(config.slidingWindow ?? tokens, tokens);
+  // The first tokens see 1, 2, .. keys, those behind them `window`.
+  const keysSeen = (window * (window + 1)) / 2 + (tokens - window) * window;
+  return { linear: 2 * C * (2 * H * D + 2 * K * D + 3 * F), attention: (4 * H * D * keysSeen) / tokens };
+}
+
+function headFlops({ vocabularySize: V, width: C }: ModelConfig): number {
+  return 2 * V * C;
+}
+
+/**
+ * Floats per row that a frozen layer keeps: its input and what comes behind the attention, q, k, v, the attention's
+ * result and the logarithm of its sums, and the gated and the plain half of the feed-forward part.
+ */
+function savedInLayer(config: ModelConfig): number {
+  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
+  const beforeHeadNorms = config.headNorms ? (H + K) * D : 0;
+  return 2 * C + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
+}
+
+function bytesOf(config: ModelConfig): number {
+  return DTYPE_BYTES[config.dtype] * parameterCount(config);
+}
+
+function cacheBytes({ layers, keyValueHeads: K, headWidth: D }: ModelConfig): number {
+  return FLOAT_BYTES * layers * 2 * K * D;
+}
+
+/** Floats of one rotary table. */
+function ropeTable({ headWidth: D }: ModelConfig, tokens: number): number {
+  return D * Math.max(SHORTEST_ROPE_TABLE, 2 ** Math.ceil(Math.log2(tokens)));
+}

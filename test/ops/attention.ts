@@ -1,0 +1,115 @@
+import { blank, type Draw, exact, integers, single, Values } from '../support/reference.js';
+import { type Case, call, references } from '../support/reference-case.js';
+
+interface Attention {
+  M?: number;
+  B?: number;
+  T: number;
+  /** Cache slots; default T. */
+  S?: number;
+  H?: number;
+  K?: number;
+  D?: number;
+  window?: number;
+  starts?: number[];
+}
+
+const describe = (options: object) =>
+  Object.entries(options)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+
+/** Keys or values of which slots from starts[b] + T on were never written. */
+function cache(draw: Draw, shape: number[], filled: (b: number) => number): Values {
+  const { data, ...values } = draw.normal(shape);
+  const [, B, S, K, D] = shape as [number, number, number, number, number];
+  const slot = (i: number) => Math.floor(i / (K * D)) % S;
+  const sequence = (i: number) => Math.floor(i / (K * D * S)) % B;
+  return new Values(
+    values.shape,
+    data.map((x, i) => (slot(i) < filled(sequence(i)) ? x : Number.NaN)),
+  );
+}
+
+function forward(attention: Attention, withLse = true): Case {
+  const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, starts } = attention;
+  const B = attention.B ?? starts?.length ?? 1;
+  const filled = (b: number) => (starts?.[b] ?? 0) + T;
+  return call('attention_forward', describe({ ...attention, withLse }), (draw) => ({
+    out: blank([M, B, T, H, D]),
+    lse: withLse ? blank([M, B, H, T]) : undefined,
+    q: draw.normal([M, B, T, H, D]),
+    k: cache(draw, [M, B, S, K, D], filled),
+    v: cache(draw, [M, B, S, K, D], filled),
+    starts: starts && integers(starts),
+    window,
+  }));
+}
+
+function backward(attention: Attention): Case {
+  const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0 } = attention;
+  return call('attention_backward', describe(attention), (draw) => {
+    const [q, k, v] = [
+      draw.normal([M, B, T, H, D]),
+      draw.normal([M, B, T, K, D]),
+      draw.normal([M, B, T, K, D]),
+    ] as const;
+    const stored = { out: blank(q.shape), lse: blank([M, B, H, T]) };
+    const { out, lse } = references.attention_forward({ ...stored, q, k, v, starts: undefined, window }, exact);
+    return {
+      dq: blank(q.shape),
+      dk: blank(k.shape),
+      dv: blank(v.shape),
+      dout: draw.normal(q.shape),
+      out: new Values(q.shape, (out as Float64Array).map(single)),
+      lse: new Values([M, B, H, T], (lse as Float64Array).map(single)),
+      q,
+      k,
+      v,
+      window,
+    };
+  });
+}
+
+// Up to four queries stream over the cache; more are computed in blocks of 48 or 56 queries by 128 keys.
+const lengths = [1, 2, 4, 5, 47, 48, 49, 57, 113, 127, 128, 130, 257];
+
+export const attention: Case[] = [
+  ...lengths.map((T) => forward({ T, H: 2, K: 1, D: 6 })),
+  ...lengths.map((T) => forward({ M: 2, B: 2, T, H: 3, K: 3, D: 2, window: 3 })),
+  ...lengths.map((T) => backward({ T, H: 2, K: 1, D: 6 })),
+  ...lengths.map((T) => backward({ M: 2, B: 2, T, H: 1, D: 2, window: 3 })),
+
+  ...[16, 64, 80].flatMap((D) =>
+    [1, 3, 31, 130].flatMap((T) => [
+      forward({ T, H: 2, D, window: 31 }, false),
+      forward({ B: 2, T, H: 4, K: 2, D }, false),
+      backward({ B: 2, T, H: 2, K: 1, D }),
+    ]),
+  ),
+  ...[1, 2, 47, 48, 49, 127, 128, 129, 256, 257, 1000].flatMap((window) => [
+    forward({ T: 257, H: 2, K: 1, D: 6, window }),
+    backward({ T: 257, H: 2, K: 1, D: 6, window }),
+  ]),
+  forward({ M: 5, B: 3, T: 33, H: 6, K: 2, D: 16 }),
+  backward({ M: 5, B: 3, T: 33, H: 6, K: 2, D: 16, window: 17 }),
+
+  // Sequences of a cache stand at places of their own, and slots that were never written do not matter.
+  ...[1, 3, 4, 5, 49, 130].flatMap((T) =>
+    [0, 1, 3, 100, 128].map((window) => forward({ T, S: 300, H: 4, K: 2, D: 6, window, starts: [0, 1, 127, 300 - T] })),
+  ),
+  forward({ M: 3, T: 1, S: 131, H: 2, D: 80, starts: [130, 7] }),
+
+  forward({ T: 0 }),
+  forward({ B: 0, T: 5 }),
+  backward({ T: 0 }),
+  backward({ B: 0, T: 7 }),
+
+  ...[1, 3, 31].map((T) =>
+    call('cache_append', `T=${T}`, (draw) => ({
+      cache: draw.normal([2, 3, 40, 2, 6]),
+      x: draw.normal([2, 3, T, 2, 6]),
+      starts: integers([0, 40 - T, 5]),
+    })),
+  ),
+];

@@ -1,0 +1,144 @@
+/** One call of one op, and how its results are judged against the reference. */
+import * as assert from 'uvu/assert';
+import type { NativeTensor } from '../../lib/addon.js';
+import { hashName } from '../../lib/data/random.js';
+import type { Device } from '../../lib/tensor/device.js';
+import type { Tensor } from '../../lib/tensor/tensor.js';
+import { type Arguments, Draw, exact, type Op, type Reference, single, Values } from './reference.js';
+import { elementwise } from './reference-elementwise.js';
+import { decode, encode } from './reference-halves.js';
+import { stitches } from './reference-stitch.js';
+import { transformer } from './reference-transformer.js';
+
+export const references: { [O in Op]: Reference<O> } = { ...transformer, ...stitches, ...elementwise };
+
+export interface Case {
+  op: Op;
+  label: string;
+  args: Record<string, unknown>;
+}
+
+/** A row of a table of cases. Its contents are drawn when they are first asked for, from a seed of its own. */
+export function call<O extends Op>(op: O, label: string, args: (draw: Draw) => Arguments<O>): Case {
+  let drawn: Record<string, unknown> | undefined;
+  return {
+    op,
+    label,
+    get args() {
+      drawn ??= args(new Draw(hashName(`${op} ${label}`)));
+      return drawn;
+    },
+  };
+}
+
+/** A tensor with the given contents. */
+export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
+  if (dtype === 'f32') return device.tensor(Float32Array.from(data), shape);
+  if (dtype === 'i32') return device.tensor(Int32Array.from(data), shape);
+  return device.tensor(
+    Uint16Array.from(data, (x) => encode(x, dtype)),
+    shape,
+    dtype,
+  );
+}
+
+/** The numbers in a tensor. */
+export async function download(tensor: Tensor): Promise<Float64Array> {
+  const { buffer } = await tensor.readBytes();
+  const { dtype } = tensor;
+  if (dtype === 'f32') return Float64Array.from(new Float32Array(buffer));
+  if (dtype === 'i32') return Float64Array.from(new Int32Array(buffer));
+  return Float64Array.from(new Uint16Array(buffer), (bits) => decode(bits, dtype));
+}
+
+const isList = (value: unknown): value is Values[] => Array.isArray(value);
+const valuesOf = (arg: unknown): Values[] => (isList(arg) ? arg : arg instanceof Values ? [arg] : []);
+
+/** Runs the call; `read` receives the tensors. Contents that stand in two places are one tensor, as for an op in place. */
+export async function run<R>(
+  device: Device,
+  { op, args }: Case,
+  read: (tensors: ReadonlyMap<Values, Tensor>) => Promise<R>,
+): Promise<R> {
+  const tensors = new Map<Values, Tensor>();
+  for (const values of Object.values(args).flatMap(valuesOf)) {
+    if (!tensors.has(values)) tensors.set(values, upload(device, values));
+  }
+  const native = (values: Values): NativeTensor => tensors.get(values)!.native;
+  const given = Object.entries(args).map(([name, arg]) => [
+    name,
+    isList(arg) ? arg.map(native) : arg instanceof Values ? native(arg) : arg,
+  ]);
+  try {
+    device.run(op, Object.fromEntries(given));
+    return await read(tensors);
+  } finally {
+    for (const tensor of tensors.values()) tensor.dispose();
+  }
+}
+
+interface Expected {
+  name: string;
+  exact: Float64Array;
+  naive: Float64Array;
+}
+
+/** What each output must hold. */
+export function expectations({ op, args }: Case): Map<Values, Expected> {
+  const reference = references[op] as Reference<Op>;
+  const outputs = (round: typeof exact): [string, Float64Array | Float64Array[]][] =>
+    Object.entries(reference(args as unknown as Arguments<Op>, round));
+  const naive = outputs(single);
+  const expected = new Map<Values, Expected>();
+  outputs(exact).forEach(([name, truth], output) => {
+    const [truths, naives] = [[truth].flat(), [naive[output]![1]].flat()];
+    valuesOf(args[name]).forEach((values, i) => {
+      expected.set(values, { name, exact: truths[i]!, naive: naives[i]! });
+    });
+  });
+  return expected;
+}
+
+/** Checks the case on one device: outputs against the reference, everything else unchanged. */
+export async function verify(
+  device: Device,
+  label: string,
+  test: Case,
+  expected: Map<Values, Expected>,
+): Promise<void> {
+  await run(device, test, async (tensors) => {
+    for (const [values, tensor] of tensors) {
+      const got = await download(tensor);
+      const output = expected.get(values);
+      if (output) expectClose(`${label}: ${output.name}`, got, output.exact, output.naive);
+      else if (values.data.some((x, i) => !Object.is(x, got[i]))) assert.unreachable(`${label}: an input was changed`);
+    }
+  });
+}
+
+const lastPlace = (x: number) => 2 ** (Math.floor(Math.log2(x)) - 23);
+
+/**
+ * The largest error may be twice that of the naive computation in f32, and a few units in the last place of the largest
+ * value for where that is exact by luck.
+ */
+export function expectClose(what: string, got: Float64Array, truth: Float64Array, naive: Float64Array): void {
+  assert.is(got.length, truth.length, `${what}: the reference has another size`);
+  let [allowed, largest] = [0, 0];
+  for (let i = 0; i < truth.length; i++) {
+    if (!Number.isFinite(truth[i])) continue;
+    allowed = Math.max(allowed, Math.abs(naive[i]! - truth[i]!));
+    largest = Math.max(largest, Math.abs(truth[i]!));
+  }
+  allowed = 2 * allowed + (largest && 4 * lastPlace(largest));
+  for (let i = 0; i < truth.length; i++) {
+    // NaN and infinities come before any tolerance: they must be the same.
+    const fits = Number.isFinite(truth[i]) ? Math.abs(got[i]! - truth[i]!) <= allowed : Object.is(got[i], truth[i]);
+    if (!fits) {
+      const error = Math.abs(got[i]! - truth[i]!);
+      assert.unreachable(
+        `${what}: element ${i} is ${got[i]}, expected ${truth[i]} (error ${error}, allowed ${allowed})`,
+      );
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * What the ops of native/ops.h must compute, written from their formulas. Every reference takes the rounding of its
+ * arithmetic as an argument: without rounding it is the truth (f64), with `single` it is the naive computation in f32 that
+ * a kernel is measured against.
+ */
+import type { DType, NativeTensor, OpArguments } from '../../lib/addon.js';
+import { Random } from '../../lib/data/random.js';
+import { narrow } from './reference-halves.js';
+
+export type Op = keyof OpArguments;
+
+export type Round = (x: number) => number;
+export const exact: Round = (x) => x;
+export const single: Round = Math.fround;
+
+/** The contents of a tensor: numbers that its element type holds exactly. */
+export class Values {
+  constructor(
+    readonly shape: readonly number[],
+    readonly data: Float64Array,
+    readonly dtype: DType = 'f32',
+  ) {}
+
+  /** The element at an index of up to five dimensions. */
+  at(a: number, b?: number, c?: number, d?: number, e?: number): number {
+    const { shape } = this;
+    let offset = a;
+    if (b !== undefined) offset = offset * shape[1]! + b;
+    if (c !== undefined) offset = offset * shape[2]! + c;
+    if (d !== undefined) offset = offset * shape[3]! + d;
+    if (e !== undefined) offset = offset * shape[4]! + e;
+    return this.data[offset]!;
+  }
+}
+
+type Plain<X> = X extends NativeTensor ? Values : X extends NativeTensor[] ? Values[] : X;
+
+/** The arguments of an op with the contents of tensors in their place; outputs come with what they held before. */
+export type Arguments<O extends Op> = { [Name in keyof OpArguments[O]]: Plain<OpArguments[O][Name]> };
+
+/** What the outputs hold afterwards, by name. What is not named must not change. */
+export type Outputs<O extends Op> = { [Name in keyof OpArguments[O]]?: Float64Array | Float64Array[] };
+
+export type Reference<O extends Op> = (args: Arguments<O>, r: Round) => Outputs<O>;
+
+export const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
+
+/** The array whose element at each index is `f(...index)`. */
+export function build(shape: readonly number[], f: (...index: number[]) => number): Float64Array {
+  const index = shape.map(() => 0);
+  return Float64Array.from({ length: sizeOf(shape) }, () => {
+    const value = f(...index);
+    for (let d = shape.length - 1; d >= 0 && ++index[d]! === shape[d]; d--) index[d] = 0;
+    return value;
+  });
+}
+
+/** f(0) + .. + f(n-1), rounded after every addition. */
+export function sum(r: Round, n: number, f: (i: number) => number): number {
+  let total = 0;
+  for (let i = 0; i < n; i++) total = r(total + f(i));
+  return total;
+}
+
+/** Contents that a test draws, always the same for the same seed. */
+export class Draw {
+  private readonly random: Random;
+
+  constructor(seed: number) {
+    this.random = new Random(seed, 'values');
+  }
+
+  /** Normal deviates (Box and Muller) times `scale`, rounded to the element type. */
+  normal(shape: readonly number[], scale = 1, dtype: DType = 'f32'): Values {
+    const deviate = () =>
+      Math.sqrt(-2 * Math.log(1 - this.random.uniform())) * Math.cos(2 * Math.PI * this.random.uniform());
+    return new Values(
+      shape,
+      Float64Array.from({ length: sizeOf(shape) }, () => narrow(scale * deviate(), dtype)),
+      dtype,
+    );
+  }
+
+  /** One array for each member, of the types given in turn. */
+  members(count: number, shape: readonly number[], scale = 1, dtypes: readonly DType[] = ['f32']): Values[] {
+    return Array.from({ length: count }, (_, m) => this.normal(shape, scale, dtypes[m % dtypes.length]));
+  }
+
+  /** Integers from 0 to `limit` - 1. */
+  integers(count: number, limit: number): Values {
+    return integers(Array.from({ length: count }, () => this.random.below(limit)));
+  }
+}
+
+export const integers = (list: readonly number[]) => new Values([list.length], Float64Array.from(list), 'i32');
+
+/** An output before its op ran: NaN everywhere, so that what is not written is seen. */
+export function blank(shape: readonly number[], dtype: DType = 'f32'): Values {
+  return new Values(shape, new Float64Array(sizeOf(shape)).fill(Number.NaN), dtype);
+}
+
+export const blanks = (count: number, shape: readonly number[]) => Array.from({ length: count }, () => blank(shape));
