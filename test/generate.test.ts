@@ -112,9 +112,9 @@ generate('a stop token ends generation, comes last and adds no text', async () =
 
 generate("the default stop tokens are the checkpoint's", async () => {
   assert.equal(model.stopTokens, [END_OF_TEXT]);
-  const options = { temperature: 3, maxTokens: 60 };
+  const options = { temperature: 5, maxTokens: 60 };
   let seen = 0;
-  for (let seed = 0; seed < 20; seed++) {
+  for (let seed = 0; seed < 8; seed++) {
     const { ids, finish } = await run(model, 'ab', { ...options, seed });
     const ended = ids.at(-1) === END_OF_TEXT;
     assert.is(finish, ended ? 'stop' : 'length');
@@ -125,12 +125,10 @@ generate("the default stop tokens are the checkpoint's", async () => {
 });
 
 generate('text ends before a stop string that is spread over tokens', async () => {
-  // Greedy text of bytes that are characters of their own: what is decoded token by token is what is decoded at once.
-  const printable = { ...endless, temperature: 0 };
-  const { ids, text } = await run(model, 'xy', printable);
-  const [first, last] = [4, 8];
-  const stop = [...text].slice(first, last).join('');
-  const stopped = await run(model, 'xy', { ...printable, stop: ['never there', stop] });
+  const greedy = { ...endless, temperature: 0 };
+  const { ids, text } = await run(model, 'xy', greedy);
+  const stop = text.slice(4, 8);
+  const stopped = await run(model, 'xy', { ...greedy, stop: ['never there', stop] });
   assert.is(stopped.text, text.slice(0, text.indexOf(stop)));
   assert.is(stopped.finish, 'stop');
   assert.ok(stopped.ids.length < ids.length);

@@ -11,7 +11,7 @@ import { optimizer } from './ops/optimizer.js';
 import { rows } from './ops/rows.js';
 import { stitch } from './ops/stitch.js';
 import { devices } from './support/devices.js';
-import { expectations, references, verify } from './support/reference-case.js';
+import { Expectations, references, verify } from './support/reference-case.js';
 
 const cases = [...linear, ...attention, ...rows, ...stitch, ...elementwise, ...optimizer];
 const opened = [...devices()];
@@ -22,7 +22,7 @@ for (const op of Object.keys(references)) {
   test(`${op} gives what its formula says`, async () => {
     assert.ok(own.length > 0, 'no case calls it');
     for (const each of own) {
-      const expected = expectations(each);
+      const expected = new Expectations(each);
       for (const device of opened) await verify(device, `${device.label}: ${op} ${each.label}`, each, expected);
     }
   });

@@ -1,12 +1,12 @@
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /**
- * Fires at the first Ctrl-C (or SIGTERM), so that work can be saved; a second one ends the process at once. Where stdout is
- * closed by its reader (`bts generate .. | head`), it fires too: nobody waits for more.
+ * Fires at the first Ctrl-C (or SIGTERM), so that work can be saved; a second one ends the process at once. It fires, too,
+ * where stdout is closed (`bts generate .. | head`): nobody waits for more.
  */
 export class Interrupt {
   readonly #controller = new AbortController();
-  /** The reader of stdout went away. */
+  /** Nothing more can be written to stdout. */
   outputClosed = false;
 
   constructor() {

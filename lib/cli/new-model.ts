@@ -20,7 +20,9 @@ export const newModelOptions = {
   width: count().optional().meta({ description: 'Width of the hidden states' }),
   layers: count().optional().meta({ description: 'Layers' }),
   heads: count().optional().meta({ description: 'Query heads of a layer' }),
-  keyValueHeads: count().optional().meta({ description: 'Key/value heads of a layer (default: as many as query heads)' }),
+  keyValueHeads: count()
+    .optional()
+    .meta({ description: 'Key/value heads of a layer (default: as many as query heads)' }),
   feedForwardWidth: count().optional().meta({ description: 'Width inside the feed-forward part (default: 8/3 width)' }),
   maxPositions: count().optional().meta({
     description: 'Longest sequence that the model takes (default: --sequence-length)',

@@ -18,7 +18,7 @@ export function addOptions(command: Command, heading: string, shape: z.ZodRawSha
 
 /** The option that every command with `addOptions` has for the file that its other options may come from. */
 export function addConfigOption(command: Command): void {
-  command.option('--config <file>', 'YAML or JSON file with any of these options; what the command line says wins');
+  command.option('--config <file>', 'YAML or JSON file with any of these options; the command line wins');
 }
 
 /**
@@ -66,7 +66,8 @@ function commandOption(name: string, field: z.ZodType): Option {
   if (type instanceof z.ZodBoolean) {
     return new Option(fallback === true ? `--no-${kebab(name)}` : `--${kebab(name)}`, description);
   }
-  const shown = fallback === undefined ? description : `${description} (default: ${fallback})`;
+  const hasDefault = typeof fallback === 'string' || typeof fallback === 'number';
+  const shown = hasDefault ? `${description} (default: ${fallback})` : description;
   const option = (placeholder: string) => new Option(`--${kebab(name)} <${argument ?? placeholder}>`, shown);
   if (type instanceof z.ZodNumber) return option('number').argParser(toNumber);
   if (type instanceof z.ZodEnum) return option(type.options.join('|'));

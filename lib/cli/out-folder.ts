@@ -20,7 +20,10 @@ export async function claimOut(out: string, resume: boolean): Promise<string | u
 export async function inspectOut(out: string, resume: boolean): Promise<string | undefined> {
   await recoverFolder(out);
   if ((await entries(out)).length > 0) {
-    throw new BtsError('BAD_OPTION', `'${out}' exists and is not empty: choose another folder with --out, or remove it.`);
+    throw new BtsError(
+      'BAD_OPTION',
+      `'${out}' exists and is not empty: choose another folder with --out, or remove it.`,
+    );
   }
   const training = trainingFolder(out);
   const checkpoint = await newestCheckpoint(training);

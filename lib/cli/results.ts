@@ -7,6 +7,16 @@ export interface ModelLosses {
   losses: HeldOutLoss[];
 }
 
+/** One model's losses, one row a domain. */
+export function domainTable(losses: readonly HeldOutLoss[]): string {
+  return renderTable(losses, [
+    { title: 'domain', value: (row) => row.domain },
+    { title: 'held-out loss', value: (row) => row.loss, digits: 3 },
+    { title: 'perplexity', value: (row) => row.perplexity, digits: 2 },
+    { title: 'tokens', value: (row) => row.tokens },
+  ]);
+}
+
 /** Losses of several models side by side, one row a model, with the best of each column marked. */
 export function lossTable(
   rows: readonly ModelLosses[],

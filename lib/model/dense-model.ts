@@ -117,6 +117,6 @@ export function trainableRoles(config: ModelConfig, { trainable = false, freeze 
     frozen.add('finalNorm').add('head');
     if (config.tiedEmbeddings) frozen.add('embedding');
   }
-  if (freeze.includes('norms')) for (const role of ['attentionNorm', 'feedForwardNorm', 'finalNorm']) frozen.add(role);
-  return ({ role }: ParameterSpec) => trainable && !frozen.has(role);
+  const norms = freeze.includes('norms');
+  return ({ role }: ParameterSpec) => trainable && !frozen.has(role) && !(norms && role.endsWith('Norm'));
 }

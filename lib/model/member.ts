@@ -91,14 +91,22 @@ export class Member implements Disposable {
 }
 
 // What may differ between members that run in lockstep, and what the checkpoint says of itself rather than of the model.
-const FREE = ['family', 'rope', 'maxPositions', 'bosToken', 'eosTokens', 'dtype', 'tiedEmbeddings'] as const;
+export const FREE: readonly (keyof ModelConfig)[] = [
+  'family',
+  'rope',
+  'maxPositions',
+  'bosToken',
+  'eosTokens',
+  'dtype',
+  'tiedEmbeddings',
+];
 
 /** Throws MEMBERS_DIFFER, naming every difference, unless all configurations can run in lockstep with the first. */
 export function expectSameShape(members: readonly { name: string; config: ModelConfig }[]): void {
   const [hub, ...experts] = members;
   const differences = experts.flatMap(({ name, config }) =>
     (Object.keys(hub!.config) as (keyof ModelConfig)[])
-      .filter((key) => !(FREE as readonly string[]).includes(key) && config[key] !== hub!.config[key])
+      .filter((key) => !FREE.includes(key) && config[key] !== hub!.config[key])
       .map((key) => `${name} has ${key} ${config[key]}, the hub ${hub!.config[key]}`),
   );
   if (differences.length > 0) {

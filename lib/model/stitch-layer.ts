@@ -27,11 +27,19 @@ export class StitchLayer implements StitchWeights, Disposable {
     { members, width, gateWidth, gateBias }: StitchShape,
     create: (name: string, shape: number[]) => Parameter,
   ) {
-    this.gate = create(`stitch.${index}.gate.weight`, [members, gateWidth, width]);
-    this.gateBias = gateBias ? create(`stitch.${index}.gate.bias`, [members, gateWidth]) : undefined;
-    this.proj = Array.from({ length: members - 1 }, (_, e) =>
-      create(`stitch.${index}.proj.${e}.weight`, [width, width]),
-    );
+    const made: Parameter[] = [];
+    const make = (name: string, shape: number[]): Parameter => {
+      made.push(create(`stitch.${index}.${name}`, shape));
+      return made.at(-1)!;
+    };
+    try {
+      this.gate = make('gate.weight', [members, gateWidth, width]);
+      this.gateBias = gateBias ? make('gate.bias', [members, gateWidth]) : undefined;
+      this.proj = Array.from({ length: members - 1 }, (_, e) => make(`proj.${e}.weight`, [width, width]));
+    } catch (error) {
+      for (const parameter of made) parameter[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /**

@@ -1,11 +1,14 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { check } from '../checkpoint/check.js';
 import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { exists } from '../checkpoint/file.js';
 import { hashCheckpoint, hashTokenizer } from '../checkpoint/hash.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import {
   MemberName,
-  type Placement,
+  Placement,
   readManifest,
   type StitchManifest,
   writeManifest,
@@ -47,6 +50,15 @@ export interface StitchOptions {
   signal?: AbortSignal | undefined;
 }
 
+// Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
+const Choices = z.object({
+  plan: z.array(Placement).optional(),
+  gate: z.enum(['channel', 'scalar']),
+  expertsAfterMerge: z.enum(['projected', 'unchanged']),
+  init: z.enum(['uniform', 'hub']),
+  dropout: z.number().min(0).lt(1),
+});
+
 /** What one stitch did to a batch. */
 export interface StitchTrace {
   placement: Placement;
@@ -75,7 +87,7 @@ export class StitchedModel extends LanguageModel {
 
   /**
    * Stitches checkpoints that lie in folders. Their files are only read.
-   * Throws MEMBERS_DIFFER, BAD_OPTION and whatever loading a checkpoint throws.
+   * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
@@ -90,7 +102,8 @@ export class StitchedModel extends LanguageModel {
         `'${named[0]![0]}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
       );
     }
-    if (!(dropout >= 0 && dropout < 1)) throw new BtsError('BAD_OPTION', `dropout must lie in [0, 1), not ${dropout}.`);
+    const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
+    check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
     const { config } = await openCheckpoint(options.hub);
     const count = options.stitches ?? Math.min(4, config.layers);
@@ -100,9 +113,9 @@ export class StitchedModel extends LanguageModel {
     for (const [name, path] of folders) {
       members.push({
         name,
-        path,
+        path: resolve(path),
         weights: await hashCheckpoint(path, { signal }),
-        tokenizer: await hashTokenizer(path),
+        tokenizer: await hashTokenizer(path, { signal }),
       });
     }
     const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
@@ -264,6 +277,10 @@ async function expectUnchanged(
       'MEMBER_CHANGED',
       `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
     );
+  if (!(await exists(path))) {
+    const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;
+    throw new BtsError('FILE_NOT_FOUND', message);
+  }
   if ((await hashTokenizer(path, { signal })) !== tokenizer) throw changed('the tokenizer');
   if ((await hashCheckpoint(path, { signal })) !== weights) throw changed('the weights');
 }

@@ -91,9 +91,12 @@ export class Transformer implements Disposable {
     let v = project('value', keyValueHeads);
     if (cache) {
       const { keys, values } = cache.layer(index);
-      this.device.run('cache_append', { cache: keys.native, x: k.native, starts: starts!.native });
-      this.device.run('cache_append', { cache: values.native, x: v.native, starts: starts!.native });
-      [k, v] = [keys, values];
+      const append = (all: Tensor, x: Tensor) => {
+        const held = inner.track(all.slice(0, members));
+        this.device.run('cache_append', { cache: held.native, x: x.native, starts: starts!.native });
+        return held;
+      };
+      [k, v] = [append(keys, k), append(values, v)];
     }
     const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
     const flat = inner.track(mixed.reshape(members, rows, heads * headWidth));

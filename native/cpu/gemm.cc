@@ -82,12 +82,17 @@ void pack_panels(float* packed, Reader source, int64_t line_stride, int64_t dept
     const int64_t lines = std::min<int64_t>(width, count - panel);
     const int64_t origin = (first + panel) * line_stride;
     if (lines == width && line_stride == 1) {
-      for (int64_t k = 0; k < depth; k++) {
-        int i = 0;
-        for (; i + kLanes <= width; i += kLanes)
-          store(packed + k * width + i, source.vector(origin + k * depth_stride + i) * scale);
-        for (; i < width; i++) packed[k * width + i] = source.at(origin + k * depth_stride + i) * scale;
-      }
+      // Whole vectors may run over the panel's width: a read into the next step's line, a store into the next step,
+      // which is written later. Only the last step has neither behind it.
+      const int64_t last = depth_stride >= kLanes ? depth - 1 : 0;
+      for (int64_t k = 0; k < depth; k++)
+        for (int i = 0; i < width; i += kLanes) {
+          float* to = packed + k * width + i;
+          const int64_t from = origin + k * depth_stride + i;
+          if (width % kLanes == 0 || k < last) store(to, source.vector(from) * scale);
+          else
+            for (int j = 0; j < std::min(kLanes, width - i); j++) to[j] = source.at(from + j) * scale;
+        }
       continue;
     }
     int64_t k = 0;
@@ -189,7 +194,8 @@ void run(const Task& task) {
     return;
   }
   const int64_t rows = std::min(kTaskRows, p.rows - task.row), cols = std::min(kTaskCols, p.cols - task.col);
-  for (int64_t k = 0; k < p.depth; k += kDepthBlock) {
+  // At least once: a product over no depth at all is zero, which has to be written too.
+  for (int64_t k = 0; k == 0 || k < p.depth; k += kDepthBlock) {
     const int64_t depth = std::min(kDepthBlock, p.depth - k);
     for (int64_t j = 0; j < cols; j += kTileCols) {
       const float* b = task.b + (task.col + j) * p.depth + k * kTileCols;
@@ -240,6 +246,7 @@ void multiply(std::span<const Product> given, ThreadPool& pool, Arena& scratch) 
   std::vector<Packing> packings;
   std::vector<Task> tasks;
   for (const auto& p : products) {
+    if (p.rows == 0 || p.cols == 0) continue;
     if (is_stream(p)) {
       for (int64_t col = 0; col < p.cols; col += kTaskCols) tasks.push_back({&p, nullptr, nullptr, 0, col});
       continue;

@@ -85,11 +85,15 @@ export const linear: Case[] = [
     backwardInput({ N, I: 33, O: 31, M: 3, dtypes: ['f16', 'f32', 'bf16'] }, false),
   ]),
 
-  // Past the blocks of depth, rows and columns that one task computes, in either direction.
-  forward({ N: 283, I: 261, O: 259, bias: ['f32'], residual: 'in place' }),
+  // Past the blocks of depth, rows and columns that one task computes.
+  forward({ N: 283, I: 5, O: 37, bias: ['f32'], residual: 'in place' }),
+  forward({ N: 7, I: 521, O: 35, bias: ['f32'], residual: 'in place' }),
+  forward({ N: 7, I: 31, O: 519, bias: ['f32'], residual: 'in place' }),
   forward({ N: 2, I: 261, O: 259, bias: ['f32'], residual: 'apart' }),
-  backwardInput({ N: 85, I: 261, O: 515 }, true),
-  backwardWeight({ N: 515, I: 67, O: 125 }, true),
+  backwardInput({ N: 85, I: 259, O: 33 }, true),
+  backwardInput({ N: 5, I: 33, O: 515 }, true),
+  backwardWeight({ N: 515, I: 33, O: 35 }, true),
+  backwardWeight({ N: 9, I: 67, O: 285 }, false),
 
   // Sums over nothing.
   forward({ N: 0, I: 3, O: 5, M: 2 }),

@@ -83,62 +83,55 @@ interface Expected {
   naive: Float64Array;
 }
 
-/** What each output must hold. */
-export function expectations({ op, args }: Case): Map<Values, Expected> {
-  const reference = references[op] as Reference<Op>;
-  const outputs = (round: typeof exact): [string, Float64Array | Float64Array[]][] =>
-    Object.entries(reference(args as unknown as Arguments<Op>, round));
-  const naive = outputs(single);
-  const expected = new Map<Values, Expected>();
-  outputs(exact).forEach(([name, truth], output) => {
-    const [truths, naives] = [[truth].flat(), [naive[output]![1]].flat()];
-    valuesOf(args[name]).forEach((values, i) => {
-      expected.set(values, { name, exact: truths[i]!, naive: naives[i]! });
+/** What each output must hold, and how far off it may be. */
+export class Expectations {
+  private readonly outputs = new Map<Values, Expected>();
+  private readonly floor: number;
+
+  constructor({ op, args }: Case) {
+    const reference = references[op] as Reference<Op>;
+    const evaluate = (round: typeof exact): [string, Float64Array | Float64Array[]][] =>
+      Object.entries(reference(args as unknown as Arguments<Op>, round));
+    const naive = evaluate(single);
+    evaluate(exact).forEach(([name, truth], output) => {
+      const [truths, naives] = [[truth].flat(), [naive[output]![1]].flat()];
+      valuesOf(args[name]).forEach((values, i) => {
+        this.outputs.set(values, { name, exact: truths[i]!, naive: naives[i]! });
+      });
     });
-  });
-  return expected;
+    const largest = Math.max(0, ...[...this.outputs.values()].map(({ exact }) => largestOf(exact, Math.abs)));
+    this.floor = largest && 4 * 2 ** (Math.floor(Math.log2(largest)) - 23);
+  }
+
+  /**
+   * The error may be twice the largest of the naive computation in f32, or a few units in the last place of the largest
+   * value that the op computes, for where the naive computation is exact by luck. What is no output must not change.
+   */
+  check(label: string, values: Values, got: Float64Array): void {
+    const output = this.outputs.get(values);
+    if (!output) {
+      assert.ok(!values.data.some((x, i) => !Object.is(x, got[i])), `${label}: an input was changed`);
+      return;
+    }
+    const { name, exact, naive } = output;
+    assert.is(got.length, exact.length, `${label}: the reference of ${name} has another size`);
+    const allowed = Math.max(2 * largestOf(exact, (x, i) => Math.abs(x - naive[i]!)), this.floor);
+    exact.forEach((x, i) => {
+      const error = Math.abs(got[i]! - x);
+      // NaN and infinities come before any tolerance: they must be the same.
+      if (Number.isFinite(x) ? error <= allowed : Object.is(got[i], x)) return;
+      assert.unreachable(`${label}: ${name}[${i}] is ${got[i]}, expected ${x} (error ${error}, allowed ${allowed})`);
+    });
+  }
 }
 
-/** Checks the case on one device: outputs against the reference, everything else unchanged. */
-export async function verify(
-  device: Device,
-  label: string,
-  test: Case,
-  expected: Map<Values, Expected>,
-): Promise<void> {
+/** The largest f(x, i) over the finite x. */
+const largestOf = (array: Float64Array, f: (x: number, i: number) => number) =>
+  array.reduce((largest, x, i) => (Number.isFinite(x) ? Math.max(largest, f(x, i)) : largest), 0);
+
+/** Checks the case on one device. */
+export async function verify(device: Device, label: string, test: Case, expected: Expectations): Promise<void> {
   await run(device, test, async (tensors) => {
-    for (const [values, tensor] of tensors) {
-      const got = await download(tensor);
-      const output = expected.get(values);
-      if (output) expectClose(`${label}: ${output.name}`, got, output.exact, output.naive);
-      else if (values.data.some((x, i) => !Object.is(x, got[i]))) assert.unreachable(`${label}: an input was changed`);
-    }
+    for (const [values, tensor] of tensors) expected.check(label, values, await download(tensor));
   });
-}
-
-const lastPlace = (x: number) => 2 ** (Math.floor(Math.log2(x)) - 23);
-
-/**
- * The largest error may be twice that of the naive computation in f32, and a few units in the last place of the largest
- * value for where that is exact by luck.
- */
-export function expectClose(what: string, got: Float64Array, truth: Float64Array, naive: Float64Array): void {
-  assert.is(got.length, truth.length, `${what}: the reference has another size`);
-  let [allowed, largest] = [0, 0];
-  for (let i = 0; i < truth.length; i++) {
-    if (!Number.isFinite(truth[i])) continue;
-    allowed = Math.max(allowed, Math.abs(naive[i]! - truth[i]!));
-    largest = Math.max(largest, Math.abs(truth[i]!));
-  }
-  allowed = 2 * allowed + (largest && 4 * lastPlace(largest));
-  for (let i = 0; i < truth.length; i++) {
-    // NaN and infinities come before any tolerance: they must be the same.
-    const fits = Number.isFinite(truth[i]) ? Math.abs(got[i]! - truth[i]!) <= allowed : Object.is(got[i], truth[i]);
-    if (!fits) {
-      const error = Math.abs(got[i]! - truth[i]!);
-      assert.unreachable(
-        `${what}: element ${i} is ${got[i]}, expected ${truth[i]} (error ${error}, allowed ${allowed})`,
-      );
-    }
-  }
 }

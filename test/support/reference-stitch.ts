@@ -1,12 +1,10 @@
 /** Both stitch layers, the paper's section 3. Names and formulas are those of native/ops.h. */
-import { type Arguments, build, type Op, type Reference, type Round, sum, Values } from './reference.js';
+import { type Arguments, build, evaluate, type Op, type Reference, type Round, sum, type Values } from './reference.js';
 import { dropoutFactor } from './reference-random.js';
 
 type Stitch = Extract<Op, `experts_into_hub_${string}` | `hub_into_experts_${string}`>;
 type Forward = Arguments<'experts_into_hub_forward'> | Arguments<'hub_into_experts_forward'>;
 type Backward = Arguments<'experts_into_hub_backward'> | Arguments<'hub_into_experts_backward'>;
-
-const evaluate = (shape: readonly number[], f: (...index: number[]) => number) => new Values(shape, build(shape, f));
 
 /** The gate that weighs channel c. */
 const gateOf = ({ gateWeight }: Forward | Backward, c: number) => (gateWeight.shape[1] === 1 ? 0 : c);

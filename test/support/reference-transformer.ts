@@ -1,15 +1,17 @@
 /** The layers of a transformer. Names and formulas are those of native/ops.h. */
-import { type Arguments, build, type Op, type Reference, type Round, sum, type Values } from './reference.js';
+import { type Arguments, build, evaluate, type Op, type Reference, type Round, sum, type Values } from './reference.js';
 
 type Sizes = [number, number, number, number, number];
 
 const sigmoid = (r: Round, x: number) => r(1 / r(1 + r(Math.exp(-x))));
 
-/** 1 / sqrt(mean(x^2) + epsilon) of the row x[m,n,:]. */
-function inverseRms(r: Round, x: Values, m: number, n: number, epsilon: number): number {
-  const C = x.shape[2]!;
-  const squares = sum(r, C, (c) => r(x.at(m, n, c) * x.at(m, n, c)));
-  return r(1 / r(Math.sqrt(r(r(squares / C) + epsilon))));
+/** 1 / sqrt(mean(x^2) + epsilon) over the channels: [M, N]. */
+function inverseRms(r: Round, x: Values, epsilon: number): Values {
+  const [M, N, C] = x.shape as Sizes;
+  return evaluate([M, N], (m, n) => {
+    const squares = sum(r, C, (c) => r(x.at(m!, n, c) * x.at(m!, n, c)));
+    return r(1 / r(Math.sqrt(r(r(squares / C) + epsilon))));
+  });
 }
 
 interface Row {
@@ -20,22 +22,20 @@ interface Row {
   lse: number;
 }
 
-/** The probabilities of query t of head h. */
-function attend(
-  r: Round,
-  { q, k, starts, window }: Pick<Arguments<'attention_forward'>, 'q' | 'k' | 'starts' | 'window'>,
-  [m, b, t, h]: readonly number[],
-): Row {
+/** q . k / sqrt(D) of the query at [m, b, t, h] and key j of its head's group. */
+function score(r: Round, q: Values, k: Values, [m, b, t, h]: readonly number[], j: number): number {
   const [, , , H, D] = q.shape as Sizes;
   const head = Math.floor(h! / (H / k.shape[3]!));
-  const position = (starts?.at(b!) ?? 0) + t!;
+  return r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, j, head, d))) * r(1 / r(Math.sqrt(D))));
+}
+
+/** The probabilities of the query at [m, b, t, h]. */
+function attend(r: Round, { q, k, starts, window }: Arguments<'attention_forward'>, index: readonly number[]): Row {
+  const position = (starts?.at(index[1]!) ?? 0) + index[2]!;
   const first = window > 0 ? Math.max(0, position - window + 1) : 0;
-  const scale = r(1 / r(Math.sqrt(D)));
-  const scores = Array.from({ length: position + 1 - first }, (_, j) =>
-    r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, first + j, head, d))) * scale),
-  );
+  const scores = Array.from({ length: position + 1 - first }, (_, j) => score(r, q, k, index, first + j));
   const top = Math.max(...scores);
-  const terms = scores.map((score) => r(Math.exp(r(score - top))));
+  const terms = scores.map((x) => r(Math.exp(r(x - top))));
   const total = sum(r, terms.length, (j) => terms[j]!);
   return { first, p: terms.map((term) => r(term / total)), lse: r(top + r(Math.log(total))) };
 }
@@ -107,33 +107,36 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     };
   },
 
-  rms_norm_forward: ({ y, x, weight, epsilon }, r) => ({
-    y: build(y.shape, (m, n, c) => r(r(x.at(m!, n, c) * inverseRms(r, x, m!, n!, epsilon)) * weight[m!]!.at(c!))),
-  }),
+  rms_norm_forward: ({ y, x, weight, epsilon }, r) => {
+    const inverse = inverseRms(r, x, epsilon);
+    return { y: build(y.shape, (m, n, c) => r(r(x.at(m!, n, c) * inverse.at(m!, n)) * weight[m!]!.at(c!))) };
+  },
 
   rms_norm_backward_input: ({ dx, dy, x, weight, epsilon, accumulate }, r) => {
-    const C = x.shape[2]!;
+    const [M, N, C] = x.shape as Sizes;
+    const inverse = inverseRms(r, x, epsilon);
+    const scaled = (m: number, n: number, c: number) => r(dy.at(m, n, c) * weight[m]!.at(c));
+    const mean = evaluate([M, N], (m, n) => r(sum(r, C, (c) => r(scaled(m!, n!, c) * x.at(m!, n, c))) / C));
     return {
       dx: build(dx.shape, (m, n, c) => {
-        const inverse = inverseRms(r, x, m!, n!, epsilon);
-        const scaled = (i: number) => r(dy.at(m!, n, i) * weight[m!]!.at(i));
-        const mean = r(sum(r, C, (i) => r(scaled(i) * x.at(m!, n, i))) / C);
-        const along = r(r(x.at(m!, n, c) * r(inverse * inverse)) * mean);
-        const result = r(inverse * r(scaled(c!) - along));
+        const factor = inverse.at(m!, n);
+        const along = r(r(x.at(m!, n, c) * r(factor * factor)) * mean.at(m!, n));
+        const result = r(factor * r(scaled(m!, n!, c!) - along));
         return accumulate ? r(dx.at(m!, n, c) + result) : result;
       }),
     };
   },
 
-  rms_norm_backward_weight: ({ dweight, dy, x, epsilon }, r) => ({
-    dweight: dweight.map((dw, m) => {
-      const N = x.shape[1]!;
-      const inverse = Array.from({ length: N }, (_, n) => inverseRms(r, x, m, n, epsilon));
-      return build(dw.shape, (c) =>
-        r(dw.at(c!) + sum(r, N, (n) => r(r(dy.at(m, n, c) * x.at(m, n, c)) * inverse[n]!))),
-      );
-    }),
-  }),
+  rms_norm_backward_weight: ({ dweight, dy, x, epsilon }, r) => {
+    const inverse = inverseRms(r, x, epsilon);
+    return {
+      dweight: dweight.map((dw, m) =>
+        build(dw.shape, (c) =>
+          r(dw.at(c!) + sum(r, x.shape[1]!, (n) => r(r(dy.at(m, n, c) * x.at(m, n, c)) * inverse.at(m, n)))),
+        ),
+      ),
+    };
+  },
 
   rope: ({ y, x, table, starts, inverse }, r) => {
     const half = x.shape[4]! / 2;
@@ -168,8 +171,8 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     };
   },
 
-  // From the softmax itself: what the forward stored is not looked at.
-  attention_backward: ({ dq, dk, dv, dout, q, k, v, window }, r) => {
+  // forward: out = p v, p = softmax(s), s = q k^T / sqrt(D); lse is the log of the softmax's sum.
+  attention_backward: ({ dq, dk, dv, dout, out, lse, q, k, v, window }, r) => {
     const [M, B, T, H, D] = q.shape as Sizes;
     const K = k.shape[3]!;
     const scale = r(1 / r(Math.sqrt(D)));
@@ -177,21 +180,23 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     const add = (to: Float64Array, at: number, x: number) => {
       to[at] = r(to[at]! + x);
     };
-    build([M, B, T, H], (m, b, t, h) => {
-      const head = Math.floor(h! / (H / K));
-      const { first, p } = attend(r, { q, k, starts: undefined, window }, [m!, b!, t!, h!]);
-      const key = (j: number) => (((m! * B + b!) * T + first + j) * K + head) * D;
-      const query = (((m! * B + b!) * T + t!) * H + h!) * D;
-      const dp = p.map((_, j) => sum(r, D, (d) => r(dout.at(m!, b, t, h, d) * v.at(m!, b, first + j, head, d))));
-      const mean = sum(r, p.length, (j) => r(p[j]! * dp[j]!));
-      p.forEach((probability, j) => {
-        const ds = r(r(probability * r(dp[j]! - mean)) * scale);
+    build([M, B, T, H], (...index) => {
+      const [m, b, t, h] = index as [number, number, number, number];
+      const head = Math.floor(h / (H / K));
+      const query = (((m * B + b) * T + t) * H + h) * D;
+      // The mean of dp under p, by way of the output: sum over j of p_j (dout . v_j).
+      const mean = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * out.at(m, b, t, h, d)));
+      for (let j = window > 0 ? Math.max(0, t - window + 1) : 0; j <= t; j++) {
+        const key = (((m * B + b) * T + j) * K + head) * D;
+        const p = r(Math.exp(r(score(r, q, k, index, j) - lse.at(m, b, h, t))));
+        const dp = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * v.at(m, b, j, head, d)));
+        const ds = r(r(p * r(dp - mean)) * scale);
         for (let d = 0; d < D; d++) {
-          add(gradients.dv, key(j) + d, r(probability * dout.at(m!, b, t, h, d)));
-          add(gradients.dq, query + d, r(ds * k.at(m!, b, first + j, head, d)));
-          add(gradients.dk, key(j) + d, r(ds * q.at(m!, b, t, h, d)));
+          add(gradients.dv, key + d, r(p * dout.at(m, b, t, h, d)));
+          add(gradients.dq, query + d, r(ds * k.at(m, b, j, head, d)));
+          add(gradients.dk, key + d, r(ds * q.at(m, b, t, h, d)));
         }
-      });
+      }
       return 0;
     });
     return gradients;

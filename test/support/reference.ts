@@ -55,6 +55,9 @@ export function build(shape: readonly number[], f: (...index: number[]) => numbe
   });
 }
 
+export const evaluate = (shape: readonly number[], f: (...index: number[]) => number) =>
+  new Values(shape, build(shape, f));
+
 /** f(0) + .. + f(n-1), rounded after every addition. */
 export function sum(r: Round, n: number, f: (i: number) => number): number {
   let total = 0;
@@ -98,5 +101,3 @@ export const integers = (list: readonly number[]) => new Values([list.length], F
 export function blank(shape: readonly number[], dtype: DType = 'f32'): Values {
   return new Values(shape, new Float64Array(sizeOf(shape)).fill(Number.NaN), dtype);
 }
-
-export const blanks = (count: number, shape: readonly number[]) => Array.from({ length: count }, () => blank(shape));

@@ -96,7 +96,8 @@ export type Decoder = Component<typeof decoders>;
 const MAX_DEPTH = 16;
 
 /**
- * The components of one stage in order, out of null, a single one or (nested) Sequences; `at` says where each stands.
+ * The components of one stage in order, out of null, a single one or (nested) Sequences; `at` says where each stands,
+ * as a JSON pointer behind the file's path: `…/tokenizer.json#/decoder/decoders/0`.
  *
  * @throws BAD_TOKENIZER naming the component or option that is malformed or not known
  */
@@ -105,9 +106,7 @@ export function readComponents<K extends Kinds>(kinds: K, list: string, value: u
     const { type } = component;
     if (typeof type !== 'string' || !Object.hasOwn(kinds, type)) {
       const known = Object.keys(kinds).join(', ');
-      throw badTokenizer(
-        `${at} is ${show(type)}, which cannot be reproduced exactly; known are ${known} and Sequence.`,
-      );
+      throw badTokenizer(`${at}/type: found ${show(type)}; only ${known} and Sequence can be reproduced exactly.`);
     }
     return { ...(check(kinds[type]!, component, at) as object), at } as Component<K>;
   });
@@ -119,7 +118,7 @@ export function check<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
   if (result.success) return result.data;
   const { path, message } = result.error.issues[0]!;
   const found = path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown>)?.[key], value);
-  throw badTokenizer(`${[at, ...path].join('.')}: ${message}; found ${show(found)}.`);
+  throw badTokenizer(`${[at, ...path].join('/')}: ${message}; found ${show(found)}.`);
 }
 
 function flatten(value: unknown, list: string, at: string, depth: number): [Record<string, unknown>, string][] {
@@ -129,8 +128,8 @@ function flatten(value: unknown, list: string, at: string, depth: number): [Reco
   const component = value as Record<string, unknown>;
   if (component.type !== 'Sequence') return [[component, at]];
   const items = component[list];
-  if (!Array.isArray(items)) throw badTokenizer(`${at}.${list}: expected a list, found ${show(items)}.`);
-  return items.flatMap((item, index) => flatten(item, list, `${at}.${list}.${index}`, depth - 1));
+  if (!Array.isArray(items)) throw badTokenizer(`${at}/${list}: expected a list, found ${show(items)}.`);
+  return items.flatMap((item, index) => flatten(item, list, `${at}/${list}/${index}`, depth - 1));
 }
 
 /** `value` as JSON for a message, cut off where it is long. */

@@ -76,26 +76,26 @@ const file = z.object({
 /** @throws BAD_TOKENIZER where `json` is malformed or names what cannot be reproduced; `path` is for the message */
 export function readFormat(json: unknown, path: string): TokenizerFormat {
   const stage = (name: string) => (json as Record<string, unknown>)[name];
-  const { added_tokens: addedTokens, model } = check(file, json, path);
-  const ids = readVocabulary(model.vocab, `${path}.model.vocab`);
+  const { added_tokens: addedTokens, model } = check(file, json, `${path}#`);
+  const ids = readVocabulary(model.vocab, `${path}#/model/vocab`);
   const unknown = model.unk_token == null ? null : ids.get(model.unk_token);
   if (unknown === undefined)
-    throw badTokenizer(`${path}.model.unk_token: ${show(model.unk_token)} is not in the vocab.`);
+    throw badTokenizer(`${path}#/model/unk_token: ${show(model.unk_token)} is not in the vocab.`);
   return {
-    normalizers: readComponents(normalizers, 'normalizers', stage('normalizer'), `${path}.normalizer`),
-    preTokenizers: readComponents(preTokenizers, 'pretokenizers', stage('pre_tokenizer'), `${path}.pre_tokenizer`),
-    postProcessors: readComponents(postProcessors, 'processors', stage('post_processor'), `${path}.post_processor`),
-    decoders: readComponents(decoders, 'decoders', stage('decoder'), `${path}.decoder`),
+    normalizers: readComponents(normalizers, 'normalizers', stage('normalizer'), `${path}#/normalizer`),
+    preTokenizers: readComponents(preTokenizers, 'pretokenizers', stage('pre_tokenizer'), `${path}#/pre_tokenizer`),
+    postProcessors: readComponents(postProcessors, 'processors', stage('post_processor'), `${path}#/post_processor`),
+    decoders: readComponents(decoders, 'decoders', stage('decoder'), `${path}#/decoder`),
     addedTokens,
     model: {
       ids,
-      merges: readMerges(model.merges, ids, `${path}.model.merges`),
+      merges: readMerges(model.merges, ids, `${path}#/model/merges`),
       unknown,
       fuseUnknown: model.fuse_unk,
       byteFallback: model.byte_fallback,
       ignoreMerges: model.ignore_merges,
     },
-    tokens: listTokens(ids, addedTokens, `${path}.added_tokens`),
+    tokens: listTokens(ids, addedTokens, `${path}#/added_tokens`),
   };
 }
 
@@ -131,12 +131,12 @@ function readMerges(merges: unknown, ids: Map<string, number>, at: string): Byte
     const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
     const [a, b] = pair;
     if (pair.length !== 2 || typeof a !== 'string' || typeof b !== 'string') {
-      throw badTokenizer(`${at}.${rank}: expected two tokens, found ${show(merge)}.`);
+      throw badTokenizer(`${at}/${rank}: expected two tokens, found ${show(merge)}.`);
     }
     const [leftId, rightId, mergedId] = [ids.get(a), ids.get(b), ids.get(a + b)];
     if (leftId === undefined || rightId === undefined || mergedId === undefined) {
       const missing = leftId === undefined ? a : rightId === undefined ? b : a + b;
-      throw badTokenizer(`${at}.${rank}: ${show(merge)} needs token ${show(missing)}, which is not in the vocab.`);
+      throw badTokenizer(`${at}/${rank}: ${show(merge)} needs token ${show(missing)}, which is not in the vocab.`);
     }
     left[rank] = leftId;
     right[rank] = rightId;
@@ -154,11 +154,11 @@ function listTokens(ids: Map<string, number>, addedTokens: AddedToken[], at: str
   for (const [token, id] of ids) tokens[id] = token;
   const seen = new Set<string>();
   for (const [index, { content, id }] of addedTokens.entries()) {
-    if (seen.has(content)) throw badTokenizer(`${at}.${index}: ${show(content)} is listed twice.`);
-    if (content !== wellFormed(content)) throw badTokenizer(`${at}.${index}: ${show(content)} is half a character.`);
+    if (seen.has(content)) throw badTokenizer(`${at}/${index}: ${show(content)} is listed twice.`);
+    if (content !== wellFormed(content)) throw badTokenizer(`${at}/${index}: ${show(content)} is half a character.`);
     seen.add(content);
     const expected = ids.get(content) ?? tokens.length;
-    if (id !== expected) throw badTokenizer(`${at}.${index}: ${show(content)} has id ${id}; it must be ${expected}.`);
+    if (id !== expected) throw badTokenizer(`${at}/${index}: ${show(content)} has id ${id}; it must be ${expected}.`);
     tokens[id] = content;
   }
   return tokens;

@@ -74,7 +74,7 @@ export async function readSpecialTokens(
 /** A file that is absent tells nothing. */
 async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<Partial<T>> {
   try {
-    return check(schema, JSON.parse(await readFile(path, 'utf8')), path);
+    return check(schema, JSON.parse(await readFile(path, 'utf8')), `${path}#`);
   } catch (error) {
     if (error instanceof SyntaxError) throw badTokenizer(`'${path}' is not JSON: ${error.message}`, error);
     const failure = fileError(error, path, 'Reading a tokenizer');

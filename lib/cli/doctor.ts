@@ -1,0 +1,121 @@
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { loadAddon } from '../addon.js';
+import { BtsError } from '../errors.js';
+import { Device } from '../tensor/device.js';
+import { machineMemory } from './machine.js';
+import { print, printJson } from './output.js';
+import { bytes } from './units.js';
+
+interface Found {
+  ok: boolean;
+  /** What was found, or why it cannot be used. */
+  detail: string;
+}
+
+const EXAMPLES = `
+Exit codes: 0 models can be run here, 1 they cannot.
+
+Examples:
+  bts doctor
+  bts doctor --json`;
+
+export function doctorCommand(program: Command): void {
+  const command = program
+    .command('doctor')
+    .description('Say what this installation and this machine can do; attach it to bug reports.')
+    .option('--json', 'Print the result as JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(() => run(program.version() ?? '', command.opts().json === true));
+}
+
+function run(version: string, json: boolean): void {
+  const addon = findAddon();
+  const sets = addon.ok ? loadAddon().instructionSets() : [];
+  const report = {
+    version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    glibc: glibcVersion(),
+    addon,
+    processor: cpus()[0]?.model ?? 'unknown',
+    instructionSets: {
+      found: sets.filter(({ supported }) => supported).map(({ name }) => name),
+      missing: sets.filter(({ supported }) => !supported).map(({ name }) => name),
+      // The widest, which is what devices take unless they are told otherwise.
+      used: sets.findLast(({ supported }) => supported)?.name ?? null,
+    },
+    threads: availableParallelism(),
+    memoryBytes: machineMemory(),
+    devices: { cpu: findDevice('cpu'), cuda: findDevice('cuda') },
+  };
+  if (json) printJson(report);
+  else print(render(report));
+  if (!report.devices.cpu.ok) process.exitCode = 1;
+}
+
+function findAddon(): Found {
+  try {
+    loadAddon();
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    return { ok: true, detail: createRequire(import.meta.url)('node-gyp-build').path(root) };
+  } catch (error) {
+    return rejected(error);
+  }
+}
+
+function findDevice(name: string): Found {
+  try {
+    using device = Device.open(name);
+    return { ok: true, detail: `${device.threads} threads` };
+  } catch (error) {
+    return rejected(error);
+  }
+}
+
+function rejected(error: unknown): Found {
+  if (error instanceof BtsError) return { ok: false, detail: error.message };
+  throw error;
+}
+
+/** Null where the C library is another one. */
+function glibcVersion(): string | null {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  return report?.header?.glibcVersionRuntime ?? null;
+}
+
+function render({ instructionSets, ...report }: Report): string {
+  const { found, missing, used } = instructionSets;
+  const device = (name: string, { ok, detail }: Found): [string, string] => [name, `${ok ? 'ok, ' : 'no: '}${detail}`];
+  const lines: [string, string][] = [
+    ['version', report.version],
+    ['Node.js', report.node],
+    ['platform', `${report.platform}, ${report.glibc ? `glibc ${report.glibc}` : 'no glibc'}`],
+    ['addon', report.addon.ok ? report.addon.detail : `not loaded: ${report.addon.detail}`],
+    ['processor', report.processor],
+    [
+      'instructions',
+      `${found.join(', ') || 'none'}${missing.length > 0 ? `; not on this processor: ${missing.join(', ')}` : ''}${used ? `; used: ${used}` : ''}`,
+    ],
+    ['threads', `${report.threads}`],
+    ['memory', bytes(report.memoryBytes)],
+    device('cpu', report.devices.cpu),
+    device('cuda', report.devices.cuda),
+  ];
+  return lines.map(([what, how]) => `${what.padEnd(14)}${how}`).join('\n');
+}
+
+interface Report {
+  version: string;
+  node: string;
+  platform: string;
+  glibc: string | null;
+  addon: Found;
+  processor: string;
+  instructionSets: { found: string[]; missing: string[]; used: string | null };
+  threads: number;
+  memoryBytes: number;
+  devices: { cpu: Found; cuda: Found };
+}

@@ -1,0 +1,42 @@
+import { CommanderError } from 'commander';
+import { BtsError, fileError } from '../errors.js';
+import { note, printJson } from './output.js';
+
+/** Exit codes, beside 0. */
+const FAILED = 1;
+const MISUSED = 2;
+const INTERRUPTED = 130;
+
+/**
+ * Tells what went wrong, on stderr as one line (with `json` on stdout, too), and returns the exit code: 2 where the command
+ * line or the file of options is wrong, 130 where the user interrupted, else 1.
+ */
+export function reportFailure(thrown: unknown, json: boolean): number {
+  if (thrown instanceof CommanderError) {
+    // Help and version were asked for; help of a command without one was shown.
+    if (thrown.exitCode === 0) return 0;
+    if (thrown.code === 'commander.help') return MISUSED;
+  }
+  const error = asKnown(thrown);
+  if (!error) {
+    note(`bts: unexpected error. This is a bug: please report it, with the lines below and what 'bts doctor' says.`);
+    note(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    if (json) printJson({ error: { code: 'UNEXPECTED', message: String(thrown) } });
+    return FAILED;
+  }
+  const { code, message } = error;
+  note(`bts: ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`);
+  if (json) printJson({ error: { code, message } });
+  if (code === 'ABORTED') return INTERRUPTED;
+  return code === 'BAD_OPTION' ? MISUSED : FAILED;
+}
+
+function asKnown(thrown: unknown): BtsError | undefined {
+  if (thrown instanceof CommanderError) {
+    return new BtsError('BAD_OPTION', thrown.message.replace(/^error: /, '').replace(/([^.?!])$/, '$1.'));
+  }
+  // An error of the operating system that nobody gave a context.
+  const { errno, path } = (thrown ?? {}) as NodeJS.ErrnoException;
+  const error = typeof errno === 'number' ? fileError(thrown, path ?? '', 'working') : thrown;
+  return error instanceof BtsError ? error : undefined;
+}

@@ -1,0 +1,115 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { loadModel } from '../model/load-model.js';
+import { Device } from '../tensor/device.js';
+import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
+import { note, printJson } from './output.js';
+import { deviceOptions } from './training-options.js';
+
+const samplingOptions = {
+  maxTokens: count().default(256).meta({ description: 'Tokens to generate, at most' }),
+  temperature: z.number().min(0).default(1).meta({ description: '0 always takes the likeliest token' }),
+  topK: z.int().min(0).default(0).meta({ description: 'Only the k likeliest tokens; 0: all' }),
+  topP: z.number().positive().max(1).default(1).meta({
+    description: 'Only the likeliest tokens that together reach this probability; 1: all',
+  }),
+  minP: z.number().min(0).max(1).default(0).meta({
+    description: 'Only tokens at least this fraction as likely as the likeliest; 0: all',
+  }),
+  repetitionPenalty: z.number().positive().default(1).meta({
+    description: 'Makes tokens that were there before less likely; 1: off',
+  }),
+  seed: z.int().min(0).default(0).meta({ description: 'The same seed gives the same text' }),
+  stop: z
+    .array(z.string().min(1))
+    .default([])
+    .meta({ description: 'Ends the text where this would appear. Repeatable' }),
+};
+const Schema = z.object({ ...samplingOptions, ...deviceOptions });
+const MOST_PROMPT_BYTES = 16 << 20;
+
+const EXAMPLES = `
+Without a prompt, the text begins as the tokenizer begins texts. The prompt itself is not printed.
+
+Examples:
+  bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
+  echo "Once upon a time" | bts generate generalist - --top-p 0.9 --seed 7
+  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json`;
+
+export function generateCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('generate')
+    .description('Continue a text with a model, dense or stitched; the text comes on stdout as it is generated.')
+    .argument('<model>', "The model's folder")
+    .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Sampling:', samplingOptions);
+  addOptions(command, 'Device:', deviceOptions);
+  addConfigOption(command);
+  command
+    .option('--json', 'Print text, tokens and statistics as JSON, at the end')
+    .action(async (folder: string, prompt = '') => {
+      const values = await readOptions(command, Schema);
+      await run(folder, prompt === '-' ? await readPrompt() : prompt, values, command.opts().json === true, signal);
+    });
+}
+
+async function run(
+  folder: string,
+  prompt: string,
+  values: z.output<typeof Schema>,
+  json: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { device: deviceName, threads, ...options } = values;
+  using device = Device.open(deviceName, present({ threads }));
+  using model = await loadModel(device, folder);
+  const tokens: number[] = [];
+  let text = '';
+  let finish: 'stop' | 'length' = 'length';
+  const began = performance.now();
+  let firstAt = began;
+  try {
+    for await (const token of model.generate(prompt, { ...options, signal })) {
+      if (tokens.length === 0) firstAt = performance.now();
+      tokens.push(token.id);
+      text += token.text;
+      if (!json && token.text) process.stdout.write(forOutput(token.text));
+      if (token.finish) finish = token.finish;
+    }
+  } finally {
+    if (!json && tokens.length > 0 && !text.endsWith('\n')) process.stdout.write('\n');
+  }
+  const ended = performance.now();
+  const firstTokenMs = firstAt - began;
+  const tokensPerSecond = tokens.length > 1 ? ((tokens.length - 1) / (ended - firstAt)) * 1000 : null;
+  if (json) {
+    printJson({ text, tokens, finish, firstTokenMs, tokensPerSecond });
+  } else if (process.stderr.isTTY) {
+    const rate = tokensPerSecond === null ? '' : `, then ${tokensPerSecond.toFixed(1)} tokens/s`;
+    note(`${tokens.length} tokens, the first after ${firstTokenMs.toFixed(0)} ms${rate}; ended by ${finish}`);
+  }
+}
+
+/** A model may generate any characters: those that would control a terminal are left out there. */
+function forOutput(text: string): string {
+  return process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
+}
+
+async function readPrompt(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > MOST_PROMPT_BYTES) {
+      throw new BtsError('BAD_DATA', `the prompt on stdin has more than ${MOST_PROMPT_BYTES} bytes.`);
+    }
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');
+  } catch (cause) {
+    throw new BtsError('BAD_DATA', 'the prompt on stdin is not UTF-8. Convert it first.', { cause });
+  }
+}

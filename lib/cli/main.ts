@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module';
+import { Command } from 'commander';
+import { fileError } from '../errors.js';
+import { checkCommand } from './check.js';
+import { doctorCommand } from './doctor.js';
+import { evalCommand } from './eval.js';
+import { reportFailure } from './failure.js';
+import { generateCommand } from './generate.js';
+import { Interrupt } from './interrupt.js';
+import { stitchCommand } from './stitch.js';
+import { trainCommand } from './train.js';
+
+/** Each adds itself to the program; what takes long ends when the signal fires. */
+const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
+  checkCommand,
+  trainCommand,
+  stitchCommand,
+  generateCommand,
+  evalCommand,
+  doctorCommand,
+];
+
+const EXAMPLES = `
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted.
+
+Examples:
+  bts check --hub seed --expert code=experts/code --expert math=experts/math
+  bts stitch --config stitch.yaml
+  bts generate generalist "Once upon a time" --temperature 0
+  bts <command> --help`;
+
+const interrupt = new Interrupt();
+const json = process.argv.includes('--json');
+const report = (error: unknown) => {
+  if (!interrupt.outputClosed) process.exitCode = reportFailure(error, json);
+};
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (interrupt.outputClosed) return;
+  interrupt.closeOutput();
+  if (error.code !== 'EPIPE')
+    process.exitCode = reportFailure(fileError(error, 'stdout', 'writing the results'), false);
+});
+// Work goes on where nobody reads its progress.
+process.stderr.on('error', () => {});
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+const program = new Command('bts')
+  .description(
+    'Branch-Train-Stitch: make one generalist of several Llama-family models without touching the originals.',
+  )
+  .version(version, '-V, --version', 'Show the version')
+  .helpOption('-h, --help', 'Show this help')
+  .helpCommand('help [command]', 'Show the help of a command')
+  .exitOverride()
+  .configureOutput({ outputError: () => {} })
+  .configureHelp({ helpWidth: Math.min(120, process.stdout.columns || 120) })
+  .addHelpText('after', EXAMPLES);
+for (const add of COMMANDS) add(program, interrupt.signal);
+await program.parseAsync().catch(report);

@@ -1,0 +1,177 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { locate } from '../checkpoint/folder.js';
+import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
+import type { DomainTokens } from '../data/token-shards.js';
+import { BtsError } from '../errors.js';
+import { heldOutLosses } from '../eval/held-out-loss.js';
+import { stitchedCost } from '../model/cost.js';
+import { DenseModel } from '../model/dense-model.js';
+import { preflight, refusal } from '../model/preflight.js';
+import { StitchedModel } from '../model/stitched-model.js';
+import { Device } from '../tensor/device.js';
+import { openDomains } from './domains.js';
+import { mixtureShares } from './mixture-shares.js';
+import { addConfigOption, addOptions, present, readOptions } from './options.js';
+import { claimOut, inspectOut } from './out-folder.js';
+import { note, print, printJson } from './output.js';
+import { Progress } from './progress.js';
+import { lossTable, type ModelLosses } from './results.js';
+import { memberOptions, stitchOptions, stitchShape } from './stitch-options.js';
+import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
+import { planTraining, renderPlan } from './training-plan.js';
+import { evaluationOptions, runTraining } from './training-run.js';
+
+const stitchGroup = {
+  ...stitchOptions,
+  dropout: z.number().min(0).lt(1).default(0).meta({ description: 'Dropout on the gate logits' }),
+};
+const textGroup = { ...domainOptions, ...weightOptions };
+const runGroup = {
+  ...runOptions,
+  compare: z
+    .boolean()
+    .default(true)
+    .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
+  ...deviceOptions,
+};
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingOptions, ...runGroup });
+type Values = z.output<typeof Schema>;
+
+const EXAMPLES = `
+A domain named like an expert gets 15 % of the training rows, the other domains divide the rest; --weight overrides.
+The hub and the experts stay as and where they are: the new folder holds the stitches, and says where the members lie.
+
+Examples:
+  bts stitch --out generalist --hub seed --expert code=experts/code --expert math=experts/math \\
+    --domain code=corpora/code --domain math=corpora/math.jsonl --domain prose=corpora/prose.txt \\
+    --steps 500 --learning-rate 1e-3
+  bts stitch --config stitch.yaml --resume`;
+
+export function stitchCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('stitch')
+    .description('Stitch a hub and its experts into one generalist: train the layers between them, and nothing else.')
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Models:', memberOptions);
+  addOptions(command, 'Stitches:', stitchGroup);
+  addOptions(command, 'Text:', textGroup);
+  addOptions(command, 'Training:', trainingOptions);
+  addOptions(command, 'Run:', runGroup);
+  addConfigOption(command);
+  command
+    .option('--dry-run', 'Check everything and say what would be done; write nothing')
+    .option('--json', 'Print the result as JSON')
+    .action(async () => run(await readOptions(command, Schema), command.opts(), signal));
+}
+
+async function run(
+  values: Values,
+  { dryRun, json }: { dryRun?: boolean; json?: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const shares = mixtureShares(Object.keys(values.domain), values.weight, Object.keys(values.expert));
+  using device = Device.open(values.device, present({ threads: values.threads }));
+  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
+  // A real run hashes the members for the manifest and need not look for equal ones here.
+  const checked = await preflight(values.hub, values.expert, { contents: dryRun === true, signal });
+  const refused = refusal(checked);
+  if (refused) throw refused;
+  const configs = checked.members.map(({ config }) => config!);
+  const hub = configs[0]!;
+  if (values.sequenceLength > hub.maxPositions) {
+    const message = `--sequence-length ${values.sequenceLength} is more than the ${hub.maxPositions} positions of the hub.`;
+    throw new BtsError('BAD_OPTION', message);
+  }
+  const shape = stitchShape(values, hub.layers);
+
+  if (dryRun) {
+    const size = { batch: values.batchSize, tokens: values.sequenceLength };
+    const plan = await planTraining(values, shares, stitchedCost({ members: configs, ...shape }, size), checkpoint);
+    if (json) printJson(plan);
+    else print(renderPlan(plan));
+    return;
+  }
+
+  for (const { message } of checked.findings) note(`warning: ${message}`);
+  using model = await openModel(device, values, shape, checkpoint, signal);
+  await using domains = await openDomains(values, model.tokenizer, signal);
+  const losses = await runTraining(model, domains.all, values, {
+    label: 'stitching',
+    shares,
+    resume: checkpoint,
+    signal,
+  });
+  note(`The stitched model is in '${values.out}'.`);
+  const results: ModelLosses[] = losses.length > 0 ? [{ model: 'stitched', losses }] : [];
+  if (values.compare && losses.length > 0) {
+    // Makes room for its members, which come one at a time.
+    model[Symbol.dispose]();
+    results.unshift(...(await memberLosses(device, values, domains.all, signal)));
+  }
+  if (json) printJson({ model: values.out, steps: values.steps, heldOut: results });
+  else if (results.length > 0) print(`Held-out loss, nats per token\n${lossTable(results)}`);
+}
+
+type Shape = ReturnType<typeof stitchShape>;
+
+async function openModel(
+  device: Device,
+  values: Values,
+  shape: Shape,
+  checkpoint: string | undefined,
+  signal: AbortSignal,
+): Promise<StitchedModel> {
+  if (checkpoint) {
+    const model = await StitchedModel.load(device, checkpoint, { trainable: true, signal });
+    await expectSame(model.manifest, values, shape, checkpoint);
+    return model;
+  }
+  if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
+  const { hub, expert: experts, init, dropout } = values;
+  const { plan, gate, expertsAfterMerge } = shape;
+  return await StitchedModel.create(device, { hub, experts, plan, gate, init, expertsAfterMerge, dropout, signal });
+}
+
+/** Whether a checkpoint is one of the run that the options describe. */
+async function expectSame(manifest: StitchManifest, values: Values, shape: Shape, folder: string): Promise<void> {
+  const place = async ([name, path]: [string, string]) => [name, await locate(path)];
+  const now = {
+    ...shape,
+    dropout: values.dropout,
+    members: await Promise.all(Object.entries({ hub: values.hub, ...values.expert }).map(place)),
+  };
+  const then = {
+    ...manifest,
+    members: await Promise.all(manifest.members.map(({ name, path }) => place([name, path]))),
+  };
+  for (const [name, value] of Object.entries(now)) {
+    const [given, begun] = [JSON.stringify(value), JSON.stringify(then[name as keyof typeof now])];
+    if (given === begun) continue;
+    throw new BtsError(
+      'BAD_OPTION',
+      `cannot resume: ${name} is ${given}, in '${folder}' it is ${begun}. Use the options that the run began with.`,
+    );
+  }
+}
+
+/** What the members reach on their own, one after the other in memory. */
+async function memberLosses(
+  device: Device,
+  values: Values,
+  domains: readonly DomainTokens[],
+  signal: AbortSignal,
+): Promise<ModelLosses[]> {
+  const rows: ModelLosses[] = [];
+  for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
+    using member = await DenseModel.load(device, folder);
+    const progress = new Progress(`evaluating ${name}`);
+    const losses = await heldOutLosses(member, domains, {
+      ...evaluationOptions(values, member),
+      signal,
+      onProgress: (domain, tokens) => progress.update(tokens, ['tokens', domain]),
+    }).finally(() => progress.done(`evaluated ${name}`));
+    rows.push({ model: name, losses });
+  }
+  return rows;
+}
