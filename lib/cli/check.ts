@@ -90,7 +90,7 @@ function render(
       'training step',
       `about ${bytes(cost.trainingBytes)} with ${batchSize} x ${sequenceLength} tokens; this machine has ${bytes(memoryBytes)}`,
     ],
-    ['work', `${compact(cost.forwardFlops)}FLOP a token, ${compact(cost.trainingFlops)}FLOP in training`],
+    ['work', `${compact(cost.forwardFlops)} operations a token, ${compact(cost.trainingFlops)} in training`],
   ];
   parts.push(lines.map(([what, how]) => `${what.padEnd(15)}${how}`).join('\n'));
   return [...parts, 'These models can be stitched.'].join('\n\n');

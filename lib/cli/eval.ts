@@ -19,8 +19,8 @@ import { lossTable, type ModelLosses } from './results.js';
 import { deviceOptions, domainOptions } from './training-options.js';
 
 const evaluationOptions = {
-  split: z.enum(['all', 'held-out']).default('all').meta({
-    description: 'The whole text, or the part that training with the same --held-out-fraction sets aside',
+  split: z.enum(['held-out', 'all']).default('held-out').meta({
+    description: 'The part of the text that training with the same options set aside, or all of it',
   }),
   sequenceLength: count().optional().meta({
     description: 'Tokens in a sequence (default: 256, or what all models take)',
@@ -34,12 +34,12 @@ type Values = z.output<typeof Schema>;
 const DEFAULT_LENGTH = 256;
 
 const EXAMPLES = `
-The whole text is evaluated unless --split held-out is given. A loss on text that a model was trained on says little:
-for the text of a training run, take --split held-out and the run's --held-out-fraction, --documents and --text-field.
+Of text that a model was trained on, only what the run set aside tells something: give --held-out-fraction, --documents
+and --text-field as they were then. Text that no model was trained on can be looked at whole: --split all.
 
 Examples:
-  bts eval generalist seed experts/code --domain code=test/code.jsonl --domain math=test/math.jsonl
-  bts eval generalist --domain code=corpora/code --split held-out --markdown`;
+  bts eval seed experts/code generalist --domain code=corpora/code --domain math=corpora/math.jsonl
+  bts eval seed generalist --domain test=unseen.jsonl --split all --markdown`;
 
 export function evalCommand(program: Command, signal: AbortSignal): void {
   const command = program

@@ -8,11 +8,13 @@ import { evalCommand } from './eval.js';
 import { reportFailure } from './failure.js';
 import { generateCommand } from './generate.js';
 import { Interrupt } from './interrupt.js';
+import { quickstartCommand } from './quickstart.js';
 import { stitchCommand } from './stitch.js';
 import { trainCommand } from './train.js';
 
 /** Each adds itself to the program; what takes long ends when the signal fires. */
 const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
+  quickstartCommand,
   checkCommand,
   trainCommand,
   stitchCommand,
@@ -25,6 +27,7 @@ const EXAMPLES = `
 Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted.
 
 Examples:
+  bts quickstart
   bts check --hub seed --expert code=experts/code --expert math=experts/math
   bts stitch --config stitch.yaml
   bts generate generalist "Once upon a time" --temperature 0

@@ -1,12 +1,52 @@
-import { relative } from 'node:path';
-import type { Device } from '../tensor/device.js';
-import { note, print } from './output.js';
+import { relative, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { BtsError } from '../errors.js';
+import { Device } from '../tensor/device.js';
+import { addConfigOption, addOptions, present, readOptions } from './options.js';
+import { note, print, printJson } from './output.js';
 import { compact, duration, Progress } from './progress.js';
 import { type QuickstartEvent, type QuickstartOptions, quickstart } from './quickstart/run.js';
 import { lossTable, type ModelLosses } from './results.js';
+import { deviceOptions, domainOptions } from './training-options.js';
+
+const options = {
+  out: z.string().min(1).default('quickstart').meta({
+    description: 'Where texts, tokenizer and models go; what is finished there is not done again',
+    argument: 'folder',
+  }),
+  domain: domainOptions.domain.default({}).meta({
+    description: 'A domain and its text in place of those collected. Two or more are all there is. Repeatable',
+    argument: 'name=path,..',
+  }),
+  seed: z.int().min(0).max(1e9).default(1).meta({ description: 'Of all random choices' }),
+};
+const Schema = z.object({ ...options, ...deviceOptions });
+
+const EXAMPLES = `
+Examples:
+  bts quickstart
+  bts quickstart --out mine --domain prose=books/ --domain code=src/ --domain math=problems.jsonl`;
+
+export function quickstartCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('quickstart')
+    .description('The whole method in small: a seed, its experts and the generalist, trained and compared in minutes.')
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Options:', { ...options, ...deviceOptions });
+  addConfigOption(command);
+  command.option('--json', 'Print the result as JSON').action(async () => {
+    const { out, domain, seed, device: name, threads } = await readOptions(command, Schema);
+    using device = Device.open(name, present({ threads }));
+    const result = await showQuickstart(device, { folder: resolve(out), domains: domain, seed, signal });
+    if (!result) throw new BtsError('ABORTED', 'stopped; all work is saved. Run the same command again to go on.');
+    if (command.opts().json === true) printJson(result);
+    else printQuickstart(result);
+  });
+}
 
 /** What the quickstart found out, for `--json`. */
-export interface QuickstartResult {
+interface QuickstartResult {
   folder: string;
   losses: readonly ModelLosses[];
   samples: readonly { prompt: string; text: string }[];
@@ -14,10 +54,7 @@ export interface QuickstartResult {
 }
 
 /** Runs the quickstart and shows it on stderr as it goes. Undefined where it was interrupted, with all work saved. */
-export async function showQuickstart(
-  device: Device,
-  options: QuickstartOptions,
-): Promise<QuickstartResult | undefined> {
+async function showQuickstart(device: Device, options: QuickstartOptions): Promise<QuickstartResult | undefined> {
   const began = performance.now();
   let progress: Progress | undefined;
   let losses: ModelLosses[] = [];
@@ -48,7 +85,7 @@ function show({ event }: QuickstartEvent & { type: 'train' }, progress: Progress
 }
 
 /** The table and the samples. */
-export function printQuickstart({ folder, losses, samples, seconds }: QuickstartResult): void {
+function printQuickstart({ folder, losses, samples, seconds }: QuickstartResult): void {
   print('\nLoss on held-out text, in nats per token; the best of each column is marked.\n');
   print(lossTable(losses));
   print('\nThe generalist goes on with the beginnings of four texts:\n');

@@ -70,7 +70,7 @@ export function renderPlan(plan: TrainingPlan): string {
         ] as [string, string],
     ),
     ['steps', `${whole(plan.steps)} of ${whole(plan.tokensPerStep)} tokens, ${compact(plan.tokens)} tokens in all`],
-    ['work', `${compact(plan.flopsPerToken)}FLOP a token, ${compact(plan.flops)}FLOP in all`],
+    ['work', `${compact(plan.flopsPerToken)} operations a token, ${compact(plan.flops)} in all`],
     ['memory', `about ${bytes(plan.trainingBytes)} in a training step; this machine has ${bytes(plan.memoryBytes)}`],
     ['output', `'${plan.out}'${plan.resumesFrom ? `, going on from '${plan.resumesFrom}'` : ''}`],
   ];

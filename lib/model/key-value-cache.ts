@@ -8,7 +8,8 @@ import type { Tensor } from '../tensor/tensor.js';
  * have different lengths.
  */
 export class KeyValueCache implements Disposable {
-  private readonly layers: { keys: Tensor; values: Tensor }[] = [];
+  /** Keys and values of layer 0, of layer 1, and so on. */
+  private readonly tensors: Tensor[] = [];
   /** Tokens held, for each sequence. */
   readonly lengths: number[];
 
@@ -22,9 +23,7 @@ export class KeyValueCache implements Disposable {
     this.lengths = new Array<number>(batch).fill(0);
     const shape = [members, batch, capacity, config.keyValueHeads, config.headWidth];
     try {
-      for (let layer = 0; layer < config.layers; layer++) {
-        this.layers.push({ keys: device.empty(shape), values: device.empty(shape) });
-      }
+      for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -32,7 +31,7 @@ export class KeyValueCache implements Disposable {
   }
 
   layer(index: number): { keys: Tensor; values: Tensor } {
-    return this.layers[index]!;
+    return { keys: this.tensors[2 * index]!, values: this.tensors[2 * index + 1]! };
   }
 
   /** Throws BAD_OPTION unless `tokens` more fit for every sequence. */
@@ -47,9 +46,6 @@ export class KeyValueCache implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { keys, values } of this.layers.splice(0)) {
-      keys.dispose();
-      values.dispose();
-    }
+    for (const tensor of this.tensors.splice(0)) tensor.dispose();
   }
 }

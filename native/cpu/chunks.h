@@ -13,8 +13,8 @@ namespace bts::cpu::BTS_ISA {
 // Elements: below this, waking a thread costs more than it saves.
 constexpr int64_t kChunk = 1 << 14;
 
-// Calls f(begin, end) for consecutive ranges of 0..count-1, where an item touches `cost` elements. A range holds as many
-// items as make up kChunk elements, at least one; what fits one range stays on the calling thread.
+// Calls f(begin, end) for consecutive ranges of 0..count-1, where an item touches `cost` elements. A range holds as
+// many items as make up kChunk elements, at least one; what fits one range stays on the calling thread.
 template <class F>
 void for_chunks(ThreadPool& pool, int64_t count, int64_t cost, F&& f) {
   const int64_t size = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, cost));

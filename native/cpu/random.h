@@ -43,7 +43,8 @@ inline void drop(float* y, const float* x, const Dropout& dropout, uint64_t firs
   const float scale = scale_of(dropout);
   for (int64_t i = 0; i < n;) {
     const auto words = random_words(dropout.seed, (first + i) / 4);
-    for (uint64_t word = (first + i) % 4; word < 4 && i < n; word++, i++) y[i] = x[i] * (words[word] < below ? 0 : scale);
+    for (uint64_t word = (first + i) % 4; word < 4 && i < n; word++, i++)
+      y[i] = x[i] * (words[word] < below ? 0 : scale);
   }
 }
 

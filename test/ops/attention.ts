@@ -1,5 +1,5 @@
 import { blank, type Draw, exact, integers, single, Values } from '../support/reference.js';
-import { type Case, call, references } from '../support/reference-case.js';
+import { type Case, call, describe, references } from '../support/reference-case.js';
 
 interface Attention {
   M?: number;
@@ -14,11 +14,6 @@ interface Attention {
   starts?: number[];
 }
 
-const describe = (options: object) =>
-  Object.entries(options)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(' ');
-
 /** Keys or values of which slots from starts[b] + T on were never written. */
 function cache(draw: Draw, shape: number[], filled: (b: number) => number): Values {
   const { data, ...values } = draw.normal(shape);
@@ -31,7 +26,7 @@ function cache(draw: Draw, shape: number[], filled: (b: number) => number): Valu
   );
 }
 
-function forward(attention: Attention, withLse = true): Case {
+export function attentionForward(attention: Attention, withLse = true): Case {
   const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, starts } = attention;
   const B = attention.B ?? starts?.length ?? 1;
   const filled = (b: number) => (starts?.[b] ?? 0) + T;
@@ -46,7 +41,7 @@ function forward(attention: Attention, withLse = true): Case {
   }));
 }
 
-function backward(attention: Attention): Case {
+export function attentionBackward(attention: Attention): Case {
   const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0 } = attention;
   return call('attention_backward', describe(attention), (draw) => {
     const [q, k, v] = [
@@ -55,7 +50,10 @@ function backward(attention: Attention): Case {
       draw.normal([M, B, T, K, D]),
     ] as const;
     const stored = { out: blank(q.shape), lse: blank([M, B, H, T]) };
-    const { out, lse } = references.attention_forward({ ...stored, q, k, v, starts: undefined, window }, exact);
+    const { out, lse } = references.attention_forward(
+      { ...stored, q, k, v, starts: undefined, window },
+      exact,
+    );
     return {
       dq: blank(q.shape),
       dk: blank(k.shape),
@@ -75,35 +73,37 @@ function backward(attention: Attention): Case {
 const lengths = [1, 2, 4, 5, 47, 48, 49, 57, 113, 127, 128, 130, 257];
 
 export const attention: Case[] = [
-  ...lengths.map((T) => forward({ T, H: 2, K: 1, D: 6 })),
-  ...lengths.map((T) => forward({ M: 2, B: 2, T, H: 3, K: 3, D: 2, window: 3 })),
-  ...lengths.map((T) => backward({ T, H: 2, K: 1, D: 6 })),
-  ...lengths.map((T) => backward({ M: 2, B: 2, T, H: 1, D: 2, window: 3 })),
+  ...lengths.map((T) => attentionForward({ T, H: 2, K: 1, D: 6 })),
+  ...lengths.map((T) => attentionForward({ M: 2, B: 2, T, H: 3, K: 3, D: 2, window: 3 })),
+  ...lengths.map((T) => attentionBackward({ T, H: 2, K: 1, D: 6 })),
+  ...lengths.map((T) => attentionBackward({ M: 2, B: 2, T, H: 1, D: 2, window: 3 })),
 
   ...[16, 64, 80].flatMap((D) =>
     [1, 3, 51].flatMap((T) => [
-      forward({ T, H: 2, D, window: 31 }, false),
-      forward({ B: 2, T, H: 4, K: 2, D }, false),
-      backward({ T, H: 2, K: 1, D }),
+      attentionForward({ T, H: 2, D, window: 31 }, false),
+      attentionForward({ B: 2, T, H: 4, K: 2, D }, false),
+      attentionBackward({ T, H: 2, K: 1, D }),
     ]),
   ),
   ...[1, 2, 47, 48, 49, 127, 128, 129, 256, 257, 1000].flatMap((window) => [
-    forward({ T: 257, H: 2, K: 1, D: 2, window }),
-    backward({ T: 257, D: 2, window }),
+    attentionForward({ T: 257, H: 2, K: 1, D: 2, window }),
+    attentionBackward({ T: 257, D: 2, window }),
   ]),
-  forward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16 }),
-  backward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16, window: 7 }),
+  attentionForward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16 }),
+  attentionBackward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16, window: 7 }),
 
   // Sequences of a cache stand at places of their own, and slots that were never written do not matter.
   ...[1, 3, 4, 5, 49, 130].flatMap((T) =>
-    [0, 1, 3, 100, 128].map((window) => forward({ T, S: 300, H: 4, K: 2, window, starts: [0, 1, 127, 300 - T] })),
+    [0, 1, 3, 100, 128].map((window) =>
+      attentionForward({ T, S: 300, H: 4, K: 2, window, starts: [0, 1, 127, 300 - T] }),
+    ),
   ),
-  forward({ M: 3, T: 1, S: 131, H: 2, D: 80, starts: [130, 7] }),
+  attentionForward({ M: 3, T: 1, S: 131, H: 2, D: 80, starts: [130, 7] }),
 
-  forward({ T: 0 }),
-  forward({ B: 0, T: 5 }),
-  backward({ T: 0 }),
-  backward({ B: 0, T: 7 }),
+  attentionForward({ T: 0 }),
+  attentionForward({ B: 0, T: 5 }),
+  attentionBackward({ T: 0 }),
+  attentionBackward({ B: 0, T: 7 }),
 
   ...[1, 3, 31].map((T) =>
     call('cache_append', `T=${T}`, (draw) => ({

@@ -2,11 +2,9 @@ import type { DType } from '../../lib/addon.js';
 import { blank, integers, Values } from '../support/reference.js';
 import { type Case, call } from '../support/reference-case.js';
 
-// Longer ones are cut into chunks of 16384 for the threads.
-const lengths = [0, 1, 3, 31, 33, 123, 16385, 40000];
 const f = Math.fround;
 
-const elements = lengths.flatMap((n) => [
+export const elements = (n: number): Case[] => [
   call('fill', `n=${n}`, () => ({ y: blank([n]), value: f(-2.7) })),
   ...[7, 2 ** 45 + 3].map((seed) =>
     call('fill_normal', `n=${n} seed=${seed}`, () => ({ y: blank([n]), deviation: f(0.02), seed })),
@@ -21,7 +19,7 @@ const elements = lengths.flatMap((n) => [
   ),
   call('sum_forward', `n=${n}`, (draw) => ({ y: blank([1]), x: draw.normal([n]), scale: f(0.1) })),
   call('sum_backward', `n=${n}`, (draw) => ({ dx: blank([n]), dy: draw.normal([1]), scale: f(0.1) })),
-]);
+];
 
 const floats: DType[] = ['f32', 'f16', 'bf16'];
 const conversions = floats.flatMap((from) =>
@@ -57,7 +55,8 @@ const gathers = [1, 3, 33, 123].map((C) =>
 );
 
 export const elementwise: Case[] = [
-  ...elements,
+  // Longer ones than 16384 are cut into chunks for the threads.
+  ...[0, 1, 3, 31, 33, 123, 16385, 40000].flatMap(elements),
   ...conversions,
   ...extremes,
   ...gathers,

@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/addon.js';
 import { blank, type Values } from '../support/reference.js';
-import { type Case, call } from '../support/reference-case.js';
+import { type Case, call, describe } from '../support/reference-case.js';
 
 interface Linear {
   M?: number;
@@ -13,12 +13,7 @@ interface Linear {
   residual?: 'apart' | 'in place';
 }
 
-const describe = (options: object) =>
-  Object.entries(options)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(' ');
-
-function forward(linear: Linear): Case {
+export function linearForward(linear: Linear): Case {
   const { M = 1, N, I, O, dtypes, bias, residual } = linear;
   return call('linear_forward', describe(linear), (draw) => {
     const added: Values | undefined = residual && draw.normal([M, N, O]);
@@ -32,7 +27,7 @@ function forward(linear: Linear): Case {
   });
 }
 
-function backwardInput(linear: Linear, accumulate: boolean): Case {
+export function linearBackwardInput(linear: Linear, accumulate: boolean): Case {
   const { M = 1, N, I, O, dtypes } = linear;
   return call('linear_backward_input', describe({ ...linear, accumulate }), (draw) => ({
     dx: accumulate ? draw.normal([M, N, I]) : blank([M, N, I]),
@@ -42,7 +37,7 @@ function backwardInput(linear: Linear, accumulate: boolean): Case {
   }));
 }
 
-function backwardWeight(linear: Linear, withBias: boolean): Case {
+export function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
   const { M = 1, N, I, O } = linear;
   return call('linear_backward_weight', describe({ ...linear, withBias }), (draw) => ({
     dweight: draw.members(M, [O, I]),
@@ -67,39 +62,39 @@ const shapes: Linear[] = [
 ];
 
 export const linear: Case[] = [
-  ...shapes.map(forward),
-  ...shapes.flatMap((shape) => [false, true].map((accumulate) => backwardInput(shape, accumulate))),
-  ...shapes.flatMap((shape) => [false, true].map((withBias) => backwardWeight(shape, withBias))),
+  ...shapes.map(linearForward),
+  ...shapes.flatMap((shape) => [false, true].map((accumulate) => linearBackwardInput(shape, accumulate))),
+  ...shapes.flatMap((shape) => [false, true].map((withBias) => linearBackwardWeight(shape, withBias))),
 
   ...(['f16', 'bf16'] as const).flatMap((dtype) =>
     [1, 4, 5, 33].flatMap((N) => [
-      forward({ N, I: 37, O: 35, dtypes: [dtype], bias: [dtype] }),
-      backwardInput({ N, I: 37, O: 35, dtypes: [dtype] }, true),
+      linearForward({ N, I: 37, O: 35, dtypes: [dtype], bias: [dtype] }),
+      linearBackwardInput({ N, I: 37, O: 35, dtypes: [dtype] }, true),
     ]),
   ),
   ...[1, 3, 5, 33].flatMap((N) => [
-    forward({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
-    forward({ N, I: 33, O: 31, M: 2, residual: 'apart' }),
-    forward({ N, I: 33, O: 31, M: 2, residual: 'in place' }),
-    forward({ N, I: 33, O: 31, M: 2, bias: ['f32'], residual: 'in place' }),
-    backwardInput({ N, I: 33, O: 31, M: 3, dtypes: ['f16', 'f32', 'bf16'] }, false),
+    linearForward({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
+    linearForward({ N, I: 33, O: 31, M: 2, residual: 'apart' }),
+    linearForward({ N, I: 33, O: 31, M: 2, residual: 'in place' }),
+    linearForward({ N, I: 33, O: 31, M: 2, bias: ['f32'], residual: 'in place' }),
+    linearBackwardInput({ N, I: 33, O: 31, M: 3, dtypes: ['f16', 'f32', 'bf16'] }, false),
   ]),
 
   // Past the blocks of depth, rows and columns that one task computes.
-  forward({ N: 283, I: 5, O: 37, bias: ['f32'], residual: 'in place' }),
-  forward({ N: 7, I: 521, O: 35, bias: ['f32'], residual: 'in place' }),
-  forward({ N: 7, I: 31, O: 519, bias: ['f32'], residual: 'in place' }),
-  forward({ N: 2, I: 261, O: 259, bias: ['f32'], residual: 'apart' }),
-  backwardInput({ N: 85, I: 259, O: 33 }, true),
-  backwardInput({ N: 5, I: 33, O: 515 }, true),
-  backwardWeight({ N: 515, I: 33, O: 35 }, true),
-  backwardWeight({ N: 9, I: 67, O: 285 }, false),
+  linearForward({ N: 283, I: 5, O: 37, bias: ['f32'], residual: 'in place' }),
+  linearForward({ N: 7, I: 521, O: 35, bias: ['f32'], residual: 'in place' }),
+  linearForward({ N: 7, I: 31, O: 519, bias: ['f32'], residual: 'in place' }),
+  linearForward({ N: 2, I: 261, O: 259, bias: ['f32'], residual: 'apart' }),
+  linearBackwardInput({ N: 85, I: 259, O: 33 }, true),
+  linearBackwardInput({ N: 5, I: 33, O: 515 }, true),
+  linearBackwardWeight({ N: 515, I: 33, O: 35 }, true),
+  linearBackwardWeight({ N: 9, I: 67, O: 285 }, false),
 
   // Sums over nothing.
-  forward({ N: 0, I: 3, O: 5, M: 2 }),
-  forward({ N: 5, I: 0, O: 7, bias: ['f32'] }),
-  forward({ N: 2, I: 0, O: 7 }),
-  backwardInput({ N: 5, I: 3, O: 0 }, false),
-  backwardInput({ N: 0, I: 3, O: 2 }, true),
-  backwardWeight({ N: 0, I: 3, O: 5 }, true),
+  linearForward({ N: 0, I: 3, O: 5, M: 2 }),
+  linearForward({ N: 5, I: 0, O: 7, bias: ['f32'] }),
+  linearForward({ N: 2, I: 0, O: 7 }),
+  linearBackwardInput({ N: 5, I: 3, O: 0 }, false),
+  linearBackwardInput({ N: 0, I: 3, O: 2 }, true),
+  linearBackwardWeight({ N: 0, I: 3, O: 5 }, true),
 ];

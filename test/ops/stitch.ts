@@ -1,6 +1,6 @@
 import type { DType } from '../../lib/addon.js';
 import { blank, type Draw, exact, single, Values } from '../support/reference.js';
-import { type Case, call, references } from '../support/reference-case.js';
+import { type Case, call, describe, references } from '../support/reference-case.js';
 
 interface Stitch {
   M: number;
@@ -10,11 +10,6 @@ interface Stitch {
   bias?: boolean;
   dropout?: number;
 }
-
-const describe = (options: object) =>
-  Object.entries(options)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(' ');
 
 const rounded = (shape: readonly number[], data: unknown) => new Values(shape, (data as Float64Array).map(single));
 
@@ -42,7 +37,7 @@ interface Wanted {
   dprojected: boolean;
 }
 
-function intoHub(stitch: Stitch, wanted: Wanted, dtypes: DType[] = ['f32']): Case[] {
+export function intoHub(stitch: Stitch, wanted: Wanted, dtypes: DType[] = ['f32']): Case[] {
   const { M, N, C } = stitch;
   return [
     call('experts_into_hub_forward', describe({ ...stitch, dtypes }), (draw) => {
@@ -68,7 +63,7 @@ function intoHub(stitch: Stitch, wanted: Wanted, dtypes: DType[] = ['f32']): Cas
   ];
 }
 
-function intoExperts(stitch: Stitch, { dh }: Wanted, dtypes: DType[] = ['f32']): Case[] {
+export function intoExperts(stitch: Stitch, { dh }: Wanted, dtypes: DType[] = ['f32']): Case[] {
   const { M, N, C } = stitch;
   return [
     call('hub_into_experts_forward', describe({ ...stitch, dtypes }), (draw) => {

@@ -6,6 +6,7 @@ import type { DType } from '../../lib/addon.js';
 import type { Family, ModelConfig } from '../../lib/checkpoint/config.js';
 import { Random } from '../../lib/data/random.js';
 import { BYTE_CHARACTERS } from '../../lib/data/tokenizer/byte-level.js';
+import { BtsError } from '../../lib/errors.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { Device } from '../../lib/tensor/device.js';
 
@@ -125,6 +126,34 @@ export async function writeModel(device: Device, folder: string, options: TinyMo
   await model.write(folder, dtype);
   await rm(`${folder}-tokenizer`, { recursive: true });
   return folder;
+}
+
+/**
+ * Runs `use` until it succeeds, memory running out one tensor later each time. Every failure must be typed and leave
+ * nothing in device memory; so must the success, once its result is disposed. Returns how often it failed.
+ */
+export async function runOutOfMemory(device: Device, use: () => Promise<unknown>): Promise<number> {
+  const { empty } = device;
+  const live = device.memory().liveBytes;
+  for (let room = 0; ; room++) {
+    let left = room;
+    device.empty = (...args) => {
+      if (left-- === 0) throw new BtsError('OUT_OF_MEMORY', 'there is no more room in this test.');
+      return empty.apply(device, args);
+    };
+    let failure: unknown;
+    try {
+      const result = (await use()) as Partial<Disposable> | undefined;
+      result?.[Symbol.dispose]?.();
+    } catch (error) {
+      failure = error;
+    } finally {
+      device.empty = empty;
+    }
+    assert.is(device.memory().liveBytes, live, `something is left with room for ${room} tensors`);
+    if (!failure) return room;
+    assert.is((failure as BtsError).code, 'OUT_OF_MEMORY', `${failure}`);
+  }
 }
 
 /** Token ids that look random, the same for the same seed. */

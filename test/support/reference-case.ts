@@ -31,6 +31,12 @@ export function call<O extends Op>(op: O, label: string, args: (draw: Draw) => A
   };
 }
 
+/** The label of a case with these options. */
+export const describe = (options: object) =>
+  Object.entries(options)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+
 /** A tensor with the given contents. */
 export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
   if (dtype === 'f32') return device.tensor(Float32Array.from(data), shape);
@@ -100,7 +106,7 @@ export class Expectations {
       });
     });
     const largest = Math.max(0, ...[...this.outputs.values()].map(({ exact }) => largestOf(exact, Math.abs)));
-    this.floor = largest && 4 * 2 ** (Math.floor(Math.log2(largest)) - 23);
+    this.floor = largest && 8 * 2 ** (Math.floor(Math.log2(largest)) - 23);
   }
 
   /**

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Device } from '../../lib/tensor/device.js';
+import { CONFIGS, writeModel } from './models.js';
+
+const MAIN = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Running {
+  process: ChildProcess;
+  /** All that came on stderr so far. */
+  stderr: () => string;
+  ended: Promise<Ended>;
+}
+
+export interface CliOptions {
+  cwd?: string;
+  /** What comes on stdin; default nothing. */
+  input?: string;
+  /** A shell command to run instead, in which "$@" is the command line of `bts`. */
+  shell?: string;
+}
+
+/** Starts `bts` with these arguments in a process of its own. Its cache lies in the working directory. */
+export function startCli(args: readonly string[], { cwd = '.', input = '', shell }: CliOptions = {}): Running {
+  const command = [process.execPath, '--import', TSX, MAIN, ...args];
+  const [file, ...rest] = shell ? ['bash', '-c', shell, 'bash', ...command] : command;
+  const env = { ...process.env, XDG_CACHE_HOME: join(cwd, 'cache'), NO_COLOR: '1' };
+  const child = spawn(file!, rest, { cwd, env });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+  });
+  child.stdin.on('error', () => {}).end(input);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return { process: child, stderr: () => stderr, ended };
+}
+
+export function runCli(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
+  return startCli(args, options).ended;
+}
+
+/** Waits until `condition` holds; fails after a while. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()); tries++) {
+    if (tries === 1000) throw new Error('waited in vain');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Writes models `hub`, `code` and `math`, and text for two domains, into a folder. */
+export async function writeProject(folder: string): Promise<void> {
+  using device = Device.open('cpu', { threads: 1 });
+  const config = { ...CONFIGS.llama, maxPositions: 32 };
+  for (const [seed, name] of ['hub', 'code', 'math'].entries()) {
+    await writeModel(device, join(folder, name), { config, seed: seed + 1 });
+  }
+  const lines = (line: (i: number) => string) => Array.from({ length: 400 }, (_, i) => line(i)).join('\n');
+  await writeFile(join(folder, 'code.txt'), lines((i) => `let x${i} = f(${(i * 7919) % 1000});`));
+  await writeFile(join(folder, 'math.txt'), lines((i) => `${i} + ${(i * 31) % 97} = ${i + ((i * 31) % 97)}.`));
+}
