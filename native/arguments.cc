@@ -6,13 +6,15 @@
 
 namespace bts {
 
-int64_t to_integer(const Napi::Value& value, const char* what, int64_t lowest, int64_t highest) {
+int64_t to_integer(const Napi::Value& value, const std::string& what, int64_t lowest, int64_t highest, const char* code) {
   const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-  if (!(x >= static_cast<double>(lowest) && x <= static_cast<double>(highest)) || x != std::floor(x)) {
-    throw Error("BAD_OPTION", std::string(what) + " must be a whole number from " + std::to_string(lowest) + " to " +
-                                  std::to_string(highest));
-  }
-  return static_cast<int64_t>(x);
+  if (x >= static_cast<double>(lowest) && x <= static_cast<double>(highest) && x == std::floor(x))
+    return static_cast<int64_t>(x);
+  std::ostringstream message;
+  message << what << " must be a whole number from " << lowest << " to " << highest << ", not ";
+  if (value.IsNumber()) message << x;
+  else message << "something else";
+  throw Error(code, message.str());
 }
 
 std::vector<int64_t> to_shape(const Napi::Value& value) {
@@ -24,7 +26,7 @@ std::vector<int64_t> to_shape(const Napi::Value& value) {
   constexpr int64_t most = int64_t{1} << 40;
   int64_t elements = 1;
   for (uint32_t i = 0; i < array.Length(); i++) {
-    shape.push_back(to_integer(array.Get(i), "a size", 0, most));
+    shape.push_back(to_integer(array.Get(i), "a size in a shape", 0, most, "BAD_SHAPE"));
     if (shape.back() > 0 && elements > most / shape.back()) throw Error("BAD_SHAPE", "shape " + describe(shape) + " is too large");
     elements *= shape.back();
   }
@@ -205,7 +207,7 @@ double Call::number(const char* name) {
 }
 
 int64_t Call::integer(const char* name) {
-  return to_integer(arguments_.Get(name), name, 0, (int64_t{1} << 53) - 1);
+  return to_integer(arguments_.Get(name), std::string(op_) + ": '" + name + "'", 0, (int64_t{1} << 53) - 1);
 }
 
 bool Call::flag(const char* name) { return arguments_.Get(name).ToBoolean().Value(); }

@@ -13,7 +13,8 @@
 
 namespace bts {
 
-int64_t to_integer(const Napi::Value& value, const char* what, int64_t lowest, int64_t highest);
+int64_t to_integer(const Napi::Value& value, const std::string& what, int64_t lowest, int64_t highest,
+                   const char* code = "BAD_OPTION");
 std::vector<int64_t> to_shape(const Napi::Value& value);
 DType to_dtype(const Napi::Value& value);
 

@@ -40,15 +40,24 @@ void read_region(const std::string& path, void* to, size_t bytes, int64_t offset
                                     " bytes early: it was truncated after it was opened");
 }
 
+// The tensor behind a JavaScript value, which must be one of this device.
+Tensor& own(const Napi::Value& value, const DeviceState& device, const std::string& doing) {
+  Tensor& tensor = Tensor::from(value, "tensor");
+  if (tensor.device().get() != &device) throw Error("BAD_OPTION", doing + ": the tensor belongs to another device");
+  return tensor;
+}
+
 }  // namespace
 
-DeviceState::DeviceState(Napi::Env env, std::unique_ptr<Ops> ops) : env_(env) {
+DeviceState::DeviceState(Napi::Env env, std::unique_ptr<Ops> ops)
+    : env_(env), queue_(std::make_unique<Queue>(std::move(ops))) {
   const napi_status status =
       napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "bts device"), 0, 1, nullptr, nullptr,
                                       this, settle, &wake_);
   if (status != napi_ok) throw Error("NO_DEVICE", "the device could not be connected to the event loop");
   napi_unref_threadsafe_function(env, wake_);
-  queue_ = std::make_unique<Queue>(std::move(ops));
+  // The process or worker thread may end with work in flight: the queue stops while the environment still stands.
+  napi_add_env_cleanup_hook(env, environment_ends, this);
 }
 
 DeviceState::~DeviceState() { close(); }
@@ -73,7 +82,7 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
 }
 
 void DeviceState::release(Storage& storage) {
-  memory.give(storage.data, storage.bytes);
+  if (!closed()) memory.give(storage.data, storage.bytes);
   storage.data = nullptr;
 }
 
@@ -117,20 +126,28 @@ void DeviceState::settle_all(Napi::Env env) {
   const auto self = weak_from_this().lock();  // the last pending read may be what keeps the device
   const Napi::HandleScope scope(env);
   for (PendingRead* read : take_settled()) {
-    if (read->fault) {
-      Napi::Error error = Napi::Error::New(env, read->fault->what());
-      error.Set("code", Napi::String::New(env, read->fault->code));
-      read->deferred.Reject(error.Value());
-    } else {
-      read->deferred.Resolve(read->bytes.IsEmpty() ? env.Undefined() : Napi::Value(read->bytes.Value()));
+    try {
+      if (read->fault) {
+        Napi::Error error = Napi::Error::New(env, read->fault->what());
+        error.Set("code", Napi::String::New(env, read->fault->code));
+        read->deferred.Reject(error.Value());
+      } else {
+        read->deferred.Resolve(read->bytes.IsEmpty() ? env.Undefined() : Napi::Value(read->bytes.Value()));
+      }
+    } catch (const Napi::Error&) {
+      // The thread is being terminated: its JavaScript, and whoever waits there, will not run again.
     }
     delete read;
     if (--pending_ == 0 && wake_) napi_unref_threadsafe_function(env_, wake_);
   }
 }
 
+void DeviceState::environment_ends(void* state) { static_cast<DeviceState*>(state)->close(true); }
+
 void DeviceState::close(bool environment_ends) {
   if (!queue_) return;
+  const auto self = weak_from_this().lock();  // the last pending read may be what keeps the device
+  napi_remove_env_cleanup_hook(env_, DeviceState::environment_ends, this);
   queue_->stop();
   queue_.reset();
   if (environment_ends) {
@@ -140,7 +157,7 @@ void DeviceState::close(bool environment_ends) {
   }
   napi_release_threadsafe_function(wake_, napi_tsfn_abort);
   wake_ = nullptr;
-  memory.trim();
+  memory.clear();
 }
 
 Napi::Function Device::define(Napi::Env env) {
@@ -157,12 +174,6 @@ Device::Device(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     const int threads = static_cast<int>(to_integer(info[0], "threads", 1, 1024));
     const std::string set = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
     state_ = std::make_shared<DeviceState>(info.Env(), cpu::make_ops(threads, set));
-    // The process or worker thread may end with work in flight: stop the queue while the environment still stands.
-    auto* weak = new std::weak_ptr<DeviceState>(state_);
-    info.Env().AddCleanupHook([weak] {
-      if (const auto state = weak->lock()) state->close(true);
-      delete weak;
-    });
     return info.Env().Undefined();
   });
 }
@@ -190,7 +201,7 @@ Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
 Napi::Value Device::upload(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    const Tensor& tensor = Tensor::from(info[0], "tensor");
+    const Tensor& tensor = own(info[0], *state, "upload");
     if (!info[1].IsTypedArray()) throw Error("BAD_OPTION", "upload: expected a typed array");
     const auto array = info[1].As<Napi::TypedArray>();
     if (array.ByteLength() != tensor.bytes()) {
@@ -210,7 +221,7 @@ Napi::Value Device::upload(const Napi::CallbackInfo& info) {
 Napi::Value Device::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    const Tensor& tensor = Tensor::from(info[0], "tensor");
+    const Tensor& tensor = own(info[0], *state, "load");
     if (!info[1].IsString()) throw Error("BAD_OPTION", "load: expected a path");
     std::string path = info[1].As<Napi::String>().Utf8Value();
     const int64_t offset = to_integer(info[2], "offset", 0, int64_t{1} << 52);
@@ -236,8 +247,7 @@ Napi::Value Device::read(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
     if (info[0].IsUndefined()) return state->read(info.Env(), nullptr, nullptr, 0);
-    const Tensor& tensor = Tensor::from(info[0], "tensor");
-    if (tensor.device() != state) throw Error("BAD_OPTION", "read: the tensor belongs to another device");
+    const Tensor& tensor = own(info[0], *state, "read");
     return state->read(info.Env(), tensor.storage(), tensor.data(), tensor.bytes());
   });
 }

@@ -35,7 +35,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   void drain() { queue_->drain(); }
   // A promise for `bytes` copied from `data` after all queued work (null: just the point in time).
   Napi::Value read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes);
-  // Ends the queue. Reads that were not served are rejected, or forgotten where JavaScript can no longer run.
+  // Ends the queue and frees all memory. Reads that were not served are rejected, or forgotten where JavaScript can no
+  // longer run.
   void close(bool environment_ends = false);
   std::map<std::string, Timing> take_timings() { return queue_->take_timings(); }
   bool closed() const { return !queue_; }
@@ -44,6 +45,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
 
  private:
   static void settle(napi_env env, napi_value, void* context, void*);
+  static void environment_ends(void* state);
   void settle_all(Napi::Env env);
   std::vector<PendingRead*> take_settled();
 

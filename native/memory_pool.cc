@@ -1,6 +1,7 @@
 #include "memory_pool.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -12,7 +13,6 @@ namespace bts {
 namespace {
 
 constexpr size_t kMapped = 4u << 20;  // blocks from here on are mapped on their own, in huge pages where there are any
-constexpr size_t kChecked = 64u << 20;
 
 // Eight classes to a power of two: at most an eighth of a block is wasted, and sizes meet again.
 size_t size_class(size_t bytes) {
@@ -21,8 +21,7 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-// What the kernel would grant without swapping; 0 where it does not say. Linux hands out more than it has and kills the
-// process later, so large blocks ask first.
+// What the kernel would grant without swapping; 0 where it does not say.
 size_t available_bytes() {
   std::FILE* file = std::fopen("/proc/meminfo", "r");
   if (!file) return 0;
@@ -34,12 +33,27 @@ size_t available_bytes() {
   return static_cast<size_t>(kib) << 10;
 }
 
-void* system_take(size_t bytes) {
+// What this process holds in memory.
+size_t resident_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (!file) return 0;
+  unsigned long long pages = 0;
+  if (std::fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+  std::fclose(file);
+  return static_cast<size_t>(pages) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Linux hands out more than it has and kills the process when it writes there, so large blocks ask first. Of what is
+// `reserved` already, the part that nobody wrote to yet will be needed beside them.
+bool is_there(size_t bytes, size_t reserved) {
+  const size_t available = available_bytes(), resident = resident_bytes();
+  const size_t promised = reserved > resident ? reserved - resident : 0;
+  return available == 0 || bytes + promised <= available;
+}
+
+void* system_take(size_t bytes, size_t reserved) {
   if (bytes < kMapped) return std::aligned_alloc(64, bytes);
-  if (bytes >= kChecked) {
-    const size_t available = available_bytes();
-    if (available && bytes > available) return nullptr;
-  }
+  if (!is_there(bytes, reserved)) return nullptr;
   void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (block == MAP_FAILED) return nullptr;
   madvise(block, bytes, MADV_HUGEPAGE);
@@ -53,8 +67,6 @@ void system_give(void* block, size_t bytes) {
 
 }  // namespace
 
-MemoryPool::~MemoryPool() { trim(); }
-
 void* MemoryPool::take(size_t bytes) {
   bytes = size_class(bytes);
   void* block = nullptr;
@@ -62,8 +74,9 @@ void* MemoryPool::take(size_t bytes) {
     block = found->second.back();
     found->second.pop_back();
   } else {
-    block = system_take(bytes);
+    block = system_take(bytes, statistics_.reserved);
     if (!block) return nullptr;
+    blocks_.emplace(block, bytes);
     statistics_.reserved += bytes;
   }
   statistics_.live += bytes;
@@ -81,9 +94,17 @@ void MemoryPool::trim() {
   for (auto& [bytes, blocks] : cached_)
     for (void* block : blocks) {
       system_give(block, bytes);
+      blocks_.erase(block);
       statistics_.reserved -= bytes;
     }
   cached_.clear();
+}
+
+void MemoryPool::clear() {
+  for (const auto& [block, bytes] : blocks_) system_give(block, bytes);
+  blocks_.clear();
+  cached_.clear();
+  statistics_ = {};
 }
 
 }  // namespace bts

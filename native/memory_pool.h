@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <map>
+#include <unordered_map>
 #include <vector>
 
 namespace bts {
@@ -17,7 +18,7 @@ class MemoryPool {
   };
 
   MemoryPool() = default;
-  ~MemoryPool();
+  ~MemoryPool() { clear(); }
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
@@ -26,11 +27,14 @@ class MemoryPool {
   void give(void* block, size_t bytes);
   // Returns what is cached to the system. No queued work may still use it.
   void trim();
+  // Returns everything to the system. What was handed out must neither be used nor given back any more.
+  void clear();
   void reset_peak() { statistics_.peak = statistics_.live; }
   const Statistics& statistics() const { return statistics_; }
 
  private:
   std::map<size_t, std::vector<void*>> cached_;
+  std::unordered_map<void*, size_t> blocks_;  // all that are held from the system, with their sizes
   Statistics statistics_{};
 };
 

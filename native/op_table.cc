@@ -335,9 +335,8 @@ const Row kTable[] = {
        auto first = c.arrays("firstMoments");
        auto second = c.arrays("secondMoments");
        auto* norm = c.input("norm", "1");
-       const auto number = [&](const char* name) { return static_cast<float>(c.number(name)); };
-       const AdamW options{number("learningRate"), number("beta1"),    number("beta2"), number("epsilon"),
-                           number("weightDecay"),  number("clipNorm"), c.integer("step")};
+       const AdamW options{c.number("learningRate"), c.number("beta1"),    c.number("beta2"), c.number("epsilon"),
+                           c.number("weightDecay"),  c.number("clipNorm"), c.integer("step")};
        if (options.step < 1) throw Error("BAD_OPTION", "adamw: 'step' counts from 1");
        return [=](Ops& ops) { ops.adamw(parameters, gradients, first, second, norm, options); };
      }},

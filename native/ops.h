@@ -44,8 +44,8 @@ struct Dropout {
 };
 
 struct AdamW {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
-  float clip_norm;  // infinity: no clipping
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+  double clip_norm;  // infinity: no clipping
   int64_t step;     // counts from 1
 };
 

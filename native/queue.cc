@@ -1,11 +1,18 @@
 #include "queue.h"
 
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 namespace bts {
 
-Queue::Queue(std::unique_ptr<Ops> ops) : ops_(std::move(ops)), thread_([this] { work(); }) {}
+Queue::Queue(std::unique_ptr<Ops> ops) : ops_(std::move(ops)) {
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error& error) {
+    throw Error("NO_DEVICE", std::string("the system grants no thread: ") + error.what());
+  }
+}
 
 void Queue::push(Task task) {
   {

@@ -90,7 +90,7 @@ void Tensor::release() {
 // view(shape, offset in elements): another tensor over part of the same memory.
 Napi::Value Tensor::view(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    from(info.This(), "this");
+    from(info.This(), "tensor");
     auto shape = to_shape(info[0]);
     const int64_t offset = to_integer(info[1], "offset", 0, size());
     if (product(shape) > size() - offset) {

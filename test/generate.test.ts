@@ -14,7 +14,7 @@ import type { LanguageModel } from '../lib/model/language-model.js';
 import { likeliest } from '../lib/model/sampler.js';
 import { collect, fails } from './data-fixtures.js';
 import { openCpu, shared } from './support/devices.js';
-import { CONFIGS, close, END_OF_TEXT, randomTokens, writeModel } from './support/models.js';
+import { CONFIGS, close, END_OF_TEXT, liveBytes, randomTokens, writeModel } from './support/models.js';
 
 const generate = suite('generate');
 const device = openCpu();
@@ -191,7 +191,7 @@ generate('a model without a tokenizer continues token ids, and says what it lack
 });
 
 generate('an aborted signal ends generation with a typed error', async () => {
-  const live = device.memory().liveBytes;
+  const live = await liveBytes(device);
   await fails(() => run(model, 'ab', { ...endless, signal: AbortSignal.abort() }), 'ABORTED', /stopped/);
   const controller = new AbortController();
   const ids: number[] = [];
@@ -205,17 +205,17 @@ generate('an aborted signal ends generation with a typed error', async () => {
     /stopped/,
   );
   assert.equal(ids, (await run(model, 'ab', { ...endless, maxTokens: 3 })).ids);
-  assert.is(device.memory().liveBytes, live);
+  assert.is(await liveBytes(device), live);
 });
 
 generate('whoever stops listening leaves nothing behind', async () => {
-  const live = device.memory().liveBytes;
+  const live = await liveBytes(device);
   for await (const { id } of model.generate('ab', endless)) {
     assert.type(id, 'number');
-    assert.ok(device.memory().liveBytes > live, 'there is a cache meanwhile');
+    assert.ok((await liveBytes(device)) > live, 'there is a cache meanwhile');
     break;
   }
-  assert.is(device.memory().liveBytes, live);
+  assert.is(await liveBytes(device), live);
 });
 
 const refused: [name: string, prompt: Prompt, options: GenerateOptions, code: 'BAD_OPTION' | 'BAD_TOKEN', RegExp][] = [
@@ -226,13 +226,14 @@ const refused: [name: string, prompt: Prompt, options: GenerateOptions, code: 'B
   ['a temperature below zero', 'a', { temperature: -1 }, 'BAD_OPTION', /temperature/],
   ['no tokens', [], {}, 'BAD_OPTION', /0 tokens/],
   ['a token outside the vocabulary', [5, 257], {}, 'BAD_TOKEN', /257 at place 1/],
+  ['half a token', [1.5], {}, 'BAD_TOKEN', /1.5 at place 0/],
   ['a negative token', [-1], {}, 'BAD_TOKEN', /-1 at place 0/],
 ];
 for (const [name, prompt, options, code, message] of refused) {
   generate(`${name} is refused`, async () => {
-    const live = device.memory().liveBytes;
+    const live = await liveBytes(device);
     await fails(() => run(model, prompt, options), code, message);
-    assert.is(device.memory().liveBytes, live);
+    assert.is(await liveBytes(device), live);
   });
 }
 
@@ -433,9 +434,9 @@ if (existsSync(shared('data/models/stories260K'))) {
   });
 }
 
-generate('nothing is left in device memory', () => {
+generate('nothing is left in device memory', async () => {
   model[Symbol.dispose]();
-  assert.is(device.memory().liveBytes, 0);
+  assert.is(await liveBytes(device), 0);
 });
 
 generate.run();

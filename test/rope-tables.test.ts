@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import type { Rope } from '../lib/checkpoint/rope-config.js';
 import { RopeTables, ropeFrequencies } from '../lib/model/rope-tables.js';
 import { openCpu } from './support/devices.js';
+import { liveBytes } from './support/models.js';
 
 const ropeTables = suite('rope tables');
 const device = openCpu();
@@ -136,8 +137,8 @@ ropeTables('tables grow when longer sequences come, and what was handed out befo
   assert.equal([...(await long!.read())].slice(0, before.length), before);
 });
 
-ropeTables('nothing is left in device memory', () => {
-  assert.is(device.memory().liveBytes, 0);
+ropeTables('nothing is left in device memory', async () => {
+  assert.is(await liveBytes(device), 0);
   device.dispose();
 });
 

@@ -17,7 +17,16 @@ import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { fails } from './data-fixtures.js';
 import { openCpu, shared } from './support/devices.js';
-import { CONFIGS, close, difference, randomize, randomTokens, runOutOfMemory, writeModel } from './support/models.js';
+import {
+  CONFIGS,
+  close,
+  difference,
+  liveBytes,
+  randomize,
+  randomTokens,
+  runOutOfMemory,
+  writeModel,
+} from './support/models.js';
 
 const stitched = suite('stitched model');
 const device = openCpu();
@@ -102,6 +111,13 @@ async function hashFolder(folder: string): Promise<string> {
   return hash.digest('hex');
 }
 
+// What stitch 0 gives the experts reaches the last stitch past another one.
+const TWO_MERGES = [
+  { afterLayer: 1, kind: 'hub_into_experts' },
+  { afterLayer: 2, kind: 'experts_into_hub' },
+  { afterLayer: 3, kind: 'experts_into_hub' },
+] as const;
+
 const variants: Record<string, Partial<StitchOptions>> = {
   'as it is by default': {},
   'with one expert': {
@@ -121,6 +137,8 @@ const variants: Record<string, Partial<StitchOptions>> = {
       { afterLayer: 2, kind: 'experts_into_hub' },
     ],
   },
+  'with two merges behind each other': { plan: TWO_MERGES },
+  'with two merges behind each other and experts unchanged': { plan: TWO_MERGES, expertsAfterMerge: 'unchanged' },
   'with dropout': { dropout: 0.3 },
 };
 
@@ -297,12 +315,13 @@ stitched('dropout is of training alone, and the same for the same seed', async (
   assert.equal(await gradients(model, 1), await gradients(model, 1));
 });
 
-/** The number of members that each linear op ran on. */
-async function membersRun(use: () => Promise<unknown>): Promise<number[]> {
+/** The ops that run meanwhile, with their arguments. */
+async function opsOf(use: () => Promise<unknown>) {
   const { run } = device;
-  const counts: number[] = [];
+  // biome-ignore lint/suspicious/noExplicitAny: each op has arguments of its own
+  const ops: { op: string; args: any }[] = [];
   device.run = (op, args) => {
-    if (op === 'linear_forward') counts.push((args as { weight: unknown[] }).weight.length);
+    ops.push({ op, args });
     return run.call(device, op, args);
   };
   try {
@@ -310,8 +329,30 @@ async function membersRun(use: () => Promise<unknown>): Promise<number[]> {
   } finally {
     device.run = run;
   }
-  return counts;
+  return ops;
 }
+
+/** The number of members that each linear op ran on. */
+async function membersRun(use: () => Promise<unknown>): Promise<number[]> {
+  const linear = (await opsOf(use)).filter(({ op }) => op === 'linear_forward');
+  return linear.map(({ args }) => args.weight.length);
+}
+
+stitched('each stitch and each step has a dropout of its own', async () => {
+  using model = await create({ dropout: 0.5 });
+  const stitchSeeds = async (seed: number) => {
+    const ops = await opsOf(() => gradients(model, seed));
+    const [forward, backward] = ['forward', 'backward'].map((pass) =>
+      ops
+        .filter(({ op }) => /^(hub|experts)_into/.test(op) && op.endsWith(pass))
+        .map(({ args }) => args.seed as number),
+    );
+    assert.equal(backward!.reverse(), forward, 'gradients see what the pass saw');
+    return forward!;
+  };
+  const seeds = [...(await stitchSeeds(0)), ...(await stitchSeeds(1))];
+  assert.is(new Set(seeds).size, 6);
+});
 
 stitched('behind the last stitch only the hub is computed', async () => {
   const plan = [{ afterLayer: 1, kind: 'experts_into_hub' }] as const;
@@ -319,6 +360,7 @@ stitched('behind the last stitch only the hub is computed', async () => {
   // Query, key, value, output, gate, up, down; at the end the head.
   const layer = (members: number) => Array(7).fill(members);
   assert.equal(await membersRun(() => model.logits(ids)), [...layer(3), ...layer(1), ...layer(1), 1]);
+  assert.equal(await membersRun(() => model.trace(ids)), [...layer(3), ...layer(1), ...layer(1)]);
   using whole = await createRandom({ stitches: 1 });
   assert.equal(await membersRun(() => whole.logits(ids)), [...layer(3), ...layer(3), ...layer(3), 1]);
 });
@@ -333,6 +375,27 @@ stitched('looking at gates and hidden states changes nothing', async () => {
   let h = scope.track(device.tensor(last!.hidden[0]!, [1, ids.length, alone.config.width]));
   h = alone.transformer.layer(scope, 2, h, { batch: 2, tokens: 7 });
   assert.equal(await alone.transformer.head(scope, h).read(), logits, 'the hub goes on from its hidden state');
+});
+
+stitched('experts that stay unchanged behind merges are the models that they are alone', async () => {
+  using model = await createRandom(variants['with experts unchanged']);
+  for (const [e, folder] of Object.values(experts).entries()) {
+    using alone = await DenseModel.load(device, folder);
+    using scope = Scope.inference(device);
+    let h = alone.transformer.embed(scope, scope.track(device.tensor(ids, [ids.length])));
+    for (const [s, { hidden }] of (await model.trace(ids, 2)).entries()) {
+      h = alone.transformer.layer(scope, s, h, { batch: 2, tokens: 7 });
+      close(hidden[e + 1]!, await h.read(), 1e-5, `expert ${e} behind stitch ${s}`);
+    }
+  }
+});
+
+stitched('looking at tokens that do not fit is a typed error', async () => {
+  using model = await create();
+  await fails(() => model.trace([]), 'BAD_OPTION', /0 token ids/);
+  await fails(() => model.trace([1, 2, 3], 2), 'BAD_OPTION', /3 token ids.*2 sequences/);
+  await fails(() => model.trace([1, 300]), 'BAD_TOKEN', /300 at place 1/);
+  await fails(() => model.trace([0.5]), 'BAD_TOKEN', /0.5 at place 0/);
 });
 
 stitched('two stitched models share a device', async () => {
@@ -416,10 +479,10 @@ const differing: [name: string, change: Partial<(typeof CONFIGS)['llama']>, reas
 ];
 for (const [name, change, reasons] of differing) {
   stitched(`a member that differs in ${name} is refused with the reason`, async () => {
-    const live = device.memory().liveBytes;
+    const live = await liveBytes(device);
     const odd = await writeModel(device, newFolder(), { config: { ...CONFIGS.llama, ...change } });
     for (const reason of reasons) await fails(() => create({ experts: { ...experts, odd } }), 'MEMBERS_DIFFER', reason);
-    assert.is(device.memory().liveBytes, live);
+    assert.is(await liveBytes(device), live);
   });
 }
 
@@ -487,7 +550,7 @@ const badOptions: [name: string, options: object, code: ErrorCode, message: RegE
 for (const [name, options, code, message] of badOptions) {
   stitched(`${name} is refused`, async () => {
     await fails(() => create(options), code, message);
-    assert.is(device.memory().liveBytes, 0);
+    assert.is(await liveBytes(device), 0);
   });
 }
 
@@ -517,6 +580,17 @@ const changes: [name: string, change: (home: string) => Promise<unknown>, code: 
     'MEMBER_CHANGED',
     /the weights of member 'code'/,
   ],
+  [
+    "an expert's RoPE",
+    async (home) => {
+      const path = join(home, 'code', 'config.json');
+      const config = JSON.parse(await readFile(path, 'utf8'));
+      config.rope_theta = config.rope_parameters.rope_theta = 20_000;
+      await writeFile(path, JSON.stringify(config));
+    },
+    'MEMBER_CHANGED',
+    /the configuration of member 'code'/,
+  ],
   ["an expert's tokenizer", flip('code/tokenizer.json', -3), 'MEMBER_CHANGED', /the tokenizer of member 'code'/],
   [
     "the hub's tokenizer",
@@ -538,7 +612,7 @@ for (const [name, change, code, message] of changes) {
   stitched(`a stitched model is refused once ${name} changed`, async () => {
     const folder = await savedWith(change);
     await fails(() => StitchedModel.load(device, folder), code, message);
-    assert.is(device.memory().liveBytes, 0);
+    assert.is(await liveBytes(device), 0);
   });
 }
 
@@ -610,7 +684,7 @@ for (const [name, change, message] of malformed) {
       await writeFile(path, JSON.stringify(json));
     });
     await fails(() => StitchedModel.load(device, folder), 'BAD_STITCH', message);
-    assert.is(device.memory().liveBytes, 0);
+    assert.is(await liveBytes(device), 0);
   });
 }
 
@@ -676,7 +750,7 @@ for (const [name, change, message] of tensorFaults) {
       await writeSafetensors(path, sources.values());
     });
     await fails(() => StitchedModel.load(device, folder), 'BAD_STITCH', message);
-    assert.is(device.memory().liveBytes, 0);
+    assert.is(await liveBytes(device), 0);
   });
 }
 
@@ -691,22 +765,30 @@ stitched('wherever memory runs out, loading and computing leave none behind', as
   assert.equal(await model.logits(ids, 2), logits);
 });
 
+stitched('wherever memory runs out, training leaves none behind', async () => {
+  const options = { ...variants['with experts unchanged'], init: 'hub' } as const;
+  await runOutOfMemory(device, () => create(options));
+  using model = await create(options);
+  await model.logits(ids);
+  assert.ok((await runOutOfMemory(device, () => train(model, 1))) > 60);
+});
+
 stitched('disposing frees all, twice is harmless, and use afterwards is a typed error', async () => {
   const model = await createRandom();
   await train(model, 1);
   await model.trace(ids);
-  assert.ok(device.memory().liveBytes > 0);
+  assert.ok((await liveBytes(device)) > 0);
   model[Symbol.dispose]();
-  assert.is(device.memory().liveBytes, 0);
+  assert.is(await liveBytes(device), 0);
   model[Symbol.dispose]();
   await fails(() => model.logits(ids), 'DISPOSED', /dispose/);
   await fails(() => model.trace(ids), 'DISPOSED', /dispose/);
   await fails(() => save(model), 'DISPOSED', /dispose/);
-  assert.is(device.memory().liveBytes, 0);
+  assert.is(await liveBytes(device), 0);
 });
 
-stitched('nothing is left in device memory', () => {
-  assert.is(device.memory().liveBytes, 0);
+stitched('nothing is left in device memory', async () => {
+  assert.is(await liveBytes(device), 0);
 });
 
 stitched.run();

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BYTE_CHARACTERS } from '../lib/data/tokenizer/byte-level.js';
+import { withinStack } from '../lib/data/tokenizer/pattern.js';
 import { Tokenizer } from '../lib/data/tokenizer.js';
 import { BtsError, type ErrorCode } from '../lib/errors.js';
 
@@ -135,20 +136,15 @@ function sentencePiece({ model, ...parts }: Parts = {}) {
   });
 }
 
-const llamaNormalizer = {
-  type: 'Sequence',
-  normalizers: [
-    { type: 'Prepend', prepend: '▁' },
-    { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-  ],
-};
+const replaceSpaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+const llamaNormalizer = { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, replaceSpaces] };
 
 const rules: [rule: string, json: object, text: string, tokens: string, decoded?: string][] = [
   [
     'of added tokens, the leftmost is taken, then the longest',
     byteLevel({ added: [{ content: '<l' }, { content: '<lx>' }, { content: 'a<' }] }),
-    'a<lx><l>',
-    'a< l x > <l >',
+    'a<lx><lx><l>',
+    'a< l x > <lx> <l >',
   ],
   [
     'a single_word token is not found within words',
@@ -211,7 +207,7 @@ const rules: [rule: string, json: object, text: string, tokens: string, decoded?
         bytePretokenizer({ use_regex: false, add_prefix_space: true }),
       ),
     }),
-    'a12b',
+    ' a12 b',
     'Ġ a Ġ 12 Ġ b',
     ' a 12 b',
   ],
@@ -237,25 +233,88 @@ const rules: [rule: string, json: object, text: string, tokens: string, decoded?
     'abc abcd',
     'abc Ġ ab c d',
   ],
+  [
+    'merges across spaces are made where there are any',
+    file([...'▁ab'], pairs('a+▁ ▁+b b+▁'), { normalizer: replaceSpaces, decoder: { type: 'Fuse' } }),
+    'a b a',
+    'a▁ b▁ a',
+    'a▁b▁a',
+  ],
+  [
+    'with ignore_merges and no pre-tokenizer the whole text may be a token',
+    file([...'▁ab', 'a▁b'], [], {
+      normalizer: replaceSpaces,
+      decoder: { type: 'Fuse' },
+      model: { ignore_merges: true },
+    }),
+    'a b',
+    'a▁b',
+    'a▁b',
+  ],
+  ['a byte order mark stays in byte-level text', byteLevel(), '\ufeffa', 'ï » ¿ a'],
+  [
+    'a byte order mark stays in SentencePiece text',
+    sentencePiece({ added: [{ content: '\ufeff' }] }),
+    '\ufeffa',
+    '\ufeff a',
+  ],
+  [
+    'nothing is prepended to nothing',
+    byteLevel({
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [
+          { type: 'Replace', pattern: { String: 'x' }, content: '' },
+          { type: 'Prepend', prepend: '_' },
+        ],
+      },
+      added: [{ content: 'y' }],
+    }),
+    'xyax',
+    'y _ a',
+    'y_a',
+  ],
   ['NFC joins a letter and its accent', byteLevel({ normalizer: { type: 'NFC' } }), 'e\u0301', 'Ã ©', 'é'],
   [
     "Metaspace 'first' marks the start of the text only",
-    sentencePiece({ pre_tokenizer: metaspace('first', true), added: [{ content: '<s>' }] }),
-    'ab  ab<s>ab',
-    '▁ab ▁ ▁ab <s> ab',
+    sentencePiece({
+      pre_tokenizer: metaspace('first', true),
+      decoder: metaspace('first', true),
+      added: [{ content: '<s>' }, { content: '<n>', normalized: true }],
+    }),
+    'ab  ab<s>ab<n>ab',
+    '▁ab ▁ ▁ab <s> ab <n> ab',
   ],
   [
     "Metaspace 'always' marks the start of each section",
-    sentencePiece({ pre_tokenizer: metaspace('always', true), added: [{ content: '<s>' }] }),
-    'ab  ab<s>ab',
+    sentencePiece({
+      pre_tokenizer: metaspace('always', true),
+      decoder: metaspace('always', true),
+      added: [{ content: '<s>' }],
+    }),
+    ' ab  ab<s>ab',
     '▁ab ▁ ▁ab <s> ▁ab',
     'ab  ab<s> ab',
   ],
   [
     "Metaspace 'never' marks nothing",
-    sentencePiece({ pre_tokenizer: metaspace('never', false), added: [{ content: '<s>' }] }),
-    'ab  ab<s>ab',
-    'ab ▁ ▁ab <s> ab',
+    sentencePiece({
+      pre_tokenizer: metaspace('never', false),
+      decoder: metaspace('never', false),
+      added: [{ content: '<s>' }],
+    }),
+    ' ab  ab<s>ab',
+    '▁ab ▁ ▁ab <s> ab',
+  ],
+  [
+    "Metaspace 'first' marks nothing after a token found in normalized text",
+    sentencePiece({
+      pre_tokenizer: metaspace('first', true),
+      decoder: metaspace('first', true),
+      added: [{ content: '<n>', normalized: true }],
+    }),
+    'c<n>ab',
+    '▁ c <n> ab',
   ],
   [
     'Llama 2 marks each section, and runs of spaces merge',
@@ -309,12 +368,12 @@ test('the template adds special tokens around the text, unless told not to', asy
   const processors = [
     { type: 'ByteLevel' },
     template('s', [7, 8], [special, text]),
-    template('s', [9], [text, special]),
+    template('s', [9], [special, text, special]),
   ];
   const tokenizer = await load(byteLevel({ post_processor: { type: 'Sequence', processors } }));
   const [a] = tokenizer.encode('a', { specials: false });
-  assert.equal(tokenizer.encode('a'), [7, 8, a!, 9]);
-  assert.equal(tokenizer.encode(''), [7, 8, 9]);
+  assert.equal(tokenizer.encode('a'), [9, 7, 8, a!, 9]);
+  assert.equal(tokenizer.encode(''), [9, 7, 8, 9]);
   assert.equal(tokenizer.encode('', { specials: false }), []);
 });
 
@@ -322,6 +381,19 @@ test('half of a surrogate pair is read as U+FFFD', async () => {
   const tokenizer = await load(byteLevel());
   assert.equal(tokenizer.encode('a\ud83d \udc00'), tokenizer.encode('a\ufffd \ufffd'));
   assert.is(tokenizer.decode(tokenizer.encode('\ud83d\ude00')), '😀');
+  const marked = await load(sentencePiece({ added: [{ content: '\ufffd' }] }));
+  assert.equal(marked.encode('\ud83d'), [marked.tokenToId('\ufffd')!]);
+});
+
+test('a word too long for the regular expressions is bad data', () => {
+  const overflow = () => {
+    throw new RangeError('Maximum call stack size exceeded');
+  };
+  assert.throws(() => withinStack('aaa', overflow), isError('BAD_DATA', /of 3 characters.*in parts/));
+  assert.is(
+    withinStack('aaa', () => 1),
+    1,
+  );
 });
 
 test('a token named __proto__ is like any other', async () => {
@@ -403,6 +475,11 @@ test('the first file that tells names the end of text', async () => {
     eot,
     [eot],
   ]);
+  assert.equal(await roles({ generation_config: { eos_token_id: null }, config: { eos_token_id: eot } }), [
+    null,
+    null,
+    [],
+  ]);
   const config = { bos_token: null, eos_token: '<eot>' };
   assert.equal(await roles({ tokenizer_config: config, generation_config: generation }), [null, eot, [eot, eos]]);
 });
@@ -433,7 +510,7 @@ const refused: [what: string, json: unknown, message: RegExp][] = [
   ['ids with a hole', file(['a'], [], { model: { vocab: { a: 0, b: 2 } } }), /"b" has id 2; 2 tokens need/],
   ['ids given twice', file(['a'], [], { model: { vocab: { a: 0, b: 0 } } }), /"b" has id 0/],
   ['an id that is text', file(['a'], [], { model: { vocab: { a: '0' } } }), /"a" has id "0"/],
-  ['half a character', file(['a'], [], { model: { vocab: { '\ud800': 0 } } }), /half a character/],
+  ['half a character', file(['a'], [], { model: { vocab: { '\ud800': 0 } } }), /holds half a character/],
   [
     'a merge of an unknown token',
     byteLevel({ model: { merges: ['a Q', 'a zz'] } }),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { BtsError } from '../errors.js';
+import { readConfig } from './dense-checkpoint.js';
 import { readRegion } from './file.js';
 import { streamTensor } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
@@ -33,6 +34,16 @@ export async function hashCheckpoint(folder: string, { signal }: HashOptions = {
     await streamTensor(tensor, (chunk) => hash.update(chunk), signal);
   }
   return hash.digest('hex');
+}
+
+/**
+ * SHA-256 of what a folder's configuration means to this package, in hexadecimal: old and new style, or another order of
+ * keys, give the same. @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG
+ */
+export async function hashConfig(folder: string): Promise<string> {
+  return createHash('sha256')
+    .update(JSON.stringify(await readConfig(folder)))
+    .digest('hex');
 }
 
 /** SHA-256 of a folder's `tokenizer.json`, in hexadecimal; null where it has none. @throws FILE_IO, ABORTED */

@@ -16,6 +16,7 @@ const Member = z.strictObject({
   name: MemberName,
   /** Where the checkpoint lies, relative to the stitched model's folder. */
   path: z.string().min(1),
+  config: Hash,
   weights: Hash,
   tokenizer: Hash.nullable(),
 });

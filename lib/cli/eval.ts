@@ -129,7 +129,7 @@ async function evaluate(
     return await heldOutLosses(model, streams, {
       ...present({ sequenceLength, batchSize, maxTokens }),
       signal,
-      onProgress: (domain, tokens) => progress.update(tokens, ['tokens', domain]),
+      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
     });
   } finally {
     progress.done(`evaluated ${folder}`);

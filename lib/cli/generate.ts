@@ -1,16 +1,17 @@
+import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
 import { loadModel } from '../model/load-model.js';
 import { Device } from '../tensor/device.js';
-import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
+import { addConfigOption, addOptions, count, integer, present, readOptions } from './options.js';
 import { note, printJson } from './output.js';
 import { deviceOptions } from './training-options.js';
 
 const samplingOptions = {
   maxTokens: count().default(256).meta({ description: 'Tokens to generate, at most' }),
   temperature: z.number().min(0).default(1).meta({ description: '0 always takes the likeliest token' }),
-  topK: z.int().min(0).default(0).meta({ description: 'Only the k likeliest tokens; 0: all' }),
+  topK: integer(0).default(0).meta({ description: 'Only the k likeliest tokens; 0: all' }),
   topP: z.number().positive().max(1).default(1).meta({
     description: 'Only the likeliest tokens that together reach this probability; 1: all',
   }),
@@ -20,7 +21,7 @@ const samplingOptions = {
   repetitionPenalty: z.number().positive().default(1).meta({
     description: 'Makes tokens that were there before less likely; 1: off',
   }),
-  seed: z.int().min(0).default(0).meta({ description: 'The same seed gives the same text' }),
+  seed: integer(0).default(0).meta({ description: 'The same seed gives the same text' }),
   stop: z
     .array(z.string().min(1))
     .default([])
@@ -51,7 +52,13 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .option('--json', 'Print text, tokens and statistics as JSON, at the end')
     .action(async (folder: string, prompt = '') => {
       const values = await readOptions(command, Schema);
-      await run(folder, prompt === '-' ? await readPrompt() : prompt, values, command.opts().json === true, signal);
+      await run(
+        folder,
+        prompt === '-' ? await readPrompt(signal) : prompt,
+        values,
+        command.opts().json === true,
+        signal,
+      );
     });
 }
 
@@ -97,15 +104,20 @@ function forOutput(text: string): string {
   return process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
 }
 
-async function readPrompt(): Promise<string> {
+/** All of stdin, which may be a person who types: the signal ends the wait. */
+async function readPrompt(signal: AbortSignal): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MOST_PROMPT_BYTES) {
-      throw new BtsError('BAD_DATA', `the prompt on stdin has more than ${MOST_PROMPT_BYTES} bytes.`);
+  try {
+    for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > MOST_PROMPT_BYTES) {
+        throw new BtsError('BAD_DATA', `the prompt on stdin has more than ${MOST_PROMPT_BYTES} bytes.`);
+      }
     }
+  } catch (cause) {
+    throw signal.aborted ? new BtsError('ABORTED', 'stopped while reading the prompt.', { cause }) : cause;
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');

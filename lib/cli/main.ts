@@ -1,37 +1,8 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module';
-import { Command } from 'commander';
 import { fileError } from '../errors.js';
-import { checkCommand } from './check.js';
-import { doctorCommand } from './doctor.js';
-import { evalCommand } from './eval.js';
 import { reportFailure } from './failure.js';
-import { generateCommand } from './generate.js';
 import { Interrupt } from './interrupt.js';
-import { quickstartCommand } from './quickstart.js';
-import { stitchCommand } from './stitch.js';
-import { trainCommand } from './train.js';
-
-/** Each adds itself to the program; what takes long ends when the signal fires. */
-const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
-  quickstartCommand,
-  checkCommand,
-  trainCommand,
-  stitchCommand,
-  generateCommand,
-  evalCommand,
-  doctorCommand,
-];
-
-const EXAMPLES = `
-Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted.
-
-Examples:
-  bts quickstart
-  bts check --hub seed --expert code=experts/code --expert math=experts/math
-  bts stitch --config stitch.yaml
-  bts generate generalist "Once upon a time" --temperature 0
-  bts <command> --help`;
+import { createProgram } from './program.js';
 
 const interrupt = new Interrupt();
 const json = process.argv.includes('--json');
@@ -48,17 +19,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // Work goes on where nobody reads its progress.
 process.stderr.on('error', () => {});
 
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
-const program = new Command('bts')
-  .description(
-    'Branch-Train-Stitch: make one generalist of several Llama-family models without touching the originals.',
-  )
-  .version(version, '-V, --version', 'Show the version')
-  .helpOption('-h, --help', 'Show this help')
-  .helpCommand('help [command]', 'Show the help of a command')
-  .exitOverride()
-  .configureOutput({ outputError: () => {} })
-  .configureHelp({ helpWidth: Math.min(120, process.stdout.columns || 120) })
-  .addHelpText('after', EXAMPLES);
-for (const add of COMMANDS) add(program, interrupt.signal);
-await program.parseAsync().catch(report);
+await createProgram(interrupt.signal).parseAsync().catch(report);

@@ -7,7 +7,7 @@ import { Tokenizer } from '../data/tokenizer.js';
 import { trainTokenizer } from '../data/train-tokenizer.js';
 import { BtsError } from '../errors.js';
 import { trainingFolder } from '../train/checkpoint.js';
-import { count, present } from './options.js';
+import { count, integer, present } from './options.js';
 import { Progress } from './progress.js';
 import type { TrainingValues } from './training-options.js';
 
@@ -29,7 +29,7 @@ export const newModelOptions = {
   }),
   tied: z.boolean().optional().meta({ description: 'The embeddings are the output weights, too' }),
   tokenizer: z.string().optional().meta({ description: 'Folder with a tokenizer.json', argument: 'folder' }),
-  trainTokenizer: z.int().min(258).optional().meta({
+  trainTokenizer: integer(257).optional().meta({
     description: "Train a byte-level tokenizer of this many tokens on the domains' text first",
     argument: 'tokens',
   }),

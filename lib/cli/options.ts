@@ -38,8 +38,9 @@ export async function readOptions<Schema extends z.ZodObject>(
   const all: Values = { ...inFile, ...given };
   const parsed = schema.safeParse(all);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => {
-    const [name, ...inner] = path as [string, ...PropertyKey[]];
+  const faults = parsed.error.issues.map((issue) => {
+    const [name, ...inner] = issue.path as [string, ...PropertyKey[]];
+    const message = (issue.code === 'invalid_key' && issue.issues[0]?.message) || issue.message;
     if (all[name] === undefined) return `--${kebab(name)} is missing`;
     const place = name in given ? `--${kebab(name)}` : `'${file}', ${name}`;
     return `${[place, ...inner.map(String)].join('.')}: ${decapitalize(message)}`;
@@ -58,7 +59,13 @@ export function commaList<T extends z.ZodType<unknown, string>>(element: T) {
   return z.preprocess((value) => (typeof value === 'string' ? value.split(',') : value), list);
 }
 
-export const count = () => z.int('expected a whole number').min(1);
+/** A whole number from `least` on. */
+export function integer(least: number) {
+  const error = ({ code }: { code: string }) => (code === 'too_small' ? undefined : 'expected a whole number');
+  return z.int({ error }).min(least);
+}
+
+export const count = () => integer(1);
 
 function commandOption(name: string, field: z.ZodType): Option {
   const { description = '', argument = undefined } = field.meta() ?? {};

@@ -169,7 +169,7 @@ async function memberLosses(
     const losses = await heldOutLosses(member, domains, {
       ...evaluationOptions(values, member),
       signal,
-      onProgress: (domain, tokens) => progress.update(tokens, ['tokens', domain]),
+      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
     }).finally(() => progress.done(`evaluated ${name}`));
     rows.push({ model: name, losses });
   }

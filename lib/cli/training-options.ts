@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
-import { commaList, count } from './options.js';
+import { commaList, count, integer } from './options.js';
 
 const fraction = () => z.number().min(0).max(1);
 const folder = () => z.string().min(1, 'expected a folder');
@@ -46,7 +46,7 @@ export const trainingOptions = {
   batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
   sequenceLength: count().default(256).meta({ description: 'Tokens in a sequence' }),
   accumulation: count().default(1).meta({ description: 'Batches whose gradients make one update' }),
-  warmupSteps: z.int().min(0).optional().meta({
+  warmupSteps: integer(0).optional().meta({
     description: 'Updates of linear warm-up (default: a twentieth of all)',
   }),
   finalFraction: fraction().default(0.1).meta({
@@ -56,7 +56,7 @@ export const trainingOptions = {
   clipNorm: z.number().positive().default(1).meta({ description: 'Norm that gradients are scaled down to' }),
   beta1: z.number().min(0).lt(1).default(0.9).meta({ description: 'Decay of the first moments' }),
   beta2: z.number().min(0).lt(1).default(0.95).meta({ description: 'Decay of the second moments' }),
-  seed: z.int().min(0).default(0).meta({
+  seed: integer(0).default(0).meta({
     description: 'Of all random choices: new weights, order of the data, dropout',
   }),
 };

@@ -32,15 +32,19 @@ export async function runTraining(
     { batchSize: values.batchSize, sequenceLength: values.sequenceLength, seed: values.seed },
   );
   const progress = new Progress(label, { total: values.steps, from: stepOf(run.resume) });
+  let step = 0;
   let losses: HeldOutLoss[] = [];
+  const onProgress = (domain: string, tokens: number) =>
+    progress.update(step, [`evaluating ${domain}`, `${compact(tokens)} tokens`]);
   try {
     for await (const event of train(model, data, {
       ...present({ ...schedule(values), ...run }),
       folder: values.out,
       heldOut: domains.filter(({ heldOut }) => heldOut.length > 1),
-      evaluation: evaluationOptions(values, model),
+      evaluation: { ...evaluationOptions(values, model), onProgress },
       signal,
     })) {
+      step = event.step;
       if (event.type === 'evaluation') losses = event.losses;
       show(event, progress);
       if (event.type === 'stopped') {
@@ -80,7 +84,7 @@ function show(event: TrainEvent, progress: Progress): void {
   if (event.type === 'step') {
     const { step, loss, learningRate, tokensPerSecond } = event;
     const rate = `${compact(tokensPerSecond)} tokens/s`;
-    progress.update(step, [`loss ${loss.toFixed(3)}`, `rate ${learningRate.toPrecision(2)}`, rate]);
+    progress.update(step, [`loss ${loss.toFixed(3)}`, `lr ${learningRate.toExponential(1)}`, rate]);
   } else if (event.type === 'evaluation') {
     const losses = event.losses.map(({ domain, loss }) => `${domain} ${loss.toFixed(3)}`);
     progress.print(`step ${event.step}, held-out loss: ${losses.join(', ')}`);

@@ -1,4 +1,5 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { BtsError, fileError } from '../errors.js';
@@ -32,8 +33,8 @@ const WORDS_PER_CHECK = 1000;
 /**
  * Trains a byte-level byte-pair tokenizer. Again and again the most frequent pair of adjacent tokens becomes a token;
  * among equally frequent pairs the one with the lowest left id, then lowest right id, as in Hugging Face's trainer. The
- * result depends only on which texts there are, not on their order. Texts are read one at a time; memory holds the
- * distinct words.
+ * result depends only on which texts there are, not on their order. Texts are read one at a time, each in one go, so
+ * none should be long; memory holds the distinct words.
  *
  * The vocabulary stays smaller than asked for where the text has no pairs left.
  *
@@ -194,7 +195,12 @@ function turns(signal: AbortSignal | undefined): () => Promise<void> {
 
 /** A crash leaves the old file or the new one. */
 async function replaceFile(path: string, json: object): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`, { flush: true });
-  await rename(temporary, path);
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`, { flush: true });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }

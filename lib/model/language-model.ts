@@ -106,11 +106,10 @@ export abstract class LanguageModel implements Disposable {
 
   /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
-    const inputs = Int32Array.from(ids);
-    const shape = { batch, tokens: inputs.length / batch };
-    this.expectTokens(inputs, shape);
+    const inputs = this.toInputs(ids, batch);
     using scope = Scope.inference(this.device);
-    const h = this.hidden(scope, scope.track(this.device.tensor(inputs, [inputs.length])), shape);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
     return await this.transformer.head(scope, h).read();
   }
 
@@ -124,10 +123,9 @@ export abstract class LanguageModel implements Disposable {
    * Throws BAD_TOKEN, BAD_OPTION.
    */
   async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
-    const inputs = Int32Array.from(ids);
     const batch = cache.lengths.length;
+    const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
-    this.expectTokens(inputs, { batch, tokens });
     cache.expectRoom(tokens);
     using scope = Scope.inference(this.device);
     const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
@@ -147,6 +145,17 @@ export abstract class LanguageModel implements Disposable {
 
   [Symbol.dispose](): void {
     this.transformer[Symbol.dispose]();
+  }
+
+  /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */
+  protected toInputs(ids: ArrayLike<number>, batch: number): Int32Array {
+    const inputs = Int32Array.from(ids);
+    // The conversion cuts fractions off and wraps what is too large.
+    const at = inputs.findIndex((id, i) => id !== ids[i]);
+    if (at >= 0)
+      throw new BtsError('BAD_TOKEN', `token id ${ids[at]} at place ${at} is not a whole number of 32 bits.`);
+    this.expectTokens(inputs, { batch, tokens: inputs.length / batch });
+    return inputs;
   }
 
   /** Throws BAD_TOKEN for ids outside lowest..V-1, BAD_OPTION for a shape that does not fit. */

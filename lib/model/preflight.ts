@@ -2,12 +2,11 @@ import { realpath } from 'node:fs/promises';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { hashCheckpoint } from '../checkpoint/hash.js';
-import type { Rope } from '../checkpoint/rope-config.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError, type ErrorCode } from '../errors.js';
+import { configDifferences } from './config-differences.js';
 import { parameterCount } from './cost.js';
 import { loadTokenizer } from './dense-model.js';
-import { FREE } from './member.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
 export interface Finding {
@@ -139,48 +138,10 @@ function withStoredDtype({ config, tensors }: DenseCheckpoint) {
   return { dtypes, config: { ...config, dtype: dtypes[0] as ModelConfig['dtype'] } };
 }
 
-type Words = Record<keyof ModelConfig, string>;
-
-const WORDS: Words = {
-  family: 'architecture',
-  vocabularySize: 'vocabulary size',
-  width: 'width',
-  layers: 'layers',
-  feedForwardWidth: 'feed-forward width',
-  heads: 'attention heads',
-  keyValueHeads: 'key/value heads',
-  headWidth: 'width of a head',
-  normEpsilon: 'epsilon of the norms',
-  tiedEmbeddings: 'tied embeddings',
-  attentionBias: 'biases of query, key and value',
-  outputBias: "bias of the attention's output",
-  feedForwardBias: 'biases of the feed-forward part',
-  headNorms: 'norms of query and key heads',
-  maxPositions: 'max positions',
-  slidingWindow: 'sliding window',
-  rope: 'RoPE',
-  bosToken: 'beginning-of-text token',
-  eosTokens: 'end-of-text tokens of generation',
-  dtype: 'precision of the weights',
-};
-
-// What becomes of the fields that may differ.
-const CONSEQUENCES: Partial<Words> = {
-  tiedEmbeddings: "The stitched model's output weights are the hub's.",
-  maxPositions: 'The stitched model takes as many positions as the hub; an expert may not know all of them.',
-  rope: 'Each member keeps its own.',
-  bosToken: "The hub's is used.",
-  eosTokens: "The hub's are used.",
-  dtype: 'Each member keeps its own.',
-};
-
 function compareConfigs(hub: OpenMember, expert: OpenMember, report: Report): void {
-  for (const [key, words] of Object.entries(WORDS) as [keyof ModelConfig, string][]) {
-    if (JSON.stringify(expert.config[key]) === JSON.stringify(hub.config[key])) continue;
-    const level = FREE.includes(key) ? 'warning' : 'error';
-    const difference = `${words}: ${show(expert.config, key)} in ${expert.name}, ${show(hub.config, key)} in the hub.`;
-    const message = [difference, CONSEQUENCES[key]].filter(Boolean).join(' ');
-    report({ level, code: `DIFFERENT_${screaming(key)}`, member: expert.name, message });
+  for (const { key, mayDiffer, message } of configDifferences(hub.config, expert.config, expert.name)) {
+    const code = `DIFFERENT_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+    report({ level: mayDiffer ? 'warning' : 'error', code, member: expert.name, message });
   }
 }
 
@@ -253,18 +214,3 @@ async function findDuplicates(
     report({ level: 'warning', code: 'DUPLICATE_WEIGHTS', member: entry.name, message });
   }
 }
-
-function show(config: ModelConfig, key: keyof ModelConfig): string {
-  const value = config[key];
-  // How many share a key is half of what their number means.
-  if (key === 'heads') return `${value} over ${config.keyValueHeads} key/value heads`;
-  if (value === null) return 'none';
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (Array.isArray(value)) return value.join(' and ') || 'none';
-  if (typeof value !== 'object') return `${value}`;
-  return Object.entries(value as Rope)
-    .map(([name, part]) => `${name} ${part}`)
-    .join(' ');
-}
-
-const screaming = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();

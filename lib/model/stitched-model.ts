@@ -1,9 +1,6 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
-import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
-import { exists } from '../checkpoint/file.js';
-import { hashCheckpoint, hashTokenizer } from '../checkpoint/hash.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import {
@@ -22,7 +19,8 @@ import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/sti
 import type { Tensor } from '../tensor/tensor.js';
 import { loadTokenizer } from './dense-model.js';
 import { LanguageModel, type Pass } from './language-model.js';
-import { expectSameShape, Member } from './member.js';
+import { Member } from './member.js';
+import { describeMember, expectUnchanged, type OpenMember, openMembers } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { checkPlan, planStitches } from './stitch-plan.js';
@@ -105,21 +103,18 @@ export class StitchedModel extends LanguageModel {
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
-    const { config } = await openCheckpoint(options.hub);
-    const count = options.stitches ?? Math.min(4, config.layers);
-    const plan = [...(options.plan ?? planStitches(config.layers, count, options.alternate))];
-    checkPlan(plan, config.layers);
+    const opened = await openMembers(
+      folders.map(([name, path]) => ({ name, path })),
+      signal,
+    );
+    const { layers } = opened[0]!.config;
+    const count = options.stitches ?? Math.min(4, layers);
+    const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
+    checkPlan(plan, layers);
     const members = [];
-    for (const [name, path] of folders) {
-      members.push({
-        name,
-        path: resolve(path),
-        weights: await hashCheckpoint(path, { signal }),
-        tokenizer: await hashTokenizer(path, { signal }),
-      });
-    }
+    for (const member of opened) members.push(await describeMember(member, signal));
     const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
-    return await StitchedModel.assemble(device, manifest, (placement, index, shape) =>
+    return await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
       StitchLayer.create(device, placement, index, shape),
     );
   }
@@ -135,8 +130,9 @@ export class StitchedModel extends LanguageModel {
   ): Promise<StitchedModel> {
     const manifest = await readManifest(folder);
     for (const member of manifest.members) await expectUnchanged(member, signal);
+    const opened = await openMembers(manifest.members, signal);
     const { tensors } = await readSafetensors(join(folder, 'stitch.safetensors'));
-    const model = await StitchedModel.assemble(device, manifest, (placement, index, shape) =>
+    const model = await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
       StitchLayer.load(device, placement, index, shape, { tensors, trainable }),
     );
     try {
@@ -160,19 +156,16 @@ export class StitchedModel extends LanguageModel {
   private static async assemble(
     device: Device,
     manifest: StitchManifest,
+    opened: readonly OpenMember[],
     createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
   ): Promise<StitchedModel> {
-    expectOneTokenizer(manifest);
-    const checkpoints = [];
-    for (const { name, path } of manifest.members) checkpoints.push({ name, ...(await openCheckpoint(path)) });
-    expectSameShape(checkpoints);
-    const { width, layers } = checkpoints[0]!.config;
+    const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
-      for (const checkpoint of checkpoints) {
-        members.push(await Member.load(device, checkpoint));
+      for (const member of opened) {
+        members.push(await Member.load(device, member));
         owned.push(members.at(-1)!);
       }
       const shape = {
@@ -202,10 +195,10 @@ export class StitchedModel extends LanguageModel {
     return this.run(scope, ids, pass);
   }
 
-  /** Gates and hidden states of every stitch for `batch` sequences of equal length. */
+  /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
+    const inputs = this.toInputs(ids, batch);
     using scope = Scope.inference(this.device);
-    const inputs = Int32Array.from(ids);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];
     this.run(scope, tensor, { batch, tokens: inputs.length / batch }, (placement, { h, gates }) => {
@@ -264,34 +257,4 @@ export class StitchedModel extends LanguageModel {
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
     super[Symbol.dispose]();
   }
-}
-
-type ManifestMember = StitchManifest['members'][number];
-
-async function expectUnchanged(
-  { name, path, weights, tokenizer }: ManifestMember,
-  signal?: AbortSignal,
-): Promise<void> {
-  const changed = (what: string) =>
-    new BtsError(
-      'MEMBER_CHANGED',
-      `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
-    );
-  if (!(await exists(path))) {
-    const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;
-    throw new BtsError('FILE_NOT_FOUND', message);
-  }
-  if ((await hashTokenizer(path, { signal })) !== tokenizer) throw changed('the tokenizer');
-  if ((await hashCheckpoint(path, { signal })) !== weights) throw changed('the weights');
-}
-
-function expectOneTokenizer({ members }: StitchManifest): void {
-  const [hub, ...experts] = members;
-  const other = experts.find(({ tokenizer }) => tokenizer && hub!.tokenizer && tokenizer !== hub!.tokenizer);
-  if (!other) return;
-  throw new BtsError(
-    'MEMBERS_DIFFER',
-    `the tokenizers of the hub ('${hub!.path}') and of ${other.name} ('${other.path}') differ: the same text would ` +
-      'reach them as different tokens. Only models that share a tokenizer can be stitched.',
-  );
 }

@@ -4,6 +4,7 @@ import {
   loadAddon,
   type MemoryStatistics,
   type NativeDevice,
+  type NativeTensor,
   type OpArguments,
   type OpTiming,
   typed,
@@ -54,9 +55,7 @@ export class Device implements Disposable {
 
   /** A tensor filled with one value. */
   full(shape: readonly number[], value: number): Tensor {
-    const tensor = this.empty(shape);
-    this.run('fill', { y: tensor.native, value });
-    return tensor;
+    return this.filled(this.empty(shape), (y) => this.native.run('fill', { y, value }));
   }
 
   /** A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array. */
@@ -69,21 +68,12 @@ export class Device implements Disposable {
         `elements of ${data.BYTES_PER_ELEMENT} bytes came for a tensor of type ${type}.`,
       );
     }
-    const tensor = this.empty(shape, type);
-    try {
-      this.call(() => this.native.upload(tensor.native, data));
-    } catch (error) {
-      tensor.dispose();
-      throw error;
-    }
-    return tensor;
+    return this.filled(this.empty(shape, type), (tensor) => this.native.upload(tensor, data));
   }
 
   /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
   load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
-    const tensor = this.empty(shape, dtype);
-    this.call(() => this.native.load(tensor.native, path, offset));
-    return tensor;
+    return this.filled(this.empty(shape, dtype), (tensor) => this.native.load(tensor, path, offset));
   }
 
   /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -135,6 +125,17 @@ export class Device implements Disposable {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  /** The tensor whose contents `fill` has queued; where that throws, its memory is given back. */
+  private filled(tensor: Tensor, fill: (native: NativeTensor) => void): Tensor {
+    try {
+      this.call(() => fill(tensor.native));
+      return tensor;
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
   }
 
   private call<R>(f: () => R): R {

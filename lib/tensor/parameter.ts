@@ -11,7 +11,12 @@ export class Parameter implements Disposable {
 
   /** A trainable parameter over `value`, which it takes over. */
   static trainable(device: Device, name: string, value: Tensor): Parameter {
-    return new Parameter(name, value, device.full(value.shape, 0));
+    try {
+      return new Parameter(name, value, device.full(value.shape, 0));
+    } catch (error) {
+      value.dispose();
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {

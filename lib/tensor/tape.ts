@@ -11,7 +11,7 @@ interface Entry {
 }
 
 /** The gradients that are known so far, while the tape runs backwards. */
-export class Gradients {
+export class Gradients implements Disposable {
   private readonly known = new Map<GradientNode, Tensor>();
 
   constructor(private readonly device: Device) {}
@@ -46,7 +46,7 @@ export class Gradients {
     return gradient;
   }
 
-  dispose(): void {
+  [Symbol.dispose](): void {
     for (const gradient of this.known.values()) gradient.dispose();
   }
 }
@@ -65,20 +65,21 @@ export class Tape {
   /** Adds the gradients of a scalar to those of all parameters it depends on, and empties the tape. */
   backward(loss: Tensor): void {
     if (!loss.node) return;
-    const gradients = new Gradients(this.device);
+    using gradients = new Gradients(this.device);
     using one = this.device.full(loss.shape, 1);
     gradients.give(loss, one);
     for (let entry = this.entries.pop(); entry; entry = this.entries.pop()) {
       const { node, shape, saved, backward } = entry;
-      const gradient = gradients.take(node);
-      if (gradient) {
+      try {
+        const gradient = gradients.take(node);
+        if (!gradient) continue;
         using dy = gradient.reshape(...shape);
         gradient.dispose();
         backward(dy, saved, gradients);
+      } finally {
+        for (const tensor of saved) tensor.dispose();
       }
-      for (const tensor of saved) tensor.dispose();
     }
-    gradients.dispose();
   }
 
   dispose(): void {

@@ -1,4 +1,4 @@
-import type { DType, NativeTensor } from '../addon.js';
+import { type DType, type NativeTensor, typed } from '../addon.js';
 import { BtsError } from '../errors.js';
 import type { Device } from './device.js';
 
@@ -34,7 +34,7 @@ export class Tensor implements Disposable {
         `[${this.shape}] cannot be reshaped to [${shape}]: the sizes multiply to different numbers.`,
       );
     }
-    return new Tensor(this.device, this.native.view(shape, 0), this.dtype, shape, this.node);
+    return new Tensor(this.device, this.view(shape, 0), this.dtype, shape, this.node);
   }
 
   /** Another handle on the same memory, with a lifetime of its own. */
@@ -50,7 +50,7 @@ export class Tensor implements Disposable {
     }
     const stride = rest.reduce((product, size) => product * size, 1);
     const shape = [last - first, ...rest];
-    return new Tensor(this.device, this.native.view(shape, first * stride), this.dtype, shape);
+    return new Tensor(this.device, this.view(shape, first * stride), this.dtype, shape);
   }
 
   /** The same tensor as a value of the gradient node given. Takes over this handle. @internal */
@@ -76,7 +76,7 @@ export class Tensor implements Disposable {
 
   /** Waits until the contents are there. Throws the error of what failed to produce them. */
   async settled(): Promise<void> {
-    using nothing = new Tensor(this.device, this.native.view([0], 0), this.dtype, [0]);
+    using nothing = new Tensor(this.device, this.view([0], 0), this.dtype, [0]);
     await this.device.bytes(nothing);
   }
 
@@ -97,6 +97,14 @@ export class Tensor implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  private view(shape: readonly number[], offset: number): NativeTensor {
+    try {
+      return this.native.view(shape, offset);
+    } catch (error) {
+      throw typed(error);
+    }
   }
 
   private expect(dtype: DType): void {

@@ -30,8 +30,15 @@ export class AdamW implements Disposable {
   ) {
     const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, clipNorm = 1 } = options;
     this.options = { beta1, beta2, epsilon, weightDecay, clipNorm };
-    this.firstMoments = parameters.map(({ value }) => device.full(value.shape, 0));
-    this.secondMoments = parameters.map(({ value }) => device.full(value.shape, 0));
+    const moments: Tensor[] = [];
+    try {
+      for (const { value } of [...parameters, ...parameters]) moments.push(device.full(value.shape, 0));
+    } catch (error) {
+      for (const moment of moments) moment.dispose();
+      throw error;
+    }
+    this.firstMoments = moments.slice(0, parameters.length);
+    this.secondMoments = moments.slice(parameters.length);
   }
 
   zeroGradients(): void {

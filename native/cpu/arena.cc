@@ -27,7 +27,8 @@ float* Arena::floats(int64_t n) {
   const size_t rounded = (static_cast<size_t>(n) + 15) / 16 * 16;
   if (blocks_.empty() || used_ + rounded > blocks_.back().floats) {
     auto* data = static_cast<float*>(std::aligned_alloc(64, (rounded ? rounded : 16) * sizeof(float)));
-    if (!data) throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");
+    if (!data)
+      throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");
     blocks_.push_back({data, rounded ? rounded : 16});
     total_ += blocks_.back().floats;
     used_ = 0;

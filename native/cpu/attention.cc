@@ -244,7 +244,7 @@ void backward_group(float* dq, float* dk, float* dv, const float* dout, const fl
 
 void CpuOps::attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
                                const int32_t* starts, const Attention& a) {
-  check_positions("attention_forward", starts, a.B, a.T, a.S);
+  check_positions(starts, a.B, a.T, a.S);
   scratch_.reset();
   const int64_t groups = a.M * a.B * a.K, heads = a.H / a.K;
   const auto start_of = [&](int64_t b) -> int64_t { return starts ? starts[b] : 0; };

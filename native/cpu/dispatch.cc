@@ -45,8 +45,9 @@ std::unique_ptr<Ops> make_ops(int threads, const std::string& instruction_set) {
   const auto sets = instruction_sets();
   std::string known;
   for (size_t i = sets.size(); i-- > 0;) {
-    if (sets[i].supported && (instruction_set.empty() || instruction_set == sets[i].name)) return kFactories[i](threads);
-    known += (known.empty() ? "" : ", ") + std::string(sets[i].name) + (sets[i].supported ? "" : " (not on this processor)");
+    const auto& [name, supported] = sets[i];
+    if (supported && (instruction_set.empty() || instruction_set == name)) return kFactories[i](threads);
+    known.append(known.empty() ? "" : ", ").append(name).append(supported ? "" : " (not on this processor)");
   }
   throw Error("NO_DEVICE", "instruction set '" + instruction_set + "' cannot be used; there are " + known);
 }

@@ -32,10 +32,6 @@ inline uint64_t drop_below(const Dropout& dropout) { return uint64_t(double(drop
 // What a kept element is multiplied with.
 inline float scale_of(const Dropout& dropout) { return 1 / (1 - dropout.rate); }
 
-inline bool keep(const Dropout& dropout, uint64_t index) {
-  return random_words(dropout.seed, index / 4)[index % 4] >= drop_below(dropout);
-}
-
 // y = dropout(x) for the n elements from index `first` on; also the gradient, with dy for x. y may be x.
 // A dropped element is multiplied with 0, so that it stays NaN if it was.
 inline void drop(float* y, const float* x, const Dropout& dropout, uint64_t first, int64_t n) {

@@ -36,7 +36,13 @@ Product gate_product(float* z, const float* h, const float* weight, const Stitch
 
 // p_e = x_e W_e^T
 Product projection(float* p, const float* x, const Weight& weight, const Stitch& s) {
-  return {.a = row_major(x, s.C), .b = {weight, 1, s.C}, .c = p, .c_stride = s.C, .rows = s.N, .cols = s.C, .depth = s.C};
+  return {.a = row_major(x, s.C),
+          .b = {weight, 1, s.C},
+          .c = p,
+          .c_stride = s.C,
+          .rows = s.N,
+          .cols = s.C,
+          .depth = s.C};
 }
 
 // z += bias, then dropout: the gate logits of one row as the nonlinearity sees them.

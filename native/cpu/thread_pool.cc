@@ -9,7 +9,11 @@ namespace {
 // Ops follow each other within microseconds; a short spin saves the price of sleeping and waking between them.
 constexpr int kSpins = 2000;
 
-inline void pause() { __builtin_ia32_pause(); }
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 
 }  // namespace
 

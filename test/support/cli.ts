@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { createProgram } from '../../lib/cli/program.js';
+import type { BtsError } from '../../lib/errors.js';
 import { Device } from '../../lib/tensor/device.js';
 import { CONFIGS, writeModel } from './models.js';
 
@@ -18,7 +20,8 @@ export interface Ended {
 
 export interface Running {
   process: ChildProcess;
-  /** All that came on stderr so far. */
+  /** All that came so far. */
+  stdout: () => string;
   stderr: () => string;
   ended: Promise<Ended>;
 }
@@ -27,13 +30,18 @@ export interface CliOptions {
   cwd?: string;
   /** What comes on stdin; default nothing. */
   input?: string;
-  /** A shell command to run instead, in which "$@" is the command line of `bts`. */
+  /** A shell command to run instead, in which "$@" is the program with its arguments. */
   shell?: string;
 }
 
-/** Starts `bts` with these arguments in a process of its own. Its cache lies in the working directory. */
-export function startCli(args: readonly string[], { cwd = '.', input = '', shell }: CliOptions = {}): Running {
-  const command = [process.execPath, '--import', TSX, MAIN, ...args];
+/** Starts `bts` with these arguments in a process of its own. */
+export function startCli(args: readonly string[], options: CliOptions = {}): Running {
+  return startNode([MAIN, ...args], options);
+}
+
+/** Starts a TypeScript program in a process of its own. The user's cache lies in the working directory. */
+export function startNode(args: readonly string[], { cwd = '.', input = '', shell }: CliOptions = {}): Running {
+  const command = [process.execPath, '--import', TSX, ...args];
   const [file, ...rest] = shell ? ['bash', '-c', shell, 'bash', ...command] : command;
   const env = { ...process.env, XDG_CACHE_HOME: join(cwd, 'cache'), NO_COLOR: '1' };
   const child = spawn(file!, rest, { cwd, env });
@@ -50,11 +58,42 @@ export function startCli(args: readonly string[], { cwd = '.', input = '', shell
     child.once('error', reject);
     child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
-  return { process: child, stderr: () => stderr, ended };
+  return { process: child, stdout: () => stdout, stderr: () => stderr, ended };
 }
 
 export function runCli(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
   return startCli(args, options).ended;
+}
+
+export interface Called {
+  stdout: string;
+  stderr: string;
+  /** What the command ended with; undefined where it ran to its end. */
+  error: BtsError | undefined;
+  exitCode: number;
+}
+
+/** Runs a command in this process. Nothing is printed. */
+export async function callCli(...args: string[]): Promise<Called> {
+  const written = { stdout: '', stderr: '' };
+  const originals = { stdout: process.stdout.write, stderr: process.stderr.write };
+  for (const name of ['stdout', 'stderr'] as const) {
+    process[name].write = (chunk: unknown) => {
+      written[name] += chunk;
+      return true;
+    };
+  }
+  let error: unknown;
+  try {
+    await createProgram(new AbortController().signal).parseAsync(args, { from: 'user' });
+  } catch (thrown) {
+    error = thrown;
+  } finally {
+    for (const name of ['stdout', 'stderr'] as const) process[name].write = originals[name];
+  }
+  const exitCode = Number(process.exitCode ?? 0);
+  process.exitCode = 0;
+  return { ...written, error: error as BtsError | undefined, exitCode };
 }
 
 /** Waits until `condition` holds; fails after a while. */
@@ -73,6 +112,18 @@ export async function writeProject(folder: string): Promise<void> {
     await writeModel(device, join(folder, name), { config, seed: seed + 1 });
   }
   const lines = (line: (i: number) => string) => Array.from({ length: 400 }, (_, i) => line(i)).join('\n');
-  await writeFile(join(folder, 'code.txt'), lines((i) => `let x${i} = f(${(i * 7919) % 1000});`));
-  await writeFile(join(folder, 'math.txt'), lines((i) => `${i} + ${(i * 31) % 97} = ${i + ((i * 31) % 97)}.`));
+  await writeFile(
+    join(folder, 'code.txt'),
+    lines((i) => `let x${i} = f(${(i * 7919) % 1000});`),
+  );
+  await writeFile(
+    join(folder, 'math.txt'),
+    lines((i) => `${i} + ${(i * 31) % 97} = ${i + ((i * 31) % 97)}.`),
+  );
+}
+
+/** All paths below a folder, but for the cache of texts. */
+export async function listFiles(folder: string): Promise<string[]> {
+  const paths = await readdir(folder, { recursive: true });
+  return paths.filter((path) => !path.startsWith('cache')).sort();
 }

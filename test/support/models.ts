@@ -128,13 +128,19 @@ export async function writeModel(device: Device, folder: string, options: TinyMo
   return folder;
 }
 
+/** Bytes in tensors once all work is done: what is queued holds on to what it works on. */
+export async function liveBytes(device: Device): Promise<number> {
+  await device.synchronize();
+  return device.memory().liveBytes;
+}
+
 /**
  * Runs `use` until it succeeds, memory running out one tensor later each time. Every failure must be typed and leave
  * nothing in device memory; so must the success, once its result is disposed. Returns how often it failed.
  */
 export async function runOutOfMemory(device: Device, use: () => Promise<unknown>): Promise<number> {
   const { empty } = device;
-  const live = device.memory().liveBytes;
+  const live = await liveBytes(device);
   for (let room = 0; ; room++) {
     let left = room;
     device.empty = (...args) => {
@@ -150,7 +156,7 @@ export async function runOutOfMemory(device: Device, use: () => Promise<unknown>
     } finally {
       device.empty = empty;
     }
-    assert.is(device.memory().liveBytes, live, `something is left with room for ${room} tensors`);
+    assert.is(await liveBytes(device), live, `something is left with room for ${room} tensors`);
     if (!failure) return room;
     assert.is((failure as BtsError).code, 'OUT_OF_MEMORY', `${failure}`);
   }

@@ -106,7 +106,7 @@ export class Expectations {
       });
     });
     const largest = Math.max(0, ...[...this.outputs.values()].map(({ exact }) => largestOf(exact, Math.abs)));
-    this.floor = largest && 8 * 2 ** (Math.floor(Math.log2(largest)) - 23);
+    this.floor = largest && 16 * 2 ** (Math.floor(Math.log2(largest)) - 23);
   }
 
   /**

@@ -75,8 +75,8 @@ export class Draw {
 
   /** Normal deviates (Box and Muller) times `scale`, rounded to the element type. */
   normal(shape: readonly number[], scale = 1, dtype: DType = 'f32'): Values {
-    const deviate = () =>
-      Math.sqrt(-2 * Math.log(1 - this.random.uniform())) * Math.cos(2 * Math.PI * this.random.uniform());
+    const uniform = () => (this.random.uint32() + 0.5) / 2 ** 32;
+    const deviate = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     return new Values(
       shape,
       Float64Array.from({ length: sizeOf(shape) }, () => narrow(scale * deviate(), dtype)),

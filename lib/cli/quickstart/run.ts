@@ -24,10 +24,10 @@ const GENERAL = 'prose';
 /** Sizes for six minutes on two cores. */
 const MODEL = { width: 128, layers: 8, feedForwardWidth: 344, heads: 4, keyValueHeads: 2, vocabulary: 2048 };
 const SEQUENCE = 256;
-const BATCH = 16;
-const SEED = { steps: 300, learningRate: 3e-3 };
-const EXPERT = { steps: 120, learningRate: 1.5e-3 };
-const STITCH = { steps: 100, learningRate: 3e-3 };
+const BATCH = 8;
+const SEED = { steps: 400, learningRate: 3e-3 };
+const EXPERT = { steps: 150, learningRate: 1.5e-3 };
+const STITCH = { steps: 120, learningRate: 3e-3 };
 const HELD_OUT_TOKENS = 32_768;
 
 export interface QuickstartOptions {

@@ -21,7 +21,8 @@ const SPACE = /\p{White_Space}/u;
 export function findAddedTokens(tokens: AddedToken[], contents: string[]): (text: string) => Section[] {
   const byContent = new Map(contents.map((content, index) => [content, tokens[index]!]));
   if (byContent.size < tokens.length || byContent.has('')) {
-    throw badTokenizer(`Of the added tokens [${contents.slice(0, 20).join(', ')}] two look the same when normalized.`);
+    const some = contents.slice(0, 20).join(', ');
+    throw badTokenizer(`Of the added tokens, which normalized are [${some}], two look the same or one is empty.`);
   }
   if (tokens.length === 0) return (text) => (text === '' ? [] : [text]);
   const longestFirst = [...byContent.keys()].sort((a, b) => b.length - a.length);

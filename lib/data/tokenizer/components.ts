@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { badTokenizer } from './bad-tokenizer.js';
 
-/**
- * The components of tokenizer.json that are reproduced exactly, with every option they may have. Strict: an option that
- * is not listed is refused, for it might change the result.
- */
+// The components of tokenizer.json that are reproduced exactly, with every option they may have. An option that is not
+// listed is refused, for it might change the result.
+
 const pattern = z.union([z.strictObject({ String: z.string().min(1) }), z.strictObject({ Regex: z.string().min(1) })], {
   error: 'expected {"String": …} or {"Regex": …}, not empty',
 });
@@ -123,8 +122,9 @@ export function check<T>(schema: z.ZodType<T>, value: unknown, at: string): T {
 
 function flatten(value: unknown, list: string, at: string, depth: number): [Record<string, unknown>, string][] {
   if (value === null || value === undefined) return [];
-  if (typeof value !== 'object' || depth === 0)
+  if (typeof value !== 'object' || depth === 0) {
     throw badTokenizer(`${at}: expected a component, found ${show(value)}.`);
+  }
   const component = value as Record<string, unknown>;
   if (component.type !== 'Sequence') return [[component, at]];
   const items = component[list];

@@ -79,8 +79,9 @@ export function readFormat(json: unknown, path: string): TokenizerFormat {
   const { added_tokens: addedTokens, model } = check(file, json, `${path}#`);
   const ids = readVocabulary(model.vocab, `${path}#/model/vocab`);
   const unknown = model.unk_token == null ? null : ids.get(model.unk_token);
-  if (unknown === undefined)
+  if (unknown === undefined) {
     throw badTokenizer(`${path}#/model/unk_token: ${show(model.unk_token)} is not in the vocab.`);
+  }
   return {
     normalizers: readComponents(normalizers, 'normalizers', stage('normalizer'), `${path}#/normalizer`),
     preTokenizers: readComponents(preTokenizers, 'pretokenizers', stage('pre_tokenizer'), `${path}#/pre_tokenizer`),
@@ -112,8 +113,7 @@ function readVocabulary(vocab: unknown, at: string): Map<string, number> {
         `${at}: ${show(token)} has id ${show(id)}; ${ids.size} tokens need the ids from 0, each once.`,
       );
     }
-    if (token !== wellFormed(token))
-      throw badTokenizer(`${at}: ${show(token)} is half a character, which UTF-8 cannot hold.`);
+    if (token !== wellFormed(token)) throw badTokenizer(`${at}: ${show(token)} holds half a character.`);
     seen[id] = 1;
   }
   return ids;
@@ -122,11 +122,8 @@ function readVocabulary(vocab: unknown, at: string): Map<string, number> {
 /** Merges are pairs, or in older files strings of two tokens with a space between. */
 function readMerges(merges: unknown, ids: Map<string, number>, at: string): BytePairModel['merges'] {
   if (!Array.isArray(merges)) throw badTokenizer(`${at}: expected a list, found ${show(merges)}.`);
-  const [left, right, merged] = [0, 1, 2].map(() => new Int32Array(merges.length)) as [
-    Int32Array,
-    Int32Array,
-    Int32Array,
-  ];
+  const column = () => new Int32Array(merges.length);
+  const [left, right, merged] = [column(), column(), column()];
   for (const [rank, merge] of merges.entries()) {
     const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
     const [a, b] = pair;
@@ -155,7 +152,7 @@ function listTokens(ids: Map<string, number>, addedTokens: AddedToken[], at: str
   const seen = new Set<string>();
   for (const [index, { content, id }] of addedTokens.entries()) {
     if (seen.has(content)) throw badTokenizer(`${at}/${index}: ${show(content)} is listed twice.`);
-    if (content !== wellFormed(content)) throw badTokenizer(`${at}/${index}: ${show(content)} is half a character.`);
+    if (content !== wellFormed(content)) throw badTokenizer(`${at}/${index}: ${show(content)} holds half a character.`);
     seen.add(content);
     const expected = ids.get(content) ?? tokens.length;
     if (id !== expected) throw badTokenizer(`${at}/${index}: ${show(content)} has id ${id}; it must be ${expected}.`);

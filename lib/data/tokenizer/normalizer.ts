@@ -10,6 +10,7 @@ export function compileNormalizers(normalizers: Normalizer[]): (text: string) =>
 function compile(normalizer: Normalizer): (text: string) => string {
   switch (normalizer.type) {
     case 'NFC':
+      // By Node's Unicode tables: the reference's are older and leave a few pairs of the newest scripts apart.
       return (text) => text.normalize('NFC');
     case 'Prepend':
       return (text) => (text === '' ? '' : normalizer.prepend + text);

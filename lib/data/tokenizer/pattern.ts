@@ -73,7 +73,7 @@ function spellOutCases(letters: string): string {
 function rejectUnlike(source: string, at: string): void {
   const bare = source.replace(/\\[^G]/gu, 'x').replace(/\[[^\]]*\]/g, 'x');
   for (const [name, unlike] of NOT_REPRODUCED) {
-    if (unlike.test(bare))
-      throw badTokenizer(`${at}: the expression ${source} uses ${name}, which cannot be reproduced.`);
+    if (!unlike.test(bare)) continue;
+    throw badTokenizer(`${at}: the regular expression ${source} uses ${name}, which cannot be reproduced.`);
   }
 }

@@ -36,14 +36,11 @@ export async function readSpecialTokens(
   idOf: (token: string) => number | null,
   vocabularySize: number,
 ): Promise<SpecialTokens> {
-  const [config, map] = [
-    await readJson(join(folder, 'tokenizer_config.json'), names),
-    await readJson(join(folder, 'special_tokens_map.json'), names),
-  ];
-  const [generation, model] = [
-    await readJson(join(folder, 'generation_config.json'), ids),
-    await readJson(join(folder, 'config.json'), ids),
-  ];
+  const config = await readJson(join(folder, 'tokenizer_config.json'), names);
+  const map = await readJson(join(folder, 'special_tokens_map.json'), names);
+  const generation = await readJson(join(folder, 'generation_config.json'), ids);
+  const model = await readJson(join(folder, 'config.json'), ids);
+
   const named = (key: 'bos_token' | 'eos_token'): number | null | undefined => {
     const token = [config[key], map[key]].find((value) => value !== undefined);
     const id = token == null ? token : idOf(token);

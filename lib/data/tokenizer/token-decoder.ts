@@ -54,9 +54,8 @@ const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
  * is UTF-8, and otherwise as many U+FFFD as there are bytes.
  */
 function sentencePiece(decoders: Decoder[]): TokenDecoder {
-  const has = (type: Decoder['type']) => decoders.some((decoder) => decoder.type === type);
   const strip = decoders.find((decoder) => decoder.type === 'Strip');
-  const hasByteFallback = has('ByteFallback');
+  const hasByteFallback = decoders.some((decoder) => decoder.type === 'ByteFallback');
   let bytes: number[] = [];
   let toStrip = strip?.start ?? 0;
 

@@ -1,0 +1,51 @@
+import { createRequire } from 'node:module';
+import { Command } from 'commander';
+import { checkCommand } from './check.js';
+import { doctorCommand } from './doctor.js';
+import { evalCommand } from './eval.js';
+import { generateCommand } from './generate.js';
+import { quickstartCommand } from './quickstart.js';
+import { stitchCommand } from './stitch.js';
+import { trainCommand } from './train.js';
+
+/** Each adds itself to the program; what takes long ends when the signal fires. */
+const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
+  quickstartCommand,
+  checkCommand,
+  trainCommand,
+  stitchCommand,
+  generateCommand,
+  evalCommand,
+  doctorCommand,
+];
+
+const EXAMPLES = `
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted.
+
+Examples:
+  bts quickstart
+  bts check --hub seed --expert code=experts/code --expert math=experts/math
+  bts stitch --config stitch.yaml
+  bts generate generalist "Once upon a time" --temperature 0
+  bts <command> --help`;
+
+/**
+ * The command line of `bts`: `parseAsync` runs a command, and rejects with what went wrong, for the caller to report. Work
+ * in progress is saved and ends when the signal fires.
+ */
+export function createProgram(signal: AbortSignal): Command {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+  const program = new Command('bts')
+    .description(
+      'Branch-Train-Stitch: make one generalist of several Llama-family models without touching the originals.',
+    )
+    .version(version, '-V, --version', 'Show the version')
+    .helpOption('-h, --help', 'Show this help')
+    .helpCommand('help [command]', 'Show the help of a command')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .configureHelp({ helpWidth: Math.min(120, process.stdout.columns || 120) })
+    .addHelpText('after', EXAMPLES);
+  for (const add of COMMANDS) add(program, signal);
+  return program;
+}

@@ -1,0 +1,71 @@
+/** Members as they lie on the disk: whether they fit together, and whether they are still what they were. */
+import { resolve } from 'node:path';
+import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { exists } from '../checkpoint/file.js';
+import { hashCheckpoint, hashConfig, hashTokenizer } from '../checkpoint/hash.js';
+import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
+import { BtsError } from '../errors.js';
+import { expectSameShape } from './member.js';
+
+type ManifestMember = StitchManifest['members'][number];
+
+/** A member whose files were checked; its weights are still on the disk. */
+export interface OpenMember extends DenseCheckpoint {
+  name: string;
+  /** Null where the folder has no tokenizer. */
+  tokenizerHash: string | null;
+}
+
+/** Opens the hub and its experts. Throws MEMBERS_DIFFER where they cannot be stitched, and what opening one throws. */
+export async function openMembers(
+  folders: readonly { name: string; path: string }[],
+  signal?: AbortSignal,
+): Promise<OpenMember[]> {
+  const members: OpenMember[] = [];
+  for (const { name, path } of folders) {
+    members.push({ name, ...(await openCheckpoint(path)), tokenizerHash: await hashTokenizer(path, { signal }) });
+  }
+  expectOneTokenizer(members);
+  expectSameShape(members);
+  return members;
+}
+
+/** What a stitched model remembers of a member, to know it again. */
+export async function describeMember(member: OpenMember, signal?: AbortSignal): Promise<ManifestMember> {
+  return {
+    name: member.name,
+    path: resolve(member.folder),
+    config: await hashConfig(member.folder),
+    weights: await hashCheckpoint(member.folder, { signal }),
+    tokenizer: member.tokenizerHash,
+  };
+}
+
+/** Throws MEMBER_CHANGED unless the member's files mean what they meant, FILE_NOT_FOUND where they are gone. */
+export async function expectUnchanged(member: ManifestMember, signal?: AbortSignal): Promise<void> {
+  const { name, path } = member;
+  if (!(await exists(path))) {
+    const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;
+    throw new BtsError('FILE_NOT_FOUND', message);
+  }
+  const changed = (what: string) =>
+    new BtsError(
+      'MEMBER_CHANGED',
+      `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
+    );
+  if ((await hashConfig(path)) !== member.config) throw changed('the configuration');
+  if ((await hashTokenizer(path, { signal })) !== member.tokenizer) throw changed('the tokenizer');
+  if ((await hashCheckpoint(path, { signal })) !== member.weights) throw changed('the weights');
+}
+
+function expectOneTokenizer([hub, ...experts]: readonly OpenMember[]): void {
+  const other = experts.find(
+    ({ tokenizerHash }) => tokenizerHash && hub!.tokenizerHash && tokenizerHash !== hub!.tokenizerHash,
+  );
+  if (!other) return;
+  throw new BtsError(
+    'MEMBERS_DIFFER',
+    `the tokenizers of the hub ('${hub!.folder}') and of ${other.name} ('${other.folder}') differ: the same text would ` +
+      'reach them as different tokens. Only models that share a tokenizer can be stitched.',
+  );
+}
