@@ -19,6 +19,9 @@ const options = {
     description: 'A domain and its text in place of those collected. Two or more are all there is. Repeatable',
     argument: 'name=path,..',
   }),
+  effort: z.number().positive().max(1000).default(1).meta({
+    description: 'Multiplies the steps of training: 0.1 for a glance, 4 for better models',
+  }),
   seed: z.int().min(0).max(1e9).default(1).meta({ description: 'Of all random choices' }),
 };
 const Schema = z.object({ ...options, ...deviceOptions });
@@ -36,9 +39,9 @@ export function quickstartCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Options:', { ...options, ...deviceOptions });
   addConfigOption(command);
   command.option('--json', 'Print the result as JSON').action(async () => {
-    const { out, domain, seed, device: name, threads } = await readOptions(command, Schema);
+    const { out, domain, seed, effort, device: name, threads } = await readOptions(command, Schema);
     using device = Device.open(name, present({ threads }));
-    const result = await showQuickstart(device, { folder: resolve(out), domains: domain, seed, signal });
+    const result = await showQuickstart(device, { folder: resolve(out), domains: domain, seed, effort, signal });
     if (!result) throw new BtsError('ABORTED', 'stopped; all work is saved. Run the same command again to go on.');
     if (command.opts().json === true) printJson(result);
     else printQuickstart(result);

@@ -9,9 +9,11 @@ namespace {
 
 // One depth block of a panel of B stays in the first-level cache while the tiles above it are computed.
 constexpr int64_t kDepthBlock = 256;
-// A task of the pool computes at most this much of the result: small enough to share out, large enough to reuse.
+// A task of the pool computes at most this much of the result: what it reuses then stays in the second-level cache.
 constexpr int64_t kTaskRows = 20 * kTileRows;
 constexpr int64_t kTaskCols = 8 * kTileCols;
+// Tasks for each thread at least, where the result is large enough: one that ends late keeps nobody waiting for long.
+constexpr int64_t kTasksPerThread = 4;
 // Fewer rows than this are a stream over the weights, which packing would only slow down.
 constexpr int64_t kStreamRows = 4;
 
@@ -163,11 +165,37 @@ void finish(const Product& p, int64_t row, int64_t rows, int64_t col, int64_t co
   }
 }
 
+// The part of a result that one task computes. How a result is cut changes who computes an element, never how.
+struct Block {
+  int64_t rows, cols;
+};
+
 struct Task {
   const Product* product;
   const float *a, *b;  // packed, whole operands; null for a stream
   int64_t row, col;
+  Block size;
 };
+
+int64_t count_tasks(std::span<const Product> products, Block block) {
+  int64_t count = 0;
+  for (const auto& p : products)
+    count += ((p.rows + block.rows - 1) / block.rows) * ((p.cols + block.cols - 1) / block.cols);
+  return count;
+}
+
+// Blocks small enough that all threads have work, in whole tiles.
+Block choose_block(std::span<const Product> products, int threads) {
+  Block block{kTaskRows, kTaskCols};
+  while (count_tasks(products, block) < kTasksPerThread * threads) {
+    const int64_t row_tiles = block.rows / kTileRows, col_tiles = block.cols / kTileCols;
+    if (row_tiles <= 2 && col_tiles <= 1) break;
+    if (row_tiles > 2 * col_tiles) block.rows = (row_tiles + 1) / 2 * kTileRows;
+    else if (col_tiles > 1) block.cols = (col_tiles + 1) / 2 * kTileCols;
+    else block.rows = (row_tiles + 1) / 2 * kTileRows;
+  }
+  return block;
+}
 
 // A residual that is the result itself must be read before the tiles overwrite it: the product then adds to it.
 Product normalised(Product p) {
@@ -181,7 +209,7 @@ Product normalised(Product p) {
 void run(const Task& task) {
   const Product& p = *task.product;
   if (!task.a) {
-    const int64_t cols = std::min(kTaskCols, p.cols - task.col);
+    const int64_t cols = std::min(task.size.cols, p.cols - task.col);
     with_reader(p.b.storage, [&](auto weights) {
       switch (p.rows) {
         case 1: return dot_rows<1>(p, weights, task.col, task.col + cols);
@@ -193,7 +221,7 @@ void run(const Task& task) {
     finish(p, 0, p.rows, task.col, cols);
     return;
   }
-  const int64_t rows = std::min(kTaskRows, p.rows - task.row), cols = std::min(kTaskCols, p.cols - task.col);
+  const int64_t rows = std::min(task.size.rows, p.rows - task.row), cols = std::min(task.size.cols, p.cols - task.col);
   // At least once: a product over no depth at all is zero, which has to be written too.
   for (int64_t k = 0; k == 0 || k < p.depth; k += kDepthBlock) {
     const int64_t depth = std::min(kDepthBlock, p.depth - k);
@@ -243,22 +271,22 @@ void multiply(std::span<const Product> given, ThreadPool& pool, Arena& scratch) 
   products.reserve(given.size());
   for (const auto& p : given) products.push_back(normalised(p));
 
+  const Block block = choose_block(products, pool.threads());
   std::vector<Packing> packings;
   std::vector<Task> tasks;
   for (const auto& p : products) {
-    if (p.rows == 0 || p.cols == 0) continue;
     if (is_stream(p)) {
-      for (int64_t col = 0; col < p.cols; col += kTaskCols) tasks.push_back({&p, nullptr, nullptr, 0, col});
+      for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({&p, nullptr, nullptr, 0, col, block});
       continue;
     }
     float* a = scratch.floats(packed_rows_size(p.rows, p.depth));
     float* b = scratch.floats(packed_cols_size(p.cols, p.depth));
-    for (int64_t i = 0; i < p.rows; i += kTaskRows)
-      packings.push_back({a + i * p.depth, &p.a, true, i, std::min(kTaskRows, p.rows - i), p.depth});
-    for (int64_t j = 0; j < p.cols; j += kTaskCols)
-      packings.push_back({b + j * p.depth, &p.b, false, j, std::min(kTaskCols, p.cols - j), p.depth});
-    for (int64_t col = 0; col < p.cols; col += kTaskCols)
-      for (int64_t row = 0; row < p.rows; row += kTaskRows) tasks.push_back({&p, a, b, row, col});
+    for (int64_t i = 0; i < p.rows; i += block.rows)
+      packings.push_back({a + i * p.depth, &p.a, true, i, std::min(block.rows, p.rows - i), p.depth});
+    for (int64_t j = 0; j < p.cols; j += block.cols)
+      packings.push_back({b + j * p.depth, &p.b, false, j, std::min(block.cols, p.cols - j), p.depth});
+    for (int64_t col = 0; col < p.cols; col += block.cols)
+      for (int64_t row = 0; row < p.rows; row += block.rows) tasks.push_back({&p, a, b, row, col, block});
   }
   pool.parallel_for(static_cast<int64_t>(packings.size()), [&](int64_t i, int) {
     const Packing& x = packings[i];

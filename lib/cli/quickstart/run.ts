@@ -21,13 +21,14 @@ import { collectTexts, DOMAINS, type DomainName } from './texts.js';
 /** The domain that the seed mostly reads; each of the others gets an expert. */
 const GENERAL = 'prose';
 
-/** Sizes for six minutes on two cores. */
-const MODEL = { width: 128, layers: 8, feedForwardWidth: 344, heads: 4, keyValueHeads: 2, vocabulary: 2048 };
+/** Sizes for less than six minutes on two cores. */
+const MODEL = { width: 128, layers: 6, feedForwardWidth: 344, heads: 4, keyValueHeads: 2, vocabulary: 2048 };
 const SEQUENCE = 256;
 const BATCH = 8;
-const SEED = { steps: 400, learningRate: 3e-3 };
-const EXPERT = { steps: 150, learningRate: 1.5e-3 };
-const STITCH = { steps: 120, learningRate: 3e-3 };
+const STITCHES = 3;
+const SEED = { steps: 360, learningRate: 3e-3 };
+const EXPERT = { steps: 120, learningRate: 1.5e-3 };
+const STITCH = { steps: 100, learningRate: 3e-3 };
 const HELD_OUT_TOKENS = 32_768;
 
 export interface QuickstartOptions {
@@ -36,6 +37,8 @@ export interface QuickstartOptions {
   /** The user's texts in place of those collected, by domain name. */
   domains: Readonly<Record<string, readonly string[]>>;
   seed: number;
+  /** Multiplies all numbers of steps. */
+  effort: number;
   signal?: AbortSignal | undefined;
 }
 
@@ -82,7 +85,7 @@ interface Prepared {
 
 async function* branchTrainStitch(
   device: Device,
-  { folder, signal, seed }: QuickstartOptions,
+  { folder, signal, seed, effort }: QuickstartOptions,
   { tokenizer, tokenizerFolder, texts, domains }: Prepared,
 ): AsyncGenerator<QuickstartEvent, void> {
   const general = domains.find(({ name }) => name === GENERAL)?.name ?? domains[0]!.name;
@@ -100,14 +103,14 @@ async function* branchTrainStitch(
       yield { type: 'kept', name };
       return true;
     }
-    yield { type: 'phase', name, steps: make.steps };
+    const steps = Math.max(1, Math.round(make.steps * effort));
+    yield { type: 'phase', name, steps };
     const resume = await newestCheckpoint(trainingFolder(target));
     using model = resume ? await make.load(resume) : await make.create();
     const run = train(model, make.data, {
       folder: target,
-      steps: make.steps,
+      steps,
       learningRate: make.learningRate,
-      warmupSteps: 20,
       checkpointEvery: 100,
       keep: 1,
       resume,
@@ -142,7 +145,7 @@ async function* branchTrainStitch(
       {
         ...STITCH,
         data: mixture(() => 1, 99),
-        create: () => StitchedModel.create(device, { hub: seedFolder, experts: expertFolders }),
+        create: () => StitchedModel.create(device, { hub: seedFolder, experts: expertFolders, stitches: STITCHES }),
         load: (checkpoint) => StitchedModel.load(device, checkpoint, { trainable: true }),
       },
     ],
