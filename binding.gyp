@@ -9,7 +9,13 @@
           "action_name": "cmake",
           "inputs": ["CMakeLists.txt"],
           "outputs": ["<(PRODUCT_DIR)/branch_train_stitch.node"],
-          "action": ["node", "node_modules/cmake-js/bin/cmake-js", "compile", "--out", "build/cmake"]
+          "action": [
+            "node",
+            "<!(node -p \"require.resolve('cmake-js/bin/cmake-js')\")",
+            "compile",
+            "--directory", "<(module_root_dir)",
+            "--out", "<(module_root_dir)/build/cmake"
+          ]
         }
       ]
     }

@@ -66,8 +66,8 @@ export function fileError(error: unknown, path: string, doing: string): unknown 
     return new BtsError('FILE_NOT_FOUND', `${doing}: '${path}' does not exist. Check the path.`, { cause: error });
   }
   const advice =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'The disk is full: free some space and run it again; what was there before is unchanged.'
+    code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
+      ? 'The disk is full, or a quota or size limit reached: make room and run it again; what was there before is unchanged.'
       : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
         ? 'Permission was denied: check who owns the file and folder.'
         : 'The operating system refused.';

@@ -33,7 +33,7 @@ struct Softmax {
 void check_targets(const int32_t* targets, int64_t N, int64_t V) {
   for (int64_t n = 0; n < N; n++) {
     if (targets[n] < V) continue;
-    throw Error("BAD_TOKEN", "cross_entropy: targets[" + std::to_string(n) + "] is " + std::to_string(targets[n]) +
+    throw Error("BAD_TOKEN", "targets[" + std::to_string(n) + "] is " + std::to_string(targets[n]) +
                                  ", which must lie in 0.." + std::to_string(V - 1) +
                                  " or be negative where the row does not count");
   }

@@ -275,6 +275,7 @@ void multiply(std::span<const Product> given, ThreadPool& pool, Arena& scratch) 
   std::vector<Packing> packings;
   std::vector<Task> tasks;
   for (const auto& p : products) {
+    if (p.rows == 0 || p.cols == 0) continue;
     if (is_stream(p)) {
       for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({&p, nullptr, nullptr, 0, col, block});
       continue;

@@ -124,6 +124,58 @@ export const crossEntropy = (N: number, V: number, scale = 1): Case[] => [
   ),
 ];
 
+/** Contents with some of their elements replaced. */
+function altered(values: Values, elements: Record<number, number>): Values {
+  const data = values.data.slice();
+  for (const [i, x] of Object.entries(elements)) data[Number(i)] = x;
+  return new Values(values.shape, data);
+}
+
+const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
+const steep = Float64Array.of(nan, infinity, -infinity, 1000, -1000, 89, -89, 0, -0);
+
+// What is not finite stays in its row, and is not lost there: training stops on it.
+const notFinite = [
+  call('swiglu_forward', 'not finite', (draw) => ({
+    y: blank([1, 1, 9]),
+    gate: new Values([1, 1, 9], steep),
+    up: draw.normal([1, 1, 9]),
+  })),
+  call('swiglu_backward', 'not finite', (draw) => ({
+    dgate: blank([1, 1, 9]),
+    dup: blank([1, 1, 9]),
+    dy: draw.normal([1, 1, 9]),
+    gate: new Values([1, 1, 9], steep),
+    up: draw.normal([1, 1, 9]),
+  })),
+  call('rms_norm_forward', 'not finite', (draw) => ({
+    y: blank([1, 3, 33]),
+    x: altered(draw.normal([1, 3, 33]), { 5: nan, 98: infinity }),
+    weight: draw.members(1, [33]),
+    epsilon: 1e-5,
+  })),
+  call('rms_norm_backward_input', 'not finite', (draw) => ({
+    dx: blank([1, 3, 33]),
+    dy: altered(draw.normal([1, 3, 33]), { 98: nan }),
+    x: draw.normal([1, 3, 33]),
+    weight: draw.members(1, [33]),
+    epsilon: 1e-5,
+    accumulate: false,
+  })),
+  // Rows: NaN, infinite, a logit that is ruled out, NaN where nothing counts.
+  call('cross_entropy_forward', 'not finite', (draw) => ({
+    losses: blank([4]),
+    logits: altered(draw.normal([4, 33]), { 0: nan, 65: infinity, 70: -infinity, 130: nan }),
+    targets: integers([3, 3, 3, -1]),
+  })),
+  call('cross_entropy_backward', 'not finite', (draw) => ({
+    dlogits: blank([4, 33]),
+    dlosses: draw.normal([4]),
+    logits: altered(draw.normal([4, 33]), { 0: nan, 65: infinity, 70: -infinity, 130: nan }),
+    targets: integers([3, 3, 3, -1]),
+  })),
+];
+
 /** [M, N, C] */
 const sizes: [number, number, number][] = [
   [1, 1, 33],
@@ -149,4 +201,5 @@ export const rows: Case[] = [
   ...swiglu(0, 3),
   ...[1, 3, 31, 33, 123, 1000].flatMap((V) => [...crossEntropy(5, V), ...crossEntropy(5, V, 20)]),
   ...crossEntropy(0, 7),
+  ...notFinite,
 ];
