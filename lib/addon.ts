@@ -91,6 +91,7 @@ export interface OpArguments {
     clipNorm: number;
     step: number;
   };
+  measure_peaks: { peaks: T };
 }
 
 /** A device: memory and a queue of ops that a native thread runs in order. */

@@ -340,6 +340,12 @@ const Row kTable[] = {
        if (options.step < 1) throw Error("BAD_OPTION", "adamw: 'step' counts from 1");
        return [=](Ops& ops) { ops.adamw(parameters, gradients, first, second, norm, options); };
      }},
+    {"measure_peaks",
+     [](Call& c) -> Body {
+       auto* peaks = c.output("peaks", "P");
+       c.require(c["P"] == 2, "room for two numbers");
+       return [=](Ops& ops) { ops.measure_peaks(peaks); };
+     }},
 };
 
 }  // namespace

@@ -167,6 +167,10 @@ class Ops {
   // Where norm[0] is not finite nothing is changed, so that a bad batch never reaches the weights.
   virtual void adamw(Arrays parameters, Arrays gradients, Arrays first_moments, Arrays second_moments,
                      const float* norm, const AdamW& options) = 0;
+
+  // --- what the device reaches at most, measured within a second: peaks[0] FLOP/s of f32 multiply-adds in registers,
+  // peaks[1] bytes read in a second from memory that no cache holds. Every thread takes part.
+  virtual void measure_peaks(float* peaks) = 0;
 };
 
 }  // namespace bts

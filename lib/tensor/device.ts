@@ -19,6 +19,14 @@ export interface DeviceOptions {
   instructionSet?: string;
 }
 
+/** A device's ceilings. */
+export interface Peaks {
+  /** Floating-point operations a second, of f32 multiply-adds. */
+  flops: number;
+  /** Bytes a second that are read from memory which no cache holds. */
+  readBytes: number;
+}
+
 /**
  * A device: memory and a queue. Ops return at once with tensors whose contents are computed in the background, in
  * order; `read` waits for them. Dispose it when done: that frees all of its memory.
@@ -107,6 +115,14 @@ export class Device implements Disposable {
   /** Time spent in each op since it was last asked: where a step's time goes. */
   profile(): Record<string, OpTiming> {
     return this.call(() => this.native.profile());
+  }
+
+  /** What the device reaches at most, measured now: f32 operations a second, bytes read from memory a second. */
+  async measurePeaks(): Promise<Peaks> {
+    using peaks = this.empty([2]);
+    this.run('measure_peaks', { peaks: peaks.native });
+    const [flops = 0, readBytes = 0] = await peaks.read();
+    return { flops, readBytes };
   }
 
   /** Returns cached memory to the system. */

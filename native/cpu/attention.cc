@@ -128,7 +128,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
   std::fill_n(top, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0f);
   for (int64_t i = 0; i < rows; i++) std::fill_n(out + (t0 + i) * stride, a.D, 0.0f);
-  pack_rows(packed_q, row_major(q + t0 * stride, stride), 0, rows, a.D, 1 / std::sqrt(static_cast<float>(a.D)));
+  pack_rows(packed_q, row_major(q + t0 * stride, stride), {0, rows, 0, a.D}, 1 / std::sqrt(static_cast<float>(a.D)));
 
   const int64_t first = visible(a, start + t0).first / kKeyBlock * kKeyBlock, last = start + t0 + rows;
   for (int64_t j = first; j < last; j += kKeyBlock) {
@@ -152,7 +152,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
       }
       sum[i] += part;
     }
-    pack_rows(packed_p, row_major(scores, kKeyBlock), 0, rows, kKeyBlock);
+    pack_rows(packed_p, row_major(scores, kKeyBlock), {0, rows, 0, kKeyBlock});
     multiply_packed(out + t0 * stride, stride, packed_p, block_v, rows, a.D, kKeyBlock, true);
   }
   for (int64_t i = 0; i < rows; i++) {
@@ -202,8 +202,8 @@ void backward_group(float* dq, float* dk, float* dv, const float* dout, const fl
   }
   for (int64_t j = 0; j < a.T; j += kKeyBlock) {
     const int64_t keys = std::min(kKeyBlock, a.T - j);
-    pack_cols(k_right, transposed(k + j * key_stride, key_stride), 0, keys, D);
-    pack_cols(v_right, transposed(v + j * key_stride, key_stride), 0, keys, D);
+    pack_cols(k_right, transposed(k + j * key_stride, key_stride), {0, keys, 0, D});
+    pack_cols(v_right, transposed(v + j * key_stride, key_stride), {0, keys, 0, D});
     pack_block(k_lower, k + j * key_stride, key_stride, keys, D);
     // The first block of queries that may see key j, and the last: later ones have it behind their window.
     const int64_t t_end = a.window > 0 ? std::min(a.T, j + keys - 1 + a.window) : a.T;
@@ -211,10 +211,10 @@ void backward_group(float* dq, float* dk, float* dv, const float* dout, const fl
       const float *qh = q + h * D, *douth = dout + h * D;
       for (int64_t t0 = j / kQueryBlock * kQueryBlock; t0 < t_end; t0 += kQueryBlock) {
         const int64_t rows = std::min(kQueryBlock, a.T - t0);
-        pack_rows(q_left, row_major(qh + t0 * stride, stride), 0, rows, D, scale);
-        pack_rows(dout_left, row_major(douth + t0 * stride, stride), 0, rows, D);
-        pack_cols(q_right, row_major(qh + t0 * stride, stride), 0, D, rows);
-        pack_cols(dout_right, row_major(douth + t0 * stride, stride), 0, D, rows);
+        pack_rows(q_left, row_major(qh + t0 * stride, stride), {0, rows, 0, D}, scale);
+        pack_rows(dout_left, row_major(douth + t0 * stride, stride), {0, rows, 0, D});
+        pack_cols(q_right, row_major(qh + t0 * stride, stride), {0, D, 0, rows});
+        pack_cols(dout_right, row_major(douth + t0 * stride, stride), {0, D, 0, rows});
         multiply_packed(p, kKeyBlock, q_left, k_right, rows, keys, D, false);
         multiply_packed(ds, kKeyBlock, dout_left, v_right, rows, keys, D, false);
         for (int64_t i = 0; i < rows; i++) {
@@ -229,11 +229,11 @@ void backward_group(float* dq, float* dk, float* dv, const float* dout, const fl
           const float centre = delta[h * a.T + t0 + i];
           for (int64_t c = seen.first; c < seen.last; c++) dsi[c] = pi[c] * (dsi[c] - centre) * scale;
         }
-        pack_rows(left, row_major(ds, kKeyBlock), 0, rows, kKeyBlock);
+        pack_rows(left, row_major(ds, kKeyBlock), {0, rows, 0, kKeyBlock});
         multiply_packed(dq + h * D + t0 * stride, stride, left, k_lower, rows, D, kKeyBlock, true);
-        pack_rows(left_transposed, transposed(ds, kKeyBlock), 0, keys, rows);
+        pack_rows(left_transposed, transposed(ds, kKeyBlock), {0, keys, 0, rows});
         multiply_packed(dk + j * key_stride, key_stride, left_transposed, q_right, keys, D, rows, true);
-        pack_rows(left_transposed, transposed(p, kKeyBlock), 0, keys, rows);
+        pack_rows(left_transposed, transposed(p, kKeyBlock), {0, keys, 0, rows});
         multiply_packed(dv + j * key_stride, key_stride, left_transposed, dout_right, keys, D, rows, true);
       }
     }
@@ -271,7 +271,7 @@ void CpuOps::attention_forward(float* out, float* lse, const float* q, const flo
     if (j >= filled) return;
     const int64_t keys = std::min(kKeyBlock, filled - j), stride = a.K * a.D;
     const int64_t from = (mb * a.S * a.K + kv) * a.D + j * stride;
-    pack_cols(packed_k + group * k_size + j * a.D, transposed(k + from, stride), 0, keys, a.D);
+    pack_cols(packed_k + group * k_size + j * a.D, transposed(k + from, stride), {0, keys, 0, a.D});
     pack_block(packed_v + group * v_size + j / kKeyBlock * v_block, v + from, stride, keys, a.D);
   });
   const int64_t query_blocks = (a.T + kQueryBlock - 1) / kQueryBlock;

@@ -63,6 +63,7 @@ class CpuOps final : public Ops {
   void global_norm(float* norm, Arrays gradients) override;
   void adamw(Arrays parameters, Arrays gradients, Arrays first_moments, Arrays second_moments, const float* norm,
              const AdamW& options) override;
+  void measure_peaks(float* peaks) override;
 
  private:
   ThreadPool pool_;

@@ -1,0 +1,13 @@
+// Products of few rows, as in decoding: a stream over the weights, which packing would only slow down.
+#pragma once
+
+#include "gemm.h"
+
+namespace bts::cpu::BTS_ISA {
+
+bool is_stream(const Product& product);
+
+// The columns first..last-1 of the result, all rows.
+void stream_product(const Product& product, int64_t first, int64_t last);
+
+}  // namespace bts::cpu::BTS_ISA
