@@ -1,0 +1,7 @@
+export interface Run {
+  passed: boolean;
+  verdict: string;
+}
+export interface Sandbox {
+  run(program: string, signal?: AbortSignal): Promise<Run>;
+}

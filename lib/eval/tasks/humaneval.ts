@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { codeScoring } from '../code-scoring.js';
+import { huggingFacePaths, type Location } from '../data/data-folder.js';
+import type { Task } from '../task.js';
+
+const Problem = z.object({
+  prompt: z.string(),
+  test: z.string(),
+  entry_point: z.string(),
+  canonical_solution: z.string(),
+});
+type Problem = z.output<typeof Problem>;
+
+const location: Location = {
+  what: 'the problems of HumanEval',
+  paths: [
+    'humaneval/HumanEval.jsonl.gz',
+    'humaneval/HumanEval.jsonl',
+    ...huggingFacePaths('humaneval', 'openai_humaneval', 'test'),
+  ],
+  source: 'https://github.com/openai/human-eval, or openai/openai_humaneval on Hugging Face',
+};
+
+const answer = ({ test, entry_point }: Problem) => `${test}\ncheck(${entry_point})`;
+/** The program that tells whether `text` continues the prompt rightly. */
+export const humanEvalProgram = (doc: Problem, text: string) => `${doc.prompt}${text}\n${answer(doc)}`;
+
+const base = {
+  version: 1,
+  source: 'Chen et al. 2021, openai/human-eval (MIT)',
+  kind: 'generate',
+  shots: 0,
+  draw: 'random',
+  documents: (data) => data.read(location, Problem),
+  question: ({ prompt }) => prompt,
+  answer,
+} as const satisfies Partial<Task<Problem>>;
+const generation = { stop: ['\nclass', '\ndef', '\n#', '\nif', '\nprint'], maxTokens: 1024 };
+const key = (k: number) => `pass@${k},create_test`;
+
+const humaneval: Task<Problem> = {
+  ...base,
+  name: 'humaneval',
+  follows: "the paper's 0 shots, as lm-eval's humaneval 1.0: one sample, the likeliest tokens",
+  generation,
+  ...codeScoring({ key, ks: [1], program: humanEvalProgram }),
+};
+
+const humaneval64: Task<Problem> = {
+  ...base,
+  name: 'humaneval_64',
+  follows: "lm-eval's humaneval_64 1.0: 64 samples at temperature 0.2 and top-p 0.95",
+  generation: { ...generation, temperature: 0.2, topP: 0.95, repeats: 64 },
+  ...codeScoring({ key, ks: [2, 8, 16, 32, 64], program: humanEvalProgram }),
+};
+
+export const tasks: readonly Task[] = [humaneval, humaneval64];
