@@ -15,19 +15,25 @@ export interface Place {
  */
 export const LEAST_ROWS = 8;
 
+/** Logits of a large vocabulary would outgrow the model: they are read for this many places at a time. */
+const PLACES = 64;
+
 /** Tokens that a pass over `tokens` takes in the cache, padding included. */
 export const padded = (tokens: number) => Math.ceil(tokens / LEAST_ROWS) * LEAST_ROWS;
 
 /**
- * Appends to each sequence of a cache tokens of its own, few or many, and returns the logits [R, V] at the places asked
- * for. The cache needs room for `padded` tokens more than its longest sequence has. Throws BAD_TOKEN, BAD_OPTION.
+ * Appends to each sequence of a cache tokens of its own, few or many or none, and hands the logits [V] at each of the places
+ * to `use`, with the place's index. The cache needs room for `padded` tokens more than its longest sequence has.
+ *
+ * Throws BAD_TOKEN, BAD_OPTION.
  */
 export async function appendTokens(
   model: LanguageModel,
   cache: KeyValueCache,
   sequences: readonly (readonly number[])[],
-  places: readonly Place[],
-): Promise<Float32Array> {
+  places: readonly Place[] = [],
+  use: (logits: Float32Array, place: number) => void = () => {},
+): Promise<void> {
   const { device, config } = model;
   const batch = cache.lengths.length;
   const tokens = padded(Math.max(1, ...sequences.map(({ length }) => length)));
@@ -38,16 +44,20 @@ export async function appendTokens(
   if (unknown !== undefined) {
     throw new BtsError('BAD_TOKEN', `token id ${unknown} lies outside the vocabulary of ${config.vocabularySize}.`);
   }
+
   using scope = Scope.inference(device);
   const starts = scope.track(device.tensor(Int32Array.from(cache.lengths), [batch]));
   const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, starts });
   for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
-  if (places.length === 0) {
-    await h.settled();
-    return new Float32Array(0);
+  for (let first = 0; first < places.length; first += PLACES) {
+    const now = places.slice(first, first + PLACES);
+    const rows = new Int32Array(padded(now.length));
+    for (const [i, { sequence, index }] of now.entries()) rows[i] = sequence * tokens + index;
+    using part = scope.inner();
+    const logits = await model.transformer.head(part, h, part.track(device.tensor(rows, [rows.length]))).read();
+    for (const i of now.keys()) {
+      use(logits.subarray(i * config.vocabularySize, (i + 1) * config.vocabularySize), first + i);
+    }
   }
-  const rows = new Int32Array(padded(places.length));
-  for (const [i, { sequence, index }] of places.entries()) rows[i] = sequence * tokens + index;
-  const logits = model.transformer.head(scope, h, scope.track(device.tensor(rows, [rows.length])));
-  return (await logits.read()).subarray(0, places.length * config.vocabularySize);
+  await h.settled();
 }
