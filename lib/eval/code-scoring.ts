@@ -11,8 +11,13 @@ export interface CodeScoring<Doc> {
 }
 
 /** Scores of generated code: the estimated probability that one of k samples passes its tests. */
-export function codeScoring<Doc>({ key, ks, program }: CodeScoring<Doc>): Pick<Task<Doc>, 'metrics' | 'score'> {
+export function codeScoring<Doc>({
+  key,
+  ks,
+  program,
+}: CodeScoring<Doc>): Pick<Task<Doc>, 'metrics' | 'score'> & { runsCode: true } {
   return {
+    runsCode: true,
     metrics: ks.map((k) => fraction(key(k))),
     async score(doc, { texts }, { sandbox, signal }) {
       const runs = await Promise.all(texts!.map((text) => sandbox.run(program(doc, text), signal)));

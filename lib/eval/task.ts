@@ -86,11 +86,15 @@ export interface Task<Doc = unknown> {
   /** Which: the first of the pool, or a draw of its own for each document. */
   readonly draw: 'first' | 'random';
   readonly generation?: Generation;
+  /** Whether scoring runs what the model wrote. */
+  readonly runsCode?: true;
   /** Between question and answer, and behind each example; default ' ' and two newlines. */
   readonly answerDelimiter?: string;
   readonly shotDelimiter?: string;
   /** The first is the one in tables. */
   readonly metrics: readonly Metric[];
+  /** What `question` shows, with `{name}` for what documents fill in. */
+  readonly prompt: string;
   /** The documents to be answered. Throws FILE_NOT_FOUND, BAD_DATA. */
   documents(data: DataFolder): Promise<readonly Doc[]>;
   /** Where examples come from; default: the documents themselves, but for the one that is asked. */

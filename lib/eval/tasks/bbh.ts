@@ -5,6 +5,7 @@ import { regexFilter } from '../filters.js';
 import { findAll, pythonRegex } from '../python/regex.js';
 import { textScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
+import { prompted } from '../template.js';
 
 const NAMES = `boolean_expressions causal_judgement date_understanding disambiguation_qa dyck_languages formal_fallacies
   geometric_shapes hyperbaton logical_deduction_five_objects logical_deduction_seven_objects
@@ -83,7 +84,7 @@ function chainTask(name: string): Task<Question> {
       const prompt = await readPrompt(data, name);
       return prompt.examples.map((example) => ({ ...example, prompt }));
     },
-    question: ({ input }) => `Q: ${input}\nA: ${STEPS}\n`,
+    ...prompted(`Q: {input}\nA: ${STEPS}\n`, ({ input }) => ({ input })),
     ...textScoring({ answer: common.answer, filters: [regexFilter('get-answer', '(?<=the answer is )(.*)(?=.)')] }),
   };
 }
@@ -104,7 +105,7 @@ function answerTask(name: string): Task<Question> {
         prompt,
       }));
     },
-    question: ({ input }) => `Q: ${input}\nA:`,
+    ...prompted('Q: {input}\nA:', ({ input }) => ({ input })),
     ...textScoring({ answer: common.answer }),
   };
 }

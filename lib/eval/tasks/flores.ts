@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { type DataFolder, huggingFacePaths, type Location } from '../data/data-folder.js';
 import { textScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
+import { prompted } from '../template.js';
 
 interface Language {
   name: string;
@@ -86,7 +87,7 @@ function pairTask(name: string, from: string, into: string): Task<Pair> {
     answerDelimiter: '',
     documents: (data) => readPairs(data, from, into, 'devtest'),
     examples: (data) => readPairs(data, from, into, 'dev'),
-    question: (pair) => `${source.name} sentence: ${pair.source}\n${target.name} sentence:`,
+    ...prompted(`${source.name} sentence: {source}\n${target.name} sentence:`, (pair) => ({ ...pair })),
     answer,
     ...textScoring({ answer, metrics: ['bleu', 'chrf'] }),
   };

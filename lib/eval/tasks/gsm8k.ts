@@ -4,6 +4,7 @@ import { lastNumber, regexFilter } from '../filters.js';
 import { strip } from '../python/text.js';
 import { textScoring } from '../scoring.js';
 import type { Task } from '../task.js';
+import { prompted } from '../template.js';
 
 const Problem = z.object({ question: z.string(), answer: z.string() });
 type Problem = z.output<typeof Problem>;
@@ -69,7 +70,7 @@ const common = {
   source: 'Cobbe et al. 2021, openai/grade-school-math (MIT)',
   kind: 'generate',
   documents: (data: DataFolder) => read(data, 'test'),
-  question: ({ question }: Problem) => `Q: ${question}\nA:`,
+  ...prompted('Q: {question}\nA:', (problem: Problem) => problem),
 } as const;
 
 const scoring = (answer: (doc: Problem) => string, strict: string) =>
@@ -91,7 +92,7 @@ const gsm8k: Task<Problem> = {
   draw: 'random',
   examples: (data) => read(data, 'train'),
   generation: { stop: ['Question:', ...stop] },
-  question: ({ question }) => `Question: ${question}\nAnswer:`,
+  ...prompted('Question: {question}\nAnswer:', (problem) => problem),
   answer: whole,
   ...scoring(whole, '#### (\\-?[0-9\\.\\,]+)'),
 };
@@ -119,7 +120,7 @@ const zeroShot: Task<Problem> = {
   draw: 'random',
   examples: (data) => read(data, 'train'),
   generation: { stop: ['Q:', ...stop] },
-  question: ({ question }) => `Q: ${question}\nA: Let's think step by step.`,
+  ...prompted("Q: {question}\nA: Let's think step by step.", (problem) => problem),
   answer: whole,
   ...scoring(whole, CHAIN_ANSWER),
 };

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { codeScoring } from '../code-scoring.js';
 import { huggingFacePaths, type Location } from '../data/data-folder.js';
 import type { Task } from '../task.js';
+import { prompted } from '../template.js';
 
 const Problem = z.object({
   prompt: z.string(),
@@ -32,7 +33,7 @@ const base = {
   shots: 0,
   draw: 'random',
   documents: (data) => data.read(location, Problem),
-  question: ({ prompt }) => prompt,
+  ...prompted('{prompt}', ({ prompt }: Problem) => ({ prompt })),
   answer,
 } as const satisfies Partial<Task<Problem>>;
 const generation = { stop: ['\nclass', '\ndef', '\n#', '\nif', '\nprint'], maxTokens: 1024 };

@@ -4,6 +4,7 @@ import { sameNumber } from '../metrics/latex-number.js';
 import { boxedAnswer, finalAnswer, isEquivalent, normalizeFinalAnswer } from '../metrics/math-answers.js';
 import { fraction } from '../metrics/metrics.js';
 import type { Group, Task } from '../task.js';
+import { prompted } from '../template.js';
 import { MINERVA_EXAMPLES } from './math-examples.js';
 
 /** The part of a set that a task asks: the key of its name, and what the problems say their type is. */
@@ -83,7 +84,7 @@ function minervaTask({ name, read }: Part): Task<Problem> {
     draw: 'first',
     documents: (data) => read(data, 'test'),
     examples: () => Promise.resolve(MINERVA_EXAMPLES.map((example) => ({ ...example, subject: undefined }))),
-    question: ({ problem }) => `Problem:\n${problem}\n\nSolution:`,
+    ...prompted('Problem:\n{problem}\n\nSolution:', ({ problem }) => ({ problem })),
     answer,
     exampleAnswer: ({ solution }) => solution,
     score(doc, { texts }) {
@@ -104,7 +105,7 @@ function hendrycksTask({ name, read }: Part): Task<Problem> {
     draw: 'random',
     documents: (data) => read(data, 'test'),
     ...(name === '500' ? {} : { examples: (data: DataFolder) => read(data, 'train') }),
-    question: ({ problem }) => `Problem: ${problem}\nAnswer:`,
+    ...prompted('Problem: {problem}\nAnswer:', ({ problem }) => ({ problem })),
     answer: ({ solution }) => boxedAnswer(solution) ?? '',
     score({ solution }, { texts }) {
       const text = texts![0]!;

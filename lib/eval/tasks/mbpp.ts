@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { codeScoring } from '../code-scoring.js';
 import { type DataFolder, huggingFacePaths, type Location } from '../data/data-folder.js';
 import type { Task } from '../task.js';
+import { prompted } from '../template.js';
 
 const Problem = z.object({
   task_id: z.int(),
@@ -42,8 +43,10 @@ const mbpp: Task<Problem> = {
   answerDelimiter: '',
   documents: (data) => read(data, 'test', TEST),
   examples: (data) => read(data, 'prompt', EXAMPLES),
-  question: (doc) =>
-    `You are an expert Python programmer, and here is your task: ${doc.text} Your code should pass these tests:\n\n${tests(doc)}\n[BEGIN]\n`,
+  ...prompted(
+    'You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:\n\n{tests}\n[BEGIN]\n',
+    (doc) => ({ text: doc.text, tests: tests(doc) }),
+  ),
   answer: tests,
   exampleAnswer: ({ code }) => `${code}\n[DONE]`,
   ...codeScoring({ key: () => 'pass_at_1,none', ks: [1], program: mbppProgram }),

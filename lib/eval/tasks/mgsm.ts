@@ -4,6 +4,7 @@ import { type DataFolder, huggingFacePaths, type Location } from '../data/data-f
 import { lastNumber, regexFilter, stripped } from '../filters.js';
 import { textScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
+import { prompted } from '../template.js';
 
 interface Language {
   question: string;
@@ -104,7 +105,10 @@ function languageTask(language: string, label: string) {
     generation: { stop: [question, '</s>', '<|im_end|>'] },
     documents: (data: DataFolder) => readProblems(data, language),
     examples: (data: DataFolder) => readExamples(data, language),
-    question: (doc: Problem) => `${doc.answer === null ? `${question} ` : ''}${doc.question}\n${label}`,
+    // Examples bring the word for 'question' with them.
+    ...prompted(`{question}\n${label}`, (doc: Problem) => ({
+      question: doc.answer === null ? `${question} ${doc.question}` : doc.question,
+    })),
     answer: answerNumber,
     // The label of the worked answer is cut off by its length.
     exampleAnswer: (doc: Problem) =>

@@ -3,6 +3,7 @@ import { type DataFolder, huggingFacePaths, type Location } from '../data/data-f
 import { strip } from '../python/text.js';
 import { choiceScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
+import { prompted } from '../template.js';
 
 const LETTERS = ['A', 'B', 'C', 'D'];
 
@@ -61,8 +62,10 @@ function subjectTask(subject: string): Task<Question> {
     examples: (data) => read(data, 'dev'),
     preamble: () =>
       `The following are multiple choice questions (with answers) about ${subject.replaceAll('_', ' ')}.\n\n`,
-    question: ({ question, choices }) =>
-      `${strip(question)}\n${LETTERS.map((letter, i) => `${letter}. ${choices[i]}`).join('\n')}\nAnswer:`,
+    ...prompted('{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:', ({ question, choices }) => ({
+      question: strip(question),
+      ...Object.fromEntries(LETTERS.map((letter, i) => [letter, choices[i]!])),
+    })),
     answer,
     choices,
     ...choiceScoring({ answer, choices }),

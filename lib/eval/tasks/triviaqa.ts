@@ -3,6 +3,7 @@ import { type DataFolder, huggingFacePaths, type Location } from '../data/data-f
 import { stripped } from '../filters.js';
 import { textScoring } from '../scoring.js';
 import type { Task } from '../task.js';
+import { prompted } from '../template.js';
 
 interface Question {
   question: string;
@@ -69,7 +70,7 @@ const triviaqa: Task<Question> = {
   generation: { stop: ['\n', '.', ','] },
   documents: async (data) => (await read(data)).asked,
   examples: async (data) => (await read(data)).shown,
-  question: ({ question }) => `Question: ${question}?\nAnswer:`,
+  ...prompted('Question: {question}?\nAnswer:', ({ question }) => ({ question })),
   answer,
   ...textScoring({ answer, filters: [stripped], exactMatch: { ignoreCase: true, ignorePunctuation: true } }),
 };
