@@ -1,6 +1,6 @@
 import { asIs, type Filter } from './filters.js';
 import { type ExactMatchOptions, exactMatch } from './metrics/exact-match.js';
-import { bits, corpusBleu, corpusChrf, fraction, perplexity } from './metrics/metrics.js';
+import { bits, corpusBleu, corpusChrf, fraction, meanPerplexity, perplexity } from './metrics/metrics.js';
 import { countWords } from './python/text.js';
 import type { Answer, ContinuationScore, Metric, Outcome, Response, Task } from './task.js';
 
@@ -80,6 +80,17 @@ export function choiceScoring<Doc>({ answer, choices, metrics = ['acc'] }: Choic
         return [`${metric},none`, Number(right.includes(picked))] as const;
       });
       return { items: Object.fromEntries(items) };
+    },
+  };
+}
+
+/** Scores of a single continuation: its perplexity, and whether greedy generation would give it. */
+export function continuationScoring(): Pick<Task, 'metrics' | 'score'> {
+  return {
+    metrics: [fraction('acc,none'), meanPerplexity('perplexity,none')],
+    score(_, { choices }): Outcome {
+      const { logProbability, isGreedy } = choices![0]!;
+      return { items: { 'acc,none': Number(isGreedy), 'perplexity,none': logProbability } };
     },
   };
 }

@@ -5,6 +5,9 @@ import { bootstrapError, mean, meanError } from './standard-error.js';
 
 /** lm-eval's number of resamples for metrics over a corpus of texts. */
 const TEXT_RESAMPLES = 100;
+/** And for others, of which many items get fewer: more draws than this take seconds. */
+const RESAMPLES = 100_000;
+const MOST_DRAWS = 5e7;
 
 /** The mean of numbers between 0 and 1, such as the share of right answers. */
 export function fraction(key: string): Metric {
@@ -27,6 +30,21 @@ export function corpusBleu(key: string): Metric {
 /** chrF over all documents. */
 export function corpusChrf(key: string): Metric {
   return overTexts(key, chrfStatistics, (parts) => chrf(addChrfStatistics(parts)));
+}
+
+/** exp(-mean log-probability) of items that count the same. */
+export function meanPerplexity(key: string): Metric {
+  const score = (values: readonly number[]) => Math.exp(-mean(values));
+  return {
+    key,
+    higherIsBetter: false,
+    scale: 1,
+    aggregate(items) {
+      const values = items as readonly number[];
+      const resamples = Math.min(RESAMPLES, Math.ceil(MOST_DRAWS / values.length / 1000) * 1000);
+      return { value: score(values), standardError: bootstrapError(values, score, resamples) };
+    },
+  };
 }
 
 /** exp(-sum of log-probabilities / sum of weights): perplexity per token, word or byte. */
