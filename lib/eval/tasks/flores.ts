@@ -79,7 +79,7 @@ function pairTask(name: string, from: string, into: string): Task<Pair> {
     name,
     version: 1,
     source: 'Goyal et al. 2022, FLORES (CC-BY-SA-4.0)',
-    follows: "the paper's 1 shot, the prompt of lm-eval's flores 1.0 (its README has 5 shots), without its TER",
+    follows: "the paper's 1 shot, the prompt of lm-eval's flores 1.0 (whose default is none), without its TER",
     kind: 'generate',
     shots: 1,
     draw: 'random',

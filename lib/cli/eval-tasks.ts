@@ -1,0 +1,202 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { lockFolder } from '../checkpoint/lock.js';
+import { BtsError, fileError } from '../errors.js';
+import { DataFolder } from '../eval/data/data-folder.js';
+import { readOwnTask } from '../eval/own/own-task.js';
+import { type Column, resolveTasks } from '../eval/registry.js';
+import { columnResult } from '../eval/results/columns.js';
+import { hashModel } from '../eval/results/model-hash.js';
+import { type ModelReport, type Report, toCsv } from '../eval/results/report.js';
+import { SampleFile } from '../eval/results/sample-file.js';
+import { runTask, type TaskResult } from '../eval/run/run-task.js';
+import { Sandbox } from '../eval/sandbox/sandbox.js';
+import type { Task } from '../eval/task.js';
+import { loadModel } from '../model/load-model.js';
+import { Device } from '../tensor/device.js';
+import type { OutputOptions } from './eval.js';
+import { configOf } from './eval-losses.js';
+import { reportTable } from './eval-tables.js';
+import { commaList, count, integer, present } from './options.js';
+import { note, print, printJson } from './output.js';
+import { Progress } from './progress.js';
+import type { DeviceValues } from './training-options.js';
+
+const folder = () => z.string().min(1, 'expected a folder');
+
+/** How benchmarks are run. */
+export const taskOptions = {
+  tasks: commaList(z.string().min(1, 'expected a name')).optional().meta({
+    description:
+      "Benchmarks, groups of them, 'all' for the paper's, names with *, or files of your own, commas between",
+    argument: 'name,..',
+  }),
+  data: folder().optional().meta({
+    description: 'Where the benchmarks lie (default: $BTS_EVAL_DATA, or ./benchmarks)',
+    argument: 'folder',
+  }),
+  limit: count().optional().meta({ description: 'Documents of each benchmark, the first (default: all)' }),
+  shots: z
+    .array(z.string().regex(/^([\w.*-]+=)?\d+$/, 'expected a number, or task=number'))
+    .default([])
+    .meta({
+      description: 'Answered examples before each question, of all benchmarks or of one. Repeatable (default: theirs)',
+      argument: '[task=]number',
+    }),
+  out: folder().optional().meta({
+    description: 'Where results and every sample are kept; a run that was stopped goes on there',
+    argument: 'folder',
+  }),
+  seed: integer(0).default(0).meta({ description: 'The same seed gives the same sampled texts' }),
+  sharePrefixes: z.boolean().default(true).meta({
+    description: 'Compute what prompts have in common each time anew: slower, the same results',
+  }),
+  allowUnsafeCode: z.boolean().default(false).meta({
+    description: 'Run generated programs without isolation where the system has none',
+  }),
+  codeTimeout: z.number().positive().default(10).meta({ description: 'Seconds that a generated program may take' }),
+  python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
+};
+const shape = z.object(taskOptions);
+export type TaskValues = z.output<typeof shape> & DeviceValues & { tasks: string[]; batchSize: number };
+
+/** Runs benchmarks on models and prints their scores. */
+export async function evaluateTasks(
+  folders: readonly string[],
+  values: TaskValues,
+  output: OutputOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  // All that may be missing is looked for first: hours of evaluation must not end in a mistyped path.
+  const columns = await readColumns(values.tasks);
+  const tasks = [...new Map(columns.flatMap((column) => column.tasks).map((task) => [task.name, task])).values()];
+  const shots = shotsOf(values.shots, tasks);
+  for (const model of folders) await configOf(model);
+  const data = new DataFolder(values.data ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
+  let documents = 0;
+  for (const task of tasks) {
+    documents += Math.min(values.limit ?? Number.POSITIVE_INFINITY, (await task.documents(data)).length);
+    if (shots(task) > 0) await task.examples?.(data);
+  }
+  const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
+
+  await using _lock = values.out === undefined ? undefined : await lockFolder(values.out);
+  using device = Device.open(values.device, present({ threads: values.threads }));
+  const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
+  const names = sampleFolders(folders);
+  for (const [i, path] of folders.entries()) {
+    using model = await loadModel(device, path);
+    const keep = values.out === undefined ? undefined : join(values.out, names[i]!);
+    const modelHash = keep === undefined ? '' : await hashModel(path, signal);
+    const progress = new Progress(`evaluating ${path}`, { total: documents });
+    const results = new Map<string, TaskResult>();
+    let before = 0;
+    try {
+      for (const task of tasks) {
+        await using store = keep === undefined ? undefined : new SampleFile(join(keep, `${task.name}.jsonl`));
+        const { samples: _, ...result } = await runTask(model, task, {
+          ...values,
+          ...{ data, sandbox, store, modelHash, signal },
+          shots: shots(task),
+          onProgress: (done) => progress.update(before + done, [task.name]),
+        });
+        before += result.documents;
+        results.set(task.name, { ...result, samples: [] });
+      }
+    } finally {
+      progress.done(`evaluated ${path}`);
+    }
+    report.models.push(modelReport(path, keep && names[i], columns, results));
+    if (values.out !== undefined) await writeReport(values.out, report);
+    warnOfCuts(path, [...results.values()]);
+  }
+  if (output.json) printJson(report);
+  else if (output.csv) print(toCsv(report));
+  else print(reportTable(report, output));
+}
+
+/** The columns that names and files of tasks stand for. */
+export async function readColumns(names: readonly string[]): Promise<Column[]> {
+  const isFile = (name: string) => /\.(ya?ml|json)$/i.test(name);
+  const own = new Map<string, Task>();
+  for (const name of names.filter(isFile)) own.set(name, await readOwnTask(name));
+  return resolveTasks(
+    names.map((name) => own.get(name)?.name ?? name),
+    [...own.values()],
+  );
+}
+
+/** How many examples each task shows: what was asked for by name, or for all, or its own number. */
+function shotsOf(given: readonly string[], tasks: readonly Task[]): (task: Task) => number {
+  const general = given.findLast((text) => !text.includes('='));
+  const byName = new Map(given.filter((text) => text.includes('=')).map((text) => text.split('=') as [string, string]));
+  for (const name of byName.keys()) {
+    if (!tasks.some((task) => task.name === name || task.name.startsWith(`${name}_`))) {
+      throw new BtsError('BAD_OPTION', `--shots names '${name}', which is not one of the tasks.`);
+    }
+  }
+  return (task) => {
+    const parts = task.name.split('_');
+    const name = parts.map((_, i) => parts.slice(0, parts.length - i).join('_')).find((part) => byName.has(part));
+    const asked = name === undefined ? general : byName.get(name);
+    return asked === undefined ? task.shots : Number(asked);
+  };
+}
+
+async function openSandbox({ allowUnsafeCode, codeTimeout, python }: TaskValues): Promise<Sandbox> {
+  const sandbox = await Sandbox.open({
+    allowUnsafe: allowUnsafeCode,
+    limits: { milliseconds: 1000 * codeTimeout },
+    ...present({ python }),
+  });
+  if (sandbox.isolationName === 'none')
+    note('Generated programs run without isolation: they can read and change your files.');
+  return sandbox;
+}
+
+/** A name for each model's samples, told apart where paths are alike. */
+function sampleFolders(folders: readonly string[]): string[] {
+  const names: string[] = [];
+  for (const path of folders) {
+    const parts = path.split(/[\\/]/).filter((part) => part !== '' && part !== '.' && part !== '..');
+    const name = parts.join('-') || 'model';
+    const same = names.filter((other) => other === name || other.startsWith(`${name}~`)).length;
+    names.push(same === 0 ? name : `${name}~${same + 1}`);
+  }
+  return names;
+}
+
+function modelReport(
+  model: string,
+  samples: string | undefined,
+  columns: readonly Column[],
+  results: ReadonlyMap<string, TaskResult>,
+): ModelReport {
+  return {
+    model,
+    ...(samples === undefined ? {} : { samples }),
+    columns: columns.flatMap((column) => columnResult(column, results) ?? []),
+    tasks: [...results.values()].map(({ samples: _, ...task }) => task),
+  };
+}
+
+/** Into place at once, so that there is always a whole report. */
+async function writeReport(out: string, report: Report): Promise<void> {
+  const path = join(out, 'results.json');
+  try {
+    await mkdir(out, { recursive: true });
+    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    throw fileError(error, path, 'writing results');
+  }
+}
+
+function warnOfCuts(model: string, results: readonly TaskResult[]): void {
+  const sum = (field: 'cut' | 'documents') => results.reduce((total, result) => total + result[field], 0);
+  if (sum('cut') === 0) return;
+  note(
+    `${model}: ${sum('cut')} of ${sum('documents')} prompts were longer than the model takes and lost their beginning.`,
+  );
+}
