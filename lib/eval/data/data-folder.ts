@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { check } from '../../checkpoint/check.js';
 import { readJson } from '../../checkpoint/file.js';
 import { BtsError } from '../../errors.js';
-import { type Row, readRows } from './read-rows.js';
+import { readRows } from './read-rows.js';
 
 /** Where a part of a benchmark may lie. */
 export interface Location {
@@ -32,7 +32,8 @@ const inOrder = new Intl.Collator('en', { numeric: true }).compare;
 
 /** Local files of benchmarks, read once each. */
 export class DataFolder {
-  private readonly known = new Map<string, Promise<Row[]>>();
+  /** What was read, by schema and files. */
+  private readonly known = new Map<z.ZodType, Map<string, Promise<unknown[]>>>();
 
   constructor(readonly root: string) {}
 
@@ -41,10 +42,22 @@ export class DataFolder {
    * Throws FILE_NOT_FOUND saying what to fetch and where it must lie; BAD_DATA naming file and row.
    */
   async read<Schema extends z.ZodType>(location: Location, schema: Schema): Promise<z.output<Schema>[]> {
-    const rows = await this.rows(location);
-    return rows.map(({ value, source }) =>
-      check(schema, value, (reason) => new BtsError('BAD_DATA', `${source} is no row of ${location.what}: ${reason}.`)),
-    );
+    const files = await this.expectFiles(location);
+    const read = async () => {
+      const rows = (await Promise.all(files.map(readRows))).flat();
+      return rows.map(({ value, source }) =>
+        check(
+          schema,
+          value,
+          (reason) => new BtsError('BAD_DATA', `${source} is no row of ${location.what}: ${reason}.`),
+        ),
+      );
+    };
+    const known = this.known.get(schema) ?? new Map<string, Promise<unknown[]>>();
+    this.known.set(schema, known);
+    const key = files.join('\n');
+    if (!known.has(key)) known.set(key, read());
+    return (await known.get(key)!) as z.output<Schema>[];
   }
 
   /** A .json file as one value, checked by `schema`. Throws as `read` does. */
@@ -57,14 +70,6 @@ export class DataFolder {
   /** Whether there is a file at a location. @throws FILE_IO */
   async has(location: Location): Promise<boolean> {
     return (await this.find(location)).length > 0;
-  }
-
-  private async rows(location: Location): Promise<Row[]> {
-    const files = await this.expectFiles(location);
-    const read = async () => (await Promise.all(files.map(readRows))).flat();
-    const key = files.join('\n');
-    if (!this.known.has(key)) this.known.set(key, read());
-    return await this.known.get(key)!;
   }
 
   private async expectFiles(location: Location): Promise<string[]> {

@@ -10,7 +10,7 @@ export function sameNumber(a: string, b: string): boolean {
 
 /**
  * The value of a LaTeX expression of numbers, `\pi`, `+ - * / ^`, `\cdot`, `\times`, `\frac`, `\sqrt` and brackets; null
- * for anything else, such as one with a variable.
+ * for anything else, such as one with a variable. Arguments of commands have braces, as normalized answers do.
  */
 export function latexNumber(latex: string): number | null {
   const tokens = latex

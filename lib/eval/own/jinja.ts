@@ -61,7 +61,9 @@ export class JinjaTemplate {
 
 function compile(source: string): Program {
   try {
-    return parse(tokenize(source, { lstrip_blocks: false, trim_blocks: false }));
+    // The package leaves out a last newline, Jinja's `keep_trailing_newline` does not.
+    const whole = source.endsWith('\n') ? `${source}\n` : source;
+    return parse(tokenize(whole, { lstrip_blocks: false, trim_blocks: false }));
   } catch (cause) {
     const message = `the template ${JSON.stringify(source)} is malformed: ${(cause as Error).message}.`;
     throw new BtsError('BAD_TASK', message, { cause });

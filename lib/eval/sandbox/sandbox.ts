@@ -12,6 +12,8 @@ export interface SandboxOptions {
   limits?: Partial<Limits>;
   /** Runs programs with limits alone where the system has no isolation. */
   allowUnsafe?: boolean;
+  /** Ways of isolation to try; default: all that there are. */
+  isolations?: readonly Isolation[];
   /** Python's file; default: the first python3 on the path that runs. */
   python?: string;
 }
@@ -47,8 +49,8 @@ export class Sandbox {
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
     const limits = { ...LIMITS, ...options.limits };
     const interpreters = await findInterpreters(options.python);
-    const isolations = options.allowUnsafe ? [...ISOLATIONS, none] : ISOLATIONS;
-    for (const isolation of isolations) {
+    const isolations = options.isolations ?? ISOLATIONS;
+    for (const isolation of options.allowUnsafe ? [...isolations, none] : isolations) {
       for (const interpreter of interpreters) {
         const sandbox = new Sandbox(interpreter, isolation, limits);
         if ((await sandbox.run('assert sum([1, 2]) == 3')).passed) return sandbox;

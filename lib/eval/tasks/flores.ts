@@ -40,6 +40,18 @@ const BENCHES = {
 };
 const BENCH_LANGUAGES = ['ca', 'es', 'en', 'gl', 'eu', 'it', 'de', 'pt', 'fr'];
 
+/** A line of text, or a row of Hugging Face's with all languages or with one. */
+const SENTENCES = Object.fromEntries(
+  Object.entries(LANGUAGES).map(([language, { code }]) => [
+    language,
+    z.union([
+      z.string(),
+      z.object({ [`sentence_${code}`]: z.string() }).transform((row) => row[`sentence_${code}`]!),
+      z.object({ sentence: z.string() }).transform(({ sentence }) => sentence),
+    ]),
+  ]),
+);
+
 interface Pair {
   source: string;
   target: string;
@@ -59,12 +71,7 @@ function readSentences(data: DataFolder, language: string, split: 'dev' | 'devte
     ],
     source: 'https://github.com/facebookresearch/flores, or facebook/flores on Hugging Face',
   };
-  const Sentence = z.union([
-    z.string(),
-    z.object({ [`sentence_${code}`]: z.string() }).transform((row) => row[`sentence_${code}`]!),
-    z.object({ sentence: z.string() }).transform(({ sentence }) => sentence),
-  ]);
-  return data.read(location, Sentence);
+  return data.read(location, SENTENCES[language]!);
 }
 
 async function readPairs(data: DataFolder, from: string, into: string, split: 'dev' | 'devtest'): Promise<Pair[]> {
