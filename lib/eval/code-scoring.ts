@@ -6,24 +6,26 @@ export interface CodeScoring<Doc> {
   /** The metric's key for each k. */
   key: (k: number) => string;
   ks: readonly number[];
-  /** The program that succeeds if the text is right. */
-  program: (doc: Doc, text: string) => string;
+  /** Makes code out of a text that was generated, which lm-eval calls `filter`. */
+  code: (doc: Doc, text: string) => string;
+  filter: string;
+  /** What stands behind the code and raises an error where it is wrong. */
+  tests: (doc: Doc) => string;
 }
 
 /** Scores of generated code: the estimated probability that one of k samples passes its tests. */
-export function codeScoring<Doc>({
-  key,
-  ks,
-  program,
-}: CodeScoring<Doc>): Pick<Task<Doc>, 'metrics' | 'score'> & { runsCode: true } {
+export function codeScoring<Doc>(scoring: CodeScoring<Doc>): Pick<Task<Doc>, 'metrics' | 'score' | 'runsCode'> {
+  const { key, ks, code, filter, tests } = scoring;
   return {
     runsCode: true,
     metrics: ks.map((k) => fraction(key(k))),
     async score(doc, { texts }, { sandbox, signal }) {
-      const runs = await Promise.all(texts!.map((text) => sandbox.run(program(doc, text), signal)));
+      const programs = texts!.map((text) => code(doc, text));
+      const runs = await Promise.all(programs.map((program) => sandbox.run(`${program}\n${tests(doc)}`, signal)));
       const passed = runs.filter((run) => run.passed).length;
-      const items = ks.map((k) => [key(k), passAtK(texts!.length, passed, k)] as const);
-      return { items: Object.fromEntries(items), extracted: { tests: runs.map(({ verdict }) => verdict).join('\n') } };
+      const items = ks.map((k) => [key(k), passAtK(runs.length, passed, k)] as const);
+      const verdicts = runs.map(({ verdict }) => verdict).join('\n');
+      return { items: Object.fromEntries(items), extracted: { [filter]: programs[0]!, tests: verdicts } };
     },
   };
 }

@@ -23,9 +23,6 @@ const location: Location = {
 };
 
 const answer = ({ test, entry_point }: Problem) => `${test}\ncheck(${entry_point})`;
-/** The program that tells whether `text` continues the prompt rightly. */
-export const humanEvalProgram = (doc: Problem, text: string) => `${doc.prompt}${text}\n${answer(doc)}`;
-
 const base = {
   version: 1,
   source: 'Chen et al. 2021, openai/human-eval (MIT)',
@@ -37,14 +34,21 @@ const base = {
   answer,
 } as const satisfies Partial<Task<Problem>>;
 const generation = { stop: ['\nclass', '\ndef', '\n#', '\nif', '\nprint'], maxTokens: 1024 };
-const key = (k: number) => `pass@${k},create_test`;
+const scoring = (...ks: number[]) =>
+  codeScoring<Problem>({
+    key: (k) => `pass@${k},create_test`,
+    ks,
+    code: ({ prompt }, text) => prompt + text,
+    filter: 'create_test',
+    tests: answer,
+  });
 
 const humaneval: Task<Problem> = {
   ...base,
   name: 'humaneval',
   follows: "the paper's 0 shots, as lm-eval's humaneval 1.0: one sample, the likeliest tokens",
   generation,
-  ...codeScoring({ key, ks: [1], program: humanEvalProgram }),
+  ...scoring(1),
 };
 
 const humaneval64: Task<Problem> = {
@@ -52,7 +56,7 @@ const humaneval64: Task<Problem> = {
   name: 'humaneval_64',
   follows: "lm-eval's humaneval_64 1.0: 64 samples at temperature 0.2 and top-p 0.95",
   generation: { ...generation, temperature: 0.2, topP: 0.95, repeats: 64 },
-  ...codeScoring({ key, ks: [2, 8, 16, 32, 64], program: humanEvalProgram }),
+  ...scoring(2, 8, 16, 32, 64),
 };
 
 export const tasks: readonly Task[] = [humaneval, humaneval64];

@@ -66,9 +66,9 @@ const common = {
   generation: { stop: ['Problem:'] },
   metrics: [fraction('exact_match,none')],
 } as const;
-const scored = (isRight: boolean, answer: string) => ({
+const scored = (text: string, answer: string, isRight: boolean) => ({
   items: { 'exact_match,none': Number(isRight) },
-  extracted: { none: answer },
+  extracted: { none: text, answer },
 });
 
 function minervaTask({ name, read }: Part): Task<Problem> {
@@ -90,7 +90,7 @@ function minervaTask({ name, read }: Part): Task<Problem> {
     score(doc, { texts }) {
       const found = normalizeFinalAnswer(finalAnswer(texts![0]!));
       const wanted = answer(doc);
-      return scored(isEquivalent(found, wanted) || sameNumber(found, wanted), found);
+      return scored(texts![0]!, found, isEquivalent(found, wanted) || sameNumber(found, wanted));
     },
   };
 }
@@ -111,7 +111,7 @@ function hendrycksTask({ name, read }: Part): Task<Problem> {
       const text = texts![0]!;
       const [first, last] = [text.indexOf('$'), text.lastIndexOf('$')];
       const found = first === last ? text : text.slice(first + 1, last);
-      return scored(isEquivalent(found, boxedAnswer(solution)), found);
+      return scored(text, found, isEquivalent(found, boxedAnswer(solution)));
     },
   };
 }
