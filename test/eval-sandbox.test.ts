@@ -20,7 +20,7 @@ const sandboxes = suite('sandbox');
 
 async function tryOpen(): Promise<Sandbox | undefined> {
   try {
-    return await Sandbox.open({ limits: { milliseconds: 5000 } });
+    return await Sandbox.open();
   } catch (error) {
     if (error instanceof BtsError && error.code === 'NO_SANDBOX') return undefined;
     throw error;
@@ -49,11 +49,11 @@ if (sandbox) {
   });
 
   sandboxes('a program that loops or sleeps runs out of time', async () => {
-    const quick = await Sandbox.open({ limits: { milliseconds: 1500 } });
+    const quick = await Sandbox.open({ limits: { milliseconds: 2000 } });
     for (const program of ['while True: pass', 'import time; time.sleep(1000)']) {
       const began = performance.now();
       assert.equal(await quick.run(program), { passed: false, verdict: 'out of time' });
-      assert.ok(performance.now() - began < 4000);
+      assert.ok(performance.now() - began < 20_000);
     }
   });
 
@@ -163,8 +163,10 @@ const every = process.env.BTS_EVAL_ALL ? 1 : 25;
 
 if (sandbox && existsSync(join(benchmarks, 'humaneval/HumanEval.jsonl.gz'))) {
   const data = new DataFolder(benchmarks);
+  // Some take seconds, and other work may slow them down.
+  const patient = await Sandbox.open({ limits: { milliseconds: 60_000 } });
   const passes = async (task: Task, doc: unknown, text: string) => {
-    const { items, extracted } = await task.score(doc, { texts: [text] }, { sandbox });
+    const { items, extracted } = await task.score(doc, { texts: [text] }, { sandbox: patient });
     return { passed: Object.values(items)[0] === 1, verdict: extracted!.tests };
   };
 

@@ -52,8 +52,8 @@ export class Sandbox {
     const isolations = options.isolations ?? ISOLATIONS;
     for (const isolation of options.allowUnsafe ? [...isolations, none] : isolations) {
       for (const interpreter of interpreters) {
-        const sandbox = new Sandbox(interpreter, isolation, limits);
-        if ((await sandbox.run('assert sum([1, 2]) == 3')).passed) return sandbox;
+        const trial = new Sandbox(interpreter, isolation, LIMITS);
+        if ((await trial.run('assert sum([1, 2]) == 3')).passed) return new Sandbox(interpreter, isolation, limits);
       }
     }
     throw new BtsError(
