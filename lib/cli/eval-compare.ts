@@ -78,7 +78,7 @@ async function compare(folders: readonly string[], options: Options): Promise<vo
 async function readAll(folders: readonly string[]): Promise<Evaluated[]> {
   const all: Evaluated[] = [];
   for (const folder of folders) {
-    const { models } = await readReport(join(folder, 'results.json'));
+    const { models } = await readReport(folder);
     all.push(...models.map((report) => ({ report, folder })));
   }
   return all;

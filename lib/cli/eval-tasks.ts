@@ -1,16 +1,14 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { lockFolder } from '../checkpoint/lock.js';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError } from '../errors.js';
 import { DataFolder } from '../eval/data/data-folder.js';
+import { evaluate, tasksOf } from '../eval/evaluate.js';
 import { readOwnTask } from '../eval/own/own-task.js';
 import { type Column, resolveTasks } from '../eval/registry.js';
-import { columnResult } from '../eval/results/columns.js';
 import { hashModel } from '../eval/results/model-hash.js';
-import { type ModelReport, type Report, toCsv } from '../eval/results/report.js';
-import { SampleFile } from '../eval/results/sample-file.js';
-import { runTask, type TaskResult } from '../eval/run/run-task.js';
+import { type ModelReport, type Report, toCsv, writeReport } from '../eval/results/report.js';
+import type { TaskResult } from '../eval/run/run-task.js';
 import { Sandbox } from '../eval/sandbox/sandbox.js';
 import type { Task } from '../eval/task.js';
 import { loadModel } from '../model/load-model.js';
@@ -70,13 +68,13 @@ export async function evaluateTasks(
 ): Promise<void> {
   // All that may be missing is looked for first: hours of evaluation must not end in a mistyped path.
   const columns = await readColumns(values.tasks);
-  const tasks = [...new Map(columns.flatMap((column) => column.tasks).map((task) => [task.name, task])).values()];
+  const tasks = tasksOf(columns);
   const shots = shotsOf(values.shots, tasks);
   for (const model of folders) await configOf(model);
   const data = new DataFolder(values.data ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
-  let documents = 0;
+  let total = 0;
   for (const task of tasks) {
-    documents += Math.min(values.limit ?? Number.POSITIVE_INFINITY, (await task.documents(data)).length);
+    total += Math.min(values.limit ?? Number.POSITIVE_INFINITY, (await task.documents(data)).length);
     if (shots(task) > 0) await task.examples?.(data);
   }
   const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
@@ -84,32 +82,28 @@ export async function evaluateTasks(
   await using _lock = values.out === undefined ? undefined : await lockFolder(values.out);
   using device = Device.open(values.device, present({ threads: values.threads }));
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
-  const names = sampleFolders(folders);
   for (const [i, path] of folders.entries()) {
     using model = await loadModel(device, path);
-    const keep = values.out === undefined ? undefined : join(values.out, names[i]!);
-    const modelHash = keep === undefined ? '' : await hashModel(path, signal);
-    const progress = new Progress(`evaluating ${path}`, { total: documents });
-    const results = new Map<string, TaskResult>();
-    let before = 0;
+    const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
+    const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, signal);
+    const progress = new Progress(`evaluating ${path}`, { total });
     try {
-      for (const task of tasks) {
-        await using store = keep === undefined ? undefined : new SampleFile(join(keep, `${task.name}.jsonl`));
-        const { samples: _, ...result } = await runTask(model, task, {
-          ...values,
-          ...{ data, sandbox, store, modelHash, signal },
-          shots: shots(task),
-          onProgress: (done) => progress.update(before + done, [task.name]),
-        });
-        before += result.documents;
-        results.set(task.name, { ...result, samples: [] });
-      }
+      const { tasks: results, columns: scores } = await evaluate(model, columns, {
+        ...values,
+        ...{ data, shots, sandbox, samples, signal },
+        onProgress: (documents, task) => progress.update(documents, [task]),
+      });
+      report.models.push({
+        model: path,
+        ...present({ samples: kept }),
+        columns: scores,
+        tasks: results.map(withoutSamples),
+      });
     } finally {
       progress.done(`evaluated ${path}`);
     }
-    report.models.push(modelReport(path, keep && names[i], columns, results));
     if (values.out !== undefined) await writeReport(values.out, report);
-    warnOfCuts(path, [...results.values()]);
+    warnOfCuts(report.models.at(-1)!);
   }
   if (output.json) printJson(report);
   else if (output.csv) print(toCsv(report));
@@ -167,34 +161,15 @@ function sampleFolders(folders: readonly string[]): string[] {
   return names;
 }
 
-function modelReport(
-  model: string,
-  samples: string | undefined,
-  columns: readonly Column[],
-  results: ReadonlyMap<string, TaskResult>,
-): ModelReport {
-  return {
-    model,
-    ...(samples === undefined ? {} : { samples }),
-    columns: columns.flatMap((column) => columnResult(column, results) ?? []),
-    tasks: [...results.values()].map(({ samples: _, ...task }) => task),
-  };
+async function samplesIn(folder: string, model: string, signal: AbortSignal) {
+  const path = (task: Task) => join(folder, `${task.name}.jsonl`);
+  return { path, modelHash: await hashModel(model, signal) };
 }
 
-/** Into place at once, so that there is always a whole report. */
-async function writeReport(out: string, report: Report): Promise<void> {
-  const path = join(out, 'results.json');
-  try {
-    await mkdir(out, { recursive: true });
-    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);
-    await rename(`${path}.new`, path);
-  } catch (error) {
-    throw fileError(error, path, 'writing results');
-  }
-}
+const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;
 
-function warnOfCuts(model: string, results: readonly TaskResult[]): void {
-  const sum = (field: 'cut' | 'documents') => results.reduce((total, result) => total + result[field], 0);
+function warnOfCuts({ model, tasks }: ModelReport): void {
+  const sum = (field: 'cut' | 'documents') => tasks.reduce((total, result) => total + result[field], 0);
   if (sum('cut') === 0) return;
   note(
     `${model}: ${sum('cut')} of ${sum('documents')} prompts were longer than the model takes and lost their beginning.`,

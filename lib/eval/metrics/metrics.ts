@@ -11,15 +11,7 @@ const MOST_DRAWS = 5e7;
 
 /** The mean of numbers between 0 and 1, such as the share of right answers. */
 export function fraction(key: string): Metric {
-  return {
-    key,
-    higherIsBetter: true,
-    scale: 100,
-    aggregate(items) {
-      const values = items as readonly number[];
-      return { value: mean(values), standardError: meanError(values) };
-    },
-  };
+  return overNumbers({ key, higherIsBetter: true, scale: 100 }, mean, meanError);
 }
 
 /** BLEU over all documents, with the 13a tokenizer. */
@@ -35,16 +27,10 @@ export function corpusChrf(key: string): Metric {
 /** exp(-mean log-probability) of items that count the same. */
 export function meanPerplexity(key: string): Metric {
   const score = (values: readonly number[]) => Math.exp(-mean(values));
-  return {
-    key,
-    higherIsBetter: false,
-    scale: 1,
-    aggregate(items) {
-      const values = items as readonly number[];
-      const resamples = Math.min(RESAMPLES, Math.ceil(MOST_DRAWS / values.length / 1000) * 1000);
-      return { value: score(values), standardError: bootstrapError(values, score, resamples) };
-    },
-  };
+  return overNumbers({ key, higherIsBetter: false, scale: 1 }, score, (values) => {
+    const resamples = Math.min(RESAMPLES, Math.ceil(MOST_DRAWS / values.length / 1000) * 1000);
+    return bootstrapError(values, score, resamples);
+  });
 }
 
 /** exp(-sum of log-probabilities / sum of weights): perplexity per token, word or byte. */
@@ -55,6 +41,20 @@ export function perplexity(key: string): Metric {
 /** -(sum of log-probabilities / sum of weights) in bits. */
 export function bits(key: string): Metric {
   return ratio(key, (nats) => -nats / Math.LN2);
+}
+
+function overNumbers(
+  metric: Omit<Metric, 'aggregate'>,
+  score: (values: readonly number[]) => number,
+  error: (values: readonly number[]) => number | null,
+): Metric {
+  return {
+    ...metric,
+    aggregate(items) {
+      const values = items as readonly number[];
+      return { value: score(values), standardError: error(values) };
+    },
+  };
 }
 
 function overTexts<Statistics>(

@@ -1,7 +1,9 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../../checkpoint/check.js';
 import { readJson } from '../../checkpoint/file.js';
-import { BtsError } from '../../errors.js';
+import { BtsError, fileError } from '../../errors.js';
 
 /** A number over documents; what the fields mean is at `ColumnResult` and `TaskResult`. */
 const Measured = z.object({
@@ -38,10 +40,23 @@ const Report = z.object({
 /** What an evaluation of several models found. */
 export type Report = z.output<typeof Report>;
 
-/** The report in a file. Throws FILE_NOT_FOUND, FILE_IO, BAD_DATA. */
-export async function readReport(path: string): Promise<Report> {
+/** The report in a folder. Throws FILE_NOT_FOUND, FILE_IO, BAD_DATA. */
+export async function readReport(folder: string): Promise<Report> {
+  const path = join(folder, 'results.json');
   const fail = (reason: string) => new BtsError('BAD_DATA', `'${path}' is no report of 'bts eval': ${reason}.`);
   return check(Report, await readJson(path, 'BAD_DATA'), fail);
+}
+
+/** Writes a folder's `results.json`, into place at once: there is always a whole report. Throws FILE_IO. */
+export async function writeReport(folder: string, report: Report): Promise<void> {
+  const path = join(folder, 'results.json');
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    throw fileError(error, path, 'writing results');
+  }
 }
 
 /** A report as comma-separated values: one line a model, one column a benchmark, scaled as in tables. */

@@ -7,6 +7,7 @@ import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
 import { expectRunning, type RunOptions } from './run-options.js';
+import { mapInTurns } from './turns.js';
 
 /** A context and its continuations, each to be scored. */
 export interface ChoiceRequest {
@@ -42,7 +43,8 @@ export async function* scoreChoices(
   options: RunOptions,
 ): AsyncGenerator<ChoiceResult> {
   const encoder = new PromptEncoder(model.tokenizer);
-  const items = requests.flatMap((request, index) => toItems(encoder, request, index, model.config.maxPositions));
+  const encode = (request: ChoiceRequest, index: number) => toItems(encoder, request, index, model.config.maxPositions);
+  const items = (await mapInTurns(requests, encode, options.signal)).flat();
   const results = requests.map(
     (request, index): ChoiceResult => ({
       index,

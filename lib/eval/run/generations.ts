@@ -10,6 +10,7 @@ import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
 import { expectRunning, type RunOptions } from './run-options.js';
+import { mapInTurns } from './turns.js';
 
 const MOST_TOKENS = 256;
 
@@ -54,12 +55,13 @@ export async function* generateTexts(
 ): AsyncGenerator<GenerationResult> {
   const encoder = new PromptEncoder(model.tokenizer);
   const { maxPositions } = model.config;
-  const items = requests.map(({ prompt, generation }, index): Item => {
+  const encode = ({ prompt, generation }: GenerationRequest, index: number): Item => {
     const tokens = prompt === '' ? [encoder.prefixToken] : encoder.encode(prompt);
     const maxTokens = Math.min(generation.maxTokens ?? MOST_TOKENS, Math.max(1, Math.floor(maxPositions / 2)));
     const kept = tokens.slice(-(maxPositions - maxTokens));
     return { index, prompt: kept, maxTokens, isCut: kept.length < tokens.length };
-  });
+  };
+  const items = await mapInTurns(requests, encode, options.signal);
   const prompts = items.map(({ prompt }) => prompt);
   const groups = options.sharePrefixes ? groupByPrefix(prompts) : [{ prefix: 0, members: [...items.keys()] }];
   for (const { prefix, members } of groups) {

@@ -3,6 +3,7 @@ import { padded } from '../../model/append-tokens.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
 import { expectRunning, type RunOptions } from './run-options.js';
+import { mapInTurns } from './turns.js';
 
 /** Tokens to be predicted, each from those before it. */
 interface Window {
@@ -30,12 +31,10 @@ export async function* scoreTexts(
   { batchSize, signal }: RunOptions,
 ): AsyncGenerator<TextResult> {
   const encoder = new PromptEncoder(model.tokenizer);
-  const windows = texts.flatMap((text, index) =>
-    cutWindows(encoder.encode(text), encoder.prefixToken, model.config.maxPositions).map((window) => ({
-      ...window,
-      text: index,
-    })),
-  );
+  const { maxPositions } = model.config;
+  const cut = (text: string, index: number) =>
+    cutWindows(encoder.encode(text), encoder.prefixToken, maxPositions).map((window) => ({ ...window, text: index }));
+  const windows = (await mapInTurns(texts, cut, signal)).flat();
   const sums = texts.map(() => 0);
   const open = texts.map(() => 0);
   for (const { text } of windows) open[text]!++;
@@ -45,7 +44,7 @@ export async function* scoreTexts(
   for (let first = 0; first < order.length; first += batchSize) {
     expectRunning(signal);
     const batch = order.slice(first, first + batchSize);
-    const tokens = Math.min(model.config.maxPositions, padded(batch[0]!.inputs.length));
+    const tokens = Math.min(maxPositions, padded(batch[0]!.inputs.length));
     const inputs = new Int32Array(batch.length * tokens);
     const targets = new Int32Array(batch.length * tokens).fill(IGNORED);
     for (const [b, window] of batch.entries()) {
