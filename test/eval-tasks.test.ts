@@ -59,9 +59,9 @@ const path = process.env.BTS_EVAL_GOLDEN ?? shipped;
 const besideShipped = dirname(shipped);
 const root = process.env.BTS_EVAL_DATA ?? (existsSync(`${dirname(path)}/gsm8k`) ? dirname(path) : besideShipped);
 
-const goldens = suite('eval goldens');
+const goldens = suite('benchmarks');
 const content = existsSync(path) ? JSON.parse(await readFile(path, 'utf8')) : undefined;
-if (!content) console.log(`eval goldens: skipped, there is no ${path}`);
+if (!content) console.log(`benchmarks: skipped, there is no ${path}`);
 const data = new DataFolder(root);
 
 /** The shots of a context that were drawn by a generator in an unknown state: as many as asked for, all from the pool. */
