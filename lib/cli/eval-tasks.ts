@@ -5,6 +5,7 @@ import { BtsError } from '../errors.js';
 import { DataFolder } from '../eval/data/data-folder.js';
 import { evaluate, tasksOf } from '../eval/evaluate.js';
 import { readOwnTask } from '../eval/own/own-task.js';
+import { expectExamples } from '../eval/prompt.js';
 import { type Column, resolveTasks } from '../eval/registry.js';
 import { hashModel } from '../eval/results/model-hash.js';
 import { type ModelReport, type Report, toCsv, writeReport } from '../eval/results/report.js';
@@ -74,8 +75,9 @@ export async function evaluateTasks(
   const data = new DataFolder(values.data ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
   let total = 0;
   for (const task of tasks) {
-    total += Math.min(values.limit ?? Number.POSITIVE_INFINITY, (await task.documents(data)).length);
-    if (shots(task) > 0) await task.examples?.(data);
+    const documents = await task.documents(data);
+    total += Math.min(values.limit ?? documents.length, documents.length);
+    if (shots(task) > 0) expectExamples(task, (await task.examples?.(data)) ?? documents, shots(task));
   }
   const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
 

@@ -33,8 +33,18 @@ Of text that a model was trained on, only what the run set aside tells something
 and --text-field as they were then. Text that no model was trained on can be looked at whole: --split all.
 
 Benchmarks are read from local files, as their authors or Hugging Face publish them; what is missing is named with where
-to fetch it. With --out, a run that was stopped goes on when it is started again. A task of your own is one file: see
-'bts eval --list' for those that there are, and the documentation for its fields.
+to fetch it. With --out, a run that was stopped goes on when it is started again.
+
+A benchmark of your own is one file, YAML or JSON, with the fields of lm-eval's tasks, and data for where its rows lie:
+  task: capitals
+  data: capitals.jsonl                      # or {test: .., train: ..}: .jsonl, .json, .csv, .tsv, .parquet
+  output_type: generate_until               # or multiple_choice (with doc_to_choice), loglikelihood, loglikelihood_rolling
+  doc_to_text: "Q: What is the capital of {{country}}?\\nA:"
+  doc_to_target: "{{capital}}"
+  num_fewshot: 3
+  generation_kwargs: {until: ["\\n"], max_gen_toks: 16}
+  filter_list: [{name: first-word, filter: [{function: regex, regex_pattern: "(\\\\w+)"}]}]
+  metric_list: [{metric: exact_match, ignore_case: true}]   # bleu, chrf; of choices acc, acc_norm, acc_bytes
 
 Examples:
   bts eval seed experts/code generalist --domain code=corpora/code --domain math=corpora/math.jsonl

@@ -18,16 +18,21 @@ export function buildContexts(
   shots: number,
 ): string[] {
   const random = new PythonRandom(EXAMPLE_SEED);
-  const ownPool = task.examples === undefined;
-  const others = ownPool ? 1 : 0;
-  if (shots > 0 && pool.length < shots + others) {
-    throw new BtsError('BAD_OPTION', `'${task.name}' has ${pool.length - others} examples to show, not ${shots}.`);
-  }
+  expectExamples(task, pool, shots);
   return documents.map((doc) => {
     const examples = shots === 0 ? [] : drawExamples(task, doc, pool, shots, random);
     const preamble = task.preamble?.(doc) ?? '';
     return `${preamble}${examples.map((example) => showExample(task, example)).join('')}${task.question(doc)}`;
   });
+}
+
+/** Throws BAD_OPTION where `pool` has fewer than `shots` examples for a document. */
+export function expectExamples(task: Task, pool: readonly unknown[], shots: number): void {
+  // A document is no example of itself.
+  const most = task.examples ? pool.length : pool.length - 1;
+  if (shots > 0 && shots > most) {
+    throw new BtsError('BAD_OPTION', `'${task.name}' has ${most} examples to show, not ${shots}.`);
+  }
 }
 
 function drawExamples(

@@ -9,6 +9,7 @@ const Problem = z.object({
   text: z.string(),
   code: z.string(),
   test_list: z.array(z.string()).min(3),
+  test_setup_code: z.string().nullish(),
 });
 type Problem = z.output<typeof Problem>;
 
@@ -28,12 +29,14 @@ async function read(data: DataFolder, split: string, { first, last }: typeof TES
 }
 
 const tests = ({ test_list }: Problem) => test_list.slice(0, 3).join('\n');
+const testsWithSetup = (doc: Problem) => `${doc.test_setup_code ?? ''}\n${tests(doc)}`;
 
 const mbpp: Task<Problem> = {
   name: 'mbpp',
   version: 1,
   source: 'Austin et al. 2021, google-research (CC-BY-4.0)',
-  follows: "the paper's 3 shots, as lm-eval's mbpp 1.0",
+  follows:
+    "the paper's 3 shots, as lm-eval's mbpp 1.0, but for the code that the tests of problem 367 need, which lm-eval leaves out",
   kind: 'generate',
   shots: 3,
   draw: 'first',
@@ -47,7 +50,13 @@ const mbpp: Task<Problem> = {
   ),
   answer: tests,
   exampleAnswer: ({ code }) => `${code}\n[DONE]`,
-  ...codeScoring({ key: () => 'pass_at_1,none', ks: [1], code: (_, text) => text, filter: 'none', tests }),
+  ...codeScoring({
+    key: () => 'pass_at_1,none',
+    ks: [1],
+    code: (_, text) => text,
+    filter: 'none',
+    tests: testsWithSetup,
+  }),
 };
 
 export const tasks: readonly Task[] = [mbpp];
