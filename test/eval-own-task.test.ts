@@ -107,6 +107,24 @@ test('examples come from the documents themselves where there are no others, but
   });
 });
 
+test('rows come from tables with a header, and from lines of text', async () => {
+  const file = (data: string) => `{task: a, data: ${data}, output_type: loglikelihood_rolling, doc_to_target: text}`;
+  const files = {
+    'a.yaml': file('t.csv'),
+    'b.yaml': file('t.txt'),
+    't.csv': 'id,text\n1,"one, two"\n',
+    't.txt': 'x\ny\n',
+  };
+  await inFolder(files, async (folder) => {
+    const rows = async (name: string) => {
+      const task = await readOwnTask(join(folder, name));
+      return (await task.documents(new DataFolder(folder))).map(task.question);
+    };
+    assert.equal(await rows('a.yaml'), ['one, two']);
+    assert.equal(await rows('b.yaml'), ['x', 'y']);
+  });
+});
+
 test('what is wrong in a file is named', async () => {
   const base = { task: 'a', data: 't.jsonl', output_type: 'generate_until', doc_to_target: 'x' };
   const cases: [unknown, RegExp][] = [

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { check } from '../../checkpoint/check.js';
 import { readAt, withFile } from '../../checkpoint/file.js';
 import { BtsError } from '../../errors.js';
-import { readRows } from '../data/read-rows.js';
+import { type Row, readRows } from '../data/read-rows.js';
 import { chain, type Filter, regexFilter, stripped } from '../filters.js';
 import {
   type ChoiceMetric,
@@ -19,7 +19,7 @@ import { type Fields, JinjaTemplate } from './jinja.js';
 import { type FilterStep, OwnTask } from './schema.js';
 
 const MOST_BYTES = 1 << 20;
-const Row = z.record(z.string(), z.unknown());
+const FieldsOf = z.record(z.string(), z.unknown());
 
 /**
  * The task that a YAML or JSON file describes, in the words of lm-eval's task files:
@@ -59,9 +59,9 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
 function createTask(own: OwnTask, path: string): Task<Fields> {
   const { output_type: type, data, fewshot_config: examples, generation_kwargs: sampling } = own;
   const read = async (file: string): Promise<Fields[]> => {
-    const rows = await readRows(resolve(dirname(path), file));
+    const rows = withFields(await readRows(resolve(dirname(path), file)));
     return rows.map(({ value, source }) =>
-      check(Row, value, (reason) => new BtsError('BAD_DATA', `${source} is no object with fields: ${reason}.`)),
+      check(FieldsOf, value, (reason) => new BtsError('BAD_DATA', `${source} is no object with fields: ${reason}.`)),
     );
   };
   const question = templateOf(own.doc_to_text);
@@ -97,6 +97,18 @@ function createTask(own: OwnTask, path: string): Task<Fields> {
     ...(choices ? { choices } : {}),
     ...scoringOf(own, answer, choices),
   };
+}
+
+/** Rows of a table get the names in its first row; lines of a text file are the field `text`. */
+function withFields(rows: readonly Row[]): readonly Row[] {
+  const [first] = rows;
+  if (typeof first?.value === 'string') return rows.map(({ value, source }) => ({ value: { text: value }, source }));
+  if (!Array.isArray(first?.value)) return rows;
+  const names = first.value as string[];
+  return rows.slice(1).map(({ value, source }) => ({
+    value: Object.fromEntries(names.map((name, i) => [name, (value as string[])[i] ?? ''])),
+    source,
+  }));
 }
 
 /** A field's name stands for the field. */
