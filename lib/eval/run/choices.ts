@@ -3,6 +3,7 @@ import { appendTokens, type Place, padded } from '../../model/append-tokens.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { ContinuationScore } from '../task.js';
+import { largest } from './extremes.js';
 import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
@@ -99,7 +100,7 @@ async function* scoreGroup(
 ): AsyncGenerator<Item> {
   // As many in each batch, so that the last does not compute empty rows.
   const batch = Math.ceil(items.length / Math.ceil(items.length / batchSize));
-  const longest = Math.max(...items.map(({ context }) => context.length));
+  const longest = largest(items.map(({ context }) => context.length));
   const longestEnd = Math.max(
     ...items.flatMap(({ continuations }) => continuations.map(({ tokens }) => tokens.length)),
   );

@@ -6,6 +6,7 @@ import type { LanguageModel } from '../../model/language-model.js';
 import { checkSampling, sample } from '../../model/sampler.js';
 import { StopStrings } from '../../model/stop-strings.js';
 import type { Generation } from '../task.js';
+import { largest } from './extremes.js';
 import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
@@ -80,8 +81,8 @@ async function* generateGroup(
   const lanes: (Lane | undefined)[] = new Array(Math.max(LEAST_ROWS, Math.min(batchSize, items.length))).fill(
     undefined,
   );
-  const longest = Math.max(...items.map(({ prompt }) => prompt.length));
-  const most = Math.max(...items.map(({ prompt, maxTokens }) => prompt.length + maxTokens));
+  const longest = largest(items.map(({ prompt }) => prompt.length));
+  const most = largest(items.map(({ prompt, maxTokens }) => prompt.length + maxTokens));
   // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
   using entry = model.createCache(1, prefix + padded(longest - prefix));
   await prefill(model, entry, items[0]!.prompt.slice(0, prefix));

@@ -1,3 +1,5 @@
+import { smallest } from './extremes.js';
+
 /** Sequences that begin alike. */
 export interface PrefixGroup {
   /** How many tokens they have in common; each has one more at least. */
@@ -20,8 +22,7 @@ export function groupByPrefix(sequences: readonly (readonly number[])[]): Prefix
   // The sequences first..last of the order, below a group that shares `shared` tokens; returns those that stay in it.
   const visit = (first: number, last: number, shared: number): number[] => {
     if (first === last) return [order[first]!];
-    const inner = common.slice(first + 1, last + 1);
-    const least = Math.min(...inner);
+    const least = smallest(common.slice(first + 1, last + 1));
     const prefix = Math.min(least, sequences[order[first]!]!.length - 1);
     const saved = (last - first + 1) * (prefix - shared) - prefix - PASS_TOKENS;
     const below = saved > 0 ? prefix : shared;
