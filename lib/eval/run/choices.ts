@@ -101,9 +101,7 @@ async function* scoreGroup(
   // As many in each batch, so that the last does not compute empty rows.
   const batch = Math.ceil(items.length / Math.ceil(items.length / batchSize));
   const longest = largest(items.map(({ context }) => context.length));
-  const longestEnd = Math.max(
-    ...items.flatMap(({ continuations }) => continuations.map(({ tokens }) => tokens.length)),
-  );
+  const longestEnd = largest(items.flatMap(({ continuations }) => continuations.map(({ tokens }) => tokens.length)));
   const capacity = prefix + padded(longest - prefix) + padded(longestEnd);
   using cache = model.createCache(batch, capacity);
   await prefill(model, cache, items[0]!.context.slice(0, prefix));
