@@ -31,6 +31,10 @@ export type ErrorCode =
   | 'BAD_TOKENIZER'
   /** Training or evaluation text is empty, malformed or too short. */
   | 'BAD_DATA'
+  /** An evaluation task is unknown, or the file that describes one is malformed. */
+  | 'BAD_TASK'
+  /** Programs cannot be run in isolation on this system. */
+  | 'NO_SANDBOX'
   /** Hub and experts cannot be stitched: their shapes, tokenizers or layouts differ. */
   | 'MEMBERS_DIFFER'
   /** A stitched model's folder is malformed. */

@@ -1,137 +1,83 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import type { ModelConfig } from '../checkpoint/config.js';
-import { readConfig } from '../checkpoint/dense-checkpoint.js';
-import { exists } from '../checkpoint/file.js';
-import { recoverFolder } from '../checkpoint/folder.js';
-import { readManifest } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
-import { type HeldOutLoss, heldOutLosses } from '../eval/held-out-loss.js';
-import type { LanguageModel } from '../model/language-model.js';
-import { loadModel } from '../model/load-model.js';
-import { Device } from '../tensor/device.js';
-import { type OpenDomains, openDomains } from './domains.js';
-import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
-import { note, print, printJson } from './output.js';
-import { Progress } from './progress.js';
-import { lossTable, type ModelLosses } from './results.js';
+import { compareCommand } from './eval-compare.js';
+import { listTasks } from './eval-list.js';
+import { evaluateLosses, lossOptions } from './eval-losses.js';
+import { evaluateTasks, taskOptions } from './eval-tasks.js';
+import { addConfigOption, addOptions, count, readOptions } from './options.js';
 import { deviceOptions, domainOptions } from './training-options.js';
 
+const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
-  split: z.enum(['held-out', 'all']).default('held-out').meta({
-    description: 'The part of the text that training with the same options set aside, or all of it',
-  }),
-  sequenceLength: count().optional().meta({
-    description: 'Tokens in a sequence (default: 256, or what all models take)',
-  }),
   batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
-  maxTokens: count().optional().meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
+  ...deviceOptions,
 };
-const Schema = z.object({ ...domainOptions, ...evaluationOptions, ...deviceOptions });
-type Values = z.output<typeof Schema>;
+const Schema = z.object({
+  domain: domain.optional(),
+  ...textOptions,
+  ...lossOptions,
+  ...taskOptions,
+  ...evaluationOptions,
+});
 
-const DEFAULT_LENGTH = 256;
+/** How results are printed. */
+export interface OutputOptions {
+  json?: boolean;
+  markdown?: boolean;
+  csv?: boolean;
+}
 
 const EXAMPLES = `
 Of text that a model was trained on, only what the run set aside tells something: give --held-out-fraction, --documents
 and --text-field as they were then. Text that no model was trained on can be looked at whole: --split all.
 
+Benchmarks are read from local files, as their authors or Hugging Face publish them; what is missing is named with where
+to fetch it. With --out, a run that was stopped goes on when it is started again.
+
+A benchmark of your own is one file, YAML or JSON, with the fields of lm-eval's tasks, and data for where its rows lie:
+  task: capitals
+  data: capitals.jsonl                      # or {test: .., train: ..}: .jsonl, .json, .csv, .tsv, .parquet
+  output_type: generate_until               # or multiple_choice (with doc_to_choice), loglikelihood, loglikelihood_rolling
+  doc_to_text: "Q: What is the capital of {{country}}?\\nA:"
+  doc_to_target: "{{capital}}"
+  num_fewshot: 3
+  generation_kwargs: {until: ["\\n"], max_gen_toks: 16}
+  filter_list: [{name: first-word, filter: [{function: regex, regex_pattern: "(\\\\w+)"}]}]
+  metric_list: [{metric: exact_match, ignore_case: true}]   # bleu, chrf; of choices acc, acc_norm, acc_bytes
+
 Examples:
   bts eval seed experts/code generalist --domain code=corpora/code --domain math=corpora/math.jsonl
-  bts eval seed generalist --domain test=unseen.jsonl --split all --markdown`;
+  bts eval seed generalist --domain test=unseen.jsonl --split all --markdown
+  bts eval seed generalist --tasks all --data benchmarks --out results
+  bts eval generalist --tasks mmlu,gsm8k,capitals.yaml --shots gsm8k=5 --limit 100 --data benchmarks
+  bts eval compare results --task gsm8k`;
 
 export function evalCommand(program: Command, signal: AbortSignal): void {
   const command = program
     .command('eval')
-    .description('Loss and perplexity of models, dense or stitched, on texts: the best of each column is marked.')
-    .argument('<models...>', "The models' folders")
+    .description('Loss and perplexity of models, dense or stitched, on texts, or their scores on benchmarks.')
+    .argument('[models...]', "The models' folders")
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Text:', domainOptions);
-  addOptions(command, 'Evaluation:', { ...evaluationOptions, ...deviceOptions });
+  addOptions(command, 'Loss on text:', lossOptions);
+  addOptions(command, 'Benchmarks:', taskOptions);
+  addOptions(command, 'Evaluation:', evaluationOptions);
   addConfigOption(command);
   command
+    .option('--list', 'List the benchmarks of --tasks (default: all) with version, source and prompt, and do no more')
     .option('--markdown', 'Print a Markdown table')
+    .option('--csv', 'Print comma-separated values (benchmarks)')
     .option('--json', 'Print the result as JSON')
-    .action(async (folders: string[]) => run(folders, await readOptions(command, Schema), command.opts(), signal));
-}
-
-async function run(
-  folders: readonly string[],
-  values: Values,
-  { json, markdown = false }: { json?: boolean; markdown?: boolean },
-  signal: AbortSignal,
-): Promise<void> {
-  // All folders are looked at first: hours of evaluation must not end in a mistyped path.
-  const sequenceLength = await commonLength(folders, values);
-  using device = Device.open(values.device, present({ threads: values.threads }));
-  const texts = new Map<string, OpenDomains>();
-  const rows: ModelLosses[] = [];
-  try {
-    for (const folder of folders) {
-      using model = await loadModel(device, folder);
-      const { hash } = model.tokenizer;
-      const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
-      texts.set(hash, domains);
-      rows.push({
-        model: folder,
-        losses: await evaluate(model, folder, domains, { ...values, sequenceLength }, signal),
-      });
-    }
-  } finally {
-    for (const domains of texts.values()) await domains[Symbol.asyncDispose]();
-  }
-  if (json) {
-    printJson({ split: values.split, sequenceLength, models: rows });
-    return;
-  }
-  const comparable = texts.size === 1;
-  print(lossTable(rows, { markdown, perplexity: true, comparable }));
-  if (!comparable) note('These models have different tokenizers: their losses per token cannot be compared.');
-}
-
-/** The sequence length for all models, since a loss depends on it. Throws BAD_OPTION, and what reading them throws. */
-async function commonLength(folders: readonly string[], { sequenceLength }: Values): Promise<number> {
-  let length = sequenceLength ?? DEFAULT_LENGTH;
-  for (const folder of folders) {
-    const { maxPositions } = await configOf(folder);
-    if (sequenceLength !== undefined && sequenceLength > maxPositions) {
-      const message = `--sequence-length ${sequenceLength} is more than the ${maxPositions} positions of '${folder}'.`;
+    .action(async (folders: string[]) => {
+      const output = command.opts<OutputOptions & { list?: boolean }>();
+      const values = await readOptions(command, Schema);
+      if (output.list) return listTasks(values.tasks, output);
+      if (folders.length === 0) throw new BtsError('BAD_OPTION', "name a model's folder. See 'bts eval --help'.");
+      if (values.tasks) return evaluateTasks(folders, { ...values, tasks: values.tasks }, output, signal);
+      if (values.domain) return evaluateLosses(folders, { ...values, domain: values.domain }, output, signal);
+      const message = "--domain is missing: name texts with it, or benchmarks with --tasks. See 'bts eval --help'.";
       throw new BtsError('BAD_OPTION', message);
-    }
-    length = Math.min(length, maxPositions);
-  }
-  return length;
-}
-
-/** The configuration of a dense model, or of a stitched one's hub. */
-async function configOf(folder: string): Promise<ModelConfig> {
-  await recoverFolder(folder);
-  const stitched = await exists(join(folder, 'bts.json'));
-  return await readConfig(stitched ? (await readManifest(folder)).members[0]!.path : folder);
-}
-
-function openTexts(values: Values, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<OpenDomains> {
-  const heldOutFraction = values.split === 'all' ? 0 : values.heldOutFraction;
-  return openDomains({ ...values, heldOutFraction }, tokenizer, signal);
-}
-
-async function evaluate(
-  model: LanguageModel,
-  folder: string,
-  { all }: OpenDomains,
-  { split, sequenceLength, batchSize, maxTokens }: Values,
-  signal: AbortSignal,
-): Promise<HeldOutLoss[]> {
-  const progress = new Progress(`evaluating ${folder}`);
-  const streams = all.map(({ name, train, heldOut }) => ({ name, heldOut: split === 'all' ? train : heldOut }));
-  try {
-    return await heldOutLosses(model, streams, {
-      ...present({ sequenceLength, batchSize, maxTokens }),
-      signal,
-      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
     });
-  } finally {
-    progress.done(`evaluated ${folder}`);
-  }
+  compareCommand(command);
 }

@@ -1,6 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from 'hyparquet';
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetScan,
+  parquetSchema,
+} from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
 import { BtsError, fileError } from '../errors.js';
@@ -47,14 +54,41 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
       }
     }
   } catch (error) {
-    if (error instanceof BtsError) throw error;
-    // Errors of the system carry the call that failed; what hyparquet throws on malformed files does not.
-    if ((error as NodeJS.ErrnoException).syscall) throw fileError(error, path, 'Reading Parquet');
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new BtsError('BAD_DATA', `${path} is not a Parquet file that can be read: ${reason}.`, { cause: error });
+    throw parquetError(error, path);
   } finally {
     await handle?.close();
   }
+}
+
+/** All rows of a small file as objects, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
+export async function readParquetObjects(path: string): Promise<Record<string, unknown>[]> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path);
+    const file = fileBuffer(handle, (await handle.stat()).size);
+    const rows = await parquetReadObjects({ file, compressors: CODECS });
+    return rows.map((row) => plainNumbers(row) as Record<string, unknown>);
+  } catch (error) {
+    throw parquetError(error, path);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** 64-bit integers come as BigInt; those of data fit a number. */
+function plainNumbers(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(plainNumbers);
+  if (value === null || typeof value !== 'object' || value instanceof Date || ArrayBuffer.isView(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plainNumbers(inner)]));
+}
+
+function parquetError(error: unknown, path: string): unknown {
+  if (error instanceof BtsError) return error;
+  // Errors of the system carry the call that failed; what hyparquet throws on malformed files does not.
+  if ((error as NodeJS.ErrnoException).syscall) return fileError(error, path, 'Reading Parquet');
+  const reason = error instanceof Error ? error.message : String(error);
+  return new BtsError('BAD_DATA', `${path} is not a Parquet file that can be read: ${reason}.`, { cause: error });
 }
 
 function fileBuffer(handle: FileHandle, byteLength: number): AsyncBuffer {

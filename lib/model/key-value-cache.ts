@@ -45,7 +45,36 @@ export class KeyValueCache implements Disposable {
     }
   }
 
+  /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
+  copySequence(source: KeyValueCache, from: number, to: number): void {
+    const length = source.lengths[from]!;
+    if (length > this.capacity) {
+      throw new BtsError(
+        'BAD_OPTION',
+        `the cache holds ${this.capacity} tokens a sequence; ${length} were to be copied.`,
+      );
+    }
+    for (const [i, tensor] of this.tensors.entries()) {
+      using target = rowsOf(tensor);
+      using origin = rowsOf(source.tensors[i]!);
+      for (let member = 0; member < tensor.shape[0]!; member++) {
+        const start = (member * this.lengths.length + to) * this.capacity;
+        const sourceStart = (member * source.lengths.length + from) * source.capacity;
+        using y = target.slice(start, start + length);
+        using x = origin.slice(sourceStart, sourceStart + length);
+        tensor.device.run('convert', { y: y.native, x: x.native });
+      }
+    }
+    this.lengths[to] = length;
+  }
+
   [Symbol.dispose](): void {
     for (const tensor of this.tensors.splice(0)) tensor.dispose();
   }
+}
+
+/** A cache tensor [M, B, capacity, K, D] as one row a token. */
+function rowsOf(tensor: Tensor): Tensor {
+  const [members, batch, capacity, ...token] = tensor.shape as [number, number, number, number, number];
+  return tensor.reshape(members * batch * capacity, ...token);
 }

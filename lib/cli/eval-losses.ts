@@ -1,0 +1,114 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { ModelConfig } from '../checkpoint/config.js';
+import { readConfig } from '../checkpoint/dense-checkpoint.js';
+import { exists } from '../checkpoint/file.js';
+import { recoverFolder } from '../checkpoint/folder.js';
+import { readManifest } from '../checkpoint/stitch-manifest.js';
+import { BtsError } from '../errors.js';
+import { type HeldOutLoss, heldOutLosses } from '../eval/held-out-loss.js';
+import type { LanguageModel } from '../model/language-model.js';
+import { loadModel } from '../model/load-model.js';
+import { Device } from '../tensor/device.js';
+import { type OpenDomains, openDomains } from './domains.js';
+import { count, present } from './options.js';
+import { note, print, printJson } from './output.js';
+import { Progress } from './progress.js';
+import { lossTable, type ModelLosses } from './results.js';
+import type { DeviceValues, DomainValues } from './training-options.js';
+
+/** How the loss on texts is measured. */
+export const lossOptions = {
+  split: z.enum(['held-out', 'all']).default('held-out').meta({
+    description: 'The part of the text that training with the same options set aside, or all of it',
+  }),
+  sequenceLength: count().optional().meta({
+    description: 'Tokens in a sequence (default: 256, or what all models take)',
+  }),
+  maxTokens: count().optional().meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
+};
+const losses = z.object(lossOptions);
+type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number };
+
+const DEFAULT_LENGTH = 256;
+
+/** Prints loss and perplexity of models on the texts of domains. */
+export async function evaluateLosses(
+  folders: readonly string[],
+  values: Values,
+  { json, markdown = false }: { json?: boolean; markdown?: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  // All folders are looked at first: hours of evaluation must not end in a mistyped path.
+  const sequenceLength = await commonLength(folders, values);
+  using device = Device.open(values.device, present({ threads: values.threads }));
+  const texts = new Map<string, OpenDomains>();
+  const rows: ModelLosses[] = [];
+  try {
+    for (const folder of folders) {
+      using model = await loadModel(device, folder);
+      const { hash } = model.tokenizer;
+      const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
+      texts.set(hash, domains);
+      rows.push({
+        model: folder,
+        losses: await evaluate(model, folder, domains, { ...values, sequenceLength }, signal),
+      });
+    }
+  } finally {
+    for (const domains of texts.values()) await domains[Symbol.asyncDispose]();
+  }
+  if (json) {
+    printJson({ split: values.split, sequenceLength, models: rows });
+    return;
+  }
+  const comparable = texts.size === 1;
+  print(lossTable(rows, { markdown, perplexity: true, comparable }));
+  if (!comparable) note('These models have different tokenizers: their losses per token cannot be compared.');
+}
+
+/** The sequence length for all models, since a loss depends on it. Throws BAD_OPTION, and what reading them throws. */
+async function commonLength(folders: readonly string[], { sequenceLength }: Values): Promise<number> {
+  let length = sequenceLength ?? DEFAULT_LENGTH;
+  for (const folder of folders) {
+    const { maxPositions } = await configOf(folder);
+    if (sequenceLength !== undefined && sequenceLength > maxPositions) {
+      const message = `--sequence-length ${sequenceLength} is more than the ${maxPositions} positions of '${folder}'.`;
+      throw new BtsError('BAD_OPTION', message);
+    }
+    length = Math.min(length, maxPositions);
+  }
+  return length;
+}
+
+/** The configuration of a dense model, or of a stitched one's hub. */
+export async function configOf(folder: string): Promise<ModelConfig> {
+  await recoverFolder(folder);
+  const stitched = await exists(join(folder, 'bts.json'));
+  return await readConfig(stitched ? (await readManifest(folder)).members[0]!.path : folder);
+}
+
+function openTexts(values: Values, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<OpenDomains> {
+  const heldOutFraction = values.split === 'all' ? 0 : values.heldOutFraction;
+  return openDomains({ ...values, heldOutFraction }, tokenizer, signal);
+}
+
+async function evaluate(
+  model: LanguageModel,
+  folder: string,
+  { all }: OpenDomains,
+  { split, sequenceLength, batchSize, maxTokens }: Values,
+  signal: AbortSignal,
+): Promise<HeldOutLoss[]> {
+  const progress = new Progress(`evaluating ${folder}`);
+  const streams = all.map(({ name, train, heldOut }) => ({ name, heldOut: split === 'all' ? train : heldOut }));
+  try {
+    return await heldOutLosses(model, streams, {
+      ...present({ sequenceLength, batchSize, maxTokens }),
+      signal,
+      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
+    });
+  } finally {
+    progress.done(`evaluated ${folder}`);
+  }
+}

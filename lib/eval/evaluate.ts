@@ -1,0 +1,76 @@
+import type { LanguageModel } from '../model/language-model.js';
+import type { DataFolder } from './data/data-folder.js';
+import type { Column } from './registry.js';
+import { type ColumnResult, columnResult } from './results/columns.js';
+import { SampleFile } from './results/sample-file.js';
+import { runTask, type TaskResult } from './run/run-task.js';
+import { Sandbox } from './sandbox/sandbox.js';
+import type { Task } from './task.js';
+
+export interface EvaluateOptions {
+  /** Where the benchmarks lie. */
+  data: DataFolder;
+  /** Documents of each task, the first; default all. */
+  limit?: number | undefined;
+  /** Answered examples before each question; default the tasks' own. */
+  shots?: (task: Task) => number;
+  /** Of sampling; default 0. */
+  seed?: number;
+  /** Sequences that are computed together; default 8. */
+  batchSize?: number;
+  /** Whether what prompts have in common is computed once; default true. */
+  sharePrefixes?: boolean;
+  /** Runs programs that the model writes; default one of this system's, opened where a task needs it. */
+  sandbox?: Sandbox | undefined;
+  /** Where samples are kept, and found again: the file of a task, and a hash of the model that wrote them. */
+  samples?: { path: (task: Task) => string; modelHash: string } | undefined;
+  /** Documents that were answered, of all tasks together. */
+  onProgress?: (documents: number, task: string) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** What one model reached. */
+export interface Evaluation {
+  columns: ColumnResult[];
+  tasks: TaskResult[];
+}
+
+/** The tasks of columns, each once. */
+export function tasksOf(columns: readonly Column[]): Task[] {
+  return [...new Map(columns.flatMap(({ tasks }) => tasks).map((task) => [task.name, task])).values()];
+}
+
+/**
+ * Scores a model on benchmarks:
+ *
+ *     const data = new DataFolder('benchmarks');
+ *     const { columns } = await evaluate(model, resolveTasks(['mmlu', 'gsm8k']), { data, limit: 100 });
+ *     for (const { name, value, standardError } of columns) console.log(name, value, standardError);
+ *
+ * Throws FILE_NOT_FOUND for missing data, BAD_DATA, BAD_OPTION, NO_SANDBOX, LOSS_NOT_FINITE, ABORTED.
+ */
+export async function evaluate(
+  model: LanguageModel,
+  columns: readonly Column[],
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { data, limit, samples, onProgress, signal } = options;
+  const { seed = 0, batchSize = 8, sharePrefixes = true } = options;
+  const tasks = tasksOf(columns);
+  const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open() : undefined);
+  const results = new Map<string, TaskResult>();
+  let before = 0;
+  for (const task of tasks) {
+    await using store = samples && new SampleFile(samples.path(task));
+    const result = await runTask(model, task, {
+      ...{ data, limit, seed, batchSize, sharePrefixes, sandbox, store, signal },
+      shots: options.shots?.(task),
+      modelHash: samples?.modelHash ?? '',
+      onProgress: (done) => onProgress?.(before + done, task.name),
+    });
+    before += result.documents;
+    results.set(task.name, result);
+  }
+  const found = columns.flatMap((column) => columnResult(column, results) ?? []);
+  return { columns: found, tasks: [...results.values()] };
+}

@@ -1,0 +1,72 @@
+import { BtsError } from '../errors.js';
+import type { Group, Task } from './task.js';
+import * as bbh from './tasks/bbh.js';
+import * as flores from './tasks/flores.js';
+import * as gsm8k from './tasks/gsm8k.js';
+import * as humaneval from './tasks/humaneval.js';
+import * as math from './tasks/math.js';
+import * as mbpp from './tasks/mbpp.js';
+import * as mgsm from './tasks/mgsm.js';
+import * as mmlu from './tasks/mmlu.js';
+import * as triviaqa from './tasks/triviaqa.js';
+
+/** All tasks that come with the package. */
+export const TASKS: readonly Task[] = [mmlu, bbh, mbpp, humaneval, flores, gsm8k, math, mgsm, triviaqa].flatMap(
+  ({ tasks }) => tasks,
+);
+
+export const GROUPS: readonly Group[] = [mmlu, bbh, flores, math, mgsm].flatMap(({ groups }) => groups);
+
+/** The columns of the paper's table 2, in its order. */
+export const PAPER = [
+  'mmlu',
+  'mbpp',
+  'humaneval',
+  'flores_s',
+  'flores_t',
+  'bbh',
+  'gsm8k',
+  'minerva_math',
+  'mgsm_native_cot_ru',
+  'triviaqa',
+];
+
+/** What one column of a table is about: a task, or a group and its tasks. */
+export interface Column {
+  name: string;
+  group?: Group;
+  tasks: readonly Task[];
+}
+
+/**
+ * The columns that names stand for: 'all' for the paper's, a group, a task, or with `*` all tasks of that form. `own` are
+ * the user's tasks. Throws BAD_TASK for a name that is unknown, with those most like it.
+ */
+export function resolveTasks(names: readonly string[], own: readonly Task[] = []): Column[] {
+  const byName = new Map([...TASKS, ...own].map((task) => [task.name, task]));
+  const all = names.flatMap((name) => (name === 'all' ? PAPER : [name]));
+  const columns = all.flatMap((name): Column[] => {
+    const task = byName.get(name);
+    if (task) return [{ name, tasks: [task] }];
+    const group = GROUPS.find((candidate) => candidate.name === name);
+    if (group) return [{ name, group, tasks: group.members.map((member) => byName.get(member)!) }];
+    const matches = name.includes('*') ? [...byName.values()].filter((task) => fits(task.name, name)) : [];
+    if (matches.length === 0) throw unknown(name, [...byName.keys()]);
+    return matches.map((match) => ({ name: match.name, tasks: [match] }));
+  });
+  return columns.filter(({ name }, i) => columns.findIndex((column) => column.name === name) === i);
+}
+
+function fits(name: string, pattern: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`).test(name);
+}
+
+function unknown(name: string, tasks: readonly string[]): BtsError {
+  const key = name.replace(/[^a-z0-9]/gi, '').toLowerCase();
+  const like = [...GROUPS.map((group) => group.name), ...tasks]
+    .filter((other) => other.replace(/[^a-z0-9]/gi, '').includes(key.slice(0, 6)))
+    .slice(0, 6);
+  const hint = like.length > 0 ? ` Is it one of ${like.join(', ')}?` : '';
+  return new BtsError('BAD_TASK', `there is no task '${name}'.${hint} 'bts eval --list' shows all.`);
+}

@@ -1,0 +1,183 @@
+import { BtsError } from '../../errors.js';
+import { appendTokens, type Place, padded } from '../../model/append-tokens.js';
+import type { KeyValueCache } from '../../model/key-value-cache.js';
+import type { LanguageModel } from '../../model/language-model.js';
+import type { ContinuationScore } from '../task.js';
+import { largest } from './extremes.js';
+import { prefill } from './prefill.js';
+import { groupByPrefix } from './prefixes.js';
+import { PromptEncoder } from './prompts.js';
+import { expectRunning, type RunOptions } from './run-options.js';
+import { mapInTurns } from './turns.js';
+
+/** A context and its continuations, each to be scored. */
+export interface ChoiceRequest {
+  context: string;
+  continuations: readonly string[];
+}
+
+export interface ChoiceResult {
+  /** Which request. */
+  index: number;
+  scores: ContinuationScore[];
+  /** Whether the context was too long and lost its beginning. */
+  isCut: boolean;
+}
+
+/** Continuations that follow the same tokens. */
+interface Item {
+  index: number;
+  context: number[];
+  continuations: { place: number; tokens: number[] }[];
+  isCut: boolean;
+}
+
+/**
+ * How likely a model finds each continuation of each context. What contexts have in common is computed once, and so is the
+ * context of several continuations. Results come as they are computed, and do not depend on the batch size.
+ *
+ * Throws BAD_DATA for a continuation longer than the model takes; ABORTED.
+ */
+export async function* scoreChoices(
+  model: LanguageModel,
+  requests: readonly ChoiceRequest[],
+  options: RunOptions,
+): AsyncGenerator<ChoiceResult> {
+  const encoder = new PromptEncoder(model.tokenizer);
+  const encode = (request: ChoiceRequest, index: number) => toItems(encoder, request, index, model.config.maxPositions);
+  const items = (await mapInTurns(requests, encode, options.signal)).flat();
+  const results = requests.map(
+    (request, index): ChoiceResult => ({
+      index,
+      scores: new Array<ContinuationScore>(request.continuations.length),
+      isCut: false,
+    }),
+  );
+  const open = requests.map(() => 0);
+  for (const { index } of items) open[index]!++;
+
+  const contexts = items.map(({ context }) => context);
+  const groups = options.sharePrefixes ? groupByPrefix(contexts) : [{ prefix: 0, members: byLength(contexts) }];
+  for (const { prefix, members } of groups) {
+    const group = members.map((member) => items[member]!);
+    for await (const item of scoreGroup(model, group, prefix, results, options)) {
+      results[item.index]!.isCut ||= item.isCut;
+      if (--open[item.index]! === 0) yield results[item.index]!;
+    }
+  }
+}
+
+/** Usually one item; a context that must lose its beginning loses less before a shorter continuation. */
+function toItems(encoder: PromptEncoder, request: ChoiceRequest, index: number, maxPositions: number): Item[] {
+  const { context, continuations } = encoder.encodeChoices(request.context, request.continuations);
+  const entries = continuations.map((tokens, place) => ({ place, tokens }));
+  const longest = Math.max(...entries.map(({ tokens }) => tokens.length));
+  if (longest >= maxPositions) {
+    throw new BtsError(
+      'BAD_DATA',
+      `a continuation of ${longest} tokens came; the model takes ${maxPositions} positions.`,
+    );
+  }
+  // The last token of a continuation is never an input.
+  const room = (tokens: number) => maxPositions + 1 - Math.max(1, tokens);
+  if (context.length <= room(longest)) return [{ index, context, continuations: entries, isCut: false }];
+  return entries.map((entry) => {
+    const kept = context.slice(-room(entry.tokens.length));
+    return { index, context: kept, continuations: [entry], isCut: kept.length < context.length };
+  });
+}
+
+function byLength(sequences: readonly (readonly number[])[]): number[] {
+  return [...sequences.keys()].sort((a, b) => sequences[b]!.length - sequences[a]!.length || a - b);
+}
+
+async function* scoreGroup(
+  model: LanguageModel,
+  items: readonly Item[],
+  prefix: number,
+  results: readonly ChoiceResult[],
+  { batchSize, signal }: RunOptions,
+): AsyncGenerator<Item> {
+  // As many in each batch, so that the last does not compute empty rows.
+  const batch = Math.ceil(items.length / Math.ceil(items.length / batchSize));
+  const longest = largest(items.map(({ context }) => context.length));
+  const longestEnd = largest(items.flatMap(({ continuations }) => continuations.map(({ tokens }) => tokens.length)));
+  const capacity = prefix + padded(longest - prefix) + padded(longestEnd);
+  using cache = model.createCache(batch, capacity);
+  await prefill(model, cache, items[0]!.context.slice(0, prefix));
+  for (let first = 0; first < items.length; first += batch) {
+    expectRunning(signal);
+    const now = items.slice(first, first + batch);
+    cache.lengths.fill(prefix);
+    await scoreBatch(model, cache, now, prefix, results);
+    yield* now;
+  }
+}
+
+async function scoreBatch(
+  model: LanguageModel,
+  cache: KeyValueCache,
+  items: readonly Item[],
+  prefix: number,
+  results: readonly ChoiceResult[],
+): Promise<void> {
+  const ends = items.map(({ context }) => context.slice(prefix));
+  const lasts = ends.map((tokens, sequence) => ({ sequence, index: tokens.length - 1 }));
+  await appendTokens(model, cache, ends, lasts, (logits, i) => {
+    const distribution = new Distribution(logits);
+    for (const { place, tokens } of items[i]!.continuations) {
+      const [first] = tokens;
+      results[items[i]!.index]!.scores[place] =
+        first === undefined ? { logProbability: 0, isGreedy: true } : distribution.score(first);
+    }
+  });
+
+  const lengths = [...cache.lengths];
+  const rounds = Math.max(...items.map(({ continuations }) => continuations.length));
+  for (let round = 0; round < rounds; round++) {
+    const rest = items.map(({ continuations }) => continuations[round]?.tokens ?? []);
+    const inputs = rest.map((tokens) => tokens.slice(0, -1));
+    const places: Place[] = inputs.flatMap((tokens, sequence) => tokens.map((_, index) => ({ sequence, index })));
+    if (places.length === 0) continue;
+    await appendTokens(model, cache, inputs, places, (logits, i) => {
+      const { sequence, index } = places[i]!;
+      const { index: request, continuations } = items[sequence]!;
+      const next = new Distribution(logits).score(rest[sequence]![index + 1]!);
+      const { scores } = results[request]!;
+      const { place } = continuations[round]!;
+      const before = scores[place]!;
+      scores[place] = {
+        logProbability: before.logProbability + next.logProbability,
+        isGreedy: before.isGreedy && next.isGreedy,
+      };
+    });
+    cache.lengths.splice(0, lengths.length, ...lengths);
+  }
+}
+
+/** What a model expects to come next, from logits [V]. */
+class Distribution {
+  private readonly top: number;
+  private readonly logSum: number;
+
+  constructor(private readonly logits: Float32Array) {
+    let top = Number.NEGATIVE_INFINITY;
+    for (let id = 0; id < logits.length; id++) top = Math.max(top, logits[id]!);
+    let sum = 0;
+    for (let id = 0; id < logits.length; id++) sum += Math.exp(logits[id]! - top);
+    this.top = top;
+    this.logSum = top + Math.log(sum);
+    if (!Number.isFinite(this.logSum)) {
+      throw new BtsError('LOSS_NOT_FINITE', 'the model computed logits that are not numbers: its weights are damaged.');
+    }
+  }
+
+  score(token: number): ContinuationScore {
+    const logit = this.logits[token]!;
+    // As in lm-eval, the first of equal tokens is the likeliest.
+    return {
+      logProbability: logit - this.logSum,
+      isGreedy: logit === this.top && this.logits.indexOf(this.top) === token,
+    };
+  }
+}

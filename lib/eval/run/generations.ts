@@ -1,0 +1,179 @@
+import { Random } from '../../data/random.js';
+import type { StreamDecoder } from '../../data/tokenizer.js';
+import { appendTokens, LEAST_ROWS, padded } from '../../model/append-tokens.js';
+import type { KeyValueCache } from '../../model/key-value-cache.js';
+import type { LanguageModel } from '../../model/language-model.js';
+import { checkSampling, sample } from '../../model/sampler.js';
+import { StopStrings } from '../../model/stop-strings.js';
+import type { Generation } from '../task.js';
+import { largest } from './extremes.js';
+import { prefill } from './prefill.js';
+import { groupByPrefix } from './prefixes.js';
+import { PromptEncoder } from './prompts.js';
+import { expectRunning, type RunOptions } from './run-options.js';
+import { mapInTurns } from './turns.js';
+
+const MOST_TOKENS = 256;
+
+/** A prompt to be continued once. */
+export interface GenerationRequest {
+  prompt: string;
+  generation: Generation;
+  /** The same seed gives the same text. */
+  seed: number;
+}
+
+export interface GenerationResult {
+  /** Which request. */
+  index: number;
+  text: string;
+  /** Tokens generated. */
+  tokens: number;
+  /** Whether the prompt was too long and lost its beginning. */
+  isCut: boolean;
+}
+
+interface Item {
+  index: number;
+  prompt: number[];
+  maxTokens: number;
+  isCut: boolean;
+}
+
+/**
+ * Continues each prompt until a stop string, an end-of-text token or `maxTokens`. What prompts have in common is computed once;
+ * a sequence that has ended makes room for the next. Results come as they end, and do not depend on the batch size.
+ *
+ * Texts are decoded without their prompt, as lm-eval does. Where a prompt and `maxTokens` do not fit the model together, at
+ * most half of its positions are for the text, and the prompt loses its beginning.
+ *
+ * Throws BAD_OPTION, LOSS_NOT_FINITE, ABORTED.
+ */
+export async function* generateTexts(
+  model: LanguageModel,
+  requests: readonly GenerationRequest[],
+  options: RunOptions,
+): AsyncGenerator<GenerationResult> {
+  const encoder = new PromptEncoder(model.tokenizer);
+  const { maxPositions } = model.config;
+  const encode = ({ prompt, generation }: GenerationRequest, index: number): Item => {
+    const tokens = prompt === '' ? [encoder.prefixToken] : encoder.encode(prompt);
+    const maxTokens = Math.min(generation.maxTokens ?? MOST_TOKENS, Math.max(1, Math.floor(maxPositions / 2)));
+    const kept = tokens.slice(-(maxPositions - maxTokens));
+    return { index, prompt: kept, maxTokens, isCut: kept.length < tokens.length };
+  };
+  const items = await mapInTurns(requests, encode, options.signal);
+  const prompts = items.map(({ prompt }) => prompt);
+  const groups = options.sharePrefixes ? groupByPrefix(prompts) : [{ prefix: 0, members: [...items.keys()] }];
+  for (const { prefix, members } of groups) {
+    const group = members.map((member) => items[member]!);
+    yield* generateGroup(model, requests, group, prefix, options);
+  }
+}
+
+async function* generateGroup(
+  model: LanguageModel,
+  requests: readonly GenerationRequest[],
+  items: readonly Item[],
+  prefix: number,
+  { batchSize, signal }: RunOptions,
+): AsyncGenerator<GenerationResult> {
+  const lanes: (Lane | undefined)[] = new Array(Math.max(LEAST_ROWS, Math.min(batchSize, items.length))).fill(
+    undefined,
+  );
+  const longest = largest(items.map(({ prompt }) => prompt.length));
+  const most = largest(items.map(({ prompt, maxTokens }) => prompt.length + maxTokens));
+  // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
+  using entry = model.createCache(1, prefix + padded(longest - prefix));
+  await prefill(model, entry, items[0]!.prompt.slice(0, prefix));
+  using cache = model.createCache(lanes.length, most);
+
+  const waiting = [...items].reverse();
+  for (;;) {
+    for (let lane = 0; lane < lanes.length; lane++) {
+      while (lanes[lane] === undefined && waiting.length > 0) {
+        expectRunning(signal);
+        const item = waiting.pop()!;
+        const started = new Lane(model, item, requests[item.index]!);
+        entry.lengths[0] = prefix;
+        const end = item.prompt.slice(prefix);
+        const last = { sequence: 0, index: end.length - 1 };
+        await appendTokens(model, entry, [end], [last], (logits) => started.push(logits));
+        if (started.isDone) {
+          yield started.result;
+        } else {
+          cache.copySequence(entry, 0, lane);
+          lanes[lane] = started;
+        }
+      }
+    }
+    if (lanes.every((lane) => lane === undefined)) return;
+    expectRunning(signal);
+    yield* step(model, cache, lanes);
+  }
+}
+
+/** One token more for every lane at work. */
+async function* step(
+  model: LanguageModel,
+  cache: KeyValueCache,
+  lanes: (Lane | undefined)[],
+): AsyncGenerator<GenerationResult> {
+  // Idle lanes compute something, too: it is never read.
+  for (const [b, lane] of lanes.entries()) if (!lane) cache.lengths[b] = 0;
+  const logits = await model.extend(
+    cache,
+    lanes.map((lane) => lane?.next ?? 0),
+  );
+  const { vocabularySize } = model.config;
+  for (const [b, lane] of lanes.entries()) {
+    if (!lane) continue;
+    lane.push(logits.subarray(b * vocabularySize, (b + 1) * vocabularySize));
+    if (!lane.isDone) continue;
+    lanes[b] = undefined;
+    yield lane.result;
+  }
+}
+
+/** One text on its way. */
+class Lane {
+  isDone = false;
+  /** The last token. */
+  next = 0;
+  private text = '';
+  private tokens = 0;
+  private readonly random: Random;
+  private readonly decoder: StreamDecoder;
+  private readonly stops: StopStrings;
+  private readonly sampling: ReturnType<typeof checkSampling>;
+
+  constructor(
+    private readonly model: LanguageModel,
+    private readonly item: Item,
+    { generation, seed }: GenerationRequest,
+  ) {
+    const { temperature = 0, topP = 1, stop } = generation;
+    this.sampling = checkSampling({ temperature, topP });
+    this.random = new Random(seed, 'evaluation');
+    this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
+    this.stops = new StopStrings(stop);
+  }
+
+  /** Takes the next token out of its logits [V]. */
+  push(logits: Float32Array): void {
+    const id = sample(logits, [], this.sampling, this.random);
+    this.next = id;
+    this.tokens++;
+    const isLast = this.model.stopTokens.includes(id);
+    // Checkpoints pad their vocabulary with ids that are no tokens.
+    if (!isLast && id < this.model.tokenizer.vocabularySize) this.text += this.stops.push(this.decoder.push(id));
+    if (isLast || this.tokens === this.item.maxTokens)
+      this.text += this.stops.push(this.decoder.end()) + this.stops.end();
+    this.isDone = isLast || this.stops.stopped || this.tokens === this.item.maxTokens;
+  }
+
+  get result(): GenerationResult {
+    const { index, isCut } = this.item;
+    return { index, text: this.text, tokens: this.tokens, isCut };
+  }
+}

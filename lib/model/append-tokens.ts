@@ -1,0 +1,63 @@
+import { BtsError } from '../errors.js';
+import { Scope } from '../tensor/scope.js';
+import type { KeyValueCache } from './key-value-cache.js';
+import type { LanguageModel } from './language-model.js';
+
+/** A place in what is appended: the token at `index` of sequence `sequence`. */
+export interface Place {
+  sequence: number;
+  index: number;
+}
+
+/**
+ * Backends may sum a handful of rows in another order than many. Every pass has at least this many, so that what a token
+ * gets does not depend on how many others are computed with it.
+ */
+export const LEAST_ROWS = 8;
+
+/** Logits of a large vocabulary would outgrow the model: they are read for this many places at a time. */
+const PLACES = 64;
+
+/** Tokens that a pass over `tokens` takes in the cache, padding included. */
+export const padded = (tokens: number) => Math.ceil(tokens / LEAST_ROWS) * LEAST_ROWS;
+
+/**
+ * Appends to each sequence of a cache tokens of its own, few or many or none, and hands the logits [V] at each of the places
+ * to `use`, with the place's index. The cache needs room for `padded` tokens more than its longest sequence has.
+ *
+ * Throws BAD_TOKEN, BAD_OPTION.
+ */
+export async function appendTokens(
+  model: LanguageModel,
+  cache: KeyValueCache,
+  sequences: readonly (readonly number[])[],
+  places: readonly Place[] = [],
+  use: (logits: Float32Array, place: number) => void = () => {},
+): Promise<void> {
+  const { device, config } = model;
+  const batch = cache.lengths.length;
+  const tokens = padded(Math.max(1, ...sequences.map(({ length }) => length)));
+  cache.expectRoom(tokens);
+  const ids = new Int32Array(batch * tokens);
+  for (const [b, sequence] of sequences.entries()) ids.set(sequence, b * tokens);
+  const unknown = ids.find((id) => id < 0 || id >= config.vocabularySize);
+  if (unknown !== undefined) {
+    throw new BtsError('BAD_TOKEN', `token id ${unknown} lies outside the vocabulary of ${config.vocabularySize}.`);
+  }
+
+  using scope = Scope.inference(device);
+  const starts = scope.track(device.tensor(Int32Array.from(cache.lengths), [batch]));
+  const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, starts });
+  for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
+  for (let first = 0; first < places.length; first += PLACES) {
+    const now = places.slice(first, first + PLACES);
+    const rows = new Int32Array(padded(now.length));
+    for (const [i, { sequence, index }] of now.entries()) rows[i] = sequence * tokens + index;
+    using part = scope.inner();
+    const logits = await model.transformer.head(part, h, part.track(device.tensor(rows, [rows.length]))).read();
+    for (const i of now.keys()) {
+      use(logits.subarray(i * config.vocabularySize, (i + 1) * config.vocabularySize), first + i);
+    }
+  }
+  await h.settled();
+}
