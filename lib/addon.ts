@@ -7,6 +7,7 @@ export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
 
 /** A dense view of device memory. */
 export interface NativeTensor {
+  readonly shape: readonly number[];
   /** Another tensor over the same memory: `shape` from element `offset` on. */
   view(shape: readonly number[], offset: number): NativeTensor;
   /** Gives the memory back once no other view needs it. Twice is harmless. */

@@ -3,7 +3,9 @@ import { Command } from 'commander';
 import { checkCommand } from './check.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { flopsCommand } from './flops.js';
 import { generateCommand } from './generate.js';
+import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
 import { stitchCommand } from './stitch.js';
 import { trainCommand } from './train.js';
@@ -16,6 +18,8 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   stitchCommand,
   generateCommand,
   evalCommand,
+  paramsCommand,
+  flopsCommand,
   doctorCommand,
 ];
 
