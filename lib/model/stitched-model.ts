@@ -17,8 +17,8 @@ import type { Parameter } from '../tensor/parameter.js';
 import { Scope } from '../tensor/scope.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
-import { LanguageModel, type Pass } from './language-model.js';
 import { Member } from './member.js';
 import { describeMember, expectUnchanged, type OpenMember, openMembers } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
@@ -67,7 +67,7 @@ export interface StitchTrace {
 }
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
-export class StitchedModel extends LanguageModel {
+export class StitchedModel extends DecoderModel {
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 

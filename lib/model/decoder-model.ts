@@ -1,0 +1,99 @@
+import type { Batch } from '../data/packing.js';
+import * as ops from '../tensor/ops.js';
+import { Scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { KeyValueCache } from './key-value-cache.js';
+import { LanguageModel } from './language-model.js';
+import type { Positions, Transformer } from './transformer.js';
+
+/** What a forward pass is told beside its tokens. */
+export interface Pass extends Positions {
+  /** In training: makes the pass's random choices (dropout). Absent in evaluation. */
+  seed?: number | undefined;
+  /** In training: how much of the run is done, from 0 to 1. */
+  progress?: number | undefined;
+}
+
+// Evaluation computes logits for this many tokens at a time: a large vocabulary's logits would otherwise outgrow the model.
+const LOGIT_ROWS = 1024;
+
+/** A decoder whose last hidden states the head of one transformer turns into logits: a dense model, or several in one. */
+export abstract class DecoderModel extends LanguageModel {
+  /** The members; member 0 gives the logits. */
+  abstract readonly transformer: Transformer;
+
+  /** Hidden states [1, N, C] of member 0 after all layers. */
+  abstract hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor;
+
+  override get config() {
+    return this.transformer.config;
+  }
+
+  override trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number, progress = 0): Tensor {
+    this.expectBatch(batch);
+    using inner = scope.inner();
+    const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
+    const targets = inner.track(this.device.tensor(batch.targets, [batch.targets.length]));
+    const h = this.hidden(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
+    const logits = this.transformer.head(inner, h);
+    const losses = ops.crossEntropy(inner, logits, targets);
+    return inner.leave(ops.sum(inner, losses, 1 / divisor));
+  }
+
+  override async losses(batch: Batch): Promise<Float32Array> {
+    this.expectBatch(batch);
+    using scope = Scope.inference(this.device);
+    const rows = batch.inputs.length;
+    const ids = scope.track(this.device.tensor(batch.inputs, [rows]));
+    const targets = scope.track(this.device.tensor(batch.targets, [rows]));
+    const h = this.hidden(scope, ids, batch);
+    const flat = scope.track(h.reshape(rows, h.shape[2]!));
+    const parts: Promise<Float32Array>[] = [];
+    for (let first = 0; first < rows; first += LOGIT_ROWS) {
+      const last = Math.min(rows, first + LOGIT_ROWS);
+      using part = scope.inner();
+      const slice = part.track(flat.slice(first, last));
+      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
+      parts.push(ops.crossEntropy(part, logits, part.track(targets.slice(first, last))).read());
+    }
+    const losses = new Float32Array(rows);
+    let at = 0;
+    for (const part of await Promise.all(parts)) {
+      losses.set(part, at);
+      at += part.length;
+    }
+    return losses;
+  }
+
+  override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
+    const inputs = this.toInputs(ids, batch);
+    using scope = Scope.inference(this.device);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
+    return await this.transformer.head(scope, h).read();
+  }
+
+  override createCache(batch: number, capacity: number): KeyValueCache {
+    return new KeyValueCache(this.device, this.config, this.transformer.members.length, batch, capacity);
+  }
+
+  override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
+    const batch = cache.lengths.length;
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    cache.expectRoom(tokens);
+    using scope = Scope.inference(this.device);
+    const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
+    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
+    const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
+    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch])));
+    const read = logits.read();
+    for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
+    return await read;
+  }
+
+  override [Symbol.dispose](): void {
+    this.transformer[Symbol.dispose]();
+  }
+}
