@@ -1,10 +1,12 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { baselineCommand } from './baseline.js';
 import { checkCommand } from './check.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { flopsCommand } from './flops.js';
 import { generateCommand } from './generate.js';
+import { addCommand, removeCommand } from './members.js';
 import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
 import { stitchCommand } from './stitch.js';
@@ -16,6 +18,9 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   checkCommand,
   trainCommand,
   stitchCommand,
+  addCommand,
+  removeCommand,
+  baselineCommand,
   generateCommand,
   evalCommand,
   paramsCommand,

@@ -1,4 +1,4 @@
-import type { Batch } from '../data/packing.js';
+import { type Batch, IGNORED } from '../data/packing.js';
 import * as ops from '../tensor/ops.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -43,26 +43,8 @@ export abstract class DecoderModel extends LanguageModel {
   override async losses(batch: Batch): Promise<Float32Array> {
     this.expectBatch(batch);
     using scope = Scope.inference(this.device);
-    const rows = batch.inputs.length;
-    const ids = scope.track(this.device.tensor(batch.inputs, [rows]));
-    const targets = scope.track(this.device.tensor(batch.targets, [rows]));
-    const h = this.hidden(scope, ids, batch);
-    const flat = scope.track(h.reshape(rows, h.shape[2]!));
-    const parts: Promise<Float32Array>[] = [];
-    for (let first = 0; first < rows; first += LOGIT_ROWS) {
-      const last = Math.min(rows, first + LOGIT_ROWS);
-      using part = scope.inner();
-      const slice = part.track(flat.slice(first, last));
-      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
-      parts.push(ops.crossEntropy(part, logits, part.track(targets.slice(first, last))).read());
-    }
-    const losses = new Float32Array(rows);
-    let at = 0;
-    for (const part of await Promise.all(parts)) {
-      losses.set(part, at);
-      at += part.length;
-    }
-    return losses;
+    const ids = scope.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
+    return await this.targetLosses(scope, this.hidden(scope, ids, batch), batch.targets);
   }
 
   override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
@@ -78,6 +60,18 @@ export abstract class DecoderModel extends LanguageModel {
   }
 
   override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
+    return (await this.advance(cache, ids, false)).logits;
+  }
+
+  /** `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each sequence. */
+  async extendWithLosses(
+    cache: KeyValueCache,
+    ids: ArrayLike<number>,
+  ): Promise<{ logits: Float32Array; losses: Float32Array }> {
+    return await this.advance(cache, ids, true);
+  }
+
+  private async advance(cache: KeyValueCache, ids: ArrayLike<number>, withLosses: boolean) {
     const batch = cache.lengths.length;
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
@@ -87,10 +81,37 @@ export abstract class DecoderModel extends LanguageModel {
     const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
     const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
-    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch])));
-    const read = logits.read();
+    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch]))).read();
+    const losses = new Float32Array(inputs.length);
+    if (withLosses && tokens > 1) {
+      // Each place predicts the next one's token.
+      const targets = inputs.map((_, i) => ((i + 1) % tokens === 0 ? IGNORED : inputs[i + 1]!));
+      losses.set((await this.targetLosses(scope, h, targets)).subarray(0, -1), 1);
+    }
     for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
-    return await read;
+    return { logits: await logits, losses };
+  }
+
+  /** The loss of each target given hidden states [1, N, C]. */
+  private async targetLosses(scope: Scope, h: Tensor, targets: Int32Array): Promise<Float32Array> {
+    const [, rows, width] = h.shape as [number, number, number];
+    const flat = scope.track(h.reshape(rows, width));
+    const all = scope.track(this.device.tensor(targets, [rows]));
+    const parts: Promise<Float32Array>[] = [];
+    for (let first = 0; first < rows; first += LOGIT_ROWS) {
+      const last = Math.min(rows, first + LOGIT_ROWS);
+      using part = scope.inner();
+      const slice = part.track(flat.slice(first, last));
+      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
+      parts.push(ops.crossEntropy(part, logits, part.track(all.slice(first, last))).read());
+    }
+    const losses = new Float32Array(rows);
+    let at = 0;
+    for (const part of await Promise.all(parts)) {
+      losses.set(part, at);
+      at += part.length;
+    }
+    return losses;
   }
 
   override [Symbol.dispose](): void {

@@ -14,7 +14,7 @@ export abstract class LanguageModel implements Disposable {
   constructor(
     readonly device: Device,
     /** Absent where the checkpoint has none; text in and out then throws BAD_TOKENIZER. */
-    private readonly maybeTokenizer: Tokenizer | undefined,
+    protected readonly maybeTokenizer: Tokenizer | undefined,
   ) {}
 
   /** The shape of what is generated with: of a model of several, the first one's. */

@@ -58,6 +58,12 @@ export async function expectUnchanged(member: ManifestMember, signal?: AbortSign
   if ((await hashCheckpoint(path, { signal })) !== member.weights) throw changed('the weights');
 }
 
+/** Opens members that a model refers to, once they are known to be unchanged. Throws as the two above do. */
+export async function openUnchanged(members: readonly ManifestMember[], signal?: AbortSignal): Promise<OpenMember[]> {
+  for (const member of members) await expectUnchanged(member, signal);
+  return await openMembers(members, signal);
+}
+
 function expectOneTokenizer([hub, ...experts]: readonly OpenMember[]): void {
   const other = experts.find(
     ({ tokenizerHash }) => tokenizerHash && hub!.tokenizerHash && tokenizerHash !== hub!.tokenizerHash,

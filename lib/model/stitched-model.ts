@@ -11,6 +11,7 @@ import {
   writeManifest,
 } from '../checkpoint/stitch-manifest.js';
 import { hash32 } from '../data/random.js';
+import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -20,7 +21,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member } from './member.js';
-import { describeMember, expectUnchanged, type OpenMember, openMembers } from './member-files.js';
+import { describeMember, expectUnchanged, type OpenMember, openMembers, openUnchanged } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { checkPlan, planStitches } from './stitch-plan.js';
@@ -48,6 +49,8 @@ export interface StitchOptions {
   signal?: AbortSignal | undefined;
 }
 
+const STITCHES = 'stitch.safetensors';
+
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
 const Choices = z.object({
   plan: z.array(Placement).optional(),
@@ -71,16 +74,24 @@ export class StitchedModel extends DecoderModel {
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
+  private readonly masked = new Map<string, StitchedModel>();
+  /** Handles on the slices that are trained where not all of the stitches are. */
+  private readonly slices: readonly Parameter[];
+
   private constructor(
     device: Device,
-    members: readonly Member[],
+    transformer: Transformer,
     private readonly stitches: readonly StitchLayer[],
     readonly manifest: StitchManifest,
-    tokenizer: Awaited<ReturnType<typeof loadTokenizer>>,
+    tokenizer: Tokenizer | undefined,
+    trainOnly?: readonly string[],
   ) {
     super(device, tokenizer);
-    this.transformer = new Transformer(device, members);
-    this.trainable = stitches.flatMap(({ parameters }) => parameters).filter((parameter) => parameter.gradient);
+    this.transformer = transformer;
+    const indices = trainOnly?.map((name) => this.expertIndex(name));
+    this.slices = indices ? stitches.flatMap((stitch) => stitch.partsOf(indices)) : [];
+    const all = indices ? this.slices : stitches.flatMap(({ parameters }) => parameters);
+    this.trainable = all.filter((parameter) => parameter.gradient);
   }
 
   /**
@@ -120,21 +131,54 @@ export class StitchedModel extends DecoderModel {
   }
 
   /**
-   * Loads a stitched model and its members, whose contents must be what they were.
+   * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
+   * it computed before, to the bit, until `openGates` lets the new experts be heard. The folder and all members are only read.
+   * Throws what `create` and `load` throw.
+   */
+  static async add(
+    device: Device,
+    folder: string,
+    experts: Readonly<Record<string, string>>,
+    { train = 'all', signal }: { train?: 'all' | 'new'; signal?: AbortSignal | undefined } = {},
+  ): Promise<StitchedModel> {
+    const before = await readManifest(folder);
+    const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
+    const names = before.members.map(({ name }) => name);
+    const taken = added.find(({ name }) => names.includes(name) || !MemberName.safeParse(name).success);
+    if (taken)
+      throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
+    for (const member of before.members) await expectUnchanged(member, signal);
+    const opened = await openMembers([...before.members, ...added], signal);
+    const members = [...before.members];
+    for (const member of opened.slice(members.length)) members.push(await describeMember(member, signal));
+    const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const manifest = { ...before, members, gateBias: true };
+    const grow = (placement: Placement, index: number, shape: StitchShape) => {
+      const old = { ...shape, members: before.members.length, gateBias: before.gateBias };
+      using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
+      return stitch.grow(device, added.length);
+    };
+    const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
+    return await StitchedModel.assemble(device, manifest, opened, grow, trainOnly);
+  }
+
+  /**
+   * Loads a stitched model and its members, whose contents must be what they were. `trainable` may name the experts to whom
+   * training is confined: their slices of the gates and their projections.
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal } = {},
+    { trainable = false, signal }: { trainable?: boolean | readonly string[]; signal?: AbortSignal | undefined } = {},
   ): Promise<StitchedModel> {
     const manifest = await readManifest(folder);
-    for (const member of manifest.members) await expectUnchanged(member, signal);
-    const opened = await openMembers(manifest.members, signal);
-    const { tensors } = await readSafetensors(join(folder, 'stitch.safetensors'));
-    const model = await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
-      StitchLayer.load(device, placement, index, shape, { tensors, trainable }),
-    );
+    const opened = await openUnchanged(manifest.members, signal);
+    const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const load = (placement: Placement, index: number, shape: StitchShape) =>
+      StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
+    const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
+    const model = await StitchedModel.assemble(device, manifest, opened, load, trainOnly);
     try {
       const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
       if (parameters.length !== tensors.size) {
@@ -153,11 +197,38 @@ export class StitchedModel extends DecoderModel {
     }
   }
 
+  /**
+   * Loads a stitched model without some of its experts, whose slices of the gates and projections are dropped, to be trained
+   * further. Throws BAD_OPTION for a name that is no expert's, and what `load` throws.
+   */
+  static async loadWithout(
+    device: Device,
+    folder: string,
+    names: readonly string[],
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<StitchedModel> {
+    const before = await readManifest(folder);
+    const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
+    if (missing !== undefined) throw noExpert(missing, before);
+    const kept = before.members.map((_, m) => m).filter((m) => !names.includes(before.members[m]!.name));
+    const manifest = { ...before, members: kept.map((m) => before.members[m]!) };
+    if (kept.length < 2) throw new BtsError('BAD_OPTION', 'without its last expert nothing is stitched: use the hub.');
+    const opened = await openUnchanged(manifest.members, signal);
+    const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const shrink = (placement: Placement, index: number, shape: StitchShape) => {
+      const old = { ...shape, members: before.members.length };
+      using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
+      return stitch.select(device, kept, { trainable: true });
+    };
+    return await StitchedModel.assemble(device, manifest, opened, shrink);
+  }
+
   private static async assemble(
     device: Device,
     manifest: StitchManifest,
     opened: readonly OpenMember[],
     createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
+    trainOnly?: readonly string[],
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
@@ -180,7 +251,7 @@ export class StitchedModel extends DecoderModel {
         return stitch;
       });
       const tokenizer = await loadTokenizer(manifest.members[0]!.path);
-      return new StitchedModel(device, members, stitches, manifest, tokenizer);
+      return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -189,6 +260,53 @@ export class StitchedModel extends DecoderModel {
 
   get memberNames(): string[] {
     return this.manifest.members.map(({ name }) => name);
+  }
+
+  /**
+   * The model with some of its experts switched off: they take no part, the softmax of every merge is over the rest, and none
+   * of their layers is computed. It lives as long as this model, whose weights it shares; asking again gives the same one.
+   * Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
+   */
+  without(names: readonly string[]): StitchedModel {
+    const off = new Set(names.map((name) => this.expertIndex(name)));
+    if (off.size === 0) return this;
+    if (this.trainable.length > 0) {
+      throw new BtsError('BAD_OPTION', 'experts are switched off in a model that is not trained: load it frozen.');
+    }
+    const active = this.manifest.members.map((_, m) => m).filter((m) => !off.has(m));
+    const key = active.join();
+    const there = this.masked.get(key);
+    if (there) return there;
+    const members = active.map((m) => this.manifest.members[m]!);
+    const stitches: StitchLayer[] = [];
+    try {
+      for (const stitch of this.stitches) stitches.push(stitch.select(this.device, active));
+      const transformer = this.transformer.select(active);
+      const model = new StitchedModel(
+        this.device,
+        transformer,
+        stitches,
+        { ...this.manifest, members },
+        this.maybeTokenizer,
+      );
+      this.masked.set(key, model);
+      return model;
+    } catch (error) {
+      for (const stitch of stitches) stitch[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Lets experts be heard that were added and are shut out until now: each weighs about 2 % where the others are even. */
+  openGates(names: readonly string[]): void {
+    const members = names.map((name) => this.expertIndex(name));
+    for (const stitch of this.stitches) stitch.openTo(this.device, members);
+  }
+
+  private expertIndex(name: string): number {
+    const index = this.memberNames.indexOf(name);
+    if (index > 0) return index;
+    throw noExpert(name, this.manifest);
   }
 
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
@@ -247,14 +365,21 @@ export class StitchedModel extends DecoderModel {
     await writeManifest(folder, this.manifest);
     const parameters = this.stitches.flatMap((stitch) => stitch.parameters);
     await writeSafetensors(
-      join(folder, 'stitch.safetensors'),
+      join(folder, STITCHES),
       parameters.map((parameter) => tensorSource(parameter)),
     );
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
   override [Symbol.dispose](): void {
+    for (const model of this.masked.values()) model[Symbol.dispose]();
+    for (const slice of this.slices) slice[Symbol.dispose]();
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
     super[Symbol.dispose]();
   }
+}
+
+function noExpert(name: string, { members }: StitchManifest): BtsError {
+  const experts = members.slice(1).map((member) => member.name);
+  return new BtsError('BAD_OPTION', `'${name}' is not among the experts ${experts.join(', ')}.`);
 }

@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import {
   type BaselineManifest,
   baselineConfig,
-  type ReferringManifest,
   readBaseline,
   writeBaseline,
 } from '../../checkpoint/baseline-manifest.js';
@@ -22,7 +21,7 @@ import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
 import { Member } from '../member.js';
-import { describeMember, expectUnchanged, type OpenMember, openMembers } from '../member-files.js';
+import { describeMember, type OpenMember, openMembers, openUnchanged } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
 import { Transformer } from '../transformer.js';
@@ -112,7 +111,7 @@ export class MixtureModel extends DecoderModel {
     try {
       let parts: Omit<Parts, 'layers'>;
       if ('members' in manifest) {
-        const opened = await openUnchanged(manifest, signal);
+        const opened = await openUnchanged(manifest.members, signal);
         parts = await ofMembers(device, opened, shape, owned);
       } else {
         const config = baselineConfig(manifest, folder);
@@ -186,7 +185,10 @@ export class MixtureModel extends DecoderModel {
   private gumbel(scope: Scope, seed: number, rows: number): Tensor {
     const members = this.experts.members.length;
     const random = new Random(seed, 'gumbel');
-    const noise = Float32Array.from({ length: rows * members }, () => -Math.log(-Math.log(random.uniform() + 1e-12)));
+    const noise = Float32Array.from(
+      { length: rows * members },
+      () => -Math.log(-Math.log(random.uniform() || Number.MIN_VALUE)),
+    );
     return scope.track(this.device.tensor(noise, [1, rows, members]));
   }
 
@@ -285,10 +287,4 @@ function ofFile(
     own(owned, new Member(config, (spec) => load(expertName(m, spec), spec), isOne)),
   );
   return { base, experts };
-}
-
-/** The members that a manifest refers to. Throws MEMBER_CHANGED, FILE_NOT_FOUND and what opening one throws. */
-export async function openUnchanged({ members }: ReferringManifest, signal?: AbortSignal): Promise<OpenMember[]> {
-  for (const member of members) await expectUnchanged(member, signal);
-  return await openMembers(members, signal);
 }

@@ -1,0 +1,59 @@
+import type { ReferringManifest } from '../../checkpoint/baseline-manifest.js';
+import type { ModelConfig } from '../../checkpoint/config.js';
+import type { Device } from '../../tensor/device.js';
+import { DenseModel, loadTokenizer } from '../dense-model.js';
+import { LanguageModel } from '../language-model.js';
+import { describeMember, openMembers, openUnchanged } from '../member-files.js';
+
+export interface SeveralOptions {
+  /** The hub's folder. */
+  hub: string;
+  /** The experts' folders by name, in order. */
+  experts: Readonly<Record<string, string>>;
+  signal?: AbortSignal | undefined;
+}
+
+/** A system of whole models side by side, the hub first: each runs on its own. */
+export abstract class SeveralModels extends LanguageModel {
+  protected constructor(
+    device: Device,
+    readonly models: readonly DenseModel[],
+    readonly manifest: ReferringManifest,
+    tokenizer: Awaited<ReturnType<typeof loadTokenizer>>,
+  ) {
+    super(device, tokenizer);
+  }
+
+  override get config(): ModelConfig {
+    return this.models[0]!.config;
+  }
+
+  override [Symbol.dispose](): void {
+    for (const model of this.models) model[Symbol.dispose]();
+  }
+}
+
+/** Describes the hub and its experts for a manifest. Throws MEMBERS_DIFFER and what opening a checkpoint throws. */
+export async function describeMembers({ hub, experts, signal }: SeveralOptions) {
+  const named = [['hub', hub], ...Object.entries(experts)] as const;
+  const opened = await openMembers(
+    named.map(([name, path]) => ({ name, path })),
+    signal,
+  );
+  const members = [];
+  for (const member of opened) members.push(await describeMember(member, signal));
+  return members;
+}
+
+/** Loads what a manifest refers to. Throws MEMBER_CHANGED and whatever loading a checkpoint throws. */
+export async function loadMembers(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {
+  await openUnchanged(manifest.members, signal);
+  const models: DenseModel[] = [];
+  try {
+    for (const { path } of manifest.members) models.push(await DenseModel.load(device, path));
+    return { models, tokenizer: await loadTokenizer(manifest.members[0]!.path) };
+  } catch (error) {
+    for (const model of models) model[Symbol.dispose]();
+    throw error;
+  }
+}
