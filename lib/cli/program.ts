@@ -9,6 +9,7 @@ import { generateCommand } from './generate.js';
 import { addCommand, removeCommand } from './members.js';
 import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
+import { reproduceCommand } from './reproduce.js';
 import { stitchCommand } from './stitch.js';
 import { trainCommand } from './train.js';
 
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   baselineCommand,
   generateCommand,
   evalCommand,
+  reproduceCommand,
   paramsCommand,
   flopsCommand,
   doctorCommand,
