@@ -68,7 +68,7 @@ async function run(
   const curves = await learningCurves(plans, config, Object.keys(domains).length);
   const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}`;
   const result = { date: new Date().toISOString(), machine, file, config, rows };
-  await writeJson(join(folder, `table.json`), result);
+  await overwrite(join(folder, 'table.json'), `${JSON.stringify(result, null, 2)}\n`);
   await overwrite(join(folder, 'table.md'), markdown(file, machine, rows));
   await overwrite(join(folder, 'curves.svg'), renderCurves('Mean held-out loss of all domains', curves));
   note(
