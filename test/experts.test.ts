@@ -208,6 +208,36 @@ come('without all experts the hub is what remains', async () => {
   close(await model.without(['code', 'math']).logits(ids, 2), await alone.logits(ids, 2), 1e-6);
 });
 
+come('what experts share with their hub is in memory once', async () => {
+  const branched = join(root, 'branched');
+  {
+    using expert = await DenseModel.load(device, hub, { trainable: true, freeze: ['embeddings', 'head'] });
+    const before = await expert.loss(batch);
+    using optimizer = new AdamW(device, expert.trainable);
+    optimizer.zeroGradients();
+    using scope = Scope.recording(device);
+    scope.backward(expert.trainingLoss(scope, batch, 14, 0));
+    using norm = optimizer.gradientNorm();
+    optimizer.update(norm, 1e-2);
+    assert.is.not(await expert.loss(batch), before);
+    await replaceFolder(branched, (temporary) => expert.write(temporary));
+  }
+  const bytesWith = async (code: string) => {
+    const empty = await liveBytes(device);
+    using model = await StitchedModel.create(device, { hub, experts: { code } });
+    const folder = await save(model);
+    using loaded = await StitchedModel.load(device, folder);
+    assert.equal(await loaded.logits(ids, 2), await model.logits(ids, 2));
+    model[Symbol.dispose]();
+    return { bytes: (await liveBytes(device)) - empty, folder };
+  };
+  const [own, shared] = [await bytesWith(code), await bytesWith(branched)];
+  const { vocabularySize: V, width: C } = CONFIGS.llama;
+  // Embedding, head and final norm, up to what the allocator rounds.
+  const saved = own.bytes - shared.bytes;
+  assert.ok(saved >= 4 * 2 * V * C && saved < 1.25 * 4 * (2 * V * C + C), `${saved} bytes are saved`);
+});
+
 come('experts that are not there, or not free to go, are refused', async () => {
   const folder = await stitched();
   using model = await StitchedModel.load(device, folder);

@@ -55,7 +55,7 @@ export class DenseModel extends DecoderModel {
     const tokenizer = await loadTokenizer(folder);
     expectVocabulary(checkpoint.config, tokenizer, folder);
     const trainable = trainableRoles(checkpoint.config, options);
-    return new DenseModel(device, await Member.load(device, checkpoint, trainable), tokenizer, folder);
+    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, folder);
   }
 
   /**

@@ -6,9 +6,19 @@ import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
 import { MEMORY_DTYPES } from './save.js';
+import type { SharedTensors } from './shared-tensors.js';
 
 /** Which parameters of a dense model are trained. */
 export type Trainable = (spec: ParameterSpec) => boolean;
+
+export interface MemberOptions {
+  /** Default: none. */
+  trainable?: Trainable;
+  /** Which parameters are loaded; default all. */
+  present?: Trainable;
+  /** Where frozen weights are held that several members have. */
+  shared?: SharedTensors;
+}
 
 /** The weights of one dense model, or of the part of one. */
 export class Member implements Disposable {
@@ -40,19 +50,22 @@ export class Member implements Disposable {
   }
 
   /**
-   * Loads a checkpoint's weights, or those `present`. Frozen ones keep the precision of the file; trainable ones become f32.
+   * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
    * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT.
    */
   static async load(
     device: Device,
-    checkpoint: DenseCheckpoint,
-    trainable: Trainable = () => false,
-    present?: Trainable,
+    checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
+    { trainable = () => false, present, shared }: MemberOptions = {},
   ): Promise<Member> {
     const create = (spec: ParameterSpec) => {
       const { path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
-      const stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      if (!trainable(spec)) return new Parameter(spec.name, stored);
+      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      const content = checkpoint.contents?.get(spec.name);
+      if (!trainable(spec)) {
+        return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
+      }
+      const stored = load();
       if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
       using narrow = stored;
       const value = device.empty(shape);

@@ -21,8 +21,9 @@ import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member } from './member.js';
-import { describeMember, expectUnchanged, type OpenMember, openMembers, openUnchanged } from './member-files.js';
+import { describeMember, type OpenMember, openMembers, openUnchanged } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
+import { SharedTensors } from './shared-tensors.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { checkPlan, planStitches } from './stitch-plan.js';
 import { Transformer } from './transformer.js';
@@ -147,8 +148,9 @@ export class StitchedModel extends DecoderModel {
     const taken = added.find(({ name }) => names.includes(name) || !MemberName.safeParse(name).success);
     if (taken)
       throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
-    for (const member of before.members) await expectUnchanged(member, signal);
+    const old = await openUnchanged(before.members, signal);
     const opened = await openMembers([...before.members, ...added], signal);
+    for (const [m, { contents }] of old.entries()) opened[m]!.contents = contents!;
     const members = [...before.members];
     for (const member of opened.slice(members.length)) members.push(await describeMember(member, signal));
     const { tensors } = await readSafetensors(join(folder, STITCHES));
@@ -235,8 +237,9 @@ export class StitchedModel extends DecoderModel {
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
+      using shared = new SharedTensors();
       for (const member of opened) {
-        members.push(await Member.load(device, member));
+        members.push(await Member.load(device, member, { shared }));
         owned.push(members.at(-1)!);
       }
       const shape = {

@@ -23,6 +23,7 @@ import { KeyValueCache } from '../key-value-cache.js';
 import { Member } from '../member.js';
 import { describeMember, type OpenMember, openMembers, openUnchanged } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
+import { SharedTensors } from '../shared-tensors.js';
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
 import { Transformer } from '../transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
@@ -256,8 +257,10 @@ async function ofMembers(device: Device, opened: readonly OpenMember[], shape: M
   };
   const base = own(owned, new Member(opened[0]!.config, average, (spec) => !isOne(spec)));
   const experts: Member[] = [];
+  using shared = new SharedTensors();
   for (const checkpoint of opened) {
-    experts.push(own(owned, await Member.load(device, checkpoint, () => trainable, isOne)));
+    const options = { trainable: () => trainable, present: isOne, shared };
+    experts.push(own(owned, await Member.load(device, checkpoint, options)));
   }
   return { base, experts };
 }
