@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { replaceFolder } from '../lib/checkpoint/folder.js';
+import { addExperts, removeExperts } from '../lib/model/change-experts.js';
 import { DenseModel } from '../lib/model/dense-model.js';
 import { StitchedModel, type StitchOptions } from '../lib/model/stitched-model.js';
 import { countFlops } from '../lib/tensor/flops.js';
@@ -70,7 +71,7 @@ for (const [what, options] of Object.entries(variants)) {
     const folder = await stitched(options);
     using before = await StitchedModel.load(device, folder);
     const logits = await before.logits(ids, 2);
-    using model = await StitchedModel.add(device, folder, { prose });
+    using model = await addExperts(device, folder, { prose });
     assert.equal(model.memberNames, ['hub', 'code', 'math', 'prose']);
     assert.equal(await model.logits(ids, 2), logits);
     using loaded = await StitchedModel.load(device, await save(model));
@@ -90,7 +91,7 @@ for (const [what, options] of Object.entries(variants)) {
 
 come('training can be confined to what belongs to a new expert', async () => {
   const folder = await stitched();
-  using model = await StitchedModel.add(device, folder, { prose }, { train: 'new' });
+  using model = await addExperts(device, folder, { prose }, { train: 'new' });
   model.openGates(['prose']);
   const before = await save(model);
   const loss = await model.loss(batch);
@@ -123,7 +124,7 @@ come('training can be confined to what belongs to a new expert', async () => {
 });
 
 come('an expert that was added and opened learns with all the others', async () => {
-  using model = await StitchedModel.add(device, await stitched(), { prose });
+  using model = await addExperts(device, await stitched(), { prose });
   model.openGates(['prose']);
   const loss = await model.loss(batch);
   await step(model, 5);
@@ -134,7 +135,7 @@ come('adding, removing and switching off leave all files of members and of the m
   const folder = await stitched();
   const folders = [hub, code, math, prose, folder];
   const before = await Promise.all(folders.map(hashOf));
-  using model = await StitchedModel.add(device, folder, { prose });
+  using model = await addExperts(device, folder, { prose });
   model.openGates(['prose']);
   await step(model);
   await save(model);
@@ -146,18 +147,18 @@ come('adding, removing and switching off leave all files of members and of the m
 come('an expert that is added and removed again leaves the model as it was', async () => {
   const folder = await stitched({ init: 'hub' });
   using before = await StitchedModel.load(device, folder);
-  using added = await StitchedModel.add(device, folder, { prose });
+  using added = await addExperts(device, folder, { prose });
   using loaded = await StitchedModel.load(device, await save(added));
   using removed = await StitchedModel.load(device, await save(loaded.without(['prose'])));
   assert.equal(removed.manifest, { ...before.manifest });
   assert.equal(await removed.logits(ids, 2), await before.logits(ids, 2));
   const saved = await save(loaded);
-  using trainable = await StitchedModel.loadWithout(device, saved, ['prose']);
+  using trainable = await removeExperts(device, saved, ['prose']);
   assert.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
   await step(trainable);
   assert.not.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
   const all = ['code', 'math', 'prose'];
-  await fails(() => StitchedModel.loadWithout(device, saved, all), 'BAD_OPTION', /without its last expert/);
+  await fails(() => removeExperts(device, saved, all), 'BAD_OPTION', /without its last expert/);
 });
 
 come('a model without an expert is one whose gates are over the rest', async () => {
@@ -243,15 +244,11 @@ come('experts that are not there, or not free to go, are refused', async () => {
   using model = await StitchedModel.load(device, folder);
   await fails(async () => model.without(['hub']), 'BAD_OPTION', /'hub' is not among the experts code, math/);
   await fails(async () => model.without(['art']), 'BAD_OPTION', /'art'/);
-  await fails(
-    () => StitchedModel.add(device, folder, { code: prose }),
-    'BAD_OPTION',
-    /'code' cannot name a new expert/,
-  );
+  await fails(() => addExperts(device, folder, { code: prose }), 'BAD_OPTION', /'code' cannot name a new expert/);
   using trained = await StitchedModel.load(device, folder, { trainable: true });
   await fails(async () => trained.without(['code']), 'BAD_OPTION', /load it frozen/);
   const other = await writeModel(device, join(root, 'other'), { config: { ...CONFIGS.llama, layers: 2 } });
-  await fails(() => StitchedModel.add(device, folder, { other }), 'MEMBERS_DIFFER', /layers/);
+  await fails(() => addExperts(device, folder, { other }), 'MEMBERS_DIFFER', /layers/);
 });
 
 come('nothing is left in device memory', async () => {

@@ -4,6 +4,7 @@ import { replaceFolder } from '../checkpoint/folder.js';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../data/token-shards.js';
 import { heldOutLosses } from '../eval/held-out-loss.js';
+import { addExperts, removeExperts } from '../model/change-experts.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
@@ -70,7 +71,7 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     await change(folder, values, command.opts().json === true, signal, {
       label: 'adding',
       experts: names,
-      create: (device) => StitchedModel.add(device, folder, expert, { train, signal }),
+      create: (device) => addExperts(device, folder, expert, { train, signal }),
       load: (device, from) => StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, signal }),
       begin: (model) => model.openGates(names),
     });
@@ -88,7 +89,7 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     await change(folder, values, command.opts().json === true, signal, {
       label: 'removing',
       experts: [],
-      create: (device) => StitchedModel.loadWithout(device, folder, expert, { signal }),
+      create: (device) => removeExperts(device, folder, expert, { signal }),
       load: (device, from) => StitchedModel.load(device, from, { trainable: true, signal }),
       begin: () => {},
     });

@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
-import { readAt, withFile } from '../checkpoint/file.js';
 import { BtsError } from '../errors.js';
+import { readYaml } from './config-file.js';
 import { addOptions, count, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
 import { collectTexts, DOMAINS } from './quickstart/texts.js';
@@ -83,23 +83,10 @@ function markdown(file: string, machine: string, rows: Parameters<typeof reportT
   return `${head}\n\n${reportTable(rows, { markdown: true })}\n`;
 }
 
-const MOST_BYTES = 1 << 20;
-
 /** Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION naming what in the file is wrong. */
 async function readReproduction(path: string): Promise<Reproduction> {
   const fail = (reason: string) => new BtsError('BAD_OPTION', `'${path}': ${reason}.`);
-  const text = await withFile(path, async (file, bytes) => {
-    if (bytes > MOST_BYTES) throw fail(`such a file has at most ${MOST_BYTES} bytes, this one ${bytes}`);
-    return (await readAt(file, 0, bytes)).toString('utf8');
-  });
-  const { parse } = await import('yaml');
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (error) {
-    throw fail((error as Error).message.trim().split('\n')[0]!);
-  }
-  return check(Reproduction, content, fail);
+  return check(Reproduction, await readYaml(path), fail);
 }
 
 /** The texts of a table by domain, collected from the installed packages where the file names none. */

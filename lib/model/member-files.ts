@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
 import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
-import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
+import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
 import { expectSameShape } from './member.js';
 
@@ -30,6 +30,30 @@ export async function openMembers(
   expectOneTokenizer(members);
   expectSameShape(members);
   return members;
+}
+
+/** A hub and its experts, of whom a model is made. */
+export interface Family {
+  /** The hub's folder. */
+  hub: string;
+  /** The experts' folders by name, in order. */
+  experts: Readonly<Record<string, string>>;
+  signal?: AbortSignal | undefined;
+}
+
+/** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
+export async function openFamily({ hub, experts, signal }: Family): Promise<OpenMember[]> {
+  const names = Object.keys(experts);
+  if (names.length === 0) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
+  const wrong = names.find((name) => !MemberName.safeParse(name).success || name === 'hub');
+  if (wrong !== undefined) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `'${wrong}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
+    );
+  }
+  const members = Object.entries({ hub, ...experts }).map(([name, path]) => ({ name, path }));
+  return await openMembers(members, signal);
 }
 
 /** What a stitched model remembers of a member, to know it again; the member's contents are known from then on. */

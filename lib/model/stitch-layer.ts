@@ -1,10 +1,9 @@
-import type { TensorEntry } from '../checkpoint/safetensors.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
 import type { StitchWeights } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { identity, loadParameter, type StoredWeights } from './stored-parameter.js';
 
 /** The sizes of every stitch of a model. */
 export interface StitchShape {
@@ -64,17 +63,9 @@ export class StitchLayer implements StitchWeights, Disposable {
     placement: Placement,
     index: number,
     shape: StitchShape,
-    { tensors, trainable }: { tensors: ReadonlyMap<string, TensorEntry>; trainable: boolean },
+    stored: StoredWeights,
   ): StitchLayer {
-    return new StitchLayer(placement, index, shape, (name, size) => {
-      const entry = tensors.get(name);
-      if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${size}`) {
-        const came = entry ? `${entry.dtype} [${entry.shape}]` : 'nothing';
-        throw new BtsError('BAD_STITCH', `${name} must be F32 [${size}], there is ${came}.`);
-      }
-      const value = device.load(entry.path, entry.offset, size, 'f32');
-      return trainable ? Parameter.trainable(device, name, value) : new Parameter(name, value);
-    });
+    return new StitchLayer(placement, index, shape, (name, size) => loadParameter(device, stored, name, size));
   }
 
   /** The same stitch over some of the members, member 0 among them. Its projections share the memory of this one's. */
@@ -149,12 +140,6 @@ export class StitchLayer implements StitchWeights, Disposable {
   [Symbol.dispose](): void {
     for (const parameter of this.parameters) parameter[Symbol.dispose]();
   }
-}
-
-function identity(device: Device, width: number): Tensor {
-  const data = new Float32Array(width * width);
-  for (let i = 0; i < width; i++) data[i * width + i] = 1;
-  return device.tensor(data, [width, width]);
 }
 
 // e^-12 = 6e-6: experts move logits by some 1e-5 of their size at first, yet gradients reach their gates.

@@ -3,13 +3,7 @@ import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
-import {
-  MemberName,
-  Placement,
-  readManifest,
-  type StitchManifest,
-  writeManifest,
-} from '../checkpoint/stitch-manifest.js';
+import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
 import { hash32 } from '../data/random.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
@@ -21,18 +15,14 @@ import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member } from './member.js';
-import { describeMember, type OpenMember, openMembers, openUnchanged } from './member-files.js';
+import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { SharedTensors } from './shared-tensors.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { checkPlan, planStitches } from './stitch-plan.js';
 import { Transformer } from './transformer.js';
 
-export interface StitchOptions {
-  /** The hub's folder. */
-  hub: string;
-  /** The experts' folders by name, in order. */
-  experts: Readonly<Record<string, string>>;
+export interface StitchOptions extends Family {
   /** How many stitches; default 4, or as many as there are layers. */
   stitches?: number;
   /** Directions take turns; false: all lead into the hub. */
@@ -47,10 +37,10 @@ export interface StitchOptions {
   init?: 'uniform' | 'hub';
   /** On the gate logits, in training; default 0. */
   dropout?: number;
-  signal?: AbortSignal | undefined;
 }
 
-const STITCHES = 'stitch.safetensors';
+/** The file of the trained weights. */
+export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
 const Choices = z.object({
@@ -101,24 +91,10 @@ export class StitchedModel extends DecoderModel {
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
-    const folders = [['hub', options.hub], ...Object.entries(options.experts)] as const;
-    if (folders.length < 2) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
-    const named = folders.filter(
-      ([name]) => !MemberName.safeParse(name).success || Object.hasOwn(options.experts, 'hub'),
-    );
-    if (named.length > 0) {
-      throw new BtsError(
-        'BAD_OPTION',
-        `'${named[0]![0]}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
-      );
-    }
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
-    const opened = await openMembers(
-      folders.map(([name, path]) => ({ name, path })),
-      signal,
-    );
+    const opened = await openFamily(options);
     const { layers } = opened[0]!.config;
     const count = options.stitches ?? Math.min(4, layers);
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
@@ -129,39 +105,6 @@ export class StitchedModel extends DecoderModel {
     return await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
       StitchLayer.create(device, placement, index, shape),
     );
-  }
-
-  /**
-   * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
-   * it computed before, to the bit, until `openGates` lets the new experts be heard. The folder and all members are only read.
-   * Throws what `create` and `load` throw.
-   */
-  static async add(
-    device: Device,
-    folder: string,
-    experts: Readonly<Record<string, string>>,
-    { train = 'all', signal }: { train?: 'all' | 'new'; signal?: AbortSignal | undefined } = {},
-  ): Promise<StitchedModel> {
-    const before = await readManifest(folder);
-    const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
-    const names = before.members.map(({ name }) => name);
-    const taken = added.find(({ name }) => names.includes(name) || !MemberName.safeParse(name).success);
-    if (taken)
-      throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
-    const old = await openUnchanged(before.members, signal);
-    const opened = await openMembers([...before.members, ...added], signal);
-    for (const [m, { contents }] of old.entries()) opened[m]!.contents = contents!;
-    const members = [...before.members];
-    for (const member of opened.slice(members.length)) members.push(await describeMember(member, signal));
-    const { tensors } = await readSafetensors(join(folder, STITCHES));
-    const manifest = { ...before, members, gateBias: true };
-    const grow = (placement: Placement, index: number, shape: StitchShape) => {
-      const old = { ...shape, members: before.members.length, gateBias: before.gateBias };
-      using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
-      return stitch.grow(device, added.length);
-    };
-    const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
-    return await StitchedModel.assemble(device, manifest, opened, grow, trainOnly);
   }
 
   /**
@@ -199,33 +142,8 @@ export class StitchedModel extends DecoderModel {
     }
   }
 
-  /**
-   * Loads a stitched model without some of its experts, whose slices of the gates and projections are dropped, to be trained
-   * further. Throws BAD_OPTION for a name that is no expert's, and what `load` throws.
-   */
-  static async loadWithout(
-    device: Device,
-    folder: string,
-    names: readonly string[],
-    { signal }: { signal?: AbortSignal | undefined } = {},
-  ): Promise<StitchedModel> {
-    const before = await readManifest(folder);
-    const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
-    if (missing !== undefined) throw noExpert(missing, before);
-    const kept = before.members.map((_, m) => m).filter((m) => !names.includes(before.members[m]!.name));
-    const manifest = { ...before, members: kept.map((m) => before.members[m]!) };
-    if (kept.length < 2) throw new BtsError('BAD_OPTION', 'without its last expert nothing is stitched: use the hub.');
-    const opened = await openUnchanged(manifest.members, signal);
-    const { tensors } = await readSafetensors(join(folder, STITCHES));
-    const shrink = (placement: Placement, index: number, shape: StitchShape) => {
-      const old = { ...shape, members: before.members.length };
-      using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
-      return stitch.select(device, kept, { trainable: true });
-    };
-    return await StitchedModel.assemble(device, manifest, opened, shrink);
-  }
-
-  private static async assemble(
+  /** @internal Loads the members and puts the stitches between them. */
+  static async assemble(
     device: Device,
     manifest: StitchManifest,
     opened: readonly OpenMember[],
@@ -382,7 +300,8 @@ export class StitchedModel extends DecoderModel {
   }
 }
 
-function noExpert(name: string, { members }: StitchManifest): BtsError {
+/** The error about a name that is no expert's. */
+export function noExpert(name: string, { members }: StitchManifest): BtsError {
   const experts = members.slice(1).map((member) => member.name);
   return new BtsError('BAD_OPTION', `'${name}' is not among the experts ${experts.join(', ')}.`);
 }

@@ -4,9 +4,10 @@ import { BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import type { Family } from '../member-files.js';
 import { copyTokenizer } from '../save.js';
 import { logSumExp, Posterior } from './posterior.js';
-import { describeMembers, loadMembers, SeveralModels, type SeveralOptions } from './several-models.js';
+import { describeMembers, loadMembers, SeveralModels } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
 class EnsembleCache implements TokenCache {
@@ -35,7 +36,7 @@ export class EnsembleModel extends SeveralModels {
   readonly trainable = [];
 
   /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
-  static async create(device: Device, options: SeveralOptions): Promise<EnsembleModel> {
+  static async create(device: Device, options: Family): Promise<EnsembleModel> {
     const manifest = { system: 'btm', members: await describeMembers(options) } as const;
     return await EnsembleModel.open(device, manifest, options.signal);
   }

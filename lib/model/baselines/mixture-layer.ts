@@ -1,8 +1,7 @@
-import type { TensorEntry } from '../../checkpoint/safetensors.js';
 import { hash32 } from '../../data/random.js';
-import { BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
+import { identity, loadParameter, type StoredWeights } from '../stored-parameter.js';
 import type { ExpertPart } from '../system-cost.js';
 
 /** What is put beside the experts of one part of one layer. */
@@ -57,25 +56,17 @@ export class MixtureLayers implements Disposable {
   static create(device: Device, size: MixtureSize, seed: number): MixtureLayers {
     let index = 0;
     return new MixtureLayers(size, (name, shape) => {
-      const value = device.full(shape, 0);
-      if (name.endsWith('router.weight')) {
-        const options = { deviation: ROUTER_DEVIATION, seed: hash32(seed, index++) };
-        device.run('fill_normal', { y: value.native, ...options });
-      } else {
-        using one = device.tensor(identity(size.width), shape);
-        device.run('convert', { y: value.native, x: one.native });
-      }
+      if (!name.endsWith('router.weight')) return Parameter.trainable(device, name, identity(device, size.width));
+      const value = device.empty(shape);
+      const options = { deviation: ROUTER_DEVIATION, seed: hash32(seed, index++) };
+      device.run('fill_normal', { y: value.native, ...options });
       return Parameter.trainable(device, name, value);
     });
   }
 
   /** Throws BAD_STITCH where a tensor is missing or has another shape. */
-  static load(
-    device: Device,
-    size: MixtureSize,
-    { tensors, trainable }: { tensors: ReadonlyMap<string, TensorEntry>; trainable: boolean },
-  ): MixtureLayers {
-    return new MixtureLayers(size, (name, shape) => loadParameter(device, tensors, { name, shape, trainable }));
+  static load(device: Device, size: MixtureSize, stored: StoredWeights): MixtureLayers {
+    return new MixtureLayers(size, (name, shape) => loadParameter(device, stored, name, shape));
   }
 
   at(layer: number, part: ExpertPart): MixtureWeights {
@@ -85,25 +76,4 @@ export class MixtureLayers implements Disposable {
   [Symbol.dispose](): void {
     for (const parameter of this.parameters) parameter[Symbol.dispose]();
   }
-}
-
-/** A trained f32 weight as it was written. Throws BAD_STITCH where it is missing or has another shape. */
-export function loadParameter(
-  device: Device,
-  tensors: ReadonlyMap<string, TensorEntry>,
-  { name, shape, trainable }: { name: string; shape: readonly number[]; trainable: boolean },
-): Parameter {
-  const entry = tensors.get(name);
-  if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${shape}`) {
-    const came = entry ? `${entry.dtype} [${entry.shape}]` : 'nothing';
-    throw new BtsError('BAD_STITCH', `${name} must be F32 [${shape}], there is ${came}.`);
-  }
-  const value = device.load(entry.path, entry.offset, shape, 'f32');
-  return trainable ? Parameter.trainable(device, name, value) : new Parameter(name, value);
-}
-
-function identity(width: number): Float32Array {
-  const data = new Float32Array(width * width);
-  for (let i = 0; i < width; i++) data[i * width + i] = 1;
-  return data;
 }

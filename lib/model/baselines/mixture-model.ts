@@ -7,7 +7,7 @@ import {
 } from '../../checkpoint/baseline-manifest.js';
 import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
 import type { ParameterSpec } from '../../checkpoint/names.js';
-import { readSafetensors, type TensorEntry } from '../../checkpoint/safetensors.js';
+import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { hash32, Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
@@ -21,22 +21,18 @@ import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
 import { Member } from '../member.js';
-import { describeMember, type OpenMember, openMembers, openUnchanged } from '../member-files.js';
+import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
+import { loadParameter, type StoredWeights } from '../stored-parameter.js';
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
 import { Transformer } from '../transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
-import { loadParameter, MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
+import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 
-export interface MixtureOptions {
-  /** The hub's folder. */
-  hub: string;
-  /** The experts' folders by name, in order. */
-  experts: Readonly<Record<string, string>>;
+export interface MixtureOptions extends Family {
   /** Of the routers' initial weights; default 0. */
   seed?: number;
-  signal?: AbortSignal | undefined;
 }
 
 const WEIGHTS = 'mixture.safetensors';
@@ -76,17 +72,13 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureOptions): Promise<MixtureModel> {
-    const { hub, experts, seed = 0, signal } = options;
-    const named = [['hub', hub], ...Object.entries(experts)] as const;
-    const opened = await openMembers(
-      named.map(([name, path]) => ({ name, path })),
-      signal,
-    );
+    const { hub, seed = 0, signal } = options;
+    const opened = await openFamily(options);
     const { config } = opened[0]!;
     const manifest =
       system === 'bam-adapters'
         ? { system, members: await Promise.all(opened.map((member) => describeMember(member, signal))) }
-        : { system, experts: named.map(([name]) => name), config: configToJson({ ...config, dtype: 'F32' }) };
+        : { system, experts: opened.map(({ name }) => name), config: configToJson({ ...config, dtype: 'F32' }) };
     const size = mixtureSize(system, config, opened.length);
     const owned: Disposable[] = [];
     try {
@@ -269,13 +261,12 @@ async function ofMembers(device: Device, opened: readonly OpenMember[], shape: M
 function ofFile(
   device: Device,
   config: ModelConfig,
-  source: { tensors: ReadonlyMap<string, TensorEntry>; trainable: boolean; count: number; shape: MixtureShape },
+  { count, shape, ...stored }: StoredWeights & { count: number; shape: MixtureShape },
   owned: Disposable[],
 ) {
-  const { tensors, trainable, count, shape } = source;
   const isOne = isExpert(shape);
   const load = (name: string, spec: ParameterSpec) => {
-    const { value, gradient } = loadParameter(device, tensors, { name, shape: spec.shape, trainable });
+    const { value, gradient } = loadParameter(device, stored, name, spec.shape);
     return new Parameter(spec.name, value, gradient);
   };
   const base = own(

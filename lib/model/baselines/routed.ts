@@ -12,9 +12,10 @@ import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { DenseModel } from '../dense-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import type { Family } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
-import { loadParameter } from './mixture-layer.js';
-import { describeMembers, loadMembers, SeveralModels, type SeveralOptions } from './several-models.js';
+import { loadParameter } from '../stored-parameter.js';
+import { describeMembers, loadMembers, SeveralModels } from './several-models.js';
 
 const WEIGHTS = 'router.safetensors';
 const ROUTER = 'router.weight';
@@ -58,7 +59,7 @@ export class RoutedModel extends SeveralModels {
   }
 
   /** A router to be trained, indifferent at first. Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
-  static async create(device: Device, options: SeveralOptions): Promise<RoutedModel> {
+  static async create(device: Device, options: Family): Promise<RoutedModel> {
     const manifest = { system: 'routing', members: await describeMembers(options) } as const;
     const members = await loadMembers(device, manifest, options.signal);
     const { width } = members.models[0]!.config;
@@ -77,7 +78,7 @@ export class RoutedModel extends SeveralModels {
     const members = await loadMembers(device, manifest, signal);
     try {
       const shape = [members.models.length, members.models[0]!.config.width];
-      const router = loadParameter(device, tensors, { name: ROUTER, shape, trainable });
+      const router = loadParameter(device, { tensors, trainable }, ROUTER, shape);
       await router.value.settled();
       return new RoutedModel(device, members, manifest, router);
     } catch (error) {

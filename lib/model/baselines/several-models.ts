@@ -3,15 +3,7 @@ import type { ModelConfig } from '../../checkpoint/config.js';
 import type { Device } from '../../tensor/device.js';
 import { DenseModel, loadTokenizer } from '../dense-model.js';
 import { LanguageModel } from '../language-model.js';
-import { describeMember, openMembers, openUnchanged } from '../member-files.js';
-
-export interface SeveralOptions {
-  /** The hub's folder. */
-  hub: string;
-  /** The experts' folders by name, in order. */
-  experts: Readonly<Record<string, string>>;
-  signal?: AbortSignal | undefined;
-}
+import { describeMember, type Family, openFamily, openUnchanged } from '../member-files.js';
 
 /** A system of whole models side by side, the hub first: each runs on its own. */
 export abstract class SeveralModels extends LanguageModel {
@@ -34,14 +26,9 @@ export abstract class SeveralModels extends LanguageModel {
 }
 
 /** Describes the hub and its experts for a manifest. Throws MEMBERS_DIFFER and what opening a checkpoint throws. */
-export async function describeMembers({ hub, experts, signal }: SeveralOptions) {
-  const named = [['hub', hub], ...Object.entries(experts)] as const;
-  const opened = await openMembers(
-    named.map(([name, path]) => ({ name, path })),
-    signal,
-  );
+export async function describeMembers(family: Family) {
   const members = [];
-  for (const member of opened) members.push(await describeMember(member, signal));
+  for (const member of await openFamily(family)) members.push(await describeMember(member, family.signal));
   return members;
 }
 

@@ -7,18 +7,13 @@ import { parameterNames } from '../../checkpoint/names.js';
 import { writeCheckpoint } from '../../checkpoint/shards.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import { openMembers } from '../member-files.js';
+import { type Family, openFamily } from '../member-files.js';
 import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
 import { averageWeight, expectAveragable } from './average.js';
 
-export interface SoupOptions {
-  /** The hub's folder. */
-  hub: string;
-  /** The experts' folders by name. */
-  experts: Readonly<Record<string, string>>;
+export interface SoupOptions extends Family {
   /** Of the weights written; default what the hub has. */
   dtype?: Exclude<DType, 'i32'> | undefined;
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -26,11 +21,7 @@ export interface SoupOptions {
  * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, and what opening checkpoints and writing throw.
  */
 export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
-  const named = [['hub', options.hub], ...Object.entries(options.experts)] as const;
-  const members = await openMembers(
-    named.map(([name, path]) => ({ name, path })),
-    options.signal,
-  );
+  const members = await openFamily(options);
   expectAveragable(members);
   const { config } = members[0]!;
   const dtype = options.dtype ?? MEMORY_DTYPES[config.dtype]!;
