@@ -12,7 +12,7 @@ export { type TrainedTokenizer, trainTokenizer } from './data/train-tokenizer.js
 export { BtsError, type ErrorCode } from './errors.js';
 export { type HeldOutLoss, type HeldOutOptions, heldOutLosses, meanLoss } from './eval/held-out-loss.js';
 export { EnsembleModel } from './model/baselines/ensemble.js';
-export { MixtureModel, type MixtureOptions } from './model/baselines/mixture-model.js';
+export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export { RoutedModel } from './model/baselines/routed.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { addExperts, removeExperts } from './model/change-experts.js';

@@ -30,7 +30,7 @@ import { Transformer } from '../transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 
-export interface MixtureOptions extends Family {
+export interface MixtureModelOptions extends Family {
   /** Of the routers' initial weights; default 0. */
   seed?: number;
 }
@@ -71,7 +71,7 @@ export class MixtureModel extends DecoderModel {
   }
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
-  static async create(device: Device, system: MixtureSystem, options: MixtureOptions): Promise<MixtureModel> {
+  static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
     const { hub, seed = 0, signal } = options;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
