@@ -15,6 +15,7 @@ export { EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export { RoutedModel } from './model/baselines/routed.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
+export { SparseModel } from './model/baselines/sparse-model.js';
 export { addExperts, removeExperts } from './model/change-experts.js';
 export { DenseModel, type LoadOptions } from './model/dense-model.js';
 export type { GeneratedToken, GenerateOptions } from './model/generate.js';

@@ -285,7 +285,7 @@ baselines('a router learns which model does best, and gives it the whole sequenc
   close([await (await model.trainingLoss(scope, data, data.targets.length, 1)).item()], [Math.log(3)], 1e-6);
   const losses = await trainSome(model, data, 150, 0.05);
   assert.ok(losses.at(-1)! < 0.3, `${losses.at(-1)}`);
-  assert.equal(await model.choose(words, 4), best);
+  assert.equal(await model.choices(words, 4), best);
   using loaded = await loadModel(device, await save(model));
   assert.instance(loaded, RoutedModel);
   const found = await loaded.losses(data);
@@ -298,7 +298,7 @@ baselines('a router learns which model does best, and gives it the whole sequenc
 baselines('a routed model stays with the choice of the prompt', async () => {
   using model = await RoutedModel.create(device, { hub, experts });
   randomize(model, 3);
-  const chosen = await model.choose(ids.subarray(0, 3));
+  const chosen = await model.choices(ids.subarray(0, 3));
   using member = await DenseModel.load(device, folders[chosen[0]!]!);
   using cache = model.createCache(1, T);
   using own = member.createCache(1, T);
@@ -311,7 +311,7 @@ baselines('a routed model stays with the choice of the prompt', async () => {
     assert.equal(await model.extend(cache, piece), await member.extend(own, piece));
   }
   const logits = await model.logits(ids, 2);
-  for (const [b, choice] of (await model.choose(ids, 2)).entries()) {
+  for (const [b, choice] of (await model.choices(ids, 2)).entries()) {
     using member = await DenseModel.load(device, folders[choice]!);
     close(logits.subarray(b * T * V, (b + 1) * T * V), await member.logits(ids.subarray(b * T, (b + 1) * T)), 1e-6);
   }

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { replaceFolder } from '../lib/checkpoint/folder.js';
+import { SparseModel } from '../lib/model/baselines/sparse-model.js';
 import { addExperts, removeExperts } from '../lib/model/change-experts.js';
 import { DenseModel } from '../lib/model/dense-model.js';
+import { loadModel } from '../lib/model/load-model.js';
 import { StitchedModel, type StitchOptions } from '../lib/model/stitched-model.js';
 import { countFlops } from '../lib/tensor/flops.js';
 import { Scope } from '../lib/tensor/scope.js';
@@ -249,6 +251,45 @@ come('experts that are not there, or not free to go, are refused', async () => {
   await fails(async () => trained.without(['code']), 'BAD_OPTION', /load it frozen/);
   const other = await writeModel(device, join(root, 'other'), { config: { ...CONFIGS.llama, layers: 2 } });
   await fails(() => addExperts(device, folder, { other }), 'MEMBERS_DIFFER', /layers/);
+});
+
+come('a router picks the experts of a stitched model that run for a sequence', async () => {
+  const folder = await stitched();
+  using whole = await StitchedModel.load(device, folder);
+  using model = await SparseModel.create(device, folder, 1);
+  assert.equal(await model.picks(ids, 2), [['code'], ['code']], 'indifferent: the first');
+  const alone = await whole.without(['math']).losses(batch);
+  assert.equal(await model.losses(batch), alone);
+  // The cross-entropy of a guess, and what it learns: the expert with which each sequence costs less.
+  using scope = Scope.recording(device);
+  close([await (await model.trainingLoss(scope, batch, 14, 1)).item()], [Math.log(2)], 1e-6);
+  using optimizer = new AdamW(device, model.trainable, { weightDecay: 0 });
+  for (let i = 0; i < 60; i++) {
+    optimizer.zeroGradients();
+    using scope = Scope.recording(device);
+    scope.backward(await model.trainingLoss(scope, batch, 14, i));
+    using norm = optimizer.gradientNorm();
+    optimizer.update(norm, 0.1);
+  }
+  const other = await whole.without(['code']).losses(batch);
+  const sum = (losses: Float32Array, b: number) => losses.subarray(b * 7, b * 7 + 7).reduce((a, c) => a + c, 0);
+  const best = [0, 1].map((b) => [sum(alone, b) <= sum(other, b) ? 'code' : 'math']);
+  assert.equal(await model.picks(ids, 2), best);
+
+  const saved = join(root, 'sparse');
+  await replaceFolder(saved, (temporary) => model.write(temporary));
+  using loaded = await loadModel(device, saved);
+  assert.equal(await loaded.losses(batch), await model.losses(batch));
+  using all = await SparseModel.load(device, saved, { k: 2 });
+  assert.equal(await all.losses(batch), await whole.losses(batch));
+  assert.equal(await all.logits(ids, 2), await whole.logits(ids, 2));
+  const one = await countFlops(device, () => loaded.losses(batch));
+  assert.ok(one < (await countFlops(device, () => all.losses(batch))));
+  using cache = loaded.createCache(1, 7);
+  const first = ids.subarray(0, 7);
+  const last = (await loaded.logits(first)).subarray(-CONFIGS.llama.vocabularySize);
+  close(await loaded.extend(cache, first), last, 1e-5);
+  await fails(() => SparseModel.create(device, folder, 3), 'BAD_OPTION', /k is a whole number from 1 to the 2 experts/);
 });
 
 come('nothing is left in device memory', async () => {

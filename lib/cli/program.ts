@@ -10,6 +10,7 @@ import { addCommand, removeCommand } from './members.js';
 import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
 import { reproduceCommand } from './reproduce.js';
+import { sparseCommand } from './sparse.js';
 import { stitchCommand } from './stitch.js';
 import { trainCommand } from './train.js';
 
@@ -21,6 +22,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   stitchCommand,
   addCommand,
   removeCommand,
+  sparseCommand,
   baselineCommand,
   generateCommand,
   evalCommand,

@@ -9,6 +9,7 @@ import type { Device } from '../tensor/device.js';
 import { EnsembleModel } from './baselines/ensemble.js';
 import { MixtureModel } from './baselines/mixture-model.js';
 import { RoutedModel } from './baselines/routed.js';
+import { SparseModel } from './baselines/sparse-model.js';
 import { DenseModel } from './dense-model.js';
 import type { LanguageModel } from './language-model.js';
 import { StitchedModel } from './stitched-model.js';
@@ -33,6 +34,7 @@ export async function loadModel(
   const { system } = await readBaseline(folder);
   if (system === 'btm') return EnsembleModel.load(device, folder);
   if (system === 'routing') return RoutedModel.load(device, folder, { trainable });
+  if (system === 'sparse') return SparseModel.load(device, folder, { trainable });
   return MixtureModel.load(device, folder, { trainable });
 }
 
@@ -43,5 +45,6 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   if (!(await exists(join(folder, BASELINE_FILE)))) return readConfig(folder);
   const manifest = await readBaseline(folder);
   if ('members' in manifest) return readConfig(manifest.members[0]!.path);
+  if ('model' in manifest) return readModelConfig(manifest.model.path);
   return baselineConfig(manifest, folder);
 }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,16 +83,17 @@ async function secondsOf(times: string, title: string): Promise<number | null> {
 function runCommand(args: readonly string[], signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(stopped(signal));
-    const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
+    const child: ChildProcess = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     // Lets the command save its work.
     const interrupt = () => child.kill('SIGINT');
     signal.addEventListener('abort', interrupt);
     let printed = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => {
+    child.stdout!.setEncoding('utf8').on('data', (text) => {
       printed += text;
     });
+    child.stderr?.on('data', (text) => process.stderr.write(text));
     child.once('error', reject);
     child.once('close', (code) => {
       signal.removeEventListener('abort', interrupt);

@@ -1,13 +1,16 @@
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
 import { BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { DenseModel } from '../dense-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import { LanguageModel } from '../language-model.js';
 import type { Family } from '../member-files.js';
 import { copyTokenizer } from '../save.js';
 import { logSumExp, Posterior } from './posterior.js';
-import { describeMembers, loadMembers, SeveralModels } from './several-models.js';
+import { describeMembers, loadMembers } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
 class EnsembleCache implements TokenCache {
@@ -32,8 +35,21 @@ class EnsembleCache implements TokenCache {
  * Branch-Train-Merge's ensemble: the models' next-token distributions, weighted by each model's posterior probability,
  * which is updated along the sequence. Nothing is trained.
  */
-export class EnsembleModel extends SeveralModels {
+export class EnsembleModel extends LanguageModel {
   readonly trainable = [];
+
+  private constructor(
+    device: Device,
+    private readonly models: readonly DenseModel[],
+    readonly manifest: ReferringManifest,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    super(device, tokenizer);
+  }
+
+  override get config() {
+    return this.models[0]!.config;
+  }
 
   /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<EnsembleModel> {
@@ -116,6 +132,10 @@ export class EnsembleModel extends SeveralModels {
   override async write(folder: string): Promise<void> {
     await writeBaseline(folder, this.manifest);
     await copyTokenizer(this.manifest.members[0]!.path, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    for (const model of this.models) model[Symbol.dispose]();
   }
 }
 

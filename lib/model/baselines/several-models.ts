@@ -1,29 +1,8 @@
+/** Systems of whole models side by side, the hub first: each runs on its own. */
 import type { ReferringManifest } from '../../checkpoint/baseline-manifest.js';
-import type { ModelConfig } from '../../checkpoint/config.js';
 import type { Device } from '../../tensor/device.js';
 import { DenseModel, loadTokenizer } from '../dense-model.js';
-import { LanguageModel } from '../language-model.js';
 import { describeMember, type Family, openFamily, openUnchanged } from '../member-files.js';
-
-/** A system of whole models side by side, the hub first: each runs on its own. */
-export abstract class SeveralModels extends LanguageModel {
-  protected constructor(
-    device: Device,
-    readonly models: readonly DenseModel[],
-    readonly manifest: ReferringManifest,
-    tokenizer: Awaited<ReturnType<typeof loadTokenizer>>,
-  ) {
-    super(device, tokenizer);
-  }
-
-  override get config(): ModelConfig {
-    return this.models[0]!.config;
-  }
-
-  override [Symbol.dispose](): void {
-    for (const model of this.models) model[Symbol.dispose]();
-  }
-}
 
 /** Describes the hub and its experts for a manifest. Throws MEMBERS_DIFFER and what opening a checkpoint throws. */
 export async function describeMembers(family: Family) {
