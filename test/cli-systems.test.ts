@@ -144,6 +144,21 @@ test('experts are added and removed by one command each, and switched off in one
   });
 });
 
+test('a router that picks experts is trained, and measured for every number of them', async () => {
+  await inProject(async (at) => {
+    await json('stitch', '--out', at('whole'), ...models(at), ...text(at), ...sizes, ...training, '--no-compare');
+    const command = ['sparse', at('whole'), '--pick', '1', '--out', at('sparse'), ...text(at), ...sizes, ...training];
+    const { pick, heldOut } = await json(...command);
+    assert.is(pick, 1);
+    assert.equal(
+      heldOut.map((row: { pick: number }) => row.pick),
+      [1, 2],
+    );
+    const { tokens } = await json('generate', at('sparse'), 'let x', '--max-tokens', '3', '--temperature', '0');
+    assert.ok(tokens.length > 0);
+  });
+});
+
 test('ablations of the paper are one option', async () => {
   await inProject(async (at) => {
     const manifest = async (ablate: string) => {

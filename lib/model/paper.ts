@@ -50,7 +50,7 @@ export const PAPER_TABLE_1: Partial<Record<System, PaperFigures>> = {
   'btx-sample': {
     total: '7.2B',
     active: '2.9B',
-    note: 'One expert a token is as much as one dense model, and the routers.',
+    note: 'One expert a token is as much as one dense model, and the routers. Here all are computed, the others with weight 0.',
   },
   'btx-soft': { trained: '7.2B', total: '7.2B' },
   bam: { trained: '8.4B', total: '8.4B' },

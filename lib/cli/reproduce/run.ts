@@ -84,7 +84,7 @@ function runCommand(args: readonly string[], signal: AbortSignal): Promise<strin
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(stopped(signal));
     const child: ChildProcess = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', process.stderr.isTTY ? 'inherit' : 'pipe'],
     });
     // Lets the command save its work.
     const interrupt = () => child.kill('SIGINT');
