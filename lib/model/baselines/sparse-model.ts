@@ -94,9 +94,8 @@ export class SparseModel extends SequenceRouter {
   }
 
   protected override modelFor(logits: Float32Array): StitchedModel {
-    return this.stitched.without(
-      this.stitched.memberNames.slice(1).filter((name) => !this.pick(logits).includes(name)),
-    );
+    const picked = this.pick(logits);
+    return this.stitched.without(this.stitched.memberNames.slice(1).filter((name) => !picked.includes(name)));
   }
 
   /** The experts that are picked for each sequence. Throws BAD_TOKEN, BAD_OPTION. */
