@@ -20,7 +20,7 @@ export async function verifyGradients(model: LanguageModel, batch: Batch): Promi
   mover.zeroGradients();
   {
     using scope = Scope.recording(device);
-    scope.backward(model.trainingLoss(scope, batch, batch.targets.length, 0));
+    scope.backward(await model.trainingLoss(scope, batch, batch.targets.length, 0));
   }
   using norm = mover.gradientNorm();
   const length = await norm.item();

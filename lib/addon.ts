@@ -7,6 +7,7 @@ export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
 
 /** A dense view of device memory. */
 export interface NativeTensor {
+  readonly shape: readonly number[];
   /** Another tensor over the same memory: `shape` from element `offset` on. */
   view(shape: readonly number[], offset: number): NativeTensor;
   /** Gives the memory back once no other view needs it. Twice is harmless. */
@@ -68,6 +69,8 @@ export interface OpArguments {
   experts_into_hub_backward: StitchGradients & { dhub: T; dprojected: Maybe<T> };
   hub_into_experts_forward: StitchArguments & { out: T; gateBias: Maybe<T> };
   hub_into_experts_backward: StitchGradients & { dout: T };
+  mix_forward: { y: T; gates: T; x: T; logits: T; residual: Maybe<T>; keep: number; temperature: number };
+  mix_backward: { dx: T; dlogits: T; dy: T; x: T; logits: T; keep: number; temperature: number };
   fill: { y: T; value: number };
   fill_normal: { y: T; deviation: number; seed: number };
   add: { y: T; a: T; b: T };

@@ -33,6 +33,14 @@ Stitch stitch_size(Call& c) {
   return {c["M"], c["N"], c["C"], c["G"], {unit_rate(c, "dropout"), static_cast<uint64_t>(c.integer("seed"))}};
 }
 
+Mix mix_size(Call& c) {
+  const Mix size{c["M"], c["N"], c["C"], c.integer("keep"), static_cast<float>(c.number("temperature"))};
+  if (!(size.keep >= 1 && size.keep <= size.M))
+    throw Error("BAD_OPTION", "'keep' must lie in 1.." + std::to_string(size.M));
+  if (!(size.temperature >= 0)) throw Error("BAD_OPTION", "'temperature' must not be negative");
+  return size;
+}
+
 const Row kTable[] = {
     {"embedding_forward",
      [](Call& c) -> Body {
@@ -249,6 +257,24 @@ const Row kTable[] = {
          ops.hub_into_experts_backward(dh, dgate_weight, dgate_bias, dproj, dout, h, gates, projected, gate_weight, proj,
                                        size);
        };
+     }},
+    {"mix_forward",
+     [](Call& c) -> Body {
+       auto* x = c.input("x", "M N C");
+       auto* logits = c.input("logits", "N M");
+       auto* residual = c.input_or_null("residual", "N C");
+       auto* y = c.output("y", "N C");
+       auto* gates = c.output("gates", "N M");
+       return [=, size = mix_size(c)](Ops& ops) { ops.mix_forward(y, gates, x, logits, residual, size); };
+     }},
+    {"mix_backward",
+     [](Call& c) -> Body {
+       auto* dy = c.input("dy", "N C");
+       auto* x = c.input("x", "M N C");
+       auto* logits = c.input("logits", "N M");
+       auto* dx = c.output("dx", "M N C");
+       auto* dlogits = c.output("dlogits", "N M");
+       return [=, size = mix_size(c)](Ops& ops) { ops.mix_backward(dx, dlogits, dy, x, logits, size); };
      }},
     {"fill",
      [](Call& c) -> Body {

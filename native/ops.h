@@ -59,6 +59,12 @@ struct Stitch {
   Dropout dropout;  // on the gate logits
 };
 
+struct Mix {
+  int64_t M, N, C;
+  int64_t keep;       // of the M weights of a row only the largest are kept, the first among equals
+  float temperature;  // 0: the limit, all weight on the largest
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -145,6 +151,17 @@ class Ops {
   virtual void hub_into_experts_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
                                          const float* dout, const float* h, const float* gates, const float* projected,
                                          const float* gate_weight, Weights proj, const Stitch& size) = 0;
+
+  // --- mixture over members with one weight for each row, as a router gives them.
+  // s = softmax over m of logits[n,m] / temperature;  g[n,m] = s[n,m] if it is among the row's `keep` largest, else 0
+  // y[n,:] = sum over m of g[n,m] x[m,n,:] (+ residual[n,:])
+  // y [N,C]  gates (g), logits [N,M]  x [M,N,C]  residual [N,C] or null
+  virtual void mix_forward(float* y, float* gates, const float* x, const float* logits, const float* residual,
+                           const Mix& size) = 0;
+  // dx[m,n,:] = g[n,m] dy[n,:]    dg[n,m] = dy[n,:] . x[m,n,:] where g is kept, else 0
+  // dlogits[n,m] = (s[n,m] dg[n,m] - s[n,m] sum over j of s[n,j] dg[n,j]) / temperature; 0 at temperature 0
+  virtual void mix_backward(float* dx, float* dlogits, const float* dy, const float* x, const float* logits,
+                            const Mix& size) = 0;
 
   // --- elementwise and bookkeeping
   virtual void fill(float* y, float value, int64_t n) = 0;

@@ -43,7 +43,9 @@ std::string describe(const std::vector<int64_t>& shape) {
 }
 
 Napi::Function Tensor::define(Napi::Env env) {
-  return DefineClass(env, "Tensor", {InstanceMethod<&Tensor::view>("view"), InstanceMethod<&Tensor::dispose>("dispose")});
+  return DefineClass(env, "Tensor",
+                     {InstanceAccessor<&Tensor::dimensions>("shape"), InstanceMethod<&Tensor::view>("view"),
+                      InstanceMethod<&Tensor::dispose>("dispose")});
 }
 
 Napi::Object Tensor::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Storage> storage,
@@ -99,6 +101,12 @@ Napi::Value Tensor::view(const Napi::CallbackInfo& info) {
     }
     return create(info.Env(), device_, storage_, offset_ + offset * size_of(dtype_), dtype_, std::move(shape));
   });
+}
+
+Napi::Value Tensor::dimensions(const Napi::CallbackInfo& info) {
+  auto sizes = Napi::Array::New(info.Env(), shape_.size());
+  for (uint32_t i = 0; i < shape_.size(); i++) sizes[i] = Napi::Number::New(info.Env(), double(shape_[i]));
+  return sizes;
 }
 
 Napi::Value Tensor::dispose(const Napi::CallbackInfo& info) {

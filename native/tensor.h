@@ -32,6 +32,7 @@ class Tensor : public Napi::ObjectWrap<Tensor> {
   bool whole() const { return bytes() == storage_->bytes; }
 
  private:
+  Napi::Value dimensions(const Napi::CallbackInfo& info);
   Napi::Value view(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   void release();

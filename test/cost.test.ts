@@ -148,7 +148,7 @@ function peakOf(load: (device: Device) => Promise<LanguageModel>): Promise<numbe
       optimizer.zeroGradients();
       {
         using scope = Scope.recording(device);
-        scope.backward(model.trainingLoss(scope, { inputs: ids, targets: ids, ...BATCH }, ids.length, 1));
+        scope.backward(await model.trainingLoss(scope, { inputs: ids, targets: ids, ...BATCH }, ids.length, 1));
       }
       using norm = optimizer.gradientNorm();
       optimizer.update(norm, 1e-3);

@@ -436,7 +436,11 @@ dense('weights that are cut off while they are loaded are a typed error and leav
   const checkpoint = await openCheckpoint(folder);
   await truncate(join(folder, 'model.safetensors'), 9000);
   for (const trainable of [false, true]) {
-    await fails(() => Member.load(device, checkpoint, () => trainable), 'BAD_CHECKPOINT', /model\.safetensors/);
+    await fails(
+      () => Member.load(device, checkpoint, { trainable: () => trainable }),
+      'BAD_CHECKPOINT',
+      /model\.safetensors/,
+    );
     assert.is(await liveBytes(device), 0);
   }
   // The device is as good as before.

@@ -7,8 +7,8 @@ import { type ChoiceRequest, type ChoiceResult, scoreChoices } from '../lib/eval
 import { type GenerationRequest, type GenerationResult, generateTexts } from '../lib/eval/run/generations.js';
 import { groupByPrefix } from '../lib/eval/run/prefixes.js';
 import { scoreTexts } from '../lib/eval/run/texts.js';
+import type { DecoderModel } from '../lib/model/decoder-model.js';
 import { DenseModel } from '../lib/model/dense-model.js';
-import type { LanguageModel } from '../lib/model/language-model.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
 import type { Device } from '../lib/tensor/device.js';
 import { collect, fails } from './data-fixtures.js';
@@ -23,7 +23,7 @@ function someText(seed: number, words: number): string {
 }
 
 /** A dense model of each family, and a stitched one. */
-async function withModels(use: (model: LanguageModel, name: string, device: Device) => Promise<void>): Promise<void> {
+async function withModels(use: (model: DecoderModel, name: string, device: Device) => Promise<void>): Promise<void> {
   await inTemporaryFolder(async (folder) => {
     using device = openCpu();
     for (const [name, config] of Object.entries(CONFIGS)) {
@@ -46,7 +46,7 @@ const CHOICES: ChoiceRequest[] = Array.from({ length: 13 }, (_, i) => ({
   continuations: i % 2 === 0 ? ['x', 'y', 'z'] : [' long', ' the longest', ''],
 }));
 
-async function choices(model: LanguageModel, requests: ChoiceRequest[], batchSize: number, sharePrefixes = true) {
+async function choices(model: DecoderModel, requests: ChoiceRequest[], batchSize: number, sharePrefixes = true) {
   const results: ChoiceResult[] = [];
   for await (const result of scoreChoices(model, requests, { batchSize, sharePrefixes }))
     results[result.index] = result;
@@ -54,7 +54,7 @@ async function choices(model: LanguageModel, requests: ChoiceRequest[], batchSiz
 }
 
 /** Log-probability and greediness of a continuation, from a pass over the whole sequence alone. */
-async function expectedScore(model: LanguageModel, context: string, continuation: string) {
+async function expectedScore(model: DecoderModel, context: string, continuation: string) {
   const start = model.tokenizer.encode(context);
   const all = model.tokenizer.encode(context + continuation);
   const { vocabularySize } = model.config;
@@ -107,7 +107,7 @@ test('scores are the same to the last bit, whatever the batch size and what is s
   });
 });
 
-async function texts(model: LanguageModel, requests: GenerationRequest[], batchSize: number, sharePrefixes = true) {
+async function texts(model: DecoderModel, requests: GenerationRequest[], batchSize: number, sharePrefixes = true) {
   const results: GenerationResult[] = [];
   for await (const result of generateTexts(model, requests, { batchSize, sharePrefixes }))
     results[result.index] = result;

@@ -99,7 +99,7 @@ async function trains(device: Device, model: LanguageModel, batch: Batch, settin
   for (let step = 0; step < 3; step++) {
     optimizer.zeroGradients();
     using scope = Scope.recording(device);
-    const loss = model.trainingLoss(scope, batch, batch.targets.length, step);
+    const loss = await model.trainingLoss(scope, batch, batch.targets.length, step);
     scope.backward(loss);
     close([await loss.item()], losses.subarray(step, step + 1), `loss of step ${step}`);
     if (step === 0) {

@@ -7,13 +7,14 @@ import * as assert from 'uvu/assert';
 import { attention } from './ops/attention.js';
 import { elementwise } from './ops/elementwise.js';
 import { linear } from './ops/linear.js';
+import { mix } from './ops/mix.js';
 import { optimizer } from './ops/optimizer.js';
 import { rows } from './ops/rows.js';
 import { stitch } from './ops/stitch.js';
 import { devices } from './support/devices.js';
 import { Expectations, references, verify } from './support/reference-case.js';
 
-const cases = [...linear, ...attention, ...rows, ...stitch, ...elementwise, ...optimizer];
+const cases = [...linear, ...attention, ...rows, ...stitch, ...mix, ...elementwise, ...optimizer];
 const opened = [...devices()];
 
 for (const op of Object.keys(references)) {

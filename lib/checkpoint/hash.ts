@@ -19,21 +19,36 @@ export async function hashFile(path: string, { signal }: HashOptions = {}): Prom
 }
 
 /**
- * SHA-256 of a checkpoint's weights, in hexadecimal: each tensor's name, dtype, shape and bytes, in the order of the
- * names. What it is not of: files. Cutting a checkpoint into other shards leaves it as it is.
+ * What each tensor of a checkpoint holds, by name: its dtype, shape and the SHA-256 of its bytes in one string, so that equal
+ * strings mean equal tensors.
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashCheckpoint(folder: string, { signal }: HashOptions = {}): Promise<string> {
-  const tensors = [...(await readCheckpoint(folder)).values()];
-  tensors.sort((a, b) => (a.name < b.name ? -1 : 1));
-  const hash = createHash('sha256');
-  for (const tensor of tensors) {
-    // Dtype and shape tell how many bytes follow, so no two checkpoints give the same input.
-    hash.update(`${JSON.stringify([tensor.name, tensor.dtype, tensor.shape])}\n`);
+export async function hashTensors(folder: string, { signal }: HashOptions = {}): Promise<Map<string, string>> {
+  const hashes = new Map<string, string>();
+  for (const tensor of (await readCheckpoint(folder)).values()) {
+    const hash = createHash('sha256');
     await streamTensor(tensor, (chunk) => hash.update(chunk), signal);
+    hashes.set(tensor.name, `${tensor.dtype} [${tensor.shape}] ${hash.digest('hex')}`);
   }
+  return hashes;
+}
+
+/** SHA-256 over all tensors, names and contents, in the order of the names, in hexadecimal. */
+export function combineHashes(tensors: ReadonlyMap<string, string>): string {
+  const hash = createHash('sha256');
+  for (const entry of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${JSON.stringify(entry)}\n`);
   return hash.digest('hex');
+}
+
+/**
+ * SHA-256 of a checkpoint's weights, in hexadecimal. What it is not of: files. Cutting a checkpoint into other shards leaves
+ * it as it is.
+ *
+ * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
+ */
+export async function hashCheckpoint(folder: string, options: HashOptions = {}): Promise<string> {
+  return combineHashes(await hashTensors(folder, options));
 }
 
 /**

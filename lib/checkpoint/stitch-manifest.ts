@@ -7,12 +7,13 @@ import { recoverFolder } from './folder.js';
 
 const FILE = 'bts.json';
 const FORMAT_VERSION = 1;
-const Hash = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hexadecimal');
+export const Hash = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hexadecimal');
 export const MemberName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a name has letters, digits, dot, dash and underscore, 64 at most');
 
-const Member = z.strictObject({
+/** How a model of several knows its members. */
+export const Member = z.strictObject({
   name: MemberName,
   /** Where the checkpoint lies, relative to the stitched model's folder. */
   path: z.string().min(1),

@@ -3,6 +3,21 @@ import { BtsError } from '../errors.js';
 
 const MOST_BYTES = 1 << 20;
 
+/** The content of a YAML or JSON file, null where it is empty. Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION where it is malformed. */
+export async function readYaml(path: string): Promise<unknown> {
+  const fail = (reason: string, cause?: unknown) => new BtsError('BAD_OPTION', `'${path}': ${reason}`, { cause });
+  const text = await withFile(path, async (file, bytes) => {
+    if (bytes > MOST_BYTES) throw fail(`a file of options has at most ${MOST_BYTES} bytes, this one ${bytes}.`);
+    return (await readAt(file, 0, bytes)).toString('utf8');
+  });
+  const { parse } = await import('yaml');
+  try {
+    return parse(text);
+  } catch (error) {
+    throw fail((error as Error).message.trim().split('\n')[0]!.replace(/:$/, '.'), error);
+  }
+}
+
 /**
  * The options in a YAML or JSON file, by their names in camel case; in the file they may be in kebab case, too. Paths in it
  * mean what they mean on the command line: they start at the working directory.
@@ -10,18 +25,8 @@ const MOST_BYTES = 1 << 20;
  * Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION where the file is malformed or has a key other than `names`.
  */
 export async function readConfigFile(path: string, names: readonly string[]): Promise<Record<string, unknown>> {
-  const fail = (reason: string, cause?: unknown) => new BtsError('BAD_OPTION', `'${path}': ${reason}`, { cause });
-  const text = await withFile(path, async (file, bytes) => {
-    if (bytes > MOST_BYTES) throw fail(`a file of options has at most ${MOST_BYTES} bytes, this one ${bytes}.`);
-    return (await readAt(file, 0, bytes)).toString('utf8');
-  });
-  const { parse } = await import('yaml');
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (error) {
-    throw fail((error as Error).message.trim().split('\n')[0]!.replace(/:$/, '.'), error);
-  }
+  const fail = (reason: string) => new BtsError('BAD_OPTION', `'${path}': ${reason}`);
+  const content = await readYaml(path);
   if (content === null) return {};
   if (typeof content !== 'object' || Array.isArray(content)) throw fail("expected options as 'name: value' lines.");
 

@@ -1,14 +1,8 @@
-import { join } from 'node:path';
 import { z } from 'zod';
-import type { ModelConfig } from '../checkpoint/config.js';
-import { readConfig } from '../checkpoint/dense-checkpoint.js';
-import { exists } from '../checkpoint/file.js';
-import { recoverFolder } from '../checkpoint/folder.js';
-import { readManifest } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
 import { type HeldOutLoss, heldOutLosses } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
-import { loadModel } from '../model/load-model.js';
+import { loadModel, readModelConfig } from '../model/load-model.js';
 import { Device } from '../tensor/device.js';
 import { type OpenDomains, openDomains } from './domains.js';
 import { count, present } from './options.js';
@@ -71,7 +65,7 @@ export async function evaluateLosses(
 async function commonLength(folders: readonly string[], { sequenceLength }: Values): Promise<number> {
   let length = sequenceLength ?? DEFAULT_LENGTH;
   for (const folder of folders) {
-    const { maxPositions } = await configOf(folder);
+    const { maxPositions } = await readModelConfig(folder);
     if (sequenceLength !== undefined && sequenceLength > maxPositions) {
       const message = `--sequence-length ${sequenceLength} is more than the ${maxPositions} positions of '${folder}'.`;
       throw new BtsError('BAD_OPTION', message);
@@ -79,13 +73,6 @@ async function commonLength(folders: readonly string[], { sequenceLength }: Valu
     length = Math.min(length, maxPositions);
   }
   return length;
-}
-
-/** The configuration of a dense model, or of a stitched one's hub. */
-export async function configOf(folder: string): Promise<ModelConfig> {
-  await recoverFolder(folder);
-  const stitched = await exists(join(folder, 'bts.json'));
-  return await readConfig(stitched ? (await readManifest(folder)).members[0]!.path : folder);
 }
 
 function openTexts(values: Values, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<OpenDomains> {

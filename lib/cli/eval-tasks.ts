@@ -12,10 +12,9 @@ import { type ModelReport, type Report, toCsv, writeReport } from '../eval/resul
 import type { TaskResult } from '../eval/run/run-task.js';
 import { Sandbox } from '../eval/sandbox/sandbox.js';
 import type { Task } from '../eval/task.js';
-import { loadModel } from '../model/load-model.js';
+import { loadModel, readModelConfig } from '../model/load-model.js';
 import { Device } from '../tensor/device.js';
 import type { OutputOptions } from './eval.js';
-import { configOf } from './eval-losses.js';
 import { reportTable } from './eval-tables.js';
 import { commaList, count, integer, present } from './options.js';
 import { note, print, printJson } from './output.js';
@@ -71,7 +70,7 @@ export async function evaluateTasks(
   const columns = await readColumns(values.tasks);
   const tasks = tasksOf(columns);
   const shots = shotsOf(values.shots, tasks);
-  for (const model of folders) await configOf(model);
+  for (const model of folders) await readModelConfig(model);
   const data = new DataFolder(values.data ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
   let total = 0;
   for (const task of tasks) {

@@ -1,10 +1,13 @@
 import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { MemberName } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
+import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
+import { StitchedModel } from '../model/stitched-model.js';
 import { Device } from '../tensor/device.js';
-import { addConfigOption, addOptions, count, integer, present, readOptions } from './options.js';
+import { addConfigOption, addOptions, commaList, count, integer, present, readOptions } from './options.js';
 import { note, printJson } from './output.js';
 import { deviceOptions } from './training-options.js';
 
@@ -22,6 +25,10 @@ const samplingOptions = {
     description: 'Makes tokens that were there before less likely; 1: off',
   }),
   seed: integer(0).default(0).meta({ description: 'The same seed gives the same text' }),
+  without: commaList(MemberName).optional().meta({
+    description: 'Experts of a stitched model that take no part, and are not computed; several with commas between',
+    argument: 'names',
+  }),
   stop: z
     .array(z.string().min(1))
     .default([])
@@ -69,9 +76,10 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { device: deviceName, threads, ...options } = values;
+  const { device: deviceName, threads, without = [], ...options } = values;
   using device = Device.open(deviceName, present({ threads }));
-  using model = await loadModel(device, folder);
+  using loaded = await loadModel(device, folder);
+  const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
   let text = '';
   let finish: 'stop' | 'length' = 'length';
@@ -97,6 +105,13 @@ async function run(
     const rate = tokensPerSecond === null ? '' : `, then ${tokensPerSecond.toFixed(1)} tokens/s`;
     note(`${tokens.length} tokens, the first after ${firstTokenMs.toFixed(0)} ms${rate}; ended by ${finish}`);
   }
+}
+
+/** Throws BAD_OPTION where experts are named that the model does not have. */
+function withoutExperts(model: LanguageModel, names: readonly string[]): LanguageModel {
+  if (names.length === 0) return model;
+  if (model instanceof StitchedModel) return model.without(names);
+  throw new BtsError('BAD_OPTION', '--without switches experts of a stitched model off; this model has none.');
 }
 
 /** A model may generate any characters: those that would control a terminal are left out there. */

@@ -33,7 +33,8 @@ export async function readOptions<Schema extends z.ZodObject>(
   const given = Object.fromEntries(
     Object.entries(typed).filter(([name]) => name in schema.shape && command.getOptionValueSource(name) === 'cli'),
   );
-  const file: string | undefined = typed.config;
+  // A command may mean something else by --config, and then reads no file.
+  const file: string | undefined = 'config' in schema.shape ? undefined : typed.config;
   const inFile = file === undefined ? {} : await readConfigFile(file, Object.keys(schema.shape));
   const all: Values = { ...inFile, ...given };
   const parsed = schema.safeParse(all);

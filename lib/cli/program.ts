@@ -1,10 +1,16 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { baselineCommand } from './baseline.js';
 import { checkCommand } from './check.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { flopsCommand } from './flops.js';
 import { generateCommand } from './generate.js';
+import { addCommand, removeCommand } from './members.js';
+import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
+import { reproduceCommand } from './reproduce.js';
+import { sparseCommand } from './sparse.js';
 import { stitchCommand } from './stitch.js';
 import { trainCommand } from './train.js';
 
@@ -14,8 +20,15 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   checkCommand,
   trainCommand,
   stitchCommand,
+  addCommand,
+  removeCommand,
+  sparseCommand,
+  baselineCommand,
   generateCommand,
   evalCommand,
+  reproduceCommand,
+  paramsCommand,
+  flopsCommand,
   doctorCommand,
 ];
 

@@ -10,8 +10,8 @@ import { DenseModel } from '../model/dense-model.js';
 import { preflight, refusal } from '../model/preflight.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { Device } from '../tensor/device.js';
+import { ablationOptions, applyAblations, stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
-import { mixtureShares } from './mixture-shares.js';
 import { addConfigOption, addOptions, present, readOptions } from './options.js';
 import { claimOut, inspectOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
@@ -24,6 +24,7 @@ import { evaluationOptions, runTraining } from './training-run.js';
 
 const stitchGroup = {
   ...stitchOptions,
+  ...ablationOptions,
   dropout: z.number().min(0).lt(1).default(0).meta({ description: 'Dropout on the gate logits' }),
 };
 const textGroup = { ...domainOptions, ...weightOptions };
@@ -66,11 +67,12 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(
-  values: Values,
+  given: Values,
   { dryRun, json }: { dryRun?: boolean; json?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const shares = mixtureShares(Object.keys(values.domain), values.weight, Object.keys(values.expert));
+  const shares = stitchShares(given);
+  const values = applyAblations(given);
   using device = Device.open(values.device, present({ threads: values.threads }));
   const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
   // A real run hashes the members for the manifest and need not look for equal ones here.

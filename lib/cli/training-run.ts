@@ -61,8 +61,10 @@ export async function runTraining(
   return losses;
 }
 
+type EvaluationValues = Pick<TrainingValues, 'sequenceLength' | 'batchSize' | 'evaluateTokens'>;
+
 /** How held-out text is looked at during a run and after it: the same way, so that numbers can be compared. */
-export function evaluationOptions(values: TrainingValues, { config }: Pick<LanguageModel, 'config'>): HeldOutOptions {
+export function evaluationOptions(values: EvaluationValues, { config }: Pick<LanguageModel, 'config'>): HeldOutOptions {
   return {
     sequenceLength: Math.min(values.sequenceLength, config.maxPositions),
     batchSize: values.batchSize,

@@ -1,7 +1,7 @@
 import { BtsError } from '../errors.js';
 import { Scope } from '../tensor/scope.js';
+import type { DecoderModel } from './decoder-model.js';
 import type { KeyValueCache } from './key-value-cache.js';
-import type { LanguageModel } from './language-model.js';
 
 /** A place in what is appended: the token at `index` of sequence `sequence`. */
 export interface Place {
@@ -28,7 +28,7 @@ export const padded = (tokens: number) => Math.ceil(tokens / LEAST_ROWS) * LEAST
  * Throws BAD_TOKEN, BAD_OPTION.
  */
 export async function appendTokens(
-  model: LanguageModel,
+  model: DecoderModel,
   cache: KeyValueCache,
   sequences: readonly (readonly number[])[],
   places: readonly Place[] = [],

@@ -117,8 +117,7 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize)
   const [below, between, above] = [first, last - first, layers - last];
 
   const { linear, attention } = layerFlops(hub, tokens);
-  const gates = (kind: string) => 2 * C * G * (kind === 'experts_into_hub' ? M : E);
-  const stitchFlops = plan.map(({ kind }) => gates(kind) + 2 * E * C * C);
+  const stitchFlops = plan.map(({ kind }) => stitchFlopsPerToken(kind, { members: M, width: C, gateWidth: G }));
   const forwardFlops = (M * last + above) * (linear + attention) + sum(stitchFlops) + headFlops(hub);
   const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention);
   const stitchesBack = 2 * sum(stitchFlops) - stitchFlops[0]!;
@@ -151,16 +150,39 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize)
   };
 }
 
-/** Operations per token in one layer: `2 (2 C H D + 2 C K D + 3 C F)` and `4 H D` for each key that is seen on average. */
-function layerFlops(config: ModelConfig, tokens: number): { linear: number; attention: number } {
+/** Operations per token in one stitch: its gates, and a product with each projection. */
+export function stitchFlopsPerToken(
+  kind: StitchManifest['plan'][number]['kind'],
+  { members, width: C, gateWidth: G }: { members: number; width: number; gateWidth: number },
+): number {
+  const E = members - 1;
+  const gates = kind === 'experts_into_hub' ? members : E;
+  return 2 * C * G * gates + 2 * E * C * C;
+}
+
+/** Operations per token in one layer; `linear` is all its matrices: the attention's projections and the feed-forward part. */
+interface LayerFlops {
+  /** `2 (2 C H D + 2 C K D)` */
+  projections: number;
+  /** `2 * 3 C F` */
+  feedForward: number;
+  linear: number;
+  /** `4 H D` for each key that a token sees on average. */
+  attention: number;
+}
+
+export function layerFlops(config: ModelConfig, tokens: number): LayerFlops {
   const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
   const window = Math.min(config.slidingWindow ?? tokens, tokens);
   // The first tokens see 1, 2, .. keys, those behind them `window`.
   const keysSeen = (window * (window + 1)) / 2 + (tokens - window) * window;
-  return { linear: 2 * C * (2 * H * D + 2 * K * D + 3 * F), attention: (4 * H * D * keysSeen) / tokens };
+  const projections = 2 * C * (2 * H * D + 2 * K * D);
+  const feedForward = 2 * C * 3 * F;
+  const attention = (4 * H * D * keysSeen) / tokens;
+  return { projections, feedForward, linear: projections + feedForward, attention };
 }
 
-function headFlops({ vocabularySize: V, width: C }: ModelConfig): number {
+export function headFlops({ vocabularySize: V, width: C }: ModelConfig): number {
   return 2 * V * C;
 }
 

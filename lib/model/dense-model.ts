@@ -11,7 +11,7 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { LanguageModel, type Pass } from './language-model.js';
+import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { Transformer } from './transformer.js';
@@ -31,7 +31,7 @@ export interface LoadOptions {
 }
 
 /** A dense Llama-family model. */
-export class DenseModel extends LanguageModel {
+export class DenseModel extends DecoderModel {
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
@@ -55,7 +55,7 @@ export class DenseModel extends LanguageModel {
     const tokenizer = await loadTokenizer(folder);
     expectVocabulary(checkpoint.config, tokenizer, folder);
     const trainable = trainableRoles(checkpoint.config, options);
-    return new DenseModel(device, await Member.load(device, checkpoint, trainable), tokenizer, folder);
+    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, folder);
   }
 
   /**

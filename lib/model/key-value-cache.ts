@@ -3,14 +3,21 @@ import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
+/** What a model remembers of sequences that grow token by token. */
+export interface TokenCache extends Disposable {
+  /** Most tokens of a sequence. */
+  readonly capacity: number;
+  /** Tokens held, for each sequence. */
+  readonly lengths: number[];
+}
+
 /**
  * Keys and values of all tokens seen so far, one pair of tensors [M, B, capacity, K, D] a layer. Sequences of a batch may
  * have different lengths.
  */
-export class KeyValueCache implements Disposable {
+export class KeyValueCache implements TokenCache {
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
-  /** Tokens held, for each sequence. */
   readonly lengths: number[];
 
   constructor(

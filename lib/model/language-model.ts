@@ -3,45 +3,27 @@ import { type Batch, IGNORED } from '../data/packing.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
-import * as ops from '../tensor/ops.js';
 import type { Parameter } from '../tensor/parameter.js';
-import { Scope } from '../tensor/scope.js';
+import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type GeneratedToken, type GenerateOptions, generate } from './generate.js';
-import { KeyValueCache } from './key-value-cache.js';
-import type { Positions, Transformer } from './transformer.js';
-
-/** What a forward pass is told beside its tokens. */
-export interface Pass extends Positions {
-  /** In training: makes the pass's random choices (dropout). Absent in evaluation. */
-  seed?: number | undefined;
-}
-
-// Evaluation computes logits for this many tokens at a time: a large vocabulary's logits would otherwise outgrow the model.
-const LOGIT_ROWS = 1024;
+import type { TokenCache } from './key-value-cache.js';
 
 /** A model that gives each token's successor a distribution: a dense one, or several stitched into one. */
 export abstract class LanguageModel implements Disposable {
   constructor(
     readonly device: Device,
     /** Absent where the checkpoint has none; text in and out then throws BAD_TOKENIZER. */
-    private readonly maybeTokenizer: Tokenizer | undefined,
+    protected readonly maybeTokenizer: Tokenizer | undefined,
   ) {}
 
-  /** The members; member 0 gives the logits. */
-  abstract readonly transformer: Transformer;
+  /** The shape of what is generated with: of a model of several, the first one's. */
+  abstract readonly config: ModelConfig;
   /** What a training run changes. */
   abstract readonly trainable: readonly Parameter[];
 
-  /** Hidden states [1, N, C] of member 0 after all layers. */
-  abstract hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor;
-
   /** Writes the model into a new, empty folder. */
   abstract write(folder: string): Promise<void>;
-
-  get config(): ModelConfig {
-    return this.transformer.config;
-  }
 
   get tokenizer(): Tokenizer {
     if (this.maybeTokenizer) return this.maybeTokenizer;
@@ -55,47 +37,31 @@ export abstract class LanguageModel implements Disposable {
   }
 
   /**
-   * The loss of a batch as a tensor in a recording scope: summed over the targets that count, divided by `divisor`.
-   * Throws BAD_TOKEN, BAD_OPTION.
+   * The loss of a batch as a tensor in a recording scope: summed over the targets that count, divided by `divisor`. The seed
+   * makes the step's random choices; `progress`, from 0 to 1, is how much of the run is done. Throws BAD_TOKEN, BAD_OPTION.
    */
-  trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number): Tensor {
-    this.expectTokens(batch.inputs, batch);
-    this.expectTokens(batch.targets, batch, IGNORED);
-    using inner = scope.inner();
-    const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
-    const targets = inner.track(this.device.tensor(batch.targets, [batch.targets.length]));
-    const h = this.hidden(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed });
-    const logits = this.transformer.head(inner, h);
-    const losses = ops.crossEntropy(inner, logits, targets);
-    return inner.leave(ops.sum(inner, losses, 1 / divisor));
-  }
+  abstract trainingLoss(
+    scope: Scope,
+    batch: Batch,
+    divisor: number,
+    seed: number,
+    progress?: number,
+  ): Tensor | Promise<Tensor>;
 
   /** The loss of every target, [B*T], 0 where it is ignored. Throws BAD_TOKEN, BAD_OPTION. */
-  async losses(batch: Batch): Promise<Float32Array> {
-    this.expectTokens(batch.inputs, batch);
-    this.expectTokens(batch.targets, batch, IGNORED);
-    using scope = Scope.inference(this.device);
-    const rows = batch.inputs.length;
-    const ids = scope.track(this.device.tensor(batch.inputs, [rows]));
-    const targets = scope.track(this.device.tensor(batch.targets, [rows]));
-    const h = this.hidden(scope, ids, batch);
-    const flat = scope.track(h.reshape(rows, h.shape[2]!));
-    const parts: Promise<Float32Array>[] = [];
-    for (let first = 0; first < rows; first += LOGIT_ROWS) {
-      const last = Math.min(rows, first + LOGIT_ROWS);
-      using part = scope.inner();
-      const slice = part.track(flat.slice(first, last));
-      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
-      parts.push(ops.crossEntropy(part, logits, part.track(targets.slice(first, last))).read());
-    }
-    const losses = new Float32Array(rows);
-    let at = 0;
-    for (const part of await Promise.all(parts)) {
-      losses.set(part, at);
-      at += part.length;
-    }
-    return losses;
-  }
+  abstract losses(batch: Batch): Promise<Float32Array>;
+
+  /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
+  abstract logits(ids: ArrayLike<number>, batch?: number): Promise<Float32Array>;
+
+  /** An empty cache for `batch` sequences of at most `capacity` tokens. */
+  abstract createCache(batch: number, capacity: number): TokenCache;
+
+  /**
+   * Appends tokens [B * T] to a cache of this model and returns the logits [B * V] of the last of each sequence.
+   * Throws BAD_TOKEN, BAD_OPTION.
+   */
+  abstract extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
 
   /** The mean loss of a batch in nats per token. */
   async loss(batch: Batch): Promise<number> {
@@ -104,48 +70,12 @@ export abstract class LanguageModel implements Disposable {
     return losses.reduce((sum, loss) => sum + loss, 0) / count;
   }
 
-  /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
-  async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
-    const inputs = this.toInputs(ids, batch);
-    using scope = Scope.inference(this.device);
-    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
-    return await this.transformer.head(scope, h).read();
-  }
-
-  /** An empty cache for `batch` sequences of at most `capacity` tokens. */
-  createCache(batch: number, capacity: number): KeyValueCache {
-    return new KeyValueCache(this.device, this.config, this.transformer.members.length, batch, capacity);
-  }
-
-  /**
-   * Appends tokens [B * T] to a cache and returns the logits [B * V] of the last of each sequence.
-   * Throws BAD_TOKEN, BAD_OPTION.
-   */
-  async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
-    const batch = cache.lengths.length;
-    const inputs = this.toInputs(ids, batch);
-    const tokens = inputs.length / batch;
-    cache.expectRoom(tokens);
-    using scope = Scope.inference(this.device);
-    const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
-    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
-    const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
-    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch])));
-    const read = logits.read();
-    for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
-    return await read;
-  }
-
   /** Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. */
   generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
     return generate(this, prompt, options);
   }
 
-  [Symbol.dispose](): void {
-    this.transformer[Symbol.dispose]();
-  }
+  abstract [Symbol.dispose](): void;
 
   /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */
   protected toInputs(ids: ArrayLike<number>, batch: number): Int32Array {
@@ -158,8 +88,13 @@ export abstract class LanguageModel implements Disposable {
     return inputs;
   }
 
+  protected expectBatch(batch: Batch): void {
+    this.expectTokens(batch.inputs, batch);
+    this.expectTokens(batch.targets, batch, IGNORED);
+  }
+
   /** Throws BAD_TOKEN for ids outside lowest..V-1, BAD_OPTION for a shape that does not fit. */
-  private expectTokens(ids: Int32Array, { batch, tokens }: { batch: number; tokens: number }, lowest = 0): void {
+  protected expectTokens(ids: Int32Array, { batch, tokens }: { batch: number; tokens: number }, lowest = 0): void {
     const { vocabularySize, maxPositions } = this.config;
     if (!Number.isInteger(tokens) || tokens < 1 || ids.length !== batch * tokens) {
       throw new BtsError(

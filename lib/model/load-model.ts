@@ -1,15 +1,50 @@
 import { join } from 'node:path';
+import { BASELINE_FILE, baselineConfig, readBaseline } from '../checkpoint/baseline-manifest.js';
+import type { ModelConfig } from '../checkpoint/config.js';
+import { readConfig } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
 import { recoverFolder } from '../checkpoint/folder.js';
+import { readManifest } from '../checkpoint/stitch-manifest.js';
 import type { Device } from '../tensor/device.js';
+import { EnsembleModel } from './baselines/ensemble.js';
+import { MixtureModel } from './baselines/mixture-model.js';
+import { RoutedModel } from './baselines/routed.js';
+import { SparseModel } from './baselines/sparse-model.js';
 import { DenseModel } from './dense-model.js';
 import type { LanguageModel } from './language-model.js';
 import { StitchedModel } from './stitched-model.js';
 
-/** Loads whatever lies in a folder, a dense checkpoint or a stitched model, frozen. Throws what the two throw. */
-export async function loadModel(device: Device, folder: string): Promise<LanguageModel> {
+export interface LoadModelOptions {
+  /** Makes what its training changed trainable again; default: frozen. */
+  trainable?: boolean;
+}
+
+/**
+ * Loads whatever lies in a folder: a dense checkpoint, a stitched model or another system made of several models.
+ * Throws what loading them throws.
+ */
+export async function loadModel(
+  device: Device,
+  folder: string,
+  { trainable = false }: LoadModelOptions = {},
+): Promise<LanguageModel> {
   await recoverFolder(folder);
-  return (await exists(join(folder, 'bts.json')))
-    ? StitchedModel.load(device, folder)
-    : DenseModel.load(device, folder);
+  if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, { trainable });
+  if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, { trainable });
+  const { system } = await readBaseline(folder);
+  if (system === 'btm') return EnsembleModel.load(device, folder);
+  if (system === 'routing') return RoutedModel.load(device, folder, { trainable });
+  if (system === 'sparse') return SparseModel.load(device, folder, { trainable });
+  return MixtureModel.load(device, folder, { trainable });
+}
+
+/** The configuration of what lies in a folder: of several models the hub's. Throws what reading it throws. */
+export async function readModelConfig(folder: string): Promise<ModelConfig> {
+  await recoverFolder(folder);
+  if (await exists(join(folder, 'bts.json'))) return readConfig((await readManifest(folder)).members[0]!.path);
+  if (!(await exists(join(folder, BASELINE_FILE)))) return readConfig(folder);
+  const manifest = await readBaseline(folder);
+  if ('members' in manifest) return readConfig(manifest.members[0]!.path);
+  if ('model' in manifest) return readModelConfig(manifest.model.path);
+  return baselineConfig(manifest, folder);
 }

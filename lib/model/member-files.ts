@@ -2,8 +2,8 @@
 import { resolve } from 'node:path';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
-import { hashCheckpoint, hashConfig, hashTokenizer } from '../checkpoint/hash.js';
-import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
+import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
+import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
 import { expectSameShape } from './member.js';
 
@@ -14,6 +14,8 @@ export interface OpenMember extends DenseCheckpoint {
   name: string;
   /** Null where the folder has no tokenizer. */
   tokenizerHash: string | null;
+  /** What each of its tensors holds, where that was looked at: equal strings mean equal tensors. */
+  contents?: ReadonlyMap<string, string>;
 }
 
 /** Opens the hub and its experts. Throws MEMBERS_DIFFER where they cannot be stitched, and what opening one throws. */
@@ -30,19 +32,50 @@ export async function openMembers(
   return members;
 }
 
-/** What a stitched model remembers of a member, to know it again. */
+/** A hub and its experts, of whom a model is made. */
+export interface Family {
+  /** The hub's folder. */
+  hub: string;
+  /** The experts' folders by name, in order. */
+  experts: Readonly<Record<string, string>>;
+  signal?: AbortSignal | undefined;
+}
+
+/** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
+export async function openFamily({ hub, experts, signal }: Family): Promise<OpenMember[]> {
+  const names = Object.keys(experts);
+  if (names.length === 0) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
+  const wrong = names.find((name) => !MemberName.safeParse(name).success || name === 'hub');
+  if (wrong !== undefined) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `'${wrong}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
+    );
+  }
+  const members = Object.entries({ hub, ...experts }).map(([name, path]) => ({ name, path }));
+  return await openMembers(members, signal);
+}
+
+/** What a stitched model remembers of a member, to know it again; the member's contents are known from then on. */
 export async function describeMember(member: OpenMember, signal?: AbortSignal): Promise<ManifestMember> {
+  member.contents = await hashTensors(member.folder, { signal });
   return {
     name: member.name,
     path: resolve(member.folder),
     config: await hashConfig(member.folder),
-    weights: await hashCheckpoint(member.folder, { signal }),
+    weights: combineHashes(member.contents),
     tokenizer: member.tokenizerHash,
   };
 }
 
-/** Throws MEMBER_CHANGED unless the member's files mean what they meant, FILE_NOT_FOUND where they are gone. */
-export async function expectUnchanged(member: ManifestMember, signal?: AbortSignal): Promise<void> {
+/**
+ * Returns what each of the member's tensors holds. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
+ * where they are gone.
+ */
+export async function expectUnchanged(
+  member: ManifestMember,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
   const { name, path } = member;
   if (!(await exists(path))) {
     const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;
@@ -55,7 +88,17 @@ export async function expectUnchanged(member: ManifestMember, signal?: AbortSign
     );
   if ((await hashConfig(path)) !== member.config) throw changed('the configuration');
   if ((await hashTokenizer(path, { signal })) !== member.tokenizer) throw changed('the tokenizer');
-  if ((await hashCheckpoint(path, { signal })) !== member.weights) throw changed('the weights');
+  const contents = await hashTensors(path, { signal });
+  if (combineHashes(contents) !== member.weights) throw changed('the weights');
+  return contents;
+}
+
+/** Opens members that a model refers to, once they are known to be unchanged. Throws as the two above do. */
+export async function openUnchanged(members: readonly ManifestMember[], signal?: AbortSignal): Promise<OpenMember[]> {
+  const contents: ReadonlyMap<string, string>[] = [];
+  for (const member of members) contents.push(await expectUnchanged(member, signal));
+  const opened = await openMembers(members, signal);
+  return opened.map((member, m) => ({ ...member, contents: contents[m]! }));
 }
 
 function expectOneTokenizer([hub, ...experts]: readonly OpenMember[]): void {

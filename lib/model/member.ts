@@ -1,4 +1,3 @@
-import type { DType } from '../addon.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
@@ -6,28 +5,39 @@ import { hash32, hashName } from '../data/random.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
-
-const DTYPES: Record<string, DType> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+import { MEMORY_DTYPES } from './save.js';
+import type { SharedTensors } from './shared-tensors.js';
 
 /** Which parameters of a dense model are trained. */
 export type Trainable = (spec: ParameterSpec) => boolean;
 
-/** The weights of one dense model. */
+export interface MemberOptions {
+  /** Default: none. */
+  trainable?: Trainable;
+  /** Which parameters are loaded; default all. */
+  present?: Trainable;
+  /** Where frozen weights are held that several members have. */
+  shared?: SharedTensors;
+}
+
+/** The weights of one dense model, or of the part of one. */
 export class Member implements Disposable {
   private readonly outer = new Map<Role, Parameter>();
   private readonly layers: Partial<Record<LayerRole, Parameter>>[];
   /** All weights, in the order of `parameterNames`. */
   readonly parameters: readonly Parameter[];
 
-  private constructor(
+  /** @param present which parameters there are; default all */
+  constructor(
     readonly config: ModelConfig,
     create: (spec: ParameterSpec) => Parameter,
+    present: Trainable = () => true,
   ) {
     this.layers = Array.from({ length: config.layers }, () => ({}));
     const parameters: Parameter[] = [];
     this.parameters = parameters;
     try {
-      for (const spec of parameterNames(config)) {
+      for (const spec of parameterNames(config).filter(present)) {
         const parameter = create(spec);
         parameters.push(parameter);
         if (spec.layer === null) this.outer.set(spec.role, parameter);
@@ -43,17 +53,26 @@ export class Member implements Disposable {
    * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
    * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT.
    */
-  static async load(device: Device, checkpoint: DenseCheckpoint, trainable: Trainable = () => false): Promise<Member> {
-    const member = new Member(checkpoint.config, (spec) => {
+  static async load(
+    device: Device,
+    checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
+    { trainable = () => false, present, shared }: MemberOptions = {},
+  ): Promise<Member> {
+    const create = (spec: ParameterSpec) => {
       const { path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
-      const stored = device.load(path, offset, shape, DTYPES[dtype]!);
-      if (!trainable(spec)) return new Parameter(spec.name, stored);
+      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      const content = checkpoint.contents?.get(spec.name);
+      if (!trainable(spec)) {
+        return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
+      }
+      const stored = load();
       if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
       using narrow = stored;
       const value = device.empty(shape);
       device.run('convert', { y: value.native, x: narrow.native });
       return Parameter.trainable(device, spec.name, value);
-    });
+    };
+    const member = new Member(checkpoint.config, create, present);
     try {
       await Promise.all(member.parameters.map(({ value }) => value.settled()));
     } catch (error) {

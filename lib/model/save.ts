@@ -6,7 +6,9 @@ import type { TensorSource } from '../checkpoint/safetensors-writer.js';
 import { fileError } from '../errors.js';
 import type { Parameter } from '../tensor/parameter.js';
 
-const FILE_DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32' } as const;
+/** Element types as files name them, and as memory does. */
+export const FILE_DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32' } as const;
+export const MEMORY_DTYPES: Readonly<Record<string, Exclude<DType, 'i32'>>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
 
 /** A parameter as it is written: in the precision that it has in memory, or in the one asked for. */
 export function tensorSource({ name, value }: Parameter, dtype: DType = value.dtype): TensorSource {

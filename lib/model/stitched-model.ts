@@ -3,34 +3,26 @@ import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
-import {
-  MemberName,
-  Placement,
-  readManifest,
-  type StitchManifest,
-  writeManifest,
-} from '../checkpoint/stitch-manifest.js';
+import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
 import { hash32 } from '../data/random.js';
+import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { Scope } from '../tensor/scope.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
-import { LanguageModel, type Pass } from './language-model.js';
 import { Member } from './member.js';
-import { describeMember, expectUnchanged, type OpenMember, openMembers } from './member-files.js';
+import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
+import { SharedTensors } from './shared-tensors.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { checkPlan, planStitches } from './stitch-plan.js';
 import { Transformer } from './transformer.js';
 
-export interface StitchOptions {
-  /** The hub's folder. */
-  hub: string;
-  /** The experts' folders by name, in order. */
-  experts: Readonly<Record<string, string>>;
+export interface StitchOptions extends Family {
   /** How many stitches; default 4, or as many as there are layers. */
   stitches?: number;
   /** Directions take turns; false: all lead into the hub. */
@@ -45,8 +37,10 @@ export interface StitchOptions {
   init?: 'uniform' | 'hub';
   /** On the gate logits, in training; default 0. */
   dropout?: number;
-  signal?: AbortSignal | undefined;
 }
+
+/** The file of the trained weights. */
+export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
 const Choices = z.object({
@@ -67,20 +61,28 @@ export interface StitchTrace {
 }
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
-export class StitchedModel extends LanguageModel {
+export class StitchedModel extends DecoderModel {
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
+  private readonly masked = new Map<string, StitchedModel>();
+  /** Handles on the slices that are trained where not all of the stitches are. */
+  private readonly slices: readonly Parameter[];
+
   private constructor(
     device: Device,
-    members: readonly Member[],
+    transformer: Transformer,
     private readonly stitches: readonly StitchLayer[],
     readonly manifest: StitchManifest,
-    tokenizer: Awaited<ReturnType<typeof loadTokenizer>>,
+    tokenizer: Tokenizer | undefined,
+    trainOnly?: readonly string[],
   ) {
     super(device, tokenizer);
-    this.transformer = new Transformer(device, members);
-    this.trainable = stitches.flatMap(({ parameters }) => parameters).filter((parameter) => parameter.gradient);
+    this.transformer = transformer;
+    const indices = trainOnly?.map((name) => this.expertIndex(name));
+    this.slices = indices ? stitches.flatMap((stitch) => stitch.partsOf(indices)) : [];
+    const all = indices ? this.slices : stitches.flatMap(({ parameters }) => parameters);
+    this.trainable = all.filter((parameter) => parameter.gradient);
   }
 
   /**
@@ -89,24 +91,10 @@ export class StitchedModel extends LanguageModel {
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
-    const folders = [['hub', options.hub], ...Object.entries(options.experts)] as const;
-    if (folders.length < 2) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
-    const named = folders.filter(
-      ([name]) => !MemberName.safeParse(name).success || Object.hasOwn(options.experts, 'hub'),
-    );
-    if (named.length > 0) {
-      throw new BtsError(
-        'BAD_OPTION',
-        `'${named[0]![0]}' cannot name an expert: letters, digits, dot, dash and underscore, and not 'hub'.`,
-      );
-    }
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
-    const opened = await openMembers(
-      folders.map(([name, path]) => ({ name, path })),
-      signal,
-    );
+    const opened = await openFamily(options);
     const { layers } = opened[0]!.config;
     const count = options.stitches ?? Math.min(4, layers);
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
@@ -120,21 +108,22 @@ export class StitchedModel extends LanguageModel {
   }
 
   /**
-   * Loads a stitched model and its members, whose contents must be what they were.
+   * Loads a stitched model and its members, whose contents must be what they were. `trainable` may name the experts to whom
+   * training is confined: their slices of the gates and their projections.
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal } = {},
+    { trainable = false, signal }: { trainable?: boolean | readonly string[]; signal?: AbortSignal | undefined } = {},
   ): Promise<StitchedModel> {
     const manifest = await readManifest(folder);
-    for (const member of manifest.members) await expectUnchanged(member, signal);
-    const opened = await openMembers(manifest.members, signal);
-    const { tensors } = await readSafetensors(join(folder, 'stitch.safetensors'));
-    const model = await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
-      StitchLayer.load(device, placement, index, shape, { tensors, trainable }),
-    );
+    const opened = await openUnchanged(manifest.members, signal);
+    const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const load = (placement: Placement, index: number, shape: StitchShape) =>
+      StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
+    const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
+    const model = await StitchedModel.assemble(device, manifest, opened, load, trainOnly);
     try {
       const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
       if (parameters.length !== tensors.size) {
@@ -153,19 +142,22 @@ export class StitchedModel extends LanguageModel {
     }
   }
 
-  private static async assemble(
+  /** @internal Loads the members and puts the stitches between them. */
+  static async assemble(
     device: Device,
     manifest: StitchManifest,
     opened: readonly OpenMember[],
     createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
+    trainOnly?: readonly string[],
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
+      using shared = new SharedTensors();
       for (const member of opened) {
-        members.push(await Member.load(device, member));
+        members.push(await Member.load(device, member, { shared }));
         owned.push(members.at(-1)!);
       }
       const shape = {
@@ -180,7 +172,7 @@ export class StitchedModel extends LanguageModel {
         return stitch;
       });
       const tokenizer = await loadTokenizer(manifest.members[0]!.path);
-      return new StitchedModel(device, members, stitches, manifest, tokenizer);
+      return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -189,6 +181,53 @@ export class StitchedModel extends LanguageModel {
 
   get memberNames(): string[] {
     return this.manifest.members.map(({ name }) => name);
+  }
+
+  /**
+   * The model with some of its experts switched off: they take no part, the softmax of every merge is over the rest, and none
+   * of their layers is computed. It lives as long as this model, whose weights it shares; asking again gives the same one.
+   * Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
+   */
+  without(names: readonly string[]): StitchedModel {
+    const off = new Set(names.map((name) => this.expertIndex(name)));
+    if (off.size === 0) return this;
+    if (this.trainable.length > 0) {
+      throw new BtsError('BAD_OPTION', 'experts are switched off in a model that is not trained: load it frozen.');
+    }
+    const active = this.manifest.members.map((_, m) => m).filter((m) => !off.has(m));
+    const key = active.join();
+    const there = this.masked.get(key);
+    if (there) return there;
+    const members = active.map((m) => this.manifest.members[m]!);
+    const stitches: StitchLayer[] = [];
+    try {
+      for (const stitch of this.stitches) stitches.push(stitch.select(this.device, active));
+      const transformer = this.transformer.select(active);
+      const model = new StitchedModel(
+        this.device,
+        transformer,
+        stitches,
+        { ...this.manifest, members },
+        this.maybeTokenizer,
+      );
+      this.masked.set(key, model);
+      return model;
+    } catch (error) {
+      for (const stitch of stitches) stitch[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Lets experts be heard that were added and are shut out until now: each weighs about 2 % where the others are even. */
+  openGates(names: readonly string[]): void {
+    const members = names.map((name) => this.expertIndex(name));
+    for (const stitch of this.stitches) stitch.openTo(this.device, members);
+  }
+
+  private expertIndex(name: string): number {
+    const index = this.memberNames.indexOf(name);
+    if (index > 0) return index;
+    throw noExpert(name, this.manifest);
   }
 
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
@@ -247,14 +286,22 @@ export class StitchedModel extends LanguageModel {
     await writeManifest(folder, this.manifest);
     const parameters = this.stitches.flatMap((stitch) => stitch.parameters);
     await writeSafetensors(
-      join(folder, 'stitch.safetensors'),
+      join(folder, STITCHES),
       parameters.map((parameter) => tensorSource(parameter)),
     );
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
   override [Symbol.dispose](): void {
+    for (const model of this.masked.values()) model[Symbol.dispose]();
+    for (const slice of this.slices) slice[Symbol.dispose]();
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
     super[Symbol.dispose]();
   }
+}
+
+/** The error about a name that is no expert's. */
+export function noExpert(name: string, { members }: StitchManifest): BtsError {
+  const experts = members.slice(1).map((member) => member.name);
+  return new BtsError('BAD_OPTION', `'${name}' is not among the experts ${experts.join(', ')}.`);
 }

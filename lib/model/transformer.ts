@@ -30,10 +30,11 @@ export class Transformer implements Disposable {
   private readonly layers: Layer[];
   private readonly ropeTables: RopeTables;
 
-  /** The members' configurations must agree in everything but RoPE. */
+  /** The members' configurations must agree in everything but RoPE. The members are disposed with it if it `owns` them. */
   constructor(
     readonly device: Device,
     readonly members: readonly Member[],
+    private readonly owns = true,
   ) {
     this.config = members[0]!.config;
     const configs = members.map(({ config }) => config);
@@ -44,6 +45,12 @@ export class Transformer implements Disposable {
     });
   }
 
+  /** The same over some of the members, which stay this one's to dispose. */
+  select(members: readonly number[]): Transformer {
+    const selected = members.map((m) => this.members[m]!);
+    return new Transformer(this.device, selected, false);
+  }
+
   /** Hidden states [M, N, C] of token ids [N]. */
   embed(scope: Scope, ids: Tensor): Tensor {
     return ops.embedding(scope, this.shared('embedding'), ids);
@@ -51,29 +58,48 @@ export class Transformer implements Disposable {
 
   /** Hidden states after layer `index` (from 0), of as many leading members as `h` has. */
   layer(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
-    const afterAttention = this.attention(scope, index, h, positions);
-    return this.feedForward(scope, index, afterAttention);
+    const afterAttention = this.attentionStep(scope, index, h, positions);
+    using inner = scope.inner();
+    const x = this.feedForwardNorm(inner, index, afterAttention);
+    return inner.leave(this.feedForward(inner, index, x, afterAttention));
   }
 
-  /** Logits [N, V] that member 0 gives to hidden states [1, N, C], or to the rows of them asked for. */
-  head(scope: Scope, h: Tensor, rows?: Tensor): Tensor {
+  private attentionStep(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
+    using inner = scope.inner();
+    const x = this.attentionNorm(inner, index, h);
+    return inner.leave(this.attention(inner, index, x, positions, h));
+  }
+
+  /** What the attention of layer `index` reads. */
+  attentionNorm(scope: Scope, index: number, h: Tensor): Tensor {
+    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).attentionNorm!, this.config.normEpsilon);
+  }
+
+  /** What the feed-forward part of layer `index` reads. */
+  feedForwardNorm(scope: Scope, index: number, h: Tensor): Tensor {
+    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm!, this.config.normEpsilon);
+  }
+
+  /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. */
+  head(scope: Scope, h: Tensor, rows?: Tensor, index = 0): Tensor {
     using inner = scope.inner();
     const [, count = 0, width = 0] = h.shape;
     const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
-    const member = this.members[0]!;
+    const member = this.members[index]!;
     const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
     const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.normEpsilon);
-    const head = this.config.tiedEmbeddings ? 'embedding' : 'head';
+    const head = member.config.tiedEmbeddings ? 'embedding' : 'head';
     const logits = ops.linear(inner, normed, [member.shared(head)]);
     return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
   }
 
-  private attention(scope: Scope, index: number, h: Tensor, { batch, tokens, cache, starts }: Positions): Tensor {
+  /** The attention of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
+  attention(scope: Scope, index: number, x: Tensor, positions: Positions, residual?: Tensor): Tensor {
     using inner = scope.inner();
+    const { batch, tokens, cache, starts } = positions;
     const { heads, keyValueHeads, headWidth, normEpsilon } = this.config;
-    const [members = 0, rows = 0] = h.shape;
+    const [members = 0, rows = 0] = x.shape;
     const layer = this.leading(index, members);
-    const x = ops.rmsNorm(inner, h, layer.attentionNorm!, normEpsilon);
     const reach = cache ? cache.capacity : tokens;
     const tables = this.ropeTables.upTo(reach).slice(0, members);
 
@@ -100,17 +126,17 @@ export class Transformer implements Disposable {
     }
     const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
     const flat = inner.track(mixed.reshape(members, rows, heads * headWidth));
-    return inner.leave(ops.linear(inner, flat, layer.output!, { bias: layer.outputBias, residual: h }));
+    return inner.leave(ops.linear(inner, flat, layer.output!, { bias: layer.outputBias, residual }));
   }
 
-  private feedForward(scope: Scope, index: number, h: Tensor): Tensor {
+  /** The feed-forward part of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
+  feedForward(scope: Scope, index: number, x: Tensor, residual?: Tensor): Tensor {
     using inner = scope.inner();
-    const layer = this.leading(index, h.shape[0]!);
-    const x = ops.rmsNorm(inner, h, layer.feedForwardNorm!, this.config.normEpsilon);
+    const layer = this.leading(index, x.shape[0]!);
     const gate = ops.linear(inner, x, layer.gate!, { bias: layer.gateBias });
     const up = ops.linear(inner, x, layer.up!, { bias: layer.upBias });
     const activated = ops.swiglu(inner, gate, up);
-    return inner.leave(ops.linear(inner, activated, layer.down!, { bias: layer.downBias, residual: h }));
+    return inner.leave(ops.linear(inner, activated, layer.down!, { bias: layer.downBias, residual }));
   }
 
   private leading(index: number, members: number): Layer {
@@ -125,6 +151,6 @@ export class Transformer implements Disposable {
 
   [Symbol.dispose](): void {
     this.ropeTables[Symbol.dispose]();
-    for (const member of this.members) member[Symbol.dispose]();
+    if (this.owns) for (const member of this.members) member[Symbol.dispose]();
   }
 }

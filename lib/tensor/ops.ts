@@ -24,7 +24,7 @@ export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor
 export interface LinearOptions {
   bias?: readonly Parameter[] | undefined;
   /** [M, N, O], added to the result. */
-  residual?: Tensor;
+  residual?: Tensor | undefined;
 }
 
 /** y = x W^T (+ bias) (+ residual): [M, N, O] from x [M, N, I] and weights [O, I]. */

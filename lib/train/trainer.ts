@@ -195,7 +195,8 @@ class Run implements Disposable {
     const losses: Promise<number>[] = [];
     for (const [i, batch] of batches.entries()) {
       using scope = Scope.recording(this.model.device);
-      const part = this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i));
+      const progress = this.step / this.schedule.steps;
+      const part = await this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i), progress);
       losses.push(part.item());
       scope.backward(part);
     }

@@ -52,6 +52,10 @@ class CpuOps final : public Ops {
   void hub_into_experts_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
                                  const float* dout, const float* h, const float* gates, const float* projected,
                                  const float* gate_weight, Weights proj, const Stitch& size) override;
+  void mix_forward(float* y, float* gates, const float* x, const float* logits, const float* residual,
+                   const Mix& size) override;
+  void mix_backward(float* dx, float* dlogits, const float* dy, const float* x, const float* logits,
+                    const Mix& size) override;
   void fill(float* y, float value, int64_t n) override;
   void fill_normal(float* y, float deviation, uint64_t seed, int64_t n) override;
   void add(float* y, const float* a, const float* b, int64_t n) override;

@@ -7,6 +7,7 @@ import { type Case, run } from '../support/reference-case.js';
 import { attentionBackward, attentionForward } from './attention.js';
 import { elements } from './elementwise.js';
 import { linearBackwardInput, linearBackwardWeight, linearForward } from './linear.js';
+import { mixture } from './mix.js';
 import { optimizer } from './optimizer.js';
 import { crossEntropy, embedding, rmsNorm, rope, swiglu } from './rows.js';
 import { intoExperts, intoHub } from './stitch.js';
@@ -29,6 +30,7 @@ const cases: Case[] = [
   ...intoHub(stitch, wanted),
   ...intoExperts(stitch, wanted),
   ...intoExperts({ ...stitch, G: 1 }, wanted),
+  ...mixture({ M: 3, N: 300, C: 80, keep: 2, temperature: 0.5 }),
   ...rmsNorm(3, 500, 80),
   ...embedding(3, 40, 1300),
   ...crossEntropy(20, 5000),

@@ -1,6 +1,7 @@
 /** Gradients through the tape against central differences of what the forward computes. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import * as mixtureOps from '../../lib/tensor/mixture-ops.js';
 import * as ops from '../../lib/tensor/ops.js';
 import { Parameter } from '../../lib/tensor/parameter.js';
 import { Scope } from '../../lib/tensor/scope.js';
@@ -34,6 +35,8 @@ const starts = upload(device, integers([3, 0]));
 const frozen = (...shape: number[]) => new Parameter('frozen', upload(device, draw.normal(shape)));
 const norms = [frozen(4), frozen(4)];
 const wide = [frozen(5, 4), frozen(5, 4)];
+const identity = new Parameter('frozen', device.tensor(Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1), [3, 3]));
+const offsets = new Parameter('frozen', device.tensor(Float32Array.of(20, 0, 40), [3]));
 
 function stitch(scope: Scope, weights: Weights): stitchOps.StitchWeights {
   assert.ok(scope.device === device);
@@ -127,6 +130,26 @@ const functions: Function[] = [
     inputs: { x: [7] },
     y: (scope, { x }) => ops.sum(scope, x!, 0.3),
   },
+  {
+    op: 'repeat',
+    inputs: { x: [1, 3, 4] },
+    y: (scope, { x }) => mixtureOps.repeat(scope, x!, 3),
+  },
+  {
+    op: 'mix',
+    inputs: { x: [3, 5, 4], logits: [5, 3], residual: [1, 5, 4] },
+    y: (scope, { x, logits, residual }) => mixtureOps.mix(scope, x!, logits!, { residual, temperature: 0.7 }),
+  },
+  {
+    op: 'mix',
+    label: 'keep=2',
+    inputs: { x: [3, 5, 4], logits: [1, 5, 3] },
+    y: (scope, { x, logits }) => {
+      // Far apart, so that no step of the differences changes which are kept.
+      const apart = scope.track(ops.linear(scope, logits!, [identity], { bias: [offsets] }).reshape(5, 3));
+      return mixtureOps.mix(scope, x!, apart, { keep: 2, temperature: 20 });
+    },
+  },
   ...stitches,
 ];
 
@@ -214,10 +237,10 @@ for (const f of functions) {
 
 test('every differentiable op is among them', () => {
   const named = new Set(functions.map(({ op }) => op));
-  const exported = Object.keys({ ...ops, ...stitchOps });
+  const exported = Object.keys({ ...ops, ...mixtureOps, ...stitchOps });
   assert.equal(
     exported.filter((op) => !named.has(op)),
-    ['gatherRows'],
+    ['gatherRows', 'combineRows'],
   );
 });
 

@@ -7,10 +7,11 @@ import type { Tensor } from '../../lib/tensor/tensor.js';
 import { type Arguments, Draw, exact, type Op, type Reference, single, Values } from './reference.js';
 import { elementwise } from './reference-elementwise.js';
 import { decode, encode } from './reference-halves.js';
+import { mix } from './reference-mix.js';
 import { stitches } from './reference-stitch.js';
 import { transformer } from './reference-transformer.js';
 
-export const references: { [O in Op]: Reference<O> } = { ...transformer, ...stitches, ...elementwise };
+export const references: { [O in Op]: Reference<O> } = { ...transformer, ...stitches, ...mix, ...elementwise };
 
 export interface Case {
   op: Op;

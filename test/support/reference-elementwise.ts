@@ -15,6 +15,7 @@ type Elementwise = Exclude<
   | `cross_entropy_${string}`
   | `experts_into_hub_${string}`
   | `hub_into_experts_${string}`
+  | `mix_${string}`
 >;
 
 export const elementwise: { [O in Elementwise]: Reference<O> } = {

@@ -1,16 +1,23 @@
 import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
 import { exists } from '../../checkpoint/file.js';
 import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../../checkpoint/hash.js';
 
 /**
- * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer, or a stitched model's manifest, which
- * has those of its members, and stitches. Throws what reading them throws, ABORTED.
+ * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of
+ * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
+ * them throws, ABORTED.
  */
 export async function hashModel(folder: string, signal?: AbortSignal): Promise<string> {
   const options = { signal };
-  const parts = (await exists(join(folder, 'bts.json')))
-    ? [hashFile(join(folder, 'bts.json'), options), hashFile(join(folder, 'stitch.safetensors'), options)]
+  const made = (await exists(join(folder, 'bts.json'))) || (await exists(join(folder, BASELINE_FILE)));
+  const parts = made
+    ? (await readdir(folder))
+        .filter((name) => /^(bts|baseline|tokenizer)\.json$|\.safetensors$/.test(name))
+        .sort()
+        .map((name) => hashFile(join(folder, name), options))
     : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder, options)];
   return createHash('sha256')
     .update(JSON.stringify(await Promise.all(parts)))

@@ -1,7 +1,7 @@
 import { BtsError } from '../../errors.js';
 import { appendTokens, type Place, padded } from '../../model/append-tokens.js';
+import type { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
-import type { LanguageModel } from '../../model/language-model.js';
 import type { ContinuationScore } from '../task.js';
 import { largest } from './extremes.js';
 import { prefill } from './prefill.js';
@@ -39,7 +39,7 @@ interface Item {
  * Throws BAD_DATA for a continuation longer than the model takes; ABORTED.
  */
 export async function* scoreChoices(
-  model: LanguageModel,
+  model: DecoderModel,
   requests: readonly ChoiceRequest[],
   options: RunOptions,
 ): AsyncGenerator<ChoiceResult> {
@@ -92,7 +92,7 @@ function byLength(sequences: readonly (readonly number[])[]): number[] {
 }
 
 async function* scoreGroup(
-  model: LanguageModel,
+  model: DecoderModel,
   items: readonly Item[],
   prefix: number,
   results: readonly ChoiceResult[],
@@ -115,7 +115,7 @@ async function* scoreGroup(
 }
 
 async function scoreBatch(
-  model: LanguageModel,
+  model: DecoderModel,
   cache: KeyValueCache,
   items: readonly Item[],
   prefix: number,

@@ -1,8 +1,8 @@
 import { Random } from '../../data/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
 import { appendTokens, LEAST_ROWS, padded } from '../../model/append-tokens.js';
+import type { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
-import type { LanguageModel } from '../../model/language-model.js';
 import { checkSampling, sample } from '../../model/sampler.js';
 import { StopStrings } from '../../model/stop-strings.js';
 import type { Generation } from '../task.js';
@@ -50,7 +50,7 @@ interface Item {
  * Throws BAD_OPTION, LOSS_NOT_FINITE, ABORTED.
  */
 export async function* generateTexts(
-  model: LanguageModel,
+  model: DecoderModel,
   requests: readonly GenerationRequest[],
   options: RunOptions,
 ): AsyncGenerator<GenerationResult> {
@@ -72,7 +72,7 @@ export async function* generateTexts(
 }
 
 async function* generateGroup(
-  model: LanguageModel,
+  model: DecoderModel,
   requests: readonly GenerationRequest[],
   items: readonly Item[],
   prefix: number,
@@ -115,7 +115,7 @@ async function* generateGroup(
 
 /** One token more for every lane at work. */
 async function* step(
-  model: LanguageModel,
+  model: DecoderModel,
   cache: KeyValueCache,
   lanes: (Lane | undefined)[],
 ): AsyncGenerator<GenerationResult> {
@@ -148,7 +148,7 @@ class Lane {
   private readonly sampling: ReturnType<typeof checkSampling>;
 
   constructor(
-    private readonly model: LanguageModel,
+    private readonly model: DecoderModel,
     private readonly item: Item,
     { generation, seed }: GenerationRequest,
   ) {

@@ -1,9 +1,9 @@
 import { appendTokens, padded } from '../../model/append-tokens.js';
+import type { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
-import type { LanguageModel } from '../../model/language-model.js';
 
 /** Begins every sequence of an empty cache with the same tokens, which are computed once. */
-export async function prefill(model: LanguageModel, cache: KeyValueCache, prefix: readonly number[]): Promise<void> {
+export async function prefill(model: DecoderModel, cache: KeyValueCache, prefix: readonly number[]): Promise<void> {
   if (prefix.length === 0) return;
   using once = model.createCache(1, padded(prefix.length));
   await appendTokens(model, once, [prefix]);

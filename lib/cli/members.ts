@@ -1,0 +1,160 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { replaceFolder } from '../checkpoint/folder.js';
+import { MemberName } from '../checkpoint/stitch-manifest.js';
+import type { DomainTokens } from '../data/token-shards.js';
+import { heldOutLosses } from '../eval/held-out-loss.js';
+import { addExperts, removeExperts } from '../model/change-experts.js';
+import type { LanguageModel } from '../model/language-model.js';
+import { loadModel } from '../model/load-model.js';
+import { StitchedModel } from '../model/stitched-model.js';
+import { Device } from '../tensor/device.js';
+import { stitchShares } from './ablations.js';
+import { openDomains } from './domains.js';
+import { addConfigOption, addOptions, commaList, integer, present, readOptions } from './options.js';
+import { claimOut } from './out-folder.js';
+import { note, print, printJson } from './output.js';
+import { lossTable, type ModelLosses } from './results.js';
+import { memberOptions } from './stitch-options.js';
+import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
+import { evaluationOptions, runTraining } from './training-run.js';
+
+const training = {
+  ...trainingOptions,
+  steps: integer(0).default(0).meta({ description: 'Updates of the weights' }),
+  learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
+};
+const textGroup = { ...domainOptions, ...weightOptions };
+const runGroup = { ...runOptions, ...deviceOptions };
+const common = { ...textGroup, ...training, ...runGroup };
+
+const addGroup = {
+  expert: memberOptions.expert,
+  train: z.enum(['all', 'new']).default('all').meta({
+    description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
+  }),
+};
+const AddSchema = z.object({ ...addGroup, ...common });
+
+const removeGroup = {
+  expert: commaList(MemberName).meta({
+    description: 'Experts to take out, several with commas between',
+    argument: 'names',
+  }),
+};
+const RemoveSchema = z.object({ ...removeGroup, ...common });
+
+type Values = z.output<z.ZodObject<typeof common>>;
+
+const ADD_EXAMPLES = `
+The new model computes what the old one did, to the bit, until training lets the new experts be heard.
+
+Examples:
+  bts add generalist --expert law=experts/law --domain law=corpora/law --domain code=corpora/code \\
+    --out larger --steps 200
+  bts add generalist --expert law=experts/law --train new --config texts.yaml --out larger --steps 200`;
+
+const REMOVE_EXAMPLES = `
+Examples:
+  bts remove generalist --expert math --domain code=corpora/code --domain prose=corpora/prose.txt --out smaller
+  bts generate generalist 'def f(' --without math       # for one request, without another model`;
+
+export function addCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('add')
+    .description('Stitch more experts into a stitched model, and train it a little: into a new folder.')
+    .argument('<model>', "The stitched model's folder")
+    .addHelpText('after', ADD_EXAMPLES);
+  addGroups(command, addGroup).action(async (folder: string) => {
+    const { expert, train, ...values } = await readOptions(command, AddSchema);
+    const names = Object.keys(expert);
+    await change(folder, values, command.opts().json === true, signal, {
+      label: 'adding',
+      experts: names,
+      create: (device) => addExperts(device, folder, expert, { train, signal }),
+      load: (device, from) => StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, signal }),
+      begin: (model) => model.openGates(names),
+    });
+  });
+}
+
+export function removeCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('remove')
+    .description('Take experts out of a stitched model, and train the rest a little if wanted: into a new folder.')
+    .argument('<model>', "The stitched model's folder")
+    .addHelpText('after', REMOVE_EXAMPLES);
+  addGroups(command, removeGroup).action(async (folder: string) => {
+    const { expert, ...values } = await readOptions(command, RemoveSchema);
+    await change(folder, values, command.opts().json === true, signal, {
+      label: 'removing',
+      experts: [],
+      create: (device) => removeExperts(device, folder, expert, { signal }),
+      load: (device, from) => StitchedModel.load(device, from, { trainable: true, signal }),
+      begin: () => {},
+    });
+  });
+}
+
+function addGroups(command: Command, models: z.ZodRawShape): Command {
+  addOptions(command, 'Models:', models);
+  addOptions(command, 'Text:', textGroup);
+  addOptions(command, 'Training:', training);
+  addOptions(command, 'Run:', runGroup);
+  addConfigOption(command);
+  return command.option('--json', 'Print the result as JSON');
+}
+
+interface Change {
+  label: string;
+  /** Whose domains get the share of experts. */
+  experts: readonly string[];
+  create: (device: Device) => Promise<StitchedModel>;
+  load: (device: Device, checkpoint: string) => Promise<StitchedModel>;
+  /** Before the first step. */
+  begin: (model: StitchedModel) => void;
+}
+
+/** Loss by domain before, the change, as many steps as wanted, and the loss after. */
+async function change(
+  folder: string,
+  values: Values,
+  json: boolean,
+  signal: AbortSignal,
+  { label, experts, create, load, begin }: Change,
+): Promise<void> {
+  using device = Device.open(values.device, present({ threads: values.threads }));
+  const checkpoint = await claimOut(values.out, values.resume);
+  const rows: ModelLosses[] = [];
+  const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {
+    const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
+    if (heldOut.length === 0) return;
+    rows.push({
+      model: name,
+      losses: await heldOutLosses(model, heldOut, { ...evaluationOptions(values, model), signal }),
+    });
+  };
+  // The old model makes room for the new one.
+  const before = await loadModel(device, folder);
+  await using domains = await openDomains(values, before.tokenizer, signal).catch((error) => {
+    before[Symbol.dispose]();
+    throw error;
+  });
+  {
+    using old = before;
+    await evaluate(old, 'before', domains.all);
+  }
+  using model = checkpoint ? await load(device, checkpoint) : await create(device);
+  if (values.steps === 0) {
+    await replaceFolder(values.out, (temporary) => model.write(temporary));
+    await evaluate(model, 'after', domains.all);
+  } else {
+    if (!checkpoint) begin(model);
+    const shares = stitchShares({ ...values, expert: Object.fromEntries(experts.map((name) => [name, name])) });
+    const losses = await runTraining(model, domains.all, values, { label, shares, resume: checkpoint, signal });
+    if (losses.length > 0) rows.push({ model: 'after', losses });
+  }
+  note(`The stitched model is in '${values.out}'; '${folder}' and all members are as they were.`);
+  if (json) printJson({ model: values.out, steps: values.steps, heldOut: rows });
+  else if (rows.length > 0) print(`Held-out loss, nats per token\n${lossTable(rows)}`);
+}

@@ -1,0 +1,108 @@
+import { cpus } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { check } from '../checkpoint/check.js';
+import { BtsError } from '../errors.js';
+import { readYaml } from './config-file.js';
+import { addOptions, count, readOptions } from './options.js';
+import { note, print, printJson } from './output.js';
+import { collectTexts, DOMAINS } from './quickstart/texts.js';
+import { planReproduction } from './reproduce/commands.js';
+import { Reproduction } from './reproduce/config.js';
+import { renderCurves } from './reproduce/curves.js';
+import { overwrite } from './reproduce/overwrite.js';
+import { reportTable } from './reproduce/report.js';
+import { learningCurves, reproduce } from './reproduce/run.js';
+
+const options = {
+  out: z.string().min(1).meta({
+    description: 'Where models, results and the table go; what is finished there is not done again',
+    argument: 'folder',
+  }),
+  threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
+};
+const Schema = z.object(options);
+
+const EXAMPLES = `
+The file says which text, which sizes and which rows; bench/reproduce has examples. In the folder: table.md, table.json,
+curves.svg and all models. Ctrl-C saves; the same command goes on.
+
+Examples:
+  bts reproduce bench/reproduce/smoke.yaml --out runs/smoke
+  bts reproduce bench/reproduce/smoke.yaml --out runs/smoke --commands    # what would be run`;
+
+export function reproduceCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('reproduce')
+    .description(
+      'A whole table of the paper from one file: the seed, its experts, and every system and ablation of it.',
+    )
+    .argument('<file>', 'YAML or JSON file that describes the table')
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Options:', options);
+  command
+    .option('--commands', 'Print the commands that make the models; run nothing')
+    .option('--json', 'Print the result as JSON')
+    .action(async (file: string) => run(file, await readOptions(command, Schema), command.opts(), signal));
+}
+
+async function run(
+  file: string,
+  values: z.output<typeof Schema>,
+  { commands, json }: { commands?: boolean; json?: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const config = await readReproduction(file);
+  const folder = resolve(values.out);
+  const domains = await textsOf(config, folder, signal);
+  if (commands) {
+    const lines = planReproduction(config, domains, folder).flatMap(({ models }) =>
+      models.map(({ args }) => args.join(' ')),
+    );
+    print(lines.map((line) => `bts ${line}`).join('\n'));
+    return;
+  }
+  const began = performance.now();
+  const { rows, plans } = await reproduce(config, { folder, domains, threads: values.threads, signal });
+  const curves = await learningCurves(plans, config, Object.keys(domains).length);
+  const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}`;
+  const result = { date: new Date().toISOString(), machine, file, config, rows };
+  await overwrite(join(folder, 'table.json'), `${JSON.stringify(result, null, 2)}\n`);
+  await overwrite(join(folder, 'table.md'), markdown(file, machine, rows));
+  await overwrite(join(folder, 'curves.svg'), renderCurves('Mean held-out loss of all domains', curves));
+  note(
+    `\nTable and curves are in '${folder}'; this run took ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`,
+  );
+  if (json) printJson(result);
+  else print(reportTable(rows));
+}
+
+function markdown(file: string, machine: string, rows: Parameters<typeof reportTable>[0]): string {
+  const head = `Held-out loss, nats per token. \`bts reproduce ${file}\`, ${new Date().toISOString().slice(0, 10)}, ${machine}.`;
+  return `${head}\n\n${reportTable(rows, { markdown: true })}\n`;
+}
+
+/** Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION naming what in the file is wrong. */
+async function readReproduction(path: string): Promise<Reproduction> {
+  const fail = (reason: string) => new BtsError('BAD_OPTION', `'${path}': ${reason}.`);
+  return check(Reproduction, await readYaml(path), fail);
+}
+
+/** The texts of a table by domain, collected from the installed packages where the file names none. */
+async function textsOf(config: Reproduction, folder: string, signal: AbortSignal) {
+  const domains =
+    config.domains ??
+    Object.fromEntries(
+      (
+        await collectTexts(join(folder, 'texts'), {
+          domains: DOMAINS,
+          maxBytesPerDomain: config.bytesPerDomain,
+          signal,
+        })
+      ).map(({ name, path }) => [name, [path]]),
+    );
+  if (Object.hasOwn(domains, config.general) && Object.keys(domains).length > 1) return domains;
+  const names = Object.keys(domains).join(', ');
+  throw new BtsError('BAD_OPTION', `general: '${config.general}' must be one of several domains; there are ${names}.`);
+}

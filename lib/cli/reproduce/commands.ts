@@ -1,0 +1,100 @@
+/** A reproduction as commands of `bts`, one for each model. */
+import { join } from 'node:path';
+import { type Reproduction, type Row, slug, titleOf } from './config.js';
+
+/** A model and the command that makes it. */
+export interface Make {
+  title: string;
+  folder: string;
+  args: string[];
+}
+
+/** All that one seed of random choices takes, in order. */
+export interface Plan {
+  seed: number;
+  models: Make[];
+  /** What the table shows: of these models, the seed and the experts among them. */
+  rows: { title: string; folder: string }[];
+}
+
+export type Domains = Readonly<Record<string, readonly string[]>>;
+
+/** The commands of a reproduction under `root`. */
+export function planReproduction(config: Reproduction, domains: Domains, root: string): Plan[] {
+  return config.seeds.map((seed) => planSeed(config, domains, join(root, `seed-${seed}`), seed));
+}
+
+function planSeed(config: Reproduction, domains: Domains, root: string, seed: number): Plan {
+  const { general, model, generalShare } = config;
+  const names = Object.keys(domains);
+  const expertNames = names.filter((name) => name !== general);
+  const at = (name: string) => join(root, name);
+  const text = (wanted: readonly string[]) =>
+    wanted.flatMap((name) => ['--domain', `${name}=${domains[name]!.join(',')}`]);
+  const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength, '--seed', seed];
+  const run = ['--evaluate-tokens', config.evaluateTokens, '--keep', 1, '--json', '--resume'];
+  const phase = ({ steps, learningRate }: { steps: number; learningRate: number }) => {
+    const every = Math.max(1, Math.floor(steps / config.evaluations));
+    const often = ['--evaluate-every', every, '--checkpoint-every', every];
+    return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, ...run];
+  };
+  const cache = ['--cache', join(root, '..', 'tokens')];
+  const make = (title: string, folder: string, args: readonly (string | number)[]): Make => ({
+    title,
+    folder: at(folder),
+    args: [...args, '--out', at(folder), ...cache].map(String),
+  });
+
+  const shape = ['--width', model.width, '--layers', model.layers, '--heads', model.heads];
+  const widths = ['--key-value-heads', model.keyValueHeads, '--feed-forward-width', model.feedForwardWidth];
+  const tokenizer = ['--train-tokenizer', model.vocabulary];
+  const mostly = ['--weight', `${general}=${generalShare}`];
+  const hub = make('Seed', 'seed', [
+    'train',
+    ...shape,
+    ...widths,
+    ...tokenizer,
+    ...text(names),
+    ...mostly,
+    ...phase(config.seed),
+  ]);
+  const frozen = config.expert.freeze.length > 0 ? ['--freeze', config.expert.freeze.join(',')] : [];
+  const experts = expertNames.map((name) =>
+    make(`Expert ${name}`, `experts-${name}`, [
+      'train',
+      '--from',
+      hub.folder,
+      ...frozen,
+      ...text([name]),
+      ...phase(config.expert),
+    ]),
+  );
+  const members = [
+    '--hub',
+    hub.folder,
+    ...experts.flatMap(({ folder }, i) => ['--expert', `${expertNames[i]}=${folder}`]),
+  ];
+
+  const row = (row: Row): Make => {
+    const title = titleOf(row);
+    const { system, ablate } = row;
+    if (system === 'seed') return hub;
+    const trained = phase({ ...config.merge, ...given(row) });
+    const common = [...members, ...text(names), ...row.options];
+    if (system === 'bts') {
+      const taken = ablate ? ['--ablate', ablate.join(',')] : [];
+      const stitches = ['--stitches', Math.min(config.stitches, model.layers), '--no-compare'];
+      return make(title, slug(title), ['stitch', ...common, ...stitches, ...taken, ...trained]);
+    }
+    const training = system === 'soup' || system === 'btm' ? [...sizes, ...run] : trained;
+    return make(title, slug(title), ['baseline', system, ...common, ...training]);
+  };
+  const rows = config.rows.map(row);
+  const models = [...new Map([hub, ...experts, ...rows].map((each) => [each.folder, each])).values()];
+  return { seed, models, rows: [hub, ...experts, ...rows.filter((each) => each !== hub)] };
+}
+
+const given = ({ steps, learningRate }: Row) => ({
+  ...(steps !== undefined && { steps }),
+  ...(learningRate !== undefined && { learningRate }),
+});

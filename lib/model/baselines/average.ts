@@ -1,0 +1,47 @@
+/** The mean of several models' weights. */
+import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import type { ParameterSpec } from '../../checkpoint/names.js';
+import { BtsError } from '../../errors.js';
+import type { Device } from '../../tensor/device.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { MEMORY_DTYPES } from '../save.js';
+
+/** Throws MEMBERS_DIFFER unless all weights have a counterpart in every model. */
+export function expectAveragable(checkpoints: readonly DenseCheckpoint[]): void {
+  const [hub] = checkpoints;
+  const other = checkpoints.find(({ config }) => config.tiedEmbeddings !== hub!.config.tiedEmbeddings);
+  if (!other) return;
+  throw new BtsError(
+    'MEMBERS_DIFFER',
+    `weights can be averaged where all models have the same: '${hub!.folder}' and '${other.folder}' differ in whether ` +
+      'the head is the embedding.',
+  );
+}
+
+/** The mean of one weight over all checkpoints, in f32. */
+export function averageWeight(device: Device, checkpoints: readonly DenseCheckpoint[], spec: ParameterSpec): Tensor {
+  const { name, shape } = spec;
+  const members = checkpoints.length;
+  const [rows, width] = shape.length > 1 ? [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)] : [1, shape[0]!];
+  using all = device.empty([members, rows, width]);
+  for (const [m, { tensors }] of checkpoints.entries()) {
+    const { path, offset, dtype } = tensors.get(name)!;
+    using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+    using into = all.slice(m);
+    device.run('convert', { y: into.native, x: stored.native });
+  }
+  // Equal logits: everybody weighs the same.
+  using logits = device.full([rows, members], 0);
+  using gates = device.empty([rows, members]);
+  using mean = device.empty([rows, width]);
+  device.run('mix_forward', {
+    y: mean.native,
+    gates: gates.native,
+    x: all.native,
+    logits: logits.native,
+    residual: undefined,
+    keep: members,
+    temperature: 1,
+  });
+  return mean.reshape(...shape);
+}

@@ -1,0 +1,142 @@
+import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
+import { type Batch, IGNORED } from '../../data/packing.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import { BtsError } from '../../errors.js';
+import type { Device } from '../../tensor/device.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { DenseModel } from '../dense-model.js';
+import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import { LanguageModel } from '../language-model.js';
+import type { Family } from '../member-files.js';
+import { copyTokenizer } from '../save.js';
+import { logSumExp, Posterior } from './posterior.js';
+import { describeMembers, loadMembers } from './several-models.js';
+
+/** The caches of all models, and which of them each sequence seems to come from. */
+class EnsembleCache implements TokenCache {
+  readonly posteriors: Posterior[];
+  /** Of each model, for each sequence, what it expects next; absent before the first tokens. */
+  next: readonly Float32Array[] | undefined;
+
+  constructor(
+    readonly caches: readonly KeyValueCache[],
+    readonly lengths: number[],
+    readonly capacity: number,
+  ) {
+    this.posteriors = lengths.map(() => new Posterior(caches.length));
+  }
+
+  [Symbol.dispose](): void {
+    for (const cache of this.caches) cache[Symbol.dispose]();
+  }
+}
+
+/**
+ * Branch-Train-Merge's ensemble: the models' next-token distributions, weighted by each model's posterior probability,
+ * which is updated along the sequence. Nothing is trained.
+ */
+export class EnsembleModel extends LanguageModel {
+  readonly trainable = [];
+
+  private constructor(
+    device: Device,
+    private readonly models: readonly DenseModel[],
+    readonly manifest: ReferringManifest,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    super(device, tokenizer);
+  }
+
+  override get config() {
+    return this.models[0]!.config;
+  }
+
+  /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
+  static async create(device: Device, options: Family): Promise<EnsembleModel> {
+    const manifest = { system: 'btm', members: await describeMembers(options) } as const;
+    return await EnsembleModel.open(device, manifest, options.signal);
+  }
+
+  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  static async load(device: Device, folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<EnsembleModel> {
+    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, signal);
+  }
+
+  private static async open(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {
+    const { models, tokenizer } = await loadMembers(device, manifest, signal);
+    return new EnsembleModel(device, models, manifest, tokenizer);
+  }
+
+  override trainingLoss(): Tensor {
+    throw new BtsError('BAD_OPTION', 'an ensemble has nothing to train.');
+  }
+
+  override async losses(batch: Batch): Promise<Float32Array> {
+    this.expectBatch(batch);
+    const { inputs, targets, tokens } = batch;
+    // Every token is evidence, also where its loss is not asked for.
+    const next = (i: number) => ((i + 1) % tokens === 0 ? IGNORED : inputs[i + 1]!);
+    const evidence = targets.map((target, i) => (target >= 0 ? target : next(i)));
+    const all = await Promise.all(this.models.map((model) => model.losses({ ...batch, targets: evidence })));
+    const losses = new Float32Array(targets.length);
+    let posterior = new Posterior(all.length);
+    for (let i = 0; i < losses.length; i++) {
+      if (i % tokens === 0) posterior = new Posterior(all.length);
+      const own = all.map((losses) => losses[i]!);
+      if (targets[i]! >= 0) losses[i] = posterior.loss(own);
+      posterior.observe(own);
+    }
+    return losses;
+  }
+
+  override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    const { vocabularySize: V } = this.config;
+    const all = await Promise.all(this.models.map((model) => model.logits(inputs, batch)));
+    const mixed = new Float32Array(inputs.length * V);
+    let posterior = new Posterior(all.length);
+    for (let i = 0; i < inputs.length; i++) {
+      if (i % tokens === 0) posterior = new Posterior(all.length);
+      const rows = all.map((logits) => logits.subarray(i * V, (i + 1) * V));
+      mixed.set(posterior.mix(rows), i * V);
+      if ((i + 1) % tokens !== 0) posterior.observe(rows.map((row) => lossOf(row, inputs[i + 1]!)));
+    }
+    return mixed;
+  }
+
+  override createCache(batch: number, capacity: number): EnsembleCache {
+    const caches = this.models.map((model) => model.createCache(batch, capacity));
+    return new EnsembleCache(caches, new Array<number>(batch).fill(0), capacity);
+  }
+
+  override async extend(cache: EnsembleCache, ids: ArrayLike<number>): Promise<Float32Array> {
+    const batch = cache.lengths.length;
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    const { vocabularySize: V } = this.config;
+    const all = await Promise.all(this.models.map((model, m) => model.extendWithLosses(cache.caches[m]!, inputs)));
+    const row = (logits: Float32Array, b: number) => logits.subarray(b * V, (b + 1) * V);
+    const { next } = cache;
+    const mixed = new Float32Array(batch * V);
+    for (const [b, posterior] of cache.posteriors.entries()) {
+      if (next) posterior.observe(next.map((logits) => lossOf(row(logits, b), inputs[b * tokens]!)));
+      for (let t = 1; t < tokens; t++) posterior.observe(all.map(({ losses }) => losses[b * tokens + t]!));
+      mixed.set(posterior.mix(all.map(({ logits }) => row(logits, b))), b * V);
+      cache.lengths[b]! += tokens;
+    }
+    cache.next = all.map(({ logits }) => logits);
+    return mixed;
+  }
+
+  override async write(folder: string): Promise<void> {
+    await writeBaseline(folder, this.manifest);
+    await copyTokenizer(this.manifest.members[0]!.path, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    for (const model of this.models) model[Symbol.dispose]();
+  }
+}
+
+const lossOf = (logits: Float32Array, id: number) => logSumExp(logits) - logits[id]!;

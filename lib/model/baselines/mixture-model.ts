@@ -1,0 +1,284 @@
+import { join } from 'node:path';
+import {
+  type BaselineManifest,
+  baselineConfig,
+  readBaseline,
+  writeBaseline,
+} from '../../checkpoint/baseline-manifest.js';
+import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
+import type { ParameterSpec } from '../../checkpoint/names.js';
+import { readSafetensors } from '../../checkpoint/safetensors.js';
+import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
+import { hash32, Random } from '../../data/random.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Device } from '../../tensor/device.js';
+import { mix, repeat } from '../../tensor/mixture-ops.js';
+import * as ops from '../../tensor/ops.js';
+import { Parameter } from '../../tensor/parameter.js';
+import type { Scope } from '../../tensor/scope.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { DecoderModel, type Pass } from '../decoder-model.js';
+import { loadTokenizer } from '../dense-model.js';
+import { KeyValueCache } from '../key-value-cache.js';
+import { Member } from '../member.js';
+import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
+import { copyTokenizer, tensorSource } from '../save.js';
+import { SharedTensors } from '../shared-tensors.js';
+import { loadParameter, type StoredWeights } from '../stored-parameter.js';
+import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
+import { Transformer } from '../transformer.js';
+import { averageWeight, expectAveragable } from './average.js';
+import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
+
+export interface MixtureModelOptions extends Family {
+  /** Of the routers' initial weights; default 0. */
+  seed?: number;
+}
+
+const WEIGHTS = 'mixture.safetensors';
+
+interface Parts {
+  /** What is averaged. */
+  base: Member;
+  /** The members' experts, the hub's first. */
+  experts: readonly Member[];
+  layers: MixtureLayers;
+}
+
+/**
+ * Mixtures of experts made of a hub and its experts: BTX (feed-forward layers are experts; `btx-soft` mixes all of them,
+ * `btx-sample` takes one a token), BAM (attention is, too) and BAM Adapters (experts frozen, a matrix on the output of each
+ * trained). What is no expert is the mean of all members' weights. A router, linear in what the experts read, weighs them.
+ */
+export class MixtureModel extends DecoderModel {
+  readonly transformer: Transformer;
+  readonly trainable: readonly Parameter[];
+  private readonly experts: Transformer;
+  private readonly shape: MixtureShape;
+
+  private constructor(
+    device: Device,
+    private readonly parts: Parts,
+    readonly manifest: BaselineManifest & { system: MixtureSystem },
+    tokenizer: Tokenizer | undefined,
+    private readonly tokenizerFolder: string,
+  ) {
+    super(device, tokenizer);
+    this.shape = MIXTURES[manifest.system];
+    this.transformer = new Transformer(device, [parts.base]);
+    this.experts = new Transformer(device, parts.experts);
+    this.trainable = this.parameters.filter(({ gradient }) => gradient);
+  }
+
+  /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
+  static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
+    const { hub, seed = 0, signal } = options;
+    const opened = await openFamily(options);
+    const { config } = opened[0]!;
+    const manifest =
+      system === 'bam-adapters'
+        ? { system, members: await Promise.all(opened.map((member) => describeMember(member, signal))) }
+        : { system, experts: opened.map(({ name }) => name), config: configToJson({ ...config, dtype: 'F32' }) };
+    const size = mixtureSize(system, config, opened.length);
+    const owned: Disposable[] = [];
+    try {
+      const parts = await ofMembers(device, opened, MIXTURES[system], owned);
+      const layers = own(owned, MixtureLayers.create(device, size, seed));
+      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub), hub);
+    } catch (error) {
+      for (const owner of owned) owner[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  static async load(
+    device: Device,
+    folder: string,
+    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
+  ): Promise<MixtureModel> {
+    const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
+    const shape = MIXTURES[manifest.system];
+    const { tensors } = await readSafetensors(join(folder, WEIGHTS));
+    const owned: Disposable[] = [];
+    try {
+      let parts: Omit<Parts, 'layers'>;
+      if ('members' in manifest) {
+        const opened = await openUnchanged(manifest.members, signal);
+        parts = await ofMembers(device, opened, shape, owned);
+      } else {
+        const config = baselineConfig(manifest, folder);
+        parts = ofFile(device, config, { tensors, trainable, count: manifest.experts.length, shape }, owned);
+      }
+      const size = mixtureSize(manifest.system, parts.base.config, parts.experts.length);
+      const layers = own(owned, MixtureLayers.load(device, size, { tensors, trainable }));
+      const model = new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(folder), folder);
+      await Promise.all(model.parameters.map(({ value }) => value.settled()));
+      return model;
+    } catch (error) {
+      for (const owner of owned) owner[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** All weights under the names of files, where experts' names tell whose they are. */
+  private get parameters(): readonly Parameter[] {
+    const { base, experts, layers } = this.parts;
+    const ofExperts = experts.flatMap((expert, m) => expert.parameters.map((own) => renamed(own, expertName(m, own))));
+    return [...base.parameters, ...ofExperts, ...layers.parameters];
+  }
+
+  override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
+    let h = this.transformer.embed(scope, ids);
+    for (let index = 0; index < this.config.layers; index++) {
+      using inner = scope.inner();
+      const afterAttention = this.attention(inner, index, h, pass);
+      h = scope.exchange(h, inner.leave(this.feedForward(inner, index, afterAttention, pass)));
+    }
+    return h;
+  }
+
+  private attention(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
+    using inner = scope.inner();
+    const x = this.transformer.attentionNorm(inner, index, h);
+    if (!this.isMixed('attention')) return inner.leave(this.transformer.attention(inner, index, x, pass, h));
+    const all = repeat(inner, x, this.experts.members.length);
+    const outputs = this.experts.attention(inner, index, all, pass);
+    return inner.leave(this.mixed(inner, index, 'attention', { x, outputs, h, pass }));
+  }
+
+  private feedForward(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
+    using inner = scope.inner();
+    const x = this.transformer.feedForwardNorm(inner, index, h);
+    if (!this.isMixed('feedForward')) return inner.leave(this.transformer.feedForward(inner, index, x, h));
+    const all = repeat(inner, x, this.experts.members.length);
+    const outputs = this.experts.feedForward(inner, index, all);
+    return inner.leave(this.mixed(inner, index, 'feedForward', { x, outputs, h, pass }));
+  }
+
+  /** h + sum over m of g_m A_m outputs_m, with g the router's weights for x. */
+  private mixed(
+    scope: Scope,
+    index: number,
+    part: ExpertPart,
+    { x, outputs, h, pass }: { x: Tensor; outputs: Tensor; h: Tensor; pass: Pass },
+  ): Tensor {
+    const { router, adapters }: MixtureWeights = this.parts.layers.at(index, part);
+    const adapted = adapters.length > 0 ? ops.linear(scope, outputs, adapters) : outputs;
+    const [members, rows] = [outputs.shape[0]!, outputs.shape[1]!];
+    const sampled = this.manifest.system === 'btx-sample';
+    const residual =
+      sampled && pass.seed !== undefined ? this.gumbel(scope, hash32(pass.seed, index), rows) : undefined;
+    const logits = ops.linear(scope, x, [router], { residual });
+    const flat = scope.track(logits.reshape(rows, members));
+    return mix(scope, adapted, flat, { residual: h, ...(sampled && sampling(pass)) });
+  }
+
+  /** Noise that turns the largest of noisy logits into a sample of their softmax (Gumbel 1954): [1, N, M]. */
+  private gumbel(scope: Scope, seed: number, rows: number): Tensor {
+    const members = this.experts.members.length;
+    const random = new Random(seed, 'gumbel');
+    const noise = Float32Array.from(
+      { length: rows * members },
+      () => -Math.log(-Math.log(random.uniform() || Number.MIN_VALUE)),
+    );
+    return scope.track(this.device.tensor(noise, [1, rows, members]));
+  }
+
+  private isMixed(part: ExpertPart): boolean {
+    return this.shape.experts.includes(part);
+  }
+
+  override createCache(batch: number, capacity: number): KeyValueCache {
+    const members = this.isMixed('attention') ? this.experts.members.length : 1;
+    return new KeyValueCache(this.device, this.config, members, batch, capacity);
+  }
+
+  /** Writes baseline.json, the weights that were trained, and the tokenizer. */
+  override async write(folder: string): Promise<void> {
+    await writeBaseline(folder, this.manifest);
+    const refers = 'members' in this.manifest;
+    const written = refers ? this.parts.layers.parameters : this.parameters;
+    await writeSafetensors(
+      join(folder, WEIGHTS),
+      written.map((parameter) => tensorSource(parameter)),
+    );
+    await copyTokenizer(this.tokenizerFolder, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    this.parts.layers[Symbol.dispose]();
+    this.experts[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}
+
+/**
+ * BTX's sampling: in training one expert a token, drawn by the noise, weighed by its softmax at a temperature that falls
+ * to zero; afterwards the likeliest, with all the weight.
+ */
+function sampling({ seed, progress = 0 }: Pass): { keep: number; temperature: number } {
+  return { keep: 1, temperature: seed === undefined ? 0 : 1 - progress };
+}
+
+function mixtureSize(system: MixtureSystem, { layers, width }: ModelConfig, members: number): MixtureSize {
+  const { experts, adapters }: MixtureShape = MIXTURES[system];
+  return { layers, width, members, parts: experts, adapters };
+}
+
+const isExpert = (shape: MixtureShape) => (spec: ParameterSpec) => {
+  const part = expertPart(spec);
+  return part !== undefined && shape.experts.includes(part);
+};
+const expertName = (m: number, { name }: { name: string }) => `expert.${m}.${name}`;
+const renamed = ({ value, gradient }: Parameter, name: string) => new Parameter(name, value, gradient);
+
+function own<T extends Disposable>(owned: Disposable[], made: T): T {
+  owned.push(made);
+  return made;
+}
+
+/** Averages and experts out of the members' own files; trainable unless it is adapters that are trained. */
+async function ofMembers(device: Device, opened: readonly OpenMember[], shape: MixtureShape, owned: Disposable[]) {
+  expectAveragable(opened);
+  const isOne = isExpert(shape);
+  const trainable = !shape.adapters;
+  const average = (spec: ParameterSpec) => {
+    const value = averageWeight(device, opened, spec);
+    return trainable ? Parameter.trainable(device, spec.name, value) : new Parameter(spec.name, value);
+  };
+  const base = own(owned, new Member(opened[0]!.config, average, (spec) => !isOne(spec)));
+  const experts: Member[] = [];
+  using shared = new SharedTensors();
+  for (const checkpoint of opened) {
+    const options = { trainable: () => trainable, present: isOne, shared };
+    experts.push(own(owned, await Member.load(device, checkpoint, options)));
+  }
+  return { base, experts };
+}
+
+/** Averages and experts as they were trained and written. */
+function ofFile(
+  device: Device,
+  config: ModelConfig,
+  { count, shape, ...stored }: StoredWeights & { count: number; shape: MixtureShape },
+  owned: Disposable[],
+) {
+  const isOne = isExpert(shape);
+  const load = (name: string, spec: ParameterSpec) => {
+    const { value, gradient } = loadParameter(device, stored, name, spec.shape);
+    return new Parameter(spec.name, value, gradient);
+  };
+  const base = own(
+    owned,
+    new Member(
+      config,
+      (spec) => load(spec.name, spec),
+      (spec) => !isOne(spec),
+    ),
+  );
+  const experts = Array.from({ length: count }, (_, m) =>
+    own(owned, new Member(config, (spec) => load(expertName(m, spec), spec), isOne)),
+  );
+  return { base, experts };
+}

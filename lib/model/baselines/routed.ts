@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
+import { readSafetensors } from '../../checkpoint/safetensors.js';
+import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
+import type { Device } from '../../tensor/device.js';
+import { Parameter } from '../../tensor/parameter.js';
+import type { Family } from '../member-files.js';
+import { copyTokenizer, tensorSource } from '../save.js';
+import { loadParameter } from '../stored-parameter.js';
+import { largest, SequenceRouter } from './sequence-router.js';
+import { describeMembers, loadMembers } from './several-models.js';
+
+const WEIGHTS = 'router.safetensors';
+const ROUTER = 'router.weight';
+
+type Members = Awaited<ReturnType<typeof loadMembers>>;
+
+/** Expert Routing: the whole sequence goes to the hub or one of the experts. */
+export class RoutedModel extends SequenceRouter {
+  protected readonly candidates;
+
+  private constructor(
+    device: Device,
+    { models, tokenizer }: Members,
+    readonly manifest: ReferringManifest,
+    router: Parameter,
+  ) {
+    super(device, tokenizer, router);
+    this.candidates = models;
+  }
+
+  /** A router to be trained, indifferent at first. Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
+  static async create(device: Device, options: Family): Promise<RoutedModel> {
+    const manifest = { system: 'routing', members: await describeMembers(options) } as const;
+    return await RoutedModel.open(device, manifest, options.signal, (shape) =>
+      Parameter.trainable(device, ROUTER, device.full(shape, 0)),
+    );
+  }
+
+  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  static async load(
+    device: Device,
+    folder: string,
+    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
+  ): Promise<RoutedModel> {
+    const manifest = (await readBaseline(folder)) as ReferringManifest;
+    const { tensors } = await readSafetensors(join(folder, WEIGHTS));
+    return await RoutedModel.open(device, manifest, signal, (shape) =>
+      loadParameter(device, { tensors, trainable }, ROUTER, shape),
+    );
+  }
+
+  private static async open(
+    device: Device,
+    manifest: ReferringManifest,
+    signal: AbortSignal | undefined,
+    createRouter: (shape: number[]) => Parameter,
+  ): Promise<RoutedModel> {
+    const members = await loadMembers(device, manifest, signal);
+    let router: Parameter | undefined;
+    try {
+      router = createRouter([members.models.length, members.models[0]!.config.width]);
+      await router.value.settled();
+      return new RoutedModel(device, members, manifest, router);
+    } catch (error) {
+      router?.[Symbol.dispose]();
+      for (const model of members.models) model[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  protected override get hub() {
+    return this.candidates[0]!.transformer;
+  }
+
+  protected override modelFor(logits: Float32Array) {
+    return this.candidates[largest([...logits])]!;
+  }
+
+  /** Which of the members, counted from the hub, each sequence goes to. Throws BAD_TOKEN, BAD_OPTION. */
+  async choices(ids: ArrayLike<number>, batch = 1): Promise<number[]> {
+    return (await this.scores(ids, batch)).map((logits) => largest([...logits]));
+  }
+
+  override async write(folder: string): Promise<void> {
+    await writeBaseline(folder, this.manifest);
+    await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
+    await copyTokenizer(this.manifest.members[0]!.path, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    for (const model of this.candidates) model[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,193 @@
+import { type Batch, IGNORED } from '../../data/packing.js';
+import { Random } from '../../data/random.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Device } from '../../tensor/device.js';
+import { combineRows } from '../../tensor/mixture-ops.js';
+import * as ops from '../../tensor/ops.js';
+import type { Parameter } from '../../tensor/parameter.js';
+import { Scope } from '../../tensor/scope.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { DecoderModel } from '../decoder-model.js';
+import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import { LanguageModel } from '../language-model.js';
+import type { Transformer } from '../transformer.js';
+
+/** How many of a sequence's first tokens the router sees in training. */
+const FEWEST_TOKENS = 32;
+const MOST_TOKENS = 256;
+
+/** Each sequence's own cache in the model that it was given to. */
+class RoutedCache implements TokenCache {
+  readonly sequences: ({ model: DecoderModel; cache: KeyValueCache } | undefined)[];
+
+  constructor(
+    readonly lengths: number[],
+    readonly capacity: number,
+  ) {
+    this.sequences = lengths.map(() => undefined);
+  }
+
+  [Symbol.dispose](): void {
+    for (const sequence of this.sequences) sequence?.cache[Symbol.dispose]();
+  }
+}
+
+/**
+ * A linear router on the mean of the hub's embeddings of a sequence's first tokens decides which model the whole sequence is
+ * given to. It is trained to prefer the candidate with the lowest loss on the sequence, seeing 32 to 256 tokens; afterwards it
+ * sees the whole prompt. What counts as the prompt of a text that is scored is what stands before the first target that
+ * counts, or 32 tokens where that is less.
+ */
+export abstract class SequenceRouter extends LanguageModel {
+  readonly trainable: readonly Parameter[];
+
+  protected constructor(
+    device: Device,
+    tokenizer: Tokenizer | undefined,
+    /** [candidates, C] */
+    protected readonly router: Parameter,
+  ) {
+    super(device, tokenizer);
+    this.trainable = router.gradient ? [router] : [];
+  }
+
+  /** What the router's outputs stand for. */
+  protected abstract readonly candidates: readonly DecoderModel[];
+  /** Whose embeddings the router reads. */
+  protected abstract readonly hub: Transformer;
+  /** The model for a sequence, given the router's logits of all candidates. */
+  protected abstract modelFor(logits: Float32Array): DecoderModel;
+
+  override get config() {
+    return this.hub.config;
+  }
+
+  /** The router's cross-entropy against the best candidate of each sequence, a sequence weighing as much as its tokens. */
+  override async trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number): Promise<Tensor> {
+    this.expectBatch(batch);
+    const best = await this.bestCandidates(batch);
+    const most = Math.min(MOST_TOKENS, batch.tokens);
+    const fewest = Math.min(FEWEST_TOKENS, most);
+    const random = new Random(seed, 'router');
+    const seen = best.map(() => fewest + random.below(most - fewest + 1));
+    using inner = scope.inner();
+    const logits = this.route(inner, batch.inputs, seen);
+    const targets = inner.track(this.device.tensor(Int32Array.from(best), [batch.batch]));
+    const losses = ops.crossEntropy(inner, logits, targets);
+    return inner.leave(ops.sum(inner, losses, batch.tokens / divisor));
+  }
+
+  /** For each sequence the candidate with the lowest loss. */
+  private async bestCandidates(batch: Batch): Promise<number[]> {
+    const sums: number[][] = [];
+    for (const candidate of this.candidates) {
+      const losses = await candidate.losses(batch);
+      sums.push(Array.from({ length: batch.batch }, (_, b) => total(losses, b * batch.tokens, batch.tokens)));
+    }
+    return Array.from({ length: batch.batch }, (_, b) => largest(sums.map((own) => -own[b]!)));
+  }
+
+  /** Logits [B, candidates] of the first `seen` tokens of each of B sequences. */
+  private route(scope: Scope, inputs: Int32Array, seen: readonly number[]): Tensor {
+    using inner = scope.inner();
+    const batch = seen.length;
+    const tokens = inputs.length / batch;
+    const { width } = this.config;
+    const mean = new Float32Array(batch * inputs.length);
+    for (const [b, count] of seen.entries()) {
+      const first = b * inputs.length + b * tokens;
+      mean.fill(1 / count, first, first + count);
+    }
+    const ids = inner.track(this.device.tensor(inputs, [inputs.length]));
+    const embedded = this.hub.embed(inner, ids);
+    const rows = inner.track(embedded.reshape(inputs.length, width));
+    const weights = inner.track(this.device.tensor(mean, [batch, inputs.length]));
+    const features = inner.track(combineRows(inner, rows, weights).reshape(1, batch, width));
+    const logits = ops.linear(inner, features, [this.router]);
+    return scope.track(logits.reshape(batch, this.candidates.length));
+  }
+
+  /** The router's logits for sequences of equal length, one row each. Throws BAD_TOKEN, BAD_OPTION. */
+  async scores(ids: ArrayLike<number>, batch = 1, seen?: readonly number[]): Promise<Float32Array[]> {
+    const inputs = this.toInputs(ids, batch);
+    using scope = Scope.inference(this.device);
+    const all = new Array<number>(batch).fill(inputs.length / batch);
+    const logits = await this.route(scope, inputs, seen ?? all).read();
+    const count = this.candidates.length;
+    return Array.from({ length: batch }, (_, b) => logits.slice(b * count, (b + 1) * count));
+  }
+
+  private async choose(inputs: Int32Array, batch: number, seen?: readonly number[]): Promise<DecoderModel[]> {
+    return (await this.scores(inputs, batch, seen)).map((logits) => this.modelFor(logits));
+  }
+
+  override async losses(batch: Batch): Promise<Float32Array> {
+    this.expectBatch(batch);
+    const { inputs, targets, tokens } = batch;
+    const seen = Array.from({ length: batch.batch }, (_, b) => {
+      const first = targets.subarray(b * tokens, (b + 1) * tokens).findIndex((target) => target !== IGNORED);
+      return Math.min(tokens, Math.max(first + 1, FEWEST_TOKENS));
+    });
+    const chosen = await this.choose(inputs, batch.batch, seen);
+    const losses = new Float32Array(targets.length);
+    for (const model of new Set(chosen)) {
+      const rows = chosen.flatMap((choice, b) => (choice === model ? [b] : []));
+      const [ownInputs, ownTargets] = [take(inputs, rows, tokens), take(targets, rows, tokens)];
+      const found = await model.losses({ inputs: ownInputs, targets: ownTargets, batch: rows.length, tokens });
+      for (const [i, b] of rows.entries()) losses.set(found.subarray(i * tokens, (i + 1) * tokens), b * tokens);
+    }
+    return losses;
+  }
+
+  override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    const logits = new Float32Array(inputs.length * this.config.vocabularySize);
+    for (const [b, model] of (await this.choose(inputs, batch)).entries()) {
+      const own = await model.logits(inputs.subarray(b * tokens, (b + 1) * tokens));
+      logits.set(own, b * own.length);
+    }
+    return logits;
+  }
+
+  override createCache(batch: number, capacity: number): RoutedCache {
+    return new RoutedCache(new Array<number>(batch).fill(0), capacity);
+  }
+
+  /** The first call has the prompts, which choose the models. */
+  override async extend(cache: RoutedCache, ids: ArrayLike<number>): Promise<Float32Array> {
+    const batch = cache.lengths.length;
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    if (cache.sequences.includes(undefined)) {
+      for (const [b, model] of (await this.choose(inputs, batch)).entries()) {
+        cache.sequences[b] = { model, cache: model.createCache(1, cache.capacity) };
+      }
+    }
+    const logits = new Float32Array(batch * this.config.vocabularySize);
+    for (const [b, sequence] of cache.sequences.entries()) {
+      const { model, cache: own } = sequence!;
+      const next = await model.extend(own, inputs.subarray(b * tokens, (b + 1) * tokens));
+      logits.set(next, b * next.length);
+      cache.lengths[b]! += tokens;
+    }
+    return logits;
+  }
+
+  override [Symbol.dispose](): void {
+    this.router[Symbol.dispose]();
+  }
+}
+
+const total = (values: Float32Array, from: number, count: number) =>
+  values.subarray(from, from + count).reduce((sum, value) => sum + value, 0);
+
+/** Where the first of the largest stands. */
+export const largest = (values: readonly number[]) => values.indexOf(Math.max(...values));
+
+/** The rows given of a matrix. */
+function take(matrix: Int32Array, rows: readonly number[], width: number): Int32Array {
+  const taken = new Int32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) taken.set(matrix.subarray(row * width, (row + 1) * width), i * width);
+  return taken;
+}

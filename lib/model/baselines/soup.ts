@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import type { DType } from '../../addon.js';
+import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
+import { writeJson } from '../../checkpoint/file.js';
+import { replaceFolder } from '../../checkpoint/folder.js';
+import { parameterNames } from '../../checkpoint/names.js';
+import { writeCheckpoint } from '../../checkpoint/shards.js';
+import type { Device } from '../../tensor/device.js';
+import { Parameter } from '../../tensor/parameter.js';
+import { type Family, openFamily } from '../member-files.js';
+import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
+import { averageWeight, expectAveragable } from './average.js';
+
+export interface SoupOptions extends Family {
+  /** Of the weights written; default what the hub has. */
+  dtype?: Exclude<DType, 'i32'> | undefined;
+}
+
+/**
+ * Model Soup: the mean of all weights of the hub and the experts, written to `folder` as an ordinary Hugging Face
+ * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, and what opening checkpoints and writing throw.
+ */
+export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
+  const members = await openFamily(options);
+  expectAveragable(members);
+  const { config } = members[0]!;
+  const dtype = options.dtype ?? MEMORY_DTYPES[config.dtype]!;
+  const written: ModelConfig = { ...config, dtype: FILE_DTYPES[dtype] };
+  await replaceFolder(folder, async (temporary) => {
+    await writeJson(join(temporary, 'config.json'), configToJson(written));
+    await writeCheckpoint(
+      temporary,
+      parameterNames(config).map((spec) => ({
+        name: spec.name,
+        dtype: FILE_DTYPES[dtype],
+        shape: spec.shape,
+        data: async () => {
+          using mean = new Parameter(spec.name, averageWeight(device, members, spec));
+          const source = tensorSource(mean, dtype);
+          return await source.data();
+        },
+      })),
+    );
+    await copyTokenizer(options.hub, temporary);
+  });
+}

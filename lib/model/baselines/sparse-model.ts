@@ -1,0 +1,122 @@
+import { join, resolve } from 'node:path';
+import { readBaseline, type SparseManifest, writeBaseline } from '../../checkpoint/baseline-manifest.js';
+import { hashFile } from '../../checkpoint/hash.js';
+import { readSafetensors } from '../../checkpoint/safetensors.js';
+import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
+import { BtsError } from '../../errors.js';
+import type { Device } from '../../tensor/device.js';
+import { Parameter } from '../../tensor/parameter.js';
+import { copyTokenizer, tensorSource } from '../save.js';
+import { STITCHES, StitchedModel } from '../stitched-model.js';
+import { loadParameter } from '../stored-parameter.js';
+import { SequenceRouter } from './sequence-router.js';
+
+const WEIGHTS = 'router.safetensors';
+const ROUTER = 'router.weight';
+
+/**
+ * Sparse BTS: of a stitched model's experts only the k that a router picks for a sequence run and are stitched. The router
+ * learns which single expert, stitched with the hub, has the lowest loss on a sequence; the k likeliest are picked.
+ */
+export class SparseModel extends SequenceRouter {
+  protected readonly candidates: readonly StitchedModel[];
+
+  private constructor(
+    private readonly stitched: StitchedModel,
+    readonly manifest: SparseManifest,
+    router: Parameter,
+  ) {
+    super(stitched.device, stitched.tokenizer, router);
+    const experts = stitched.memberNames.slice(1);
+    this.candidates = experts.map((kept) => stitched.without(experts.filter((name) => name !== kept)));
+  }
+
+  /** A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws. */
+  static async create(device: Device, folder: string, k: number, signal?: AbortSignal): Promise<SparseModel> {
+    const stitches = await hashFile(join(folder, STITCHES), { signal });
+    const manifest = { system: 'sparse', k, model: { path: resolve(folder), stitches } } as const;
+    return await SparseModel.open(device, manifest, signal, (shape) =>
+      Parameter.trainable(device, ROUTER, device.full(shape, 0)),
+    );
+  }
+
+  /** Throws BAD_STITCH, MEMBER_CHANGED where the stitched model or a member is not what it was, and what loading throws. */
+  static async load(
+    device: Device,
+    folder: string,
+    { trainable = false, k, signal }: { trainable?: boolean; k?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<SparseModel> {
+    const manifest = (await readBaseline(folder)) as SparseManifest;
+    const { path, stitches } = manifest.model;
+    if ((await hashFile(join(path, STITCHES), { signal })) !== stitches) {
+      throw new BtsError(
+        'MEMBER_CHANGED',
+        `the stitched model in '${path}' was trained further: train the router anew.`,
+      );
+    }
+    const { tensors } = await readSafetensors(join(folder, WEIGHTS));
+    return await SparseModel.open(device, { ...manifest, k: k ?? manifest.k }, signal, (shape) =>
+      loadParameter(device, { tensors, trainable }, ROUTER, shape),
+    );
+  }
+
+  private static async open(
+    device: Device,
+    manifest: SparseManifest,
+    signal: AbortSignal | undefined,
+    createRouter: (shape: number[]) => Parameter,
+  ): Promise<SparseModel> {
+    const stitched = await StitchedModel.load(device, manifest.model.path, { signal });
+    let router: Parameter | undefined;
+    try {
+      const experts = stitched.memberNames.length - 1;
+      if (!(Number.isInteger(manifest.k) && manifest.k >= 1 && manifest.k <= experts)) {
+        throw new BtsError('BAD_OPTION', `k is a whole number from 1 to the ${experts} experts, not ${manifest.k}.`);
+      }
+      router = createRouter([experts, stitched.config.width]);
+      await router.value.settled();
+      return new SparseModel(stitched, manifest, router);
+    } catch (error) {
+      router?.[Symbol.dispose]();
+      stitched[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** How many there are to pick from. */
+  get expertCount(): number {
+    return this.candidates.length;
+  }
+
+  protected override get hub() {
+    // Without experts, so that nobody else's embeddings are looked up.
+    return this.stitched.without(this.stitched.memberNames.slice(1)).transformer;
+  }
+
+  protected override modelFor(logits: Float32Array): StitchedModel {
+    const picked = this.pick(logits);
+    return this.stitched.without(this.stitched.memberNames.slice(1).filter((name) => !picked.includes(name)));
+  }
+
+  /** The experts that are picked for each sequence. Throws BAD_TOKEN, BAD_OPTION. */
+  async picks(ids: ArrayLike<number>, batch = 1): Promise<string[][]> {
+    return (await this.scores(ids, batch)).map((logits) => this.pick(logits));
+  }
+
+  private pick(logits: Float32Array): string[] {
+    const experts = this.stitched.memberNames.slice(1);
+    const order = experts.map((_, e) => e).sort((a, b) => logits[b]! - logits[a]! || a - b);
+    return order.slice(0, this.manifest.k).map((e) => experts[e]!);
+  }
+
+  override async write(folder: string): Promise<void> {
+    await writeBaseline(folder, this.manifest);
+    await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
+    await copyTokenizer(this.manifest.model.path, folder);
+  }
+
+  override [Symbol.dispose](): void {
+    this.stitched[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}

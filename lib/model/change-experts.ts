@@ -1,0 +1,68 @@
+/** Stitched models with more or fewer experts than one that was trained. */
+import { join } from 'node:path';
+import { readSafetensors } from '../checkpoint/safetensors.js';
+import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
+import { BtsError } from '../errors.js';
+import type { Device } from '../tensor/device.js';
+import { describeMember, openMembers, openUnchanged } from './member-files.js';
+import { StitchLayer, type StitchShape } from './stitch-layer.js';
+import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
+
+/**
+ * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
+ * it computed before, to the bit, until `openGates` lets the new experts be heard. The folder and all members are only read.
+ * Throws what `create` and `load` throw.
+ */
+export async function addExperts(
+  device: Device,
+  folder: string,
+  experts: Readonly<Record<string, string>>,
+  { train = 'all', signal }: { train?: 'all' | 'new'; signal?: AbortSignal | undefined } = {},
+): Promise<StitchedModel> {
+  const before = await readManifest(folder);
+  const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
+  const names = before.members.map(({ name }) => name);
+  const taken = added.find(({ name }) => names.includes(name) || !MemberName.safeParse(name).success);
+  if (taken)
+    throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
+  const old = await openUnchanged(before.members, signal);
+  const opened = await openMembers([...before.members, ...added], signal);
+  for (const [m, { contents }] of old.entries()) opened[m]!.contents = contents!;
+  const members = [...before.members];
+  for (const member of opened.slice(members.length)) members.push(await describeMember(member, signal));
+  const { tensors } = await readSafetensors(join(folder, STITCHES));
+  const manifest = { ...before, members, gateBias: true };
+  const grow = (placement: Placement, index: number, shape: StitchShape) => {
+    const old = { ...shape, members: before.members.length, gateBias: before.gateBias };
+    using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
+    return stitch.grow(device, added.length);
+  };
+  const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
+  return await StitchedModel.assemble(device, manifest, opened, grow, trainOnly);
+}
+
+/**
+ * Loads a stitched model without some of its experts, whose slices of the gates and projections are dropped, to be trained
+ * further. Throws BAD_OPTION for a name that is no expert's, and what `load` throws.
+ */
+export async function removeExperts(
+  device: Device,
+  folder: string,
+  names: readonly string[],
+  { signal }: { signal?: AbortSignal | undefined } = {},
+): Promise<StitchedModel> {
+  const before = await readManifest(folder);
+  const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
+  if (missing !== undefined) throw noExpert(missing, before);
+  const kept = before.members.map((_, m) => m).filter((m) => !names.includes(before.members[m]!.name));
+  const manifest = { ...before, members: kept.map((m) => before.members[m]!) };
+  if (kept.length < 2) throw new BtsError('BAD_OPTION', 'without its last expert nothing is stitched: use the hub.');
+  const opened = await openUnchanged(manifest.members, signal);
+  const { tensors } = await readSafetensors(join(folder, STITCHES));
+  const shrink = (placement: Placement, index: number, shape: StitchShape) => {
+    const old = { ...shape, members: before.members.length };
+    using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
+    return stitch.select(device, kept, { trainable: true });
+  };
+  return await StitchedModel.assemble(device, manifest, opened, shrink);
+}
