@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
 import { loadModel } from '../model/load-model.js';
-import { Device } from '../tensor/device.js';
-import { addConfigOption, addOptions, count, integer, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, count, integer, readOptions } from './options.js';
 import { note, printJson } from './output.js';
 import { deviceOptions } from './training-options.js';
 
@@ -69,8 +69,7 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { device: deviceName, threads, ...options } = values;
-  using device = Device.open(deviceName, present({ threads }));
+  using device = openDevice(values);
   using model = await loadModel(device, folder);
   const tokens: number[] = [];
   let text = '';
@@ -78,7 +77,7 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...options, signal })) {
+    for await (const token of model.generate(prompt, { ...values, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       text += token.text;
