@@ -12,7 +12,7 @@ namespace bts::cpu::BTS_ISA {
 namespace {
 
 constexpr int64_t kQueryBlock = (48 + kTileRows - 1) / kTileRows * kTileRows;
-constexpr int64_t kKeyBlock = 128;
+constexpr int64_t kKeyBlock = 64;
 static_assert(kKeyBlock % kTileCols == 0);
 constexpr int64_t kStreamQueries = 4;
 
@@ -102,6 +102,12 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
     }
 }
 
+// What scores are where a query does not look, up to a whole vector. Most rows of most blocks see all keys.
+inline void fill_unseen(float* row, Range seen, int64_t keys, float value) {
+  if (seen.first > 0) std::fill_n(row, seen.first, value);
+  if (seen.last < round_up(keys, kLanes)) std::fill(row + seen.last, row + round_up(keys, kLanes), value);
+}
+
 // Scratch of one worker, carved from one piece of memory.
 struct Workspace {
   float* next;
@@ -112,47 +118,90 @@ struct Workspace {
   }
 };
 
-int64_t forward_workspace(int64_t D) {
-  return packed_rows_size(kQueryBlock, D) + packed_rows_size(kQueryBlock, kKeyBlock) + kQueryBlock * kKeyBlock + 64;
+// Scores of a block, [kQueryBlock][kScoreStride]: the microkernel may look past the last key of a row.
+constexpr int64_t kScoreStride = kKeyBlock + 16;
+constexpr int64_t kScores = kQueryBlock * kScoreStride;
+static_assert(round_up(kKeyBlock, kTileRows) <= kScoreStride);
+
+// Queries are copied with a stride at which their rows do not share sets of the first-level cache.
+int64_t query_stride(int64_t D) { return D + 16; }
+
+void copy_scaled(float* to, const float* x, int64_t stride, int64_t rows, int64_t D, float scale) {
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t d = 0; d < D; d++) to[i * query_stride(D) + d] = scale * x[i * stride + d];
 }
+
+// C (+)= A B for plain rows of A; B in panels that lie `panel` apart.
+void multiply_plain(float* c, int64_t c_stride, const float* a, int64_t a_stride, const float* b, int64_t panel,
+                    int64_t rows, int64_t cols, int64_t depth, bool accumulate) {
+  for (int64_t j = 0; j < cols; j += kTileCols, b += panel)
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+      float* tile = c + i * c_stride + j;
+      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth,
+                    std::min<int64_t>(kTileRows, rows - i), std::min<int64_t>(kTileCols, cols - j),
+                    {accumulate ? tile : nullptr, c_stride, nullptr});
+    }
+}
+
+// C += A^T B for A [depth][rows] as scores lie.
+void add_transposed(float* c, int64_t c_stride, const float* a, const float* b, int64_t panel, int64_t rows,
+                    int64_t cols, int64_t depth) {
+  for (int64_t j = 0; j < cols; j += kTileCols, b += panel)
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+      float* tile = c + i * c_stride + j;
+      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth,
+                    std::min<int64_t>(kTileRows, rows - i), std::min<int64_t>(kTileCols, cols - j),
+                    {tile, c_stride, nullptr});
+    }
+}
+
+// Packs rows as the right operand of products over them: panels of kTileCols channels, `capacity` rows apart.
+void pack_lower(float* packed, const float* x, int64_t stride, int64_t rows, int64_t capacity, int64_t D) {
+  for (int64_t d = 0; d < D; d += kTileCols)
+    pack_cols(packed + d * capacity, row_major(x, stride), {d, std::min<int64_t>(kTileCols, D - d), 0, rows});
+}
+
+int64_t forward_workspace(int64_t D) { return round_up(kQueryBlock * query_stride(D), 16) + round_up(kScores, 16); }
 
 // One block of queries of one head. packed_k and packed_v hold all key blocks of the head's group.
 void forward_block(float* out, float* lse, const float* q, const float* packed_k, const float* packed_v,
                    Workspace space, const Attention& a, int64_t start, int64_t t0) {
   const int64_t rows = std::min(kQueryBlock, a.T - t0), stride = a.H * a.D;
-  float* packed_q = space.take(packed_rows_size(kQueryBlock, a.D));
-  float* packed_p = space.take(packed_rows_size(kQueryBlock, kKeyBlock));
-  float* scores = space.take(kQueryBlock * kKeyBlock);
+  float* queries = space.take(kQueryBlock * query_stride(a.D));
+  float* scores = space.take(kScores);
   float top[kQueryBlock], sum[kQueryBlock];
   std::fill_n(top, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0f);
-  for (int64_t i = 0; i < rows; i++) std::fill_n(out + (t0 + i) * stride, a.D, 0.0f);
-  pack_rows(packed_q, row_major(q + t0 * stride, stride), {0, rows, 0, a.D}, 1 / std::sqrt(static_cast<float>(a.D)));
+  copy_scaled(queries, q + t0 * stride, stride, rows, a.D, 1 / std::sqrt(static_cast<float>(a.D)));
 
   const int64_t first = visible(a, start + t0).first / kKeyBlock * kKeyBlock, last = start + t0 + rows;
   for (int64_t j = first; j < last; j += kKeyBlock) {
     const int64_t keys = std::min(kKeyBlock, last - j);
     const float* block_k = packed_k + j * a.D;
     const float* block_v = packed_v + (j / kKeyBlock) * packed_cols_size(a.D, kKeyBlock);
-    multiply_packed(scores, kKeyBlock, packed_q, block_k, rows, keys, a.D, false);
+    multiply_plain(scores, kScoreStride, queries, query_stride(a.D), block_k, kTileCols * a.D, rows, keys, a.D, false);
     for (int64_t i = 0; i < rows; i++) {
-      float* row = scores + i * kKeyBlock;
+      float* row = scores + i * kScoreStride;
       const Range seen = visible_in(a, start + t0 + i, j, keys);
-      std::fill_n(row, seen.first, 0.0f);
-      std::fill(row + seen.last, row + kKeyBlock, 0.0f);
-      if (seen.first == seen.last) continue;
-      const float now = std::max(max_row(row + seen.first, seen.last - seen.first), top[i]);
-      const float part = exp_row(row + seen.first, now, seen.last - seen.first);
+      if (seen.first == seen.last) {
+        std::fill_n(row, keys, 0.0f);
+        continue;
+      }
+      fill_unseen(row, seen, keys, -std::numeric_limits<float>::infinity());
+      const float now = std::max(max_row(row, round_up(keys, kLanes)), top[i]);
+      const float part = exp_row(row, now, round_up(keys, kLanes));
       if (now != top[i]) {
-        const float shrink = exp(top[i] - now);
-        sum[i] *= shrink;
-        scale_row(out + (t0 + i) * stride, shrink, a.D);
+        if (j > first) {
+          const float shrink = exp(top[i] - now);
+          sum[i] *= shrink;
+          scale_row(out + (t0 + i) * stride, shrink, a.D);
+        }
         top[i] = now;
       }
       sum[i] += part;
     }
-    pack_rows(packed_p, row_major(scores, kKeyBlock), {0, rows, 0, kKeyBlock});
-    multiply_packed(out + t0 * stride, stride, packed_p, block_v, rows, a.D, kKeyBlock, true);
+    multiply_plain(out + t0 * stride, stride, scores, kScoreStride, block_v, kTileCols * kKeyBlock, rows, a.D, keys,
+                   j > first);
   }
   for (int64_t i = 0; i < rows; i++) {
     scale_row(out + (t0 + i) * stride, 1 / sum[i], a.D);
@@ -160,81 +209,69 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
   }
 }
 
-// Packs a block of keys or values as the right operand with depth kKeyBlock; rows past the end are zero.
-void pack_block(float* packed, const float* x, int64_t stride, int64_t keys, int64_t D) {
-  if (keys < kKeyBlock) std::fill_n(packed, packed_cols_size(D, kKeyBlock), 0.0f);
-  for (int64_t d = 0; d < D; d += kTileCols)
-    for (int64_t j = 0; j < keys; j++) {
-      float* line = packed + d * kKeyBlock + j * kTileCols;
-      const int64_t n = std::min<int64_t>(kTileCols, D - d);
-      std::copy_n(x + j * stride + d, n, line);
-      std::fill(line + n, line + kTileCols, 0.0f);
-    }
-}
-
 int64_t backward_workspace(int64_t D) {
-  return 2 * packed_cols_size(kKeyBlock, D) + packed_cols_size(D, kKeyBlock) + 2 * packed_rows_size(kQueryBlock, D) +
-         2 * packed_cols_size(D, kQueryBlock) + packed_rows_size(kQueryBlock, kKeyBlock) +
-         packed_rows_size(kKeyBlock, kQueryBlock) + 2 * kQueryBlock * kKeyBlock + 256;
+  return 2 * packed_cols_size(kKeyBlock, D) + packed_cols_size(D, kKeyBlock) + 2 * kQueryBlock * query_stride(D) +
+         2 * packed_cols_size(D, kQueryBlock) + 2 * kScores + 8 * 16;
 }
 
-// All heads of one group: keys outermost, so that dk and dv of a block are finished before the next.
-void backward_group(float* dq, float* dk, float* dv, const float* dout, const float* lse, const float* delta,
-                    const float* q, const float* k, const float* v, Workspace space, const Attention& a) {
-  const int64_t heads = a.H / a.K, D = a.D, stride = a.H * D, key_stride = a.K * D;
+// One head: dq, and its share of dk and dv, which lie dense [T, D].
+void backward_head(float* dq, float* dk, float* dv, const float* dout, const float* lse, const float* delta,
+                   const float* q, const float* k, const float* v, Workspace space, const Attention& a) {
+  const int64_t D = a.D, stride = a.H * D, key_stride = a.K * D;
   const float scale = 1 / std::sqrt(static_cast<float>(D));
   float* k_right = space.take(packed_cols_size(kKeyBlock, D));  // K^T: depth D
   float* v_right = space.take(packed_cols_size(kKeyBlock, D));  // V^T: depth D
-  float* k_lower = space.take(packed_cols_size(D, kKeyBlock));  // K: depth kKeyBlock
-  float* q_left = space.take(packed_rows_size(kQueryBlock, D));
-  float* dout_left = space.take(packed_rows_size(kQueryBlock, D));
-  float* q_right = space.take(packed_cols_size(D, kQueryBlock));
-  float* dout_right = space.take(packed_cols_size(D, kQueryBlock));
-  float* left = space.take(packed_rows_size(kQueryBlock, kKeyBlock));
-  float* left_transposed = space.take(packed_rows_size(kKeyBlock, kQueryBlock));
-  float* p = space.take(kQueryBlock * kKeyBlock);
-  float* ds = space.take(kQueryBlock * kKeyBlock);
-  for (int64_t t = 0; t < a.T; t++) {
-    std::fill_n(dq + t * stride, heads * D, 0.0f);
-    std::fill_n(dk + t * key_stride, D, 0.0f);
-    std::fill_n(dv + t * key_stride, D, 0.0f);
-  }
+  float* k_lower = space.take(packed_cols_size(D, kKeyBlock));  // K: depth is the keys
+  float* q_left = space.take(kQueryBlock * query_stride(D));
+  float* dout_left = space.take(kQueryBlock * query_stride(D));
+  float* q_lower = space.take(packed_cols_size(D, kQueryBlock));
+  float* dout_lower = space.take(packed_cols_size(D, kQueryBlock));
+  float* p = space.take(kScores);
+  float* ds = space.take(kScores);
   for (int64_t j = 0; j < a.T; j += kKeyBlock) {
-    const int64_t keys = std::min(kKeyBlock, a.T - j);
-    pack_cols(k_right, transposed(k + j * key_stride, key_stride), {0, keys, 0, D});
-    pack_cols(v_right, transposed(v + j * key_stride, key_stride), {0, keys, 0, D});
-    pack_block(k_lower, k + j * key_stride, key_stride, keys, D);
+    const int64_t block = std::min(kKeyBlock, a.T - j);
+    pack_cols(k_right, transposed(k + j * key_stride, key_stride), {0, block, 0, D});
+    pack_cols(v_right, transposed(v + j * key_stride, key_stride), {0, block, 0, D});
+    pack_lower(k_lower, k + j * key_stride, key_stride, block, kKeyBlock, D);
+    std::fill_n(dk + j * D, block * D, 0.0f);
+    std::fill_n(dv + j * D, block * D, 0.0f);
     // The first block of queries that may see key j, and the last: later ones have it behind their window.
-    const int64_t t_end = a.window > 0 ? std::min(a.T, j + keys - 1 + a.window) : a.T;
-    for (int64_t h = 0; h < heads; h++) {
-      const float *qh = q + h * D, *douth = dout + h * D;
-      for (int64_t t0 = j / kQueryBlock * kQueryBlock; t0 < t_end; t0 += kQueryBlock) {
-        const int64_t rows = std::min(kQueryBlock, a.T - t0);
-        pack_rows(q_left, row_major(qh + t0 * stride, stride), {0, rows, 0, D}, scale);
-        pack_rows(dout_left, row_major(douth + t0 * stride, stride), {0, rows, 0, D});
-        pack_cols(q_right, row_major(qh + t0 * stride, stride), {0, D, 0, rows});
-        pack_cols(dout_right, row_major(douth + t0 * stride, stride), {0, D, 0, rows});
-        multiply_packed(p, kKeyBlock, q_left, k_right, rows, keys, D, false);
-        multiply_packed(ds, kKeyBlock, dout_left, v_right, rows, keys, D, false);
-        for (int64_t i = 0; i < rows; i++) {
-          // forward: p = exp(q k^T * scale - lse); out = p v.  ds = p (dout v^T - dout . out)
-          const Range seen = visible_in(a, t0 + i, j, keys);
-          float *pi = p + i * kKeyBlock, *dsi = ds + i * kKeyBlock;
-          std::fill_n(pi, seen.first, 0.0f);
-          std::fill(pi + seen.last, pi + kKeyBlock, 0.0f);
-          std::fill_n(dsi, seen.first, 0.0f);
-          std::fill(dsi + seen.last, dsi + kKeyBlock, 0.0f);
-          exp_row(pi + seen.first, lse[h * a.T + t0 + i], seen.last - seen.first);
-          const float centre = delta[h * a.T + t0 + i];
-          for (int64_t c = seen.first; c < seen.last; c++) dsi[c] = pi[c] * (dsi[c] - centre) * scale;
-        }
-        pack_rows(left, row_major(ds, kKeyBlock), {0, rows, 0, kKeyBlock});
-        multiply_packed(dq + h * D + t0 * stride, stride, left, k_lower, rows, D, kKeyBlock, true);
-        pack_rows(left_transposed, transposed(ds, kKeyBlock), {0, keys, 0, rows});
-        multiply_packed(dk + j * key_stride, key_stride, left_transposed, q_right, keys, D, rows, true);
-        pack_rows(left_transposed, transposed(p, kKeyBlock), {0, keys, 0, rows});
-        multiply_packed(dv + j * key_stride, key_stride, left_transposed, dout_right, keys, D, rows, true);
+    const int64_t t_end = a.window > 0 ? std::min(a.T, j + block - 1 + a.window) : a.T;
+    for (int64_t t0 = j / kQueryBlock * kQueryBlock; t0 < t_end; t0 += kQueryBlock) {
+      const int64_t rows = std::min(kQueryBlock, a.T - t0), keys = std::min(block, t0 + rows - j);
+      copy_scaled(q_left, q + t0 * stride, stride, rows, D, scale);
+      copy_scaled(dout_left, dout + t0 * stride, stride, rows, D, 1);
+      pack_lower(q_lower, q + t0 * stride, stride, rows, kQueryBlock, D);
+      pack_lower(dout_lower, dout + t0 * stride, stride, rows, kQueryBlock, D);
+      multiply_plain(p, kScoreStride, q_left, query_stride(D), k_right, kTileCols * D, rows, keys, D, false);
+      multiply_plain(ds, kScoreStride, dout_left, query_stride(D), v_right, kTileCols * D, rows, keys, D, false);
+      for (int64_t i = 0; i < rows; i++) {
+        // forward: p = exp(q k^T * scale - lse); out = p v.  ds = p (dout v^T - dout . out)
+        const Range seen = visible_in(a, t0 + i, j, keys);
+        float *pi = p + i * kScoreStride, *dsi = ds + i * kScoreStride;
+        const int64_t whole = round_up(keys, kLanes);
+        fill_unseen(pi, seen, keys, -std::numeric_limits<float>::infinity());
+        fill_unseen(dsi, seen, keys, 0);
+        exp_row(pi, lse[t0 + i], whole);
+        const vfloat centre = splat(delta[t0 + i]);
+        for (int64_t c = 0; c < whole; c += kLanes) store(dsi + c, load(pi + c) * (load(dsi + c) - centre) * scale);
       }
+      const bool is_first = j == visible(a, t0).first / kKeyBlock * kKeyBlock;
+      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kTileCols * kKeyBlock, rows, D, keys, !is_first);
+      add_transposed(dk + j * D, D, ds, q_lower, kTileCols * kQueryBlock, keys, D, rows);
+      add_transposed(dv + j * D, D, p, dout_lower, kTileCols * kQueryBlock, keys, D, rows);
+    }
+  }
+}
+
+// sum over the heads of a group of their shares [T, D], in their order, to where the group's keys lie.
+void add_heads(float* sum, const float* shares, int64_t heads, const Attention& a) {
+  for (int64_t t = 0; t < a.T; t++) {
+    float* row = sum + t * a.K * a.D;
+    std::copy_n(shares + t * a.D, a.D, row);
+    for (int64_t h = 1; h < heads; h++) {
+      const float* share = shares + (h * a.T + t) * a.D;
+      for (int64_t d = 0; d < a.D; d++) row[d] += share[d];
     }
   }
 }
@@ -270,7 +307,7 @@ void CpuOps::attention_forward(float* out, float* lse, const float* q, const flo
     const int64_t keys = std::min(kKeyBlock, filled - j), stride = a.K * a.D;
     const int64_t from = (mb * a.S * a.K + kv) * a.D + j * stride;
     pack_cols(packed_k + group * k_size + j * a.D, transposed(k + from, stride), {0, keys, 0, a.D});
-    pack_block(packed_v + group * v_size + j / kKeyBlock * v_block, v + from, stride, keys, a.D);
+    pack_lower(packed_v + group * v_size + j / kKeyBlock * v_block, v + from, stride, keys, kKeyBlock, a.D);
   });
   const int64_t query_blocks = (a.T + kQueryBlock - 1) / kQueryBlock;
   pool_.parallel_for(a.M * a.B * a.H * query_blocks, [&](int64_t i, int worker) {
@@ -295,14 +332,20 @@ void CpuOps::attention_backward(float* dq, float* dk, float* dv, const float* do
       delta[mbh * a.T + t] = dot(dout + row, out + row, a.D);
     }
   });
-  const int64_t space = round_up(backward_workspace(a.D), 16);
+  const int64_t space = round_up(backward_workspace(a.D), 16), share = a.T * a.D;
   float* spaces = scratch_.floats(space * pool_.threads());
-  pool_.parallel_for(a.M * a.B * a.K, [&](int64_t group, int worker) {
-    const int64_t mb = group / a.K, kv = group % a.K, head = kv * heads;
-    const int64_t row = (mb * a.T * a.H + head) * a.D, key = (mb * a.T * a.K + kv) * a.D;
-    const int64_t statistics = (mb * a.H + head) * a.T;
-    backward_group(dq + row, dk + key, dv + key, dout + row, lse + statistics, delta + statistics, q + row, k + key,
-                   v + key, {spaces + worker * space}, a);
+  float* dk_shares = scratch_.floats(a.M * a.B * a.H * share);
+  float* dv_shares = scratch_.floats(a.M * a.B * a.H * share);
+  pool_.parallel_for(a.M * a.B * a.H, [&](int64_t mbh, int worker) {
+    const int64_t mb = mbh / a.H, h = mbh % a.H;
+    const int64_t row = (mb * a.T * a.H + h) * a.D, key = (mb * a.T * a.K + h / heads) * a.D;
+    backward_head(dq + row, dk_shares + mbh * share, dv_shares + mbh * share, dout + row, lse + mbh * a.T,
+                  delta + mbh * a.T, q + row, k + key, v + key, {spaces + worker * space}, a);
+  });
+  pool_.parallel_for(a.M * a.B * a.K, [&](int64_t group, int) {
+    const int64_t mb = group / a.K, kv = group % a.K, key = (mb * a.T * a.K + kv) * a.D;
+    add_heads(dk + key, dk_shares + (mb * a.H + kv * heads) * share, heads, a);
+    add_heads(dv + key, dv_shares + (mb * a.H + kv * heads) * share, heads, a);
   });
 }
 

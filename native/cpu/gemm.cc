@@ -106,7 +106,7 @@ void multiply_block(const Product& p, const DepthBlock& block, const LeftBlock& 
       const auto multiply = [&](auto a) {
         multiply_tile(p.c + at, p.c_stride, a, block.right + j * block.depth, block.depth, height, width, add);
       };
-      if (left.stride == 0) multiply(PackedRows{left.data + i * block.depth});
+      if (left.stride == 0) multiply(RowsSideBySide{left.data + i * block.depth, kTileRows});
       else if (height < kTileRows && left.last) multiply(PlainRows{left.last, kCopyStride});
       else multiply(PlainRows{left.data + i * left.stride, left.stride});
     }
@@ -135,17 +135,6 @@ void run(const Task& task, Workspace space) {
 }
 
 }  // namespace
-
-void multiply_packed(float* c, int64_t c_stride, const float* a, const float* b, int64_t rows, int64_t cols,
-                     int64_t depth, bool accumulate) {
-  for (int64_t j = 0; j < cols; j += kTileCols)
-    for (int64_t i = 0; i < rows; i += kTileRows) {
-      float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, PackedRows{a + i * depth}, b + j * depth, depth,
-                    std::min<int64_t>(kTileRows, rows - i), std::min<int64_t>(kTileCols, cols - j),
-                    {accumulate ? tile : nullptr, c_stride, nullptr});
-    }
-}
 
 void multiply(std::span<const Product> products, ThreadPool& pool, Arena& scratch) {
   const Block block = choose_block(products, pool.threads());

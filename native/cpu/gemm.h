@@ -26,8 +26,4 @@ struct Product {
 // Computes all products, cut into tasks for the pool's threads.
 void multiply(std::span<const Product> products, ThreadPool& pool, Arena& scratch);
 
-// C (+)= A B for packed operands of one depth, on the calling thread, for kernels that keep their own blocks.
-void multiply_packed(float* c, int64_t c_stride, const float* a, const float* b, int64_t rows, int64_t cols,
-                     int64_t depth, bool accumulate);
-
 }  // namespace bts::cpu::BTS_ISA

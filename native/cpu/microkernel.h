@@ -16,10 +16,11 @@ constexpr int kTileRows = 4;
 #endif
 constexpr int kTileCols = 2 * kLanes;
 
-// The left operand's rows of a tile. Packed: [depth][kTileRows], row by row of the depth. Plain: rows as they lie in a
-// row-major matrix, `stride` apart.
-struct PackedRows {
+// The left operand's rows of a tile. Side by side: for each step of the depth kTileRows values in a row, `step` apart, as
+// in a packed panel or in a transposed matrix. Plain: rows as they lie in a row-major matrix, `stride` apart.
+struct RowsSideBySide {
   const float* data;
+  int64_t step;
 };
 struct PlainRows {
   const float* data;
@@ -35,8 +36,8 @@ struct Addend {
 
 using TileSums = vfloat[kTileRows][2];
 
-inline void accumulate(TileSums& sums, PackedRows a, const float* b, int64_t depth) {
-  for (int64_t k = 0; k < depth; k++, a.data += kTileRows, b += kTileCols) {
+inline void accumulate(TileSums& sums, RowsSideBySide a, const float* b, int64_t depth) {
+  for (int64_t k = 0; k < depth; k++, a.data += a.step, b += kTileCols) {
     const vfloat b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; i++) {

@@ -20,7 +20,7 @@ struct Region {
 };
 
 // Panels are zero-padded to whole tiles.
-inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 inline int64_t packed_rows_size(int64_t rows, int64_t depth) { return round_up(rows, kTileRows) * depth; }
 inline int64_t packed_cols_size(int64_t cols, int64_t depth) { return round_up(cols, kTileCols) * depth; }
 

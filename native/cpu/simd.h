@@ -162,17 +162,24 @@ inline void transpose(vfloat (&rows)[kLanes]) {
   }
 }
 
-inline float reduce_add(vfloat v) {
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) v[i] += v[i + width];
-  return v[0];
+// Lane i receives lane i + width, round the end.
+template <int width, int... I>
+inline vfloat rotate(vfloat v, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(v, v, ((I + width) % kLanes)...);
 }
 
-inline float reduce_max(vfloat v) {
-  float best = v[0];
-  for (int i = 1; i < kLanes; i++) best = v[i] > best ? v[i] : best;
-  return best;
+// Combines all lanes by halves, in log2(lanes) rounds.
+template <int width = kLanes / 2, class F>
+inline float reduce(vfloat v, F&& combine) {
+  v = combine(v, rotate<width>(v, std::make_integer_sequence<int, kLanes>()));
+  if constexpr (width > 1) return reduce<width / 2>(v, combine);
+  else return v[0];
 }
+
+inline float reduce_add(vfloat v) {
+  return reduce(v, [](vfloat a, vfloat b) { return a + b; });
+}
+inline float reduce_max(vfloat v) { return reduce(v, max); }
 
 // A sum of f32 vectors or of their products, in f64.
 class Sum {

@@ -1,0 +1,43 @@
+import type { Device, Peaks } from '../lib/tensor/device.js';
+import type { Precision } from './models.js';
+import type { SizeName } from './sizes.js';
+
+export interface BenchOptions {
+  size: SizeName;
+  dtype: Precision;
+  threads: number;
+  /** Timed runs, after those that warm up. */
+  steps: number;
+  /** Print the time of each op. */
+  profile: boolean;
+}
+
+/** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */
+export type Row = Record<string, string | number | boolean>;
+
+/** Prints the ceiling and how much of it was reached. */
+export function reportCeiling(peaks: Peaks, reached: { flops?: number; readBytes?: number }): Row {
+  const row: Row = {
+    peak_gflops: Math.round(peaks.flops / 1e9),
+    peak_read_gb_s: Number((peaks.readBytes / 1e9).toFixed(1)),
+  };
+  console.log(`ceiling: ${row.peak_gflops} GFLOP/s of f32 multiply-adds, ${row.peak_read_gb_s} GB/s read from memory`);
+  if (reached.flops !== undefined) row.flops_share = share('arithmetic', reached.flops / peaks.flops);
+  if (reached.readBytes !== undefined) row.read_share = share('reading', reached.readBytes / peaks.readBytes);
+  return row;
+}
+
+function share(what: string, part: number): number {
+  console.log(`${what}: ${(100 * part).toFixed(1)} % of the ceiling`);
+  return Number(part.toFixed(3));
+}
+
+/** Prints where the time went since the device was last asked. */
+export function printProfile(device: Device, runs: number): void {
+  const ops = Object.entries(device.profile()).sort(([, a], [, b]) => b.milliseconds - a.milliseconds);
+  const total = ops.reduce((sum, [, { milliseconds }]) => sum + milliseconds, 0);
+  for (const [name, { calls, milliseconds }] of ops) {
+    const percent = ((100 * milliseconds) / total).toFixed(1).padStart(5);
+    console.log(`${percent} %  ${(milliseconds / runs).toFixed(2).padStart(9)} ms  ${calls / runs} x ${name}`);
+  }
+}

@@ -1,0 +1,73 @@
+import type { LanguageModel } from '../lib/model/language-model.js';
+import { Device } from '../lib/tensor/device.js';
+import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
+import { peakResidentMiB, round, spread } from './measure.js';
+import { SIZES } from './sizes.js';
+import { costOf, openStitched, type Shape } from './stitched.js';
+
+const PROMPT = 64;
+const CONTINUED = 64;
+
+/** Greedy decoding of one sequence with a cache: a prompt of 64 tokens, and 64 more. */
+export async function benchDecode({ size, dtype, threads, steps, profile }: BenchOptions): Promise<Row> {
+  using device = Device.open('cpu', { threads });
+  const shape: Shape = SIZES[size];
+  using model = await openStitched(device, shape, dtype);
+  await verifyCache(model);
+  const runs: { prefill: number; decode: number }[] = [];
+  device.profile();
+  for (let run = 0; run < steps + 1; run++) runs.push(await decode(model));
+  if (profile) printProfile(device, steps + 1);
+  const prefill = spread(runs.slice(1).map((run) => run.prefill));
+  const each = spread(runs.slice(1).map((run) => run.decode));
+  const readBytes = bytesPerToken(model, shape, dtype) / each.median;
+  return {
+    prefill_tok_s: round(PROMPT / prefill.median, 1),
+    decode_tok_s: round(1 / each.median, 2),
+    fastest_tok_s: round(1 / each.fastest, 2),
+    slowest_tok_s: round(1 / each.slowest, 2),
+    read_gb_s: round(readBytes / 1e9, 1),
+    rss_mib: peakResidentMiB(),
+    ...reportCeiling(await device.measurePeaks(), { readBytes }),
+  };
+}
+
+/** Seconds for the prompt and for each token after it. */
+async function decode(model: LanguageModel): Promise<{ prefill: number; decode: number }> {
+  const { vocabularySize } = model.config;
+  using cache = model.createCache(1, PROMPT + CONTINUED);
+  const began = performance.now();
+  let next = largest(await model.extend(cache, prompt(vocabularySize)));
+  const filled = performance.now();
+  for (let i = 0; i < CONTINUED; i++) next = largest(await model.extend(cache, [next]));
+  const ended = performance.now();
+  return { prefill: (filled - began) / 1000, decode: (ended - filled) / 1000 / CONTINUED };
+}
+
+const prompt = (vocabularySize: number) => Array.from({ length: PROMPT }, (_, i) => (300 + i * 37) % vocabularySize);
+
+function largest(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
+  return best;
+}
+
+/** Throws unless decoding with the cache gives the logits of a pass over the whole sequence. */
+async function verifyCache(model: LanguageModel): Promise<void> {
+  const ids = prompt(model.config.vocabularySize);
+  using cache = model.createCache(1, PROMPT);
+  await model.extend(cache, ids.slice(0, -1));
+  const stepped = await model.extend(cache, ids.slice(-1));
+  const whole = (await model.logits(ids)).subarray(-stepped.length);
+  const scale = Math.max(...whole.map(Math.abs));
+  const off = stepped.reduce((most, logit, i) => Math.max(most, Math.abs(logit - whole[i]!)), 0);
+  if (!(off <= 1e-3 * scale)) throw new Error(`logits with the cache are off by ${off} of ${scale}`);
+}
+
+/** Weights that one token is multiplied with: all but the embeddings and the heads of the experts; half the FLOPs. */
+function bytesPerToken(model: Parameters<typeof costOf>[0], shape: Shape, dtype: BenchOptions['dtype']): number {
+  const stitches = model.trainable.reduce((sum, { value }) => sum + value.size, 0);
+  const attentionFree = { ...shape, batch: 1, tokens: 1 };
+  const weights = costOf(model, attentionFree, dtype).forwardFlops / 2 - stitches;
+  return weights * (dtype === 'bf16' ? 2 : 4) + stitches * 4;
+}

@@ -1,0 +1,45 @@
+import { availableParallelism } from 'node:os';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import type { Row } from './bench.js';
+import { benchDecode } from './decode.js';
+import { benchOps } from './ops.js';
+import { benchScale } from './scale.js';
+import { SIZES, type SizeName } from './sizes.js';
+import { benchStep } from './step.js';
+import { benchStitch } from './stitch.js';
+import { benchVersus, type VersusOptions } from './versus.js';
+
+const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
+  step: benchStep,
+  stitch: benchStitch,
+  decode: benchDecode,
+  ops: benchOps,
+  scale: benchScale,
+  versus: benchVersus,
+};
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('expected a positive whole number.');
+  return value;
+}
+
+const program = new Command('bench')
+  .description('Speed and memory, verified first, against the ceilings of this machine. The last line is JSON.')
+  .addArgument(new Argument('<what>', 'what to measure').choices(Object.keys(BENCHES)))
+  .addOption(new Option('--size <name>', 'the shape').choices(Object.keys(SIZES)).default('tiny'))
+  .addOption(new Option('--dtype <type>', 'precision of the frozen weights').choices(['f32', 'bf16']).default('f32'))
+  .option('--threads <n>', 'CPU threads', count, availableParallelism())
+  .option('--steps <n>', 'timed runs', count, 5)
+  .option('--profile', 'print the time of each op', false)
+  .option('--json', 'print the last line alone', false)
+  .option('--peer-python <path>', 'with versus: a Python that has torch');
+
+const [what] = program.parse().processedArgs as [string];
+const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean }>();
+const named = program.getOptionValueSource('size') === 'cli';
+const options = { ...given, sizes: named ? [given.size] : (Object.keys(SIZES) as SizeName[]) };
+if (options.json) console.log = () => {};
+const row = await BENCHES[what]!(options);
+const { size, dtype, threads } = options;
+process.stdout.write(`${JSON.stringify({ what, size, dtype, threads, ...row })}\n`);

@@ -1,0 +1,227 @@
+import type { OpArguments } from '../lib/addon.js';
+import { renderTable } from '../lib/cli/table.js';
+import { Device } from '../lib/tensor/device.js';
+import type { Tensor } from '../lib/tensor/tensor.js';
+import type { BenchOptions, Row } from './bench.js';
+import { round, time } from './measure.js';
+
+const ROWS = 512;
+const WIDTH = 3072;
+const FEED_FORWARD = 8192;
+const HEADS = 24;
+const HEAD_WIDTH = 128;
+const VOCABULARY = 8192;
+
+interface Work {
+  op: keyof OpArguments;
+  label: string;
+  flops?: number;
+  /** Least bytes that the op must read and write. */
+  bytes?: number;
+  run: () => void;
+  verify?: () => Promise<void>;
+}
+
+interface Result extends Row {
+  work: string;
+  ms: number;
+  gflops: number;
+  gb_s: number;
+  share: number;
+}
+
+/** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
+export async function benchOps({ threads, steps }: BenchOptions): Promise<Row> {
+  using device = Device.open('cpu', { threads });
+  const peaks = await device.measurePeaks();
+  const results: Result[] = [];
+  for (const { op, label, flops = 0, bytes = 0, run, verify } of works(device)) {
+    run();
+    await verify?.();
+    const { median } = await time(async () => {
+      run();
+      await device.synchronize();
+    }, steps);
+    const shares = [flops / median / peaks.flops, bytes / median / peaks.readBytes];
+    results.push({
+      work: `${op} ${label}`,
+      ms: round(median * 1000, 3),
+      gflops: round(flops / median / 1e9, 1),
+      gb_s: round(bytes / median / 1e9, 1),
+      share: round(Math.max(...shares), 3),
+    });
+  }
+  console.log(`ceiling: ${Math.round(peaks.flops / 1e9)} GFLOP/s, ${(peaks.readBytes / 1e9).toFixed(1)} GB/s`);
+  console.log(
+    renderTable(results, [
+      { title: 'op', value: ({ work }) => work },
+      { title: 'ms', value: ({ ms }) => ms, digits: 3 },
+      { title: 'GFLOP/s', value: ({ gflops }) => gflops || null, digits: 1 },
+      { title: 'GB/s', value: ({ gb_s }) => gb_s || null, digits: 1 },
+      { title: 'of ceiling', value: ({ share }) => share, digits: 2 },
+    ]),
+  );
+  return Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
+}
+
+function works(device: Device): Work[] {
+  let seed = 0;
+  const normal = (...shape: number[]) => {
+    const y = device.empty(shape);
+    device.run('fill_normal', { y: y.native, deviation: 1, seed: ++seed });
+    return y;
+  };
+  const bf16 = (x: Tensor) => {
+    const y = device.empty(x.shape, 'bf16');
+    device.run('convert', { y: y.native, x: x.native });
+    return y;
+  };
+  const x = normal(1, ROWS, WIDTH);
+  const y = normal(1, ROWS, WIDTH);
+  const dx = normal(1, ROWS, WIDTH);
+  const weight = normal(WIDTH, WIDTH);
+  const narrow = bf16(weight);
+  const rounded = device.empty(weight.shape);
+  device.run('convert', { y: rounded.native, x: narrow.native });
+  const dweight = normal(WIDTH, WIDTH);
+  const products = 2 * ROWS * WIDTH * WIDTH;
+  const label = `${ROWS}x${WIDTH}x${WIDTH}`;
+
+  const matrices = (['f32', 'bf16'] as const).flatMap((dtype): Work[] => {
+    const weights = [(dtype === 'f32' ? weight : narrow).native];
+    const forward = { y: y.native, x: x.native, weight: weights, bias: undefined, residual: undefined };
+    const backward = { dx: dx.native, dy: y.native, weight: weights, accumulate: false };
+    return [
+      {
+        op: 'linear_forward',
+        label: `${label} ${dtype}`,
+        flops: products,
+        run: () => device.run('linear_forward', forward),
+        verify: () => verifyProduct(y, x, dtype === 'f32' ? weight : rounded),
+      },
+      {
+        op: 'linear_backward_input',
+        label: `${label} ${dtype}`,
+        flops: products,
+        run: () => device.run('linear_backward_input', backward),
+      },
+    ];
+  });
+
+  const [q, out, dq] = Array.from({ length: 3 }, () => normal(1, 1, ROWS, HEADS, HEAD_WIDTH)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const [k, v, dk, dv] = Array.from({ length: 4 }, () => normal(1, 1, ROWS, 1, HEAD_WIDTH)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const lse = normal(1, 1, HEADS, ROWS);
+  const common = { q: q.native, k: k.native, v: v.native, out: out.native, lse: lse.native, window: 0 };
+  const seen = 2 * HEADS * HEAD_WIDTH * ROWS * (ROWS + 1);
+
+  const [gate, up, act] = Array.from({ length: 3 }, () => normal(1, ROWS, FEED_FORWARD)) as [Tensor, Tensor, Tensor];
+  const [scale] = [normal(WIDTH)];
+  const logits = normal(ROWS, VOCABULARY);
+  const targets = device.tensor(new Int32Array(ROWS), [ROWS]);
+  const losses = normal(ROWS);
+  const norm = device.full([1], 1);
+  const moments = [normal(WIDTH, WIDTH), device.full([WIDTH, WIDTH], 1)] as const;
+  const floats = (...tensors: Tensor[]) => 4 * tensors.reduce((sum, { size }) => sum + size, 0);
+
+  return [
+    ...matrices,
+    {
+      op: 'linear_backward_weight',
+      label,
+      flops: products,
+      run: () =>
+        device.run('linear_backward_weight', {
+          dweight: [dweight.native],
+          dbias: undefined,
+          dy: y.native,
+          x: x.native,
+        }),
+    },
+    {
+      op: 'attention_forward',
+      label: `${ROWS} tokens, ${HEADS} heads of ${HEAD_WIDTH}`,
+      flops: seen,
+      run: () => device.run('attention_forward', { ...common, starts: undefined }),
+    },
+    {
+      op: 'attention_backward',
+      label: `${ROWS} tokens, ${HEADS} heads of ${HEAD_WIDTH}`,
+      flops: 2.5 * seen,
+      run: () =>
+        device.run('attention_backward', {
+          ...common,
+          dq: dq.native,
+          dk: dk.native,
+          dv: dv.native,
+          dout: dq.native,
+        }),
+    },
+    {
+      op: 'rms_norm_forward',
+      label: `${ROWS}x${WIDTH}`,
+      bytes: floats(x, y),
+      run: () => device.run('rms_norm_forward', { y: y.native, x: x.native, weight: [scale!.native], epsilon: 1e-5 }),
+    },
+    {
+      op: 'swiglu_forward',
+      label: `${ROWS}x${FEED_FORWARD}`,
+      bytes: floats(gate, up, act),
+      run: () => device.run('swiglu_forward', { y: act.native, gate: gate.native, up: up.native }),
+    },
+    {
+      op: 'cross_entropy_forward',
+      label: `${ROWS}x${VOCABULARY}`,
+      bytes: floats(logits),
+      run: () =>
+        device.run('cross_entropy_forward', {
+          losses: losses.native,
+          logits: logits.native,
+          targets: targets.native,
+        }),
+    },
+    {
+      op: 'adamw',
+      label: `${WIDTH * WIDTH} parameters`,
+      bytes: 7 * floats(weight),
+      run: () =>
+        device.run('adamw', {
+          parameters: [weight.native],
+          gradients: [dweight.native],
+          firstMoments: [moments[0].native],
+          secondMoments: [moments[1].native],
+          norm: norm.native,
+          learningRate: 1e-3,
+          beta1: 0.9,
+          beta2: 0.95,
+          epsilon: 1e-8,
+          weightDecay: 0.1,
+          clipNorm: 1,
+          step: 10,
+        }),
+    },
+  ];
+}
+
+/** Throws unless a sample of y = x W^T is right, in f64. */
+async function verifyProduct(y: Tensor, x: Tensor, weight: Tensor): Promise<void> {
+  const [ys, xs, ws] = await Promise.all([y.read(), x.read(), weight.read()]);
+  const tolerance = 2 ** -20 * Math.sqrt(WIDTH);
+  for (let sample = 0; sample < 64; sample++) {
+    const [row, column] = [(sample * 131) % ROWS, (sample * 1009) % WIDTH];
+    let sum = 0;
+    for (let i = 0; i < WIDTH; i++) sum += xs[row * WIDTH + i]! * ws[column * WIDTH + i]!;
+    const got = ys[row * WIDTH + column]!;
+    if (!(Math.abs(got - sum) <= tolerance)) {
+      throw new Error(`element ${row}, ${column} of a product is ${got}, expected ${sum}`);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import type { Batch } from '../lib/data/packing.js';
+import type { StitchedModel } from '../lib/model/stitched-model.js';
+import { Device } from '../lib/tensor/device.js';
+import { Scope } from '../lib/tensor/scope.js';
+import { AdamW } from '../lib/train/adamw.js';
+import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
+import { peakResidentMiB, round, time } from './measure.js';
+import { SIZES } from './sizes.js';
+import { costOf, openStitched, randomBatch, type Shape } from './stitched.js';
+import { verifyGradients } from './verify.js';
+
+/** One training step of the stitches: forward, backward, clipping, AdamW. */
+export async function benchStep(options: BenchOptions): Promise<Row> {
+  const row = await measureStep(SIZES[options.size], options);
+  return { ...row, rss_mib: peakResidentMiB() };
+}
+
+export async function measureStep(shape: Shape, { dtype, threads, steps, profile }: BenchOptions): Promise<Row> {
+  using device = Device.open('cpu', { threads });
+  using model = await openStitched(device, shape, dtype);
+  const batch = randomBatch(shape);
+  await verifyGradients(model, batch);
+  using optimizer = new AdamW(device, model.trainable);
+  device.profile();
+  const timing = await time(() => step(model, optimizer, batch), steps);
+  if (profile) printProfile(device, steps + 2);
+  const rows = shape.batch * shape.tokens;
+  const flops = (rows * costOf(model, shape, dtype).trainingFlops) / timing.median;
+  const resident = peakResidentMiB();
+  const ceiling = reportCeiling(await device.measurePeaks(), { flops });
+  return {
+    step_s: round(timing.median, 4),
+    fastest_s: round(timing.fastest, 4),
+    slowest_s: round(timing.slowest, 4),
+    tok_s: round(rows / timing.median, 1),
+    gflops: Math.round(flops / 1e9),
+    ...ceiling,
+    tensor_peak_mib: Math.round(device.memory().peakBytes / 2 ** 20),
+    rss_mib: resident,
+  };
+}
+
+async function step(model: StitchedModel, optimizer: AdamW, batch: Batch): Promise<void> {
+  optimizer.zeroGradients();
+  using scope = Scope.recording(model.device);
+  const loss = model.trainingLoss(scope, batch, batch.targets.length, 0);
+  const read = loss.item();
+  scope.backward(loss);
+  using norm = optimizer.gradientNorm();
+  optimizer.update(norm, 1e-4);
+  await read;
+  await norm.item();
+  await model.device.synchronize();
+}

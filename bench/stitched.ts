@@ -1,0 +1,39 @@
+import { Random } from '../lib/data/random.js';
+import { type StitchedShape, stitchedCost } from '../lib/model/cost.js';
+import { StitchedModel } from '../lib/model/stitched-model.js';
+import type { Device } from '../lib/tensor/device.js';
+import { type Precision, randomModels } from './models.js';
+import { configOf, EXPERTS, type Size, STITCHES } from './sizes.js';
+
+export interface Shape extends Size {
+  experts?: number;
+  stitches?: number;
+}
+
+/** Random models of one shape, stitched, with stitches that are not at their starting point. */
+export async function openStitched(device: Device, shape: Shape, dtype: Precision): Promise<StitchedModel> {
+  const { experts = EXPERTS, stitches = STITCHES } = shape;
+  const [hub, ...rest] = await randomModels(shape, dtype, experts + 1);
+  const named = Object.fromEntries(rest.map((folder, index) => [`expert${index + 1}`, folder]));
+  const model = await StitchedModel.create(device, { hub: hub!, experts: named, stitches });
+  const { width } = shape;
+  model.trainable.forEach(({ value, name }, index) => {
+    if (name.includes('.gate.')) {
+      device.run('fill_normal', { y: value.native, deviation: 1 / Math.sqrt(width), seed: index + 1 });
+    }
+  });
+  return model;
+}
+
+/** A batch of random tokens. */
+export function randomBatch({ batch, tokens, vocabularySize }: Size) {
+  const random = new Random(0, 'bench');
+  const draw = () => Int32Array.from({ length: batch * tokens }, () => random.below(vocabularySize));
+  return { inputs: draw(), targets: draw(), batch, tokens };
+}
+
+export function costOf(model: StitchedModel, shape: Shape, dtype: Precision) {
+  const config = configOf(shape, dtype === 'bf16' ? 'BF16' : 'F32');
+  const members = model.memberNames.map(() => config);
+  return stitchedCost({ ...model.manifest, members } satisfies StitchedShape, shape);
+}

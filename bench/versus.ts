@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { renderTable } from '../lib/cli/table.js';
+import type { BenchOptions, Row } from './bench.js';
+import { round } from './measure.js';
+import type { Precision } from './models.js';
+import { SIZES, type SizeName } from './sizes.js';
+
+export interface VersusOptions extends BenchOptions {
+  /** A Python that has torch. */
+  peerPython?: string;
+  /** Default: all. */
+  sizes: readonly SizeName[];
+}
+
+interface Work {
+  what: 'step' | 'stitch' | 'decode';
+  size: SizeName;
+  dtype: Precision;
+  /** Of ours and of the peer's row: the number that is compared, and whether it is a speed or a time. */
+  key: string;
+  isSpeed: boolean;
+  /** What the peer computes in; absent: the same precision as ours. */
+  peerDtype?: Precision;
+}
+
+interface Comparison extends Work {
+  ours: number;
+  eager: number;
+  compiled: number | null;
+  ratio: number;
+  memory: number;
+}
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+const TORCH_DTYPE = { f32: 'float32', bf16: 'bfloat16' } as const;
+
+/** The same work here and in PyTorch, eager and compiled, one after the other in the same minutes. */
+export async function benchVersus({ peerPython, sizes, threads, steps }: VersusOptions): Promise<Row> {
+  if (!peerPython) throw new Error('versus needs --peer-python, the path of a Python that has torch');
+  const comparisons: Comparison[] = [];
+  for (const work of works(sizes)) {
+    const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
+    const common = [what, '--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
+    const ours = await lastRow(process.execPath, [...process.execArgv, here('main.ts'), ...common, '--dtype', dtype]);
+    const peer = (...more: string[]) =>
+      lastRow(peerPython, [here('pytorch_bts.py'), ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more]);
+    const eager = await peer();
+    // Decoding grows its cache at each token, which would be compiled anew each time.
+    const compiled = what === 'decode' ? null : await peer('--compile');
+    const best = [eager, compiled].flatMap((row) => (row ? [row[key] as number] : []));
+    const against = isSpeed ? Math.max(...best) : Math.min(...best);
+    const own = ours[key] as number;
+    const comparison = {
+      ...work,
+      ours: own,
+      eager: eager[key] as number,
+      compiled: compiled && (compiled[key] as number),
+      ratio: round(isSpeed ? own / against : against / own, 2),
+      memory: round((ours.rss_mib as number) / (eager.rss_mib as number), 2),
+    };
+    comparisons.push(comparison);
+    console.log(JSON.stringify(comparison));
+  }
+  console.log(
+    renderTable(comparisons, [
+      { title: 'work', value: ({ what }) => what },
+      { title: 'size', value: ({ size }) => size },
+      { title: 'weights', value: ({ dtype }) => dtype },
+      { title: 'unit', value: ({ key }) => key },
+      { title: 'ours', value: ({ ours }) => ours },
+      { title: 'torch', value: ({ eager }) => eager },
+      { title: 'compiled', value: ({ compiled }) => compiled },
+      { title: 'times as fast', value: ({ ratio }) => ratio, digits: 2 },
+      { title: 'memory', value: ({ memory }) => memory, digits: 2 },
+    ]),
+  );
+  return Object.fromEntries(comparisons.map(({ what, size, dtype, ratio }) => [`${what} ${size} ${dtype}`, ratio]));
+}
+
+function works(sizes: readonly SizeName[]): Work[] {
+  const order = Object.keys(SIZES).filter((size) => sizes.includes(size as SizeName)) as SizeName[];
+  return order.flatMap((size): Work[] => [
+    { what: 'step', size, dtype: 'f32', key: 'tok_s', isSpeed: true },
+    { what: 'step', size, dtype: 'bf16', key: 'tok_s', isSpeed: true },
+    { what: 'stitch', size, dtype: 'f32', key: 'forward_backward_s', isSpeed: false },
+    { what: 'decode', size, dtype: 'f32', key: 'decode_tok_s', isSpeed: true },
+    { what: 'decode', size, dtype: 'bf16', key: 'decode_tok_s', isSpeed: true, peerDtype: 'f32' },
+  ]);
+}
+
+/** What a program prints last, as JSON. */
+async function lastRow(program: string, args: string[]): Promise<Row> {
+  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 26 });
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Row;
+}
