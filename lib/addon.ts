@@ -1,8 +1,13 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BtsError, type ErrorCode } from './errors.js';
 
-/** Element types of tensors. Activations and trainable weights are f32; frozen weights keep what their file has. */
+/**
+ * Element types of tensors. Trainable weights are f32, frozen weights keep what their file has, activations are f32, or bf16
+ * on devices that compute faster so.
+ */
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
 
 /** A dense view of device memory. */
@@ -118,20 +123,51 @@ export interface NativeDevice {
   dispose(): void;
 }
 
-interface Addon {
-  Device: new (threads: number, instructionSet: string) => NativeDevice;
-  instructionSets(): { name: string; supported: boolean }[];
+/** One of the forms that a backend's device comes in: an instruction set, or a GPU. */
+export interface Variant {
+  name: string;
+  supported: boolean;
+  /** What it is, or why it cannot be used; may be empty. */
+  detail: string;
 }
 
-let addon: Addon | undefined;
+interface Addon {
+  Device: new (threads: number, variant: string, activations?: DType) => NativeDevice;
+  /** Instruction sets from the narrowest on, GPUs by number. Throws NO_DEVICE where nothing can be said. */
+  variants(): Variant[];
+}
 
-/** The compiled addon, loaded at first use. Throws ADDON_NOT_LOADED with what to do. */
-export function loadAddon(): Addon {
-  if (addon) return addon;
-  const require = createRequire(import.meta.url);
-  const root = fileURLToPath(new URL('..', import.meta.url));
+/** The backends, each a binary of its own; the emulated one runs CUDA's kernels on the CPU, for tests. */
+export type Backend = 'cpu' | 'cuda' | 'cuda-emulated';
+
+const root = resolve(fileURLToPath(new URL('..', import.meta.url)));
+
+/** Where the binaries lie that an installation does not build by itself, and what builds them. */
+const ON_DEMAND = {
+  cuda: {
+    path: 'build/cuda/branch_train_stitch_cuda.node',
+    build: "'npm run build:cuda' (needs CMake and CUDA's nvcc)",
+  },
+  'cuda-emulated': {
+    path: 'build/emulated/branch_train_stitch_cuda_emulated.node',
+    build: "'npm run build:emulated'",
+  },
+};
+
+const loaded = new Map<Backend, Addon>();
+
+/** A backend's binary, loaded at first use. Throws ADDON_NOT_LOADED with what to do. */
+export function loadAddon(backend: Backend = 'cpu'): Addon {
+  const known = loaded.get(backend);
+  if (known) return known;
+  const addon = backend === 'cpu' ? loadCpu() : loadOnDemand(backend);
+  loaded.set(backend, addon);
+  return addon;
+}
+
+function loadCpu(): Addon {
   try {
-    addon = require('node-gyp-build')(root) as Addon;
+    return createRequire(import.meta.url)('node-gyp-build')(root) as Addon;
   } catch (cause) {
     throw new BtsError(
       'ADDON_NOT_LOADED',
@@ -140,7 +176,20 @@ export function loadAddon(): Addon {
       { cause },
     );
   }
-  return addon;
+}
+
+function loadOnDemand(backend: keyof typeof ON_DEMAND): Addon {
+  const { path: relative, build } = ON_DEMAND[backend];
+  const path = join(root, relative);
+  if (!existsSync(path))
+    throw new BtsError('ADDON_NOT_LOADED', `its binary is not there: build it with ${build} in ${root}.`);
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (cause) {
+    throw new BtsError('ADDON_NOT_LOADED', `its binary cannot be loaded: ${(cause as Error).message.trim()}`, {
+      cause,
+    });
+  }
 }
 
 /** Gives errors of the addon, which carry a code, the package's own type. */

@@ -11,6 +11,8 @@ export type ErrorCode =
   | 'DISPOSED'
   /** The requested device does not exist here. */
   | 'NO_DEVICE'
+  /** A GPU or its driver failed: the message names the call. Nothing more can be expected of that device. */
+  | 'DEVICE_FAILED'
   /** Memory ran out, on the host or the device. */
   | 'OUT_OF_MEMORY'
   /** The compiled addon could not be loaded. */

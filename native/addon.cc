@@ -2,29 +2,33 @@
 
 #include <string>
 
-#include "cpu/dispatch.h"
+#include "arguments.h"
+#include "backend.h"
 #include "device.h"
 #include "tensor.h"
 
 namespace {
 
-// instructionSets(): [{ name, supported }], narrowest first
-Napi::Value instruction_sets(const Napi::CallbackInfo& info) {
-  auto list = Napi::Array::New(info.Env());
-  for (const auto& set : bts::cpu::instruction_sets()) {
-    auto entry = Napi::Object::New(info.Env());
-    entry.Set("name", set.name);
-    entry.Set("supported", set.supported);
-    list.Set(list.Length(), entry);
-  }
-  return list;
+// variants(): [{ name, supported, detail }], worst first
+Napi::Value variants(const Napi::CallbackInfo& info) {
+  return bts::guarded(info.Env(), [&]() -> Napi::Value {
+    auto list = Napi::Array::New(info.Env());
+    for (const auto& variant : bts::variants()) {
+      auto entry = Napi::Object::New(info.Env());
+      entry.Set("name", variant.name);
+      entry.Set("supported", variant.supported);
+      entry.Set("detail", variant.detail);
+      list.Set(list.Length(), entry);
+    }
+    return list;
+  });
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   // Per environment, so that worker threads and a second load each have their own.
   env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(bts::Tensor::define(env))));
   exports.Set("Device", bts::Device::define(env));
-  exports.Set("instructionSets", Napi::Function::New(env, instruction_sets, "instructionSets"));
+  exports.Set("variants", Napi::Function::New(env, variants, "variants"));
   return exports;
 }
 

@@ -85,58 +85,18 @@ Tensor* Call::find(const char* name, const char* shape, bool optional, DType dty
   return &tensor;
 }
 
-const float* Call::input(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, false, DType::F32);
+Integers Call::integers_of(Tensor* tensor) {
+  if (!tensor) return {};
   reads(*tensor);
-  return static_cast<const float*>(tensor->data());
+  return {static_cast<const int32_t*>(tensor->data()), tensor->size(), tensor->storage(), tensor->offset()};
 }
 
-const float* Call::input_or_null(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, true, DType::F32);
-  if (!tensor) return nullptr;
-  reads(*tensor);
-  return static_cast<const float*>(tensor->data());
+Integers Call::integers(const char* name, const char* shape) {
+  return integers_of(find(name, shape, false, DType::I32));
 }
 
-const int32_t* Call::integers(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, false, DType::I32);
-  reads(*tensor);
-  return static_cast<const int32_t*>(tensor->data());
-}
-
-const int32_t* Call::integers_or_null(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, true, DType::I32);
-  if (!tensor) return nullptr;
-  reads(*tensor);
-  return static_cast<const int32_t*>(tensor->data());
-}
-
-float* Call::output(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, false, DType::F32);
-  writes(*tensor);
-  return static_cast<float*>(tensor->data());
-}
-
-float* Call::output_or_null(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, true, DType::F32);
-  if (!tensor) return nullptr;
-  writes(*tensor);
-  return static_cast<float*>(tensor->data());
-}
-
-float* Call::update(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, false, DType::F32);
-  reads(*tensor);
-  writes(*tensor);
-  return static_cast<float*>(tensor->data());
-}
-
-float* Call::update_or_null(const char* name, const char* shape) {
-  Tensor* tensor = find(name, shape, true, DType::F32);
-  if (!tensor) return nullptr;
-  reads(*tensor);
-  writes(*tensor);
-  return static_cast<float*>(tensor->data());
+Integers Call::integers_or_none(const char* name, const char* shape) {
+  return integers_of(find(name, shape, true, DType::I32));
 }
 
 std::vector<Tensor*> Call::list(const char* name, const char* count, const char* shape, bool optional) {
@@ -200,6 +160,8 @@ std::vector<Array> Call::arrays(const char* name) {
 
 Tensor& Call::any(const char* name) { return fetch(arguments_.Get(name), name, nullptr, false); }
 
+Tensor& Call::any(const char* name, DType dtype) { return *find(name, nullptr, false, dtype); }
+
 double Call::number(const char* name) {
   const Napi::Value value = arguments_.Get(name);
   if (!value.IsNumber()) fail("BAD_OPTION", std::string("'") + name + "' must be a number");
@@ -212,7 +174,7 @@ int64_t Call::integer(const char* name) {
 
 bool Call::flag(const char* name) { return arguments_.Get(name).ToBoolean().Value(); }
 
-Task Call::task(std::function<void(Ops&)> body) && {
+Task Call::task(std::function<void(Backend&)> body) && {
   return {op_, std::move(body), std::move(reads_), std::move(writes_), {}};
 }
 

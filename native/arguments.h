@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "check.h"
 #include "queue.h"
 #include "tensor.h"
 
@@ -42,15 +43,34 @@ class Call {
  public:
   Call(const char* op, Napi::Object arguments, const DeviceState* device);
 
-  const float* input(const char* name, const char* shape);
-  const float* input_or_null(const char* name, const char* shape);
-  const int32_t* integers(const char* name, const char* shape);
-  const int32_t* integers_or_null(const char* name, const char* shape);
-  float* output(const char* name, const char* shape);
-  float* output_or_null(const char* name, const char* shape);
+  // Tensors of type T.
+  template <class T>
+  const T* input(const char* name, const char* shape) {
+    return input_as<T>(find(name, shape, false, dtype_of<T>));
+  }
+  template <class T>
+  const T* input_or_null(const char* name, const char* shape) {
+    return input_as<T>(find(name, shape, true, dtype_of<T>));
+  }
+  template <class T>
+  T* output(const char* name, const char* shape) {
+    return output_as<T>(find(name, shape, false, dtype_of<T>));
+  }
+  template <class T>
+  T* output_or_null(const char* name, const char* shape) {
+    return output_as<T>(find(name, shape, true, dtype_of<T>));
+  }
   // Written where it stands: read and written.
-  float* update(const char* name, const char* shape);
-  float* update_or_null(const char* name, const char* shape);
+  template <class T>
+  T* update(const char* name, const char* shape) {
+    return update_as<T>(find(name, shape, false, dtype_of<T>));
+  }
+  template <class T>
+  T* update_or_null(const char* name, const char* shape) {
+    return update_as<T>(find(name, shape, true, dtype_of<T>));
+  }
+  Integers integers(const char* name, const char* shape);
+  Integers integers_or_none(const char* name, const char* shape);
   // One tensor per member; `count` is a word too.
   std::vector<Weight> weights(const char* name, const char* count, const char* shape);
   std::vector<Weight> weights_or_none(const char* name, const char* count, const char* shape);
@@ -60,6 +80,8 @@ class Call {
   std::vector<Array> arrays(const char* name);
   // Any shape and type.
   Tensor& any(const char* name);
+  // Any shape, of the type given.
+  Tensor& any(const char* name, DType dtype);
 
   double number(const char* name);
   int64_t integer(const char* name);
@@ -71,13 +93,31 @@ class Call {
 
   void reads(const Tensor& tensor) { reads_.push_back(tensor.storage()); }
   void writes(const Tensor& tensor) { writes_.push_back({tensor.storage(), tensor.whole()}); }
-  Task task(std::function<void(Ops&)> body) &&;
+  Task task(std::function<void(Backend&)> body) &&;
 
  private:
   Tensor& fetch(const Napi::Value& value, const std::string& name, const char* shape, bool floats_only);
   Tensor* find(const char* name, const char* shape, bool optional, DType dtype);
   std::vector<Tensor*> list(const char* name, const char* count, const char* shape, bool optional);
   void bind(const std::string& name, const char* shape, const std::vector<int64_t>& sizes);
+  template <class T>
+  const T* input_as(Tensor* tensor) {
+    if (!tensor) return nullptr;
+    reads(*tensor);
+    return static_cast<const T*>(tensor->data());
+  }
+  template <class T>
+  T* output_as(Tensor* tensor) {
+    if (!tensor) return nullptr;
+    writes(*tensor);
+    return static_cast<T*>(tensor->data());
+  }
+  template <class T>
+  T* update_as(Tensor* tensor) {
+    if (tensor) reads(*tensor);
+    return output_as<T>(tensor);
+  }
+  Integers integers_of(Tensor* tensor);
   [[noreturn]] void fail(const char* code, const std::string& message) const;
 
   const char* op_;

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "arguments.h"
-#include "cpu/dispatch.h"
 #include "op_table.h"
 #include "tensor.h"
 
@@ -19,7 +18,7 @@ namespace {
 
 // Reads one region of a file. A mapping would be the other way, but a file that shrinks under a mapping kills the
 // process, and a read does not.
-void read_region(const std::string& path, void* to, size_t bytes, int64_t offset) {
+void read_region(const std::string& path, char* to, size_t bytes, int64_t offset) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) {
     throw Error(errno == ENOENT ? "FILE_NOT_FOUND" : "FILE_IO", "'" + path + "' cannot be opened: " + std::strerror(errno));
@@ -27,7 +26,7 @@ void read_region(const std::string& path, void* to, size_t bytes, int64_t offset
   size_t done = 0;
   ssize_t got = 0;
   while (done < bytes) {
-    got = pread(file, static_cast<char*>(to) + done, bytes - done, offset + static_cast<int64_t>(done));
+    got = pread(file, to + done, bytes - done, offset + static_cast<int64_t>(done));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     done += static_cast<size_t>(got);
@@ -40,6 +39,21 @@ void read_region(const std::string& path, void* to, size_t bytes, int64_t offset
                                     " bytes early: it was truncated after it was opened");
 }
 
+// Writes all bytes of a tensor when the queue gets there. What the host must know of integers is kept beside them.
+Task write_task(const char* name, const Tensor& tensor, Memory::Source source) {
+  const auto body = [to = tensor.data(), bytes = tensor.bytes(), offset = tensor.offset(), storage = tensor.storage(),
+                     integers = tensor.dtype() == DType::I32, source = std::move(source)](Backend& backend) {
+    if (!integers || storage->is_host) return backend.memory->write(to, bytes, source);
+    storage->mirror.resize(storage->bytes);
+    char* mirror = storage->mirror.data() + offset;
+    source(mirror, 0, bytes);
+    backend.memory->write(to, bytes, [mirror](char* into, size_t offset, size_t bytes) {
+      std::copy_n(mirror + offset, bytes, into);
+    });
+  };
+  return {name, body, {}, {{tensor.storage(), tensor.whole()}}, {}};
+}
+
 // The tensor behind a JavaScript value, which must be one of this device.
 Tensor& own(const Napi::Value& value, const DeviceState& device, const std::string& doing) {
   Tensor& tensor = Tensor::from(value, "tensor");
@@ -49,8 +63,8 @@ Tensor& own(const Napi::Value& value, const DeviceState& device, const std::stri
 
 }  // namespace
 
-DeviceState::DeviceState(Napi::Env env, std::unique_ptr<Ops> ops)
-    : env_(env), queue_(std::make_unique<Queue>(std::move(ops))) {
+DeviceState::DeviceState(Napi::Env env, Backend backend)
+    : backend_(std::move(backend)), memory_(*backend_.memory), env_(env), queue_(std::make_unique<Queue>(backend_)) {
   const napi_status status =
       napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "bts device"), 0, 1, nullptr, nullptr,
                                       this, settle, &wake_);
@@ -63,26 +77,27 @@ DeviceState::DeviceState(Napi::Env env, std::unique_ptr<Ops> ops)
 DeviceState::~DeviceState() { close(); }
 
 std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
-  void* data = memory.take(bytes);
+  void* data = memory_.take(bytes);
   if (!data) {
     // Cached blocks may be in use by queued work; once that is done the system can have them back.
     queue_->drain();
-    memory.trim();
-    data = memory.take(bytes);
+    memory_.trim();
+    data = memory_.take(bytes);
   }
   if (!data) {
     throw Error("OUT_OF_MEMORY", std::to_string(bytes) + " bytes were asked for beside " +
-                                     std::to_string(memory.statistics().live) +
+                                     std::to_string(memory_.statistics().live) +
                                      " in use; take a smaller batch, shorter sequences or fewer members");
   }
   auto storage = std::make_shared<Storage>();
   storage->data = data;
   storage->bytes = bytes;
+  storage->is_host = backend_.memory->is_host();
   return storage;
 }
 
 void DeviceState::release(Storage& storage) {
-  if (!closed()) memory.give(storage.data, storage.bytes);
+  if (!closed()) memory_.give(storage.data, storage.bytes);
   storage.data = nullptr;
 }
 
@@ -97,8 +112,10 @@ Napi::Value DeviceState::read(Napi::Env env, std::shared_ptr<Storage> storage, c
     Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
     read->bytes = Napi::Persistent(buffer);
     void* to = buffer.Data();
-    if (bytes) task.body = [to, data, bytes](Ops&) { std::memcpy(to, data, bytes); };
+    task.body = [to, data, bytes](Backend& backend) { backend.memory->read(to, data, bytes); };
     task.reads.push_back(std::move(storage));
+  } else {
+    task.body = [](Backend& backend) { backend.memory->synchronize(); };
   }
   task.done = [this, read](const std::shared_ptr<const Error>& fault) {
     read->fault = fault;
@@ -157,7 +174,8 @@ void DeviceState::close(bool environment_ends) {
   }
   napi_release_threadsafe_function(wake_, napi_tsfn_abort);
   wake_ = nullptr;
-  memory.clear();
+  memory_.clear();
+  backend_ = {};
 }
 
 Napi::Function Device::define(Napi::Env env) {
@@ -165,15 +183,17 @@ Napi::Function Device::define(Napi::Env env) {
                      {InstanceMethod<&Device::allocate>("allocate"), InstanceMethod<&Device::upload>("upload"),
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::read>("read"), InstanceMethod<&Device::memory>("memory"),
-                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
+                      InstanceMethod<&Device::dispose>("dispose")});
 }
 
-// new Device(threads, instruction set or '')
+// new Device(threads, variant or '', type of activations; default f32)
 Device::Device(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guarded(info.Env(), [&]() -> Napi::Value {
     const int threads = static_cast<int>(to_integer(info[0], "threads", 1, 1024));
-    const std::string set = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
-    state_ = std::make_shared<DeviceState>(info.Env(), cpu::make_ops(threads, set));
+    const std::string variant = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
+    const DType activations = info[2].IsUndefined() ? DType::F32 : to_dtype(info[2]);
+    state_ = std::make_shared<DeviceState>(info.Env(), open_backend(variant, threads, activations));
     return info.Env().Undefined();
   });
 }
@@ -210,9 +230,9 @@ Napi::Value Device::upload(const Napi::CallbackInfo& info) {
     }
     const auto* from = static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
     auto copy = std::make_shared<std::vector<char>>(from, from + array.ByteLength());
-    void* to = tensor.data();
-    state->push({"upload", [copy, to](Ops&) { std::copy(copy->begin(), copy->end(), static_cast<char*>(to)); }, {},
-                 {{tensor.storage(), tensor.whole()}}, {}});
+    state->push(write_task("upload", tensor, [copy](char* into, size_t offset, size_t bytes) {
+      std::copy_n(copy->data() + offset, bytes, into);
+    }));
     return info.Env().Undefined();
   });
 }
@@ -225,9 +245,9 @@ Napi::Value Device::load(const Napi::CallbackInfo& info) {
     if (!info[1].IsString()) throw Error("BAD_OPTION", "load: expected a path");
     std::string path = info[1].As<Napi::String>().Utf8Value();
     const int64_t offset = to_integer(info[2], "offset", 0, int64_t{1} << 52);
-    void* to = tensor.data();
-    const size_t bytes = tensor.bytes();
-    state->push({"load", [=](Ops&) { read_region(path, to, bytes, offset); }, {}, {{tensor.storage(), tensor.whole()}}, {}});
+    state->push(write_task("load", tensor, [=](char* into, size_t from, size_t bytes) {
+      read_region(path, into, bytes, offset + static_cast<int64_t>(from));
+    }));
     return info.Env().Undefined();
   });
 }
@@ -255,12 +275,12 @@ Napi::Value Device::read(const Napi::CallbackInfo& info) {
 Napi::Value Device::memory(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    const auto& statistics = state->memory.statistics();
+    const auto& statistics = state->memory().statistics();
     auto result = Napi::Object::New(info.Env());
     result.Set("liveBytes", static_cast<double>(statistics.live));
     result.Set("peakBytes", static_cast<double>(statistics.peak));
     result.Set("reservedBytes", static_cast<double>(statistics.reserved));
-    if (info[0].ToBoolean().Value()) state->memory.reset_peak();
+    if (info[0].ToBoolean().Value()) state->memory().reset_peak();
     return result;
   });
 }
@@ -284,7 +304,7 @@ Napi::Value Device::trim(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
     state->drain();
-    state->memory.trim();
+    state->memory().trim();
     return info.Env().Undefined();
   });
 }

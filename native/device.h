@@ -12,9 +12,9 @@
 
 namespace bts {
 
-// A promise that the worker will settle, owned by the JavaScript thread.
 class DeviceState;
 
+// A promise that the worker will settle, owned by the JavaScript thread.
 struct PendingRead {
   std::shared_ptr<DeviceState> device;  // stays until the promise is settled
   Napi::Promise::Deferred deferred;
@@ -26,7 +26,7 @@ struct PendingRead {
 // opened it; all members but the queue's worker belong to the JavaScript thread.
 class DeviceState : public std::enable_shared_from_this<DeviceState> {
  public:
-  DeviceState(Napi::Env env, std::unique_ptr<Ops> ops);
+  DeviceState(Napi::Env env, Backend backend);
   ~DeviceState();
 
   std::shared_ptr<Storage> allocate(size_t bytes);
@@ -38,10 +38,10 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   // Ends the queue and frees all memory. Reads that were not served are rejected, or forgotten where JavaScript can no
   // longer run.
   void close(bool environment_ends = false);
-  std::map<std::string, Timing> take_timings() { return queue_->take_timings(); }
+  std::map<std::string, Timing> take_timings() { return backend_.stopwatch->take(); }
   bool closed() const { return !queue_; }
-
-  MemoryPool memory;
+  DType activations() const { return backend_.activations(); }
+  MemoryPool& memory() { return memory_; }
 
  private:
   static void settle(napi_env env, napi_value, void* context, void*);
@@ -49,6 +49,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   void settle_all(Napi::Env env);
   std::vector<PendingRead*> take_settled();
 
+  Backend backend_;  // first: what follows refers to it
+  MemoryPool memory_;
   napi_env env_;
   napi_threadsafe_function wake_ = nullptr;
   std::unique_ptr<Queue> queue_;

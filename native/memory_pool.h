@@ -5,9 +5,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "backend.h"
+
 namespace bts {
 
-// Memory of one device, handed out in size classes and kept for reuse. Blocks may be given back while queued work
+// Memory of one device, taken from its backend, handed out in size classes and kept for reuse. Blocks may be given back while queued work
 // still reads them: whoever takes them next queues behind that work. One thread only.
 class MemoryPool {
  public:
@@ -17,7 +19,8 @@ class MemoryPool {
     size_t reserved;  // held from the system: live and cached
   };
 
-  MemoryPool() = default;
+  // `memory` must outlive the pool.
+  explicit MemoryPool(Memory& memory) : memory_(memory) {}
   ~MemoryPool() { clear(); }
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
@@ -33,6 +36,7 @@ class MemoryPool {
   const Statistics& statistics() const { return statistics_; }
 
  private:
+  Memory& memory_;
   std::map<size_t, std::vector<void*>> cached_;
   std::unordered_map<void*, size_t> blocks_;  // all that are held from the system, with their sizes
   Statistics statistics_{};

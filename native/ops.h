@@ -4,11 +4,14 @@
 // C width, O outputs, I inputs, F feed-forward width, H query heads, K key/value heads, D head width, V vocabulary,
 // G gate width (C: one gate per channel, 1: one gate per token). A gradient is d + the name.
 //
-// Arrays are row-major and dense. Arguments run outputs, inputs, sizes, options. Activations, gradients and trainable
-// weights are f32; frozen weights keep the precision of their checkpoint and are widened to f32 where they are used.
-// A list has one entry per member, so members may differ in precision and may share storage. Gradients of weights
-// are always added to what is there; gradients of activations are added only where `accumulate` says so.
+// Arrays are row-major and dense. Arguments run outputs, inputs, sizes, options. Activations and their gradients have
+// the backend's activation type A, f32 or bf16, and are summed in f32 or wider; trainable weights, gradients of weights,
+// losses and optimizer state are f32; frozen weights keep the precision of their checkpoint. A list has one entry per
+// member, so members may differ in precision and may share storage. Gradients of weights are always added to what is
+// there; gradients of activations are added only where `accumulate` says so.
 // A null pointer or an empty list means "absent" where the comment allows it.
+//
+// Whoever calls an op has checked that all ids, targets, rows and starts lie in their ranges.
 //
 // Every op is a pure function of its arguments: the same bytes come out whatever the number of threads.
 #pragma once
@@ -22,6 +25,16 @@ namespace bts {
 enum class DType : uint8_t { F32, F16, BF16, I32 };
 
 constexpr size_t size_of(DType dtype) { return dtype == DType::F32 || dtype == DType::I32 ? 4 : 2; }
+
+// The 16 bits of a bf16 number: the upper half of an f32.
+struct BFloat16 {
+  uint16_t bits;
+};
+
+template <class A>
+constexpr DType dtype_of = DType::F32;
+template <>
+inline constexpr DType dtype_of<BFloat16> = DType::BF16;
 
 struct Weight {
   const void* data;
@@ -65,68 +78,66 @@ struct Mix {
   float temperature;  // 0: the limit, all weight on the largest
 };
 
-class Ops {
+template <class A>
+class OpsOf {
  public:
-  virtual ~Ops() = default;
+  virtual ~OpsOf() = default;
 
   // --- embedding.  y[m,n,:] = table_m[ids[n],:]
-  // y [M,N,C]  table M x [V,C]  ids [N]. Throws BAD_TOKEN for an id outside 0..V-1.
-  virtual void embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C) = 0;
+  // y [M,N,C]  table M x [V,C]  ids [N] each in 0..V-1
+  virtual void embedding_forward(A* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C) = 0;
   // dtable_m[ids[n],:] += dy[m,n,:]
-  virtual void embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t V,
+  virtual void embedding_backward(Gradients dtable, const A* dy, const int32_t* ids, int64_t N, int64_t V,
                                   int64_t C) = 0;
 
   // --- linear.  y_m = x_m W_m^T (+ bias_m) (+ residual_m)
   // y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty  residual may be null or y itself
-  virtual void linear_forward(float* y, const float* x, Weights weight, Weights bias, const float* residual, int64_t N,
-                              int64_t I, int64_t O) = 0;
+  virtual void linear_forward(A* y, const A* x, Weights weight, Weights bias, const A* residual, int64_t N, int64_t I,
+                              int64_t O) = 0;
   // dx_m (+)= dy_m W_m
-  virtual void linear_backward_input(float* dx, const float* dy, Weights weight, int64_t N, int64_t I, int64_t O,
+  virtual void linear_backward_input(A* dx, const A* dy, Weights weight, int64_t N, int64_t I, int64_t O,
                                      bool accumulate) = 0;
   // dW_m += dy_m^T x_m    dbias_m += sum over n of dy_m (dbias may be empty)
-  virtual void linear_backward_weight(Gradients dweight, Gradients dbias, const float* dy, const float* x, int64_t N,
-                                      int64_t I, int64_t O) = 0;
+  virtual void linear_backward_weight(Gradients dweight, Gradients dbias, const A* dy, const A* x, int64_t N, int64_t I,
+                                      int64_t O) = 0;
 
   // --- root mean square norm.  y = x / sqrt(mean(x^2) + epsilon) * w_m     x, y [M,N,C]  w M x [C]
-  virtual void rms_norm_forward(float* y, const float* x, Weights weight, int64_t N, int64_t C, float epsilon) = 0;
+  virtual void rms_norm_forward(A* y, const A* x, Weights weight, int64_t N, int64_t C, float epsilon) = 0;
   // dx (+)= r * (dy w - x r^2 mean(dy w x)) with r = 1 / sqrt(mean(x^2) + epsilon)
-  virtual void rms_norm_backward_input(float* dx, const float* dy, const float* x, Weights weight, int64_t N, int64_t C,
+  virtual void rms_norm_backward_input(A* dx, const A* dy, const A* x, Weights weight, int64_t N, int64_t C,
                                        float epsilon, bool accumulate) = 0;
   // dw_m += sum over n of dy x r
-  virtual void rms_norm_backward_weight(Gradients dweight, const float* dy, const float* x, int64_t N, int64_t C,
+  virtual void rms_norm_backward_weight(Gradients dweight, const A* dy, const A* x, int64_t N, int64_t C,
                                         float epsilon) = 0;
 
   // --- rotary position embedding, half-split pairs (i, i + D/2).
   // x, y [M,B,T,H,D]  table M x [P,D]: cosines of the D/2 angles, then sines  starts [B] or null (all zero):
-  // token t of sequence b stands at position starts[b] + t, which must lie below P (else BAD_SHAPE).
+  // token t of sequence b stands at position starts[b] + t, which lies below P.
   // inverse turns the other way: that is the gradient. y may be x.
-  virtual void rope(float* y, const float* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H,
-                    int64_t D, int64_t P, bool inverse) = 0;
+  virtual void rope(A* y, const A* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H, int64_t D,
+                    int64_t P, bool inverse) = 0;
 
   // --- causal attention with grouped-query heads.
   // out = softmax(q k^T / sqrt(D)) v; query t of sequence b stands at position p = starts[b] + t and sees the keys
   // max(0, p - window + 1) .. p.
   // q, out [M,B,T,H,D]  k, v [M,B,S,K,D]  starts [B] or null (all zero)  lse [M,B,H,T] log of the softmax's sum, or null
-  virtual void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
-                                 const int32_t* starts, const Attention& size) = 0;
+  virtual void attention_forward(A* out, float* lse, const A* q, const A* k, const A* v, const int32_t* starts,
+                                 const Attention& size) = 0;
   // Needs S = T and starts at zero. Probabilities are computed again from q, k and lse.
-  virtual void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* out,
-                                  const float* lse, const float* q, const float* k, const float* v,
-                                  const Attention& size) = 0;
-  // cache[m,b,starts[b]+t,:,:] = x[m,b,t,:,:]     cache [M,B,S,K,D]  x [M,B,T,K,D]; BAD_SHAPE where it would not fit
-  virtual void cache_append(float* cache, const float* x, const int32_t* starts, const Attention& size) = 0;
+  virtual void attention_backward(A* dq, A* dk, A* dv, const A* dout, const A* out, const float* lse, const A* q,
+                                  const A* k, const A* v, const Attention& size) = 0;
+  // cache[m,b,starts[b]+t,:,:] = x[m,b,t,:,:]     cache [M,B,S,K,D]  x [M,B,T,K,D]; starts[b] + T <= S
+  virtual void cache_append(A* cache, const A* x, const int32_t* starts, const Attention& size) = 0;
 
   // --- gated feed-forward activation.  y = silu(gate) * up, silu(x) = x / (1 + exp(-x))    all [n]
-  virtual void swiglu_forward(float* y, const float* gate, const float* up, int64_t n) = 0;
-  virtual void swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
-                               int64_t n) = 0;
+  virtual void swiglu_forward(A* y, const A* gate, const A* up, int64_t n) = 0;
+  virtual void swiglu_backward(A* dgate, A* dup, const A* dy, const A* gate, const A* up, int64_t n) = 0;
 
   // --- softmax cross-entropy.  losses[n] = logsumexp(logits[n,:]) - logits[n,targets[n]]; 0 where targets[n] < 0
-  // losses [N]  logits [N,V]  targets [N]. Throws BAD_TOKEN for a target >= V.
-  virtual void cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t N,
-                                     int64_t V) = 0;
+  // losses [N]  logits [N,V]  targets [N] each < V
+  virtual void cross_entropy_forward(float* losses, const A* logits, const int32_t* targets, int64_t N, int64_t V) = 0;
   // dlogits[n,:] = dlosses[n] * (softmax(logits[n,:]) - onehot(targets[n])); 0 where targets[n] < 0. May be in place.
-  virtual void cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
+  virtual void cross_entropy_backward(A* dlogits, const float* dlosses, const A* logits, const int32_t* targets,
                                       int64_t N, int64_t V) = 0;
 
   // --- stitch layers (the paper's section 3). h, out [M,N,C], member 0 is the hub; gate weight [M,G,C], gate bias [M,G]
@@ -134,44 +145,41 @@ class Ops {
   //
   // Experts-into-Hub:  g = softmax over members of dropout(h_0 Wg^T + bg);  p_e = h_e Wp_e^T
   //                    hub = g_0 h_0 + sum over e of g_e p_e                                        hub [N,C]
-  virtual void experts_into_hub_forward(float* hub, float* gates, float* projected, const float* h,
-                                        const float* gate_weight, const float* gate_bias, Weights proj,
-                                        const Stitch& size) = 0;
+  virtual void experts_into_hub_forward(A* hub, A* gates, A* projected, const A* h, const float* gate_weight,
+                                        const float* gate_bias, Weights proj, const Stitch& size) = 0;
   // dprojected [E,N,C] (or null: zero) is what reaches the experts' streams where they continue as p_e.
   // dh is overwritten; null where nothing below needs it.
-  virtual void experts_into_hub_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                         const float* dhub, const float* dprojected, const float* h, const float* gates,
-                                         const float* projected, const float* gate_weight, Weights proj,
-                                         const Stitch& size) = 0;
+  virtual void experts_into_hub_backward(A* dh, float* dgate_weight, float* dgate_bias, Gradients dproj, const A* dhub,
+                                         const A* dprojected, const A* h, const A* gates, const A* projected,
+                                         const float* gate_weight, Weights proj, const Stitch& size) = 0;
   // Hub-into-Experts:  g = sigmoid(dropout(h_0 Wg^T + bg)), slot 0 is never read and left zero;  p_e = h_0 Wp_e^T
   //                    out_0 = h_0;  out_e = (1 - g_e) h_e + g_e p_e
-  virtual void hub_into_experts_forward(float* out, float* gates, float* projected, const float* h,
-                                        const float* gate_weight, const float* gate_bias, Weights proj,
-                                        const Stitch& size) = 0;
-  virtual void hub_into_experts_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                         const float* dout, const float* h, const float* gates, const float* projected,
-                                         const float* gate_weight, Weights proj, const Stitch& size) = 0;
+  virtual void hub_into_experts_forward(A* out, A* gates, A* projected, const A* h, const float* gate_weight,
+                                        const float* gate_bias, Weights proj, const Stitch& size) = 0;
+  virtual void hub_into_experts_backward(A* dh, float* dgate_weight, float* dgate_bias, Gradients dproj, const A* dout,
+                                         const A* h, const A* gates, const A* projected, const float* gate_weight,
+                                         Weights proj, const Stitch& size) = 0;
 
   // --- mixture over members with one weight for each row, as a router gives them.
   // s = softmax over m of logits[n,m] / temperature;  g[n,m] = s[n,m] if it is among the row's `keep` largest, else 0
   // y[n,:] = sum over m of g[n,m] x[m,n,:] (+ residual[n,:])
   // y [N,C]  gates (g), logits [N,M]  x [M,N,C]  residual [N,C] or null
-  virtual void mix_forward(float* y, float* gates, const float* x, const float* logits, const float* residual,
+  virtual void mix_forward(A* y, A* gates, const A* x, const A* logits, const A* residual,
                            const Mix& size) = 0;
   // dx[m,n,:] = g[n,m] dy[n,:]    dg[n,m] = dy[n,:] . x[m,n,:] where g is kept, else 0
   // dlogits[n,m] = (s[n,m] dg[n,m] - s[n,m] sum over j of s[n,j] dg[n,j]) / temperature; 0 at temperature 0
-  virtual void mix_backward(float* dx, float* dlogits, const float* dy, const float* x, const float* logits,
+  virtual void mix_backward(A* dx, A* dlogits, const A* dy, const A* x, const A* logits,
                             const Mix& size) = 0;
 
   // --- elementwise and bookkeeping
   virtual void fill(float* y, float value, int64_t n) = 0;
   // Normal deviates with the given standard deviation; element i depends on (seed, i) alone.
   virtual void fill_normal(float* y, float deviation, uint64_t seed, int64_t n) = 0;
-  virtual void add(float* y, const float* a, const float* b, int64_t n) = 0;
-  virtual void dropout(float* y, const float* x, const Dropout& dropout, int64_t n) = 0;
+  virtual void add(A* y, const A* a, const A* b, int64_t n) = 0;
+  virtual void dropout(A* y, const A* x, const Dropout& dropout, int64_t n) = 0;
   virtual void convert(void* y, DType to, const void* x, DType from, int64_t n) = 0;
-  // y[r,:] = x[rows[r],:]     y [R,C]  x [N,C]  rows [R] each in 0..N-1 (else BAD_SHAPE)
-  virtual void gather_rows(float* y, const float* x, const int32_t* rows, int64_t R, int64_t N, int64_t C) = 0;
+  // y[r,:] = x[rows[r],:]     y [R,C]  x [N,C]  rows [R] each in 0..N-1
+  virtual void gather_rows(A* y, const A* x, const int32_t* rows, int64_t R, int64_t N, int64_t C) = 0;
   // y[0] = scale * sum of x, in f64
   virtual void sum_forward(float* y, const float* x, float scale, int64_t n) = 0;
   // dx[i] = scale * dy[0]
@@ -185,9 +193,11 @@ class Ops {
   virtual void adamw(Arrays parameters, Arrays gradients, Arrays first_moments, Arrays second_moments,
                      const float* norm, const AdamW& options) = 0;
 
-  // --- what the device reaches at most, measured within a second: peaks[0] FLOP/s of f32 multiply-adds in registers,
-  // peaks[1] bytes read in a second from memory that no cache holds. Every thread takes part.
+  // --- what the device reaches at most, measured within a second: peaks[0] FLOP/s of multiply-adds of activations in
+  // registers, summed in f32; peaks[1] bytes read in a second from memory that no cache holds. All of it takes part.
   virtual void measure_peaks(float* peaks) = 0;
 };
+
+using Ops = OpsOf<float>;
 
 }  // namespace bts

@@ -1,12 +1,16 @@
 #include "queue.h"
 
-#include <chrono>
 #include <system_error>
 #include <utility>
 
 namespace bts {
 
-Queue::Queue(std::unique_ptr<Ops> ops) : ops_(std::move(ops)) {
+const char* Storage::integers() const {
+  if (mirror.size() != bytes) throw Error("BAD_OPTION", "integers must come from the host, and these never did");
+  return mirror.data();
+}
+
+Queue::Queue(Backend& backend) : backend_(backend) {
   try {
     thread_ = std::thread([this] { work(); });
   } catch (const std::system_error& error) {
@@ -42,6 +46,7 @@ void Queue::stop() {
 }
 
 void Queue::work() {
+  backend_.memory->enter();
   for (;;) {
     Task task;
     {
@@ -54,19 +59,10 @@ void Queue::work() {
       tasks_.pop_front();
       busy_ = true;
     }
-    const auto began = std::chrono::steady_clock::now();
+    backend_.stopwatch->start();
     run(task);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
-    std::lock_guard lock(mutex_);
-    Timing& timing = timings_[task.name];
-    timing.calls++;
-    timing.milliseconds += took.count();
+    backend_.stopwatch->stop(task.name);
   }
-}
-
-std::map<std::string, Timing> Queue::take_timings() {
-  std::lock_guard lock(mutex_);
-  return std::exchange(timings_, {});
 }
 
 void Queue::run(Task& task) {
@@ -78,7 +74,7 @@ void Queue::run(Task& task) {
     }
   if (!fault && task.body) {
     try {
-      task.body(*ops_);
+      task.body(backend_);
     } catch (const Error& error) {
       fault = std::make_shared<const Error>(error.code, std::string(task.name) + ": " + error.what());
     } catch (const std::bad_alloc&) {

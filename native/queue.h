@@ -3,14 +3,13 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "backend.h"
 #include "error.h"
-#include "ops.h"
 
 namespace bts {
 
@@ -21,6 +20,11 @@ struct Storage {
   size_t bytes = 0;
   int handles = 0;  // tensors that look at it; the JavaScript thread counts
   std::shared_ptr<const Error> fault;
+  bool is_host = true;       // `data` can be read by the host
+  std::vector<char> mirror;  // where not: a copy of the integers that came from the host; belongs to the worker
+
+  // The mirror. Throws BAD_OPTION where nothing came from the host.
+  const char* integers() const;
 };
 
 struct Write {
@@ -30,23 +34,18 @@ struct Write {
 
 struct Task {
   const char* name;
-  std::function<void(Ops&)> body;
+  std::function<void(Backend&)> body;
   std::vector<std::shared_ptr<Storage>> reads;
   std::vector<Write> writes;
   // Called last with the fault or null, also when the queue stops before the task ran. May be empty.
   std::function<void(const std::shared_ptr<const Error>&)> done;
 };
 
-// How often a kind of task ran and how long it took in all.
-struct Timing {
-  int64_t calls = 0;
-  double milliseconds = 0;
-};
-
 // Runs tasks in order on a thread of its own.
 class Queue {
  public:
-  explicit Queue(std::unique_ptr<Ops> ops);
+  // The backend must outlive the queue.
+  explicit Queue(Backend& backend);
   ~Queue() { stop(); }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -56,18 +55,15 @@ class Queue {
   void drain();
   // Finishes the task at work, drops the others (their `done` is told so) and ends the thread. Twice is harmless.
   void stop();
-  // By name, since the queue began or was last asked.
-  std::map<std::string, Timing> take_timings();
 
  private:
   void work();
   void run(Task& task);
 
-  std::unique_ptr<Ops> ops_;
+  Backend& backend_;
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<Task> tasks_;
-  std::map<std::string, Timing> timings_;
   bool busy_ = false, stopping_ = false;
   std::thread thread_;
 };

@@ -17,7 +17,8 @@ struct Parts {
   std::vector<int64_t> shape;
 };
 
-constexpr napi_type_tag kTag = {0x9d1f0a8be1f54c07, 0xb2c7d04b6c1e2a55};
+// Each backend is a binary of its own, and none may take another's tensors for its own.
+constexpr napi_type_tag kTag = {0x9d1f0a8be1f54c07, 0xb2c7d04b6c1e2a50 + BTS_BACKEND};
 
 int64_t product(const std::vector<int64_t>& shape) {
   int64_t n = 1;

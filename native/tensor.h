@@ -25,6 +25,7 @@ class Tensor : public Napi::ObjectWrap<Tensor> {
   const std::shared_ptr<DeviceState>& device() const { return device_; }
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   void* data() const { return static_cast<char*>(storage_->data) + offset_; }
+  size_t offset() const { return offset_; }  // in bytes
   DType dtype() const { return dtype_; }
   const std::vector<int64_t>& shape() const { return shape_; }
   int64_t size() const;

@@ -24,6 +24,8 @@ const open = (context: Context) => {
 const ids = (device: Device, ...list: number[]) => device.tensor(Int32Array.from(list), [list.length]);
 const numbers = (device: Device, ...list: number[]) => device.tensor(Float32Array.from(list), [list.length]);
 
+const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
 /** A tensor that an op failed to compute: row 9 of 2. */
 function faulty(device: Device) {
   using rows = ids(device, 9);
@@ -38,8 +40,23 @@ errors.before.each(open);
 errors.after.each(close);
 
 errors('a device that this build lacks is NO_DEVICE', async () => {
-  await fails(() => Device.open('cuda'), 'NO_DEVICE', /'cuda'.*'cpu' or 'auto'/);
+  await fails(() => Device.open('gpu'), 'NO_DEVICE', /'gpu' is none of 'cpu', 'cuda'/);
+  await fails(() => Device.open('cuda:x'), 'NO_DEVICE', /'cuda:x' is none of/);
   await fails(() => Device.open('cpu', { instructionSet: 'sse9' }), 'NO_DEVICE', /'sse9'.*generic/);
+});
+
+errors("'auto' says why it takes the CPU, and 'cuda' never takes it", async () => {
+  using device = Device.open('auto');
+  if (device.fallback === undefined) {
+    assert.match(device.name, /^cuda:\d+$/);
+    return;
+  }
+  assert.is(device.name, 'cpu');
+  await fails(
+    () => Device.open('cuda'),
+    'NO_DEVICE',
+    new RegExp(`^device 'cuda' cannot be used: ${escaped(device.fallback)}`),
+  );
 });
 
 errors('threads are a whole number from 1 to 1024', async () => {
@@ -94,7 +111,7 @@ errors('element types that do not fit are BAD_SHAPE', async ({ device }) => {
   await fails(
     () => device.run('add', { y: floats.native, a: floats.native, b: half.native }),
     'BAD_SHAPE',
-    /^add: expected f32 throughout/,
+    /^add: 'b' holds bf16, expected f32/,
   );
   await fails(() => device.run('convert', { y: floats.native, x: integers.native }), 'BAD_SHAPE', /^convert: .*floats/);
   await fails(
@@ -102,7 +119,7 @@ errors('element types that do not fit are BAD_SHAPE', async ({ device }) => {
     'BAD_SHAPE',
     /^global_norm: 'gradients' must hold f32/,
   );
-  await fails(() => integers.read(), 'BAD_OPTION', /expected a tensor of type f32, it holds i32/);
+  await fails(() => integers.read(), 'BAD_OPTION', /expected a tensor of type f32 or bf16, it holds i32/);
   await fails(() => floats.readIntegers(), 'BAD_OPTION', /i32, it holds f32/);
 });
 

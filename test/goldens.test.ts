@@ -70,8 +70,19 @@ function difference(got: ArrayLike<number>, want: ArrayLike<number>): number {
   return most / scale;
 }
 
-// Both sides round in f32 in orders of their own; sums over whole models agree to a few 1e-5.
-function close(got: ArrayLike<number>, want: ArrayLike<number>, what: string, tolerance = 5e-5): void {
+// Both sides round in f32 in orders of their own: sums over whole models agree to a few 1e-5, gradients to some 1e-4. What
+// is computed in bf16 has 8 bits, and loses a few of them on the way through the layers.
+const TOLERANCES = { f32: { values: 5e-5, gradients: 2e-4 }, bf16: { values: 0.06, gradients: 0.1 } };
+type Quantity = keyof (typeof TOLERANCES)['f32'];
+
+function close(
+  { activations }: Device,
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  what: string,
+  quantity: Quantity = 'values',
+): void {
+  const tolerance = TOLERANCES[activations][quantity];
   const found = difference(got, want);
   assert.ok(found <= tolerance, `${what} differs by ${found.toExponential(2)}, allowed are ${tolerance}`);
 }
@@ -101,16 +112,18 @@ async function trains(device: Device, model: LanguageModel, batch: Batch, settin
     using scope = Scope.recording(device);
     const loss = await model.trainingLoss(scope, batch, batch.targets.length, step);
     scope.backward(loss);
-    close([await loss.item()], losses.subarray(step, step + 1), `loss of step ${step}`);
+    close(device, [await loss.item()], losses.subarray(step, step + 1), `loss of step ${step}`);
     if (step === 0) {
       for (const { name, gradient } of model.trainable) {
-        close(await gradient!.read(), expected.floats(`grad.${name}`), `gradient of ${name}`, 2e-4);
+        close(device, await gradient!.read(), expected.floats(`grad.${name}`), `gradient of ${name}`, 'gradients');
       }
     }
     using norm = optimizer.gradientNorm();
     optimizer.update(norm, lr);
-    close([await norm.item()], norms.subarray(step, step + 1), `gradient norm of step ${step}`, 2e-4);
+    close(device, [await norm.item()], norms.subarray(step, step + 1), `gradient norm of step ${step}`, 'gradients');
   }
+  // Adam divides by the size of the gradient, so that of a small one nothing but its rounding may remain.
+  if (device.activations === 'bf16') return;
   for (const { name, value } of model.trainable) {
     closeAfterSteps(await value.read(), expected.floats(`after3.${name}`), lr, name);
   }
@@ -154,15 +167,20 @@ for (const device of devices()) {
       const { settings, expected, batch } = await openCase(folder);
       for (let m = 0; m <= settings.experts; m++) {
         using model = await DenseModel.load(device, join(folder, m === 0 ? 'hub' : `expert-${m}`));
-        close(await model.logits(batch.inputs, batch.batch), expected.floats(`dense.${m}.logits`), `logits of ${m}`);
+        close(
+          device,
+          await model.logits(batch.inputs, batch.batch),
+          expected.floats(`dense.${m}.logits`),
+          `logits of ${m}`,
+        );
       }
     });
 
     goldens(`${label}: the stitched model gives the reference's logits, loss, gates and hidden states`, async () => {
       const { settings, expected, batch } = await openCase(folder);
       using model = await stitch(device, folder, settings);
-      close(await model.logits(batch.inputs, batch.batch), expected.floats('logits'), 'logits');
-      close([await model.loss(batch)], expected.floats('loss'), 'loss');
+      close(device, await model.logits(batch.inputs, batch.batch), expected.floats('logits'), 'logits');
+      close(device, [await model.loss(batch)], expected.floats('loss'), 'loss');
       for (const [s, { placement, gates, hidden }] of (await model.trace(batch.inputs, batch.batch)).entries()) {
         const want = expected.floats(`gates.${s}`);
         if (placement.kind === 'hub_into_experts') {
@@ -171,12 +189,15 @@ for (const device of devices()) {
           const row = width * (settings.experts + 1);
           for (let i = 0; i < want.length; i++) if (i % row < width) want[i] = 0;
         }
-        close(gates, want, `gates of stitch ${s}`);
-        for (const [m, h] of hidden.entries()) close(h, expected.floats(`hidden.${s}.${m}`), `hidden state ${s}.${m}`);
+        close(device, gates, want, `gates of stitch ${s}`);
+        for (const [m, h] of hidden.entries())
+          close(device, h, expected.floats(`hidden.${s}.${m}`), `hidden state ${s}.${m}`);
       }
     });
 
-    goldens(`${label}: generates the reference's greedy tokens`, async () => {
+    // In bf16 another token may win by less than a rounding.
+    const exactly = device.activations === 'f32' ? goldens : goldens.skip;
+    exactly(`${label}: generates the reference's greedy tokens`, async () => {
       const { settings, expected } = await openCase(folder);
       using model = await stitch(device, folder, settings);
       const want = [...expected.integers('greedy.ids')];

@@ -12,10 +12,11 @@ import { DenseModel } from '../model/dense-model.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { SYSTEM_TITLES } from '../model/systems.js';
-import { Device } from '../tensor/device.js';
+import type { Device } from '../tensor/device.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
-import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, count, readOptions } from './options.js';
 import { claimOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
@@ -84,7 +85,7 @@ async function run(system: Trained | Untrained, values: Values, json: boolean, s
   if (needs && (values.steps === undefined || values.domain === undefined)) {
     throw new BtsError('BAD_OPTION', `${system} is trained: give --steps and --domain. See 'bts baseline --help'.`);
   }
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   const losses = needs
     ? await trainBaseline(device, system as Trained, values as TrainedValues, checkpoint, signal)

@@ -2,9 +2,9 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { loadAddon } from '../addon.js';
+import { loadAddon, type Variant } from '../addon.js';
 import { BtsError } from '../errors.js';
-import { Device } from '../tensor/device.js';
+import { Device, findGpus } from '../tensor/device.js';
 import { machineMemory } from './machine.js';
 import { print, printJson } from './output.js';
 import { bytes } from './units.js';
@@ -13,6 +13,10 @@ interface Found {
   ok: boolean;
   /** What was found, or why it cannot be used. */
   detail: string;
+}
+
+interface FoundGpus extends Found {
+  gpus: Variant[];
 }
 
 const EXAMPLES = `
@@ -33,7 +37,7 @@ export function doctorCommand(program: Command): void {
 
 function run(version: string, json: boolean): void {
   const addon = findAddon();
-  const sets = addon.ok ? loadAddon().instructionSets() : [];
+  const sets = addon.ok ? loadAddon().variants() : [];
   const report = {
     version,
     node: process.version,
@@ -49,7 +53,7 @@ function run(version: string, json: boolean): void {
     },
     threads: availableParallelism(),
     memoryBytes: machineMemory(),
-    devices: { cpu: findDevice('cpu'), cuda: findDevice('cuda') },
+    devices: { cpu: findCpu(), cuda: findCuda() },
   };
   if (json) printJson(report);
   else print(render(report));
@@ -66,12 +70,24 @@ function findAddon(): Found {
   }
 }
 
-function findDevice(name: string): Found {
+function findCpu(): Found {
   try {
-    using device = Device.open(name);
+    using device = Device.open('cpu');
     return { ok: true, detail: `${device.threads} threads` };
   } catch (error) {
     return rejected(error);
+  }
+}
+
+/** Every GPU that was found with what it is or why it is rejected, and whether one of them opens. */
+function findCuda(): FoundGpus {
+  let gpus: Variant[] = [];
+  try {
+    gpus = findGpus();
+    using device = Device.open('cuda');
+    return { ok: true, detail: `'auto' takes ${device.name}`, gpus };
+  } catch (error) {
+    return { ...rejected(error), gpus };
   }
 }
 
@@ -103,6 +119,7 @@ function render({ instructionSets, ...report }: Report): string {
     ['memory', bytes(report.memoryBytes)],
     device('cpu', report.devices.cpu),
     device('cuda', report.devices.cuda),
+    ...report.devices.cuda.gpus.map(({ name, supported, detail }) => device(`cuda:${name}`, { ok: supported, detail })),
   ];
   return lines.map(([what, how]) => `${what.padEnd(14)}${how}`).join('\n');
 }
@@ -117,5 +134,5 @@ interface Report {
   instructionSets: { found: string[]; missing: string[]; used: string | null };
   threads: number;
   memoryBytes: number;
-  devices: { cpu: Found; cuda: Found };
+  devices: { cpu: Found; cuda: FoundGpus };
 }

@@ -3,8 +3,8 @@ import { BtsError } from '../errors.js';
 import { type HeldOutLoss, heldOutLosses } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel, readModelConfig } from '../model/load-model.js';
-import { Device } from '../tensor/device.js';
 import { type OpenDomains, openDomains } from './domains.js';
+import { openDevice } from './open-device.js';
 import { count, present } from './options.js';
 import { note, print, printJson } from './output.js';
 import { Progress } from './progress.js';
@@ -35,7 +35,7 @@ export async function evaluateLosses(
 ): Promise<void> {
   // All folders are looked at first: hours of evaluation must not end in a mistyped path.
   const sequenceLength = await commonLength(folders, values);
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const texts = new Map<string, OpenDomains>();
   const rows: ModelLosses[] = [];
   try {

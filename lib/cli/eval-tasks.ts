@@ -13,9 +13,9 @@ import type { TaskResult } from '../eval/run/run-task.js';
 import { Sandbox } from '../eval/sandbox/sandbox.js';
 import type { Task } from '../eval/task.js';
 import { loadModel, readModelConfig } from '../model/load-model.js';
-import { Device } from '../tensor/device.js';
 import type { OutputOptions } from './eval.js';
 import { reportTable } from './eval-tables.js';
+import { openDevice } from './open-device.js';
 import { commaList, count, integer, present } from './options.js';
 import { note, print, printJson } from './output.js';
 import { Progress } from './progress.js';
@@ -81,7 +81,7 @@ export async function evaluateTasks(
   const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
 
   await using _lock = values.out === undefined ? undefined : await lockFolder(values.out);
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
     using model = await loadModel(device, path);

@@ -6,8 +6,8 @@ import { BtsError } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { Device } from '../tensor/device.js';
-import { addConfigOption, addOptions, commaList, count, integer, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, commaList, count, integer, readOptions } from './options.js';
 import { note, printJson } from './output.js';
 import { deviceOptions } from './training-options.js';
 
@@ -76,8 +76,8 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { device: deviceName, threads, without = [], ...options } = values;
-  using device = Device.open(deviceName, present({ threads }));
+  const { without = [] } = values;
+  using device = openDevice(values);
   using loaded = await loadModel(device, folder);
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
@@ -86,7 +86,7 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...options, signal })) {
+    for await (const token of model.generate(prompt, { ...values, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       text += token.text;

@@ -8,10 +8,11 @@ import { addExperts, removeExperts } from '../model/change-experts.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { Device } from '../tensor/device.js';
+import type { Device } from '../tensor/device.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
-import { addConfigOption, addOptions, commaList, integer, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, commaList, integer, readOptions } from './options.js';
 import { claimOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { lossTable, type ModelLosses } from './results.js';
@@ -123,7 +124,7 @@ async function change(
   signal: AbortSignal,
   { label, experts, create, load, begin }: Change,
 ): Promise<void> {
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   const rows: ModelLosses[] = [];
   const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {

@@ -2,8 +2,9 @@ import { relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
-import { Device } from '../tensor/device.js';
-import { addConfigOption, addOptions, present, readOptions } from './options.js';
+import type { Device } from '../tensor/device.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
 import { compact, duration, Progress } from './progress.js';
 import { type QuickstartEvent, type QuickstartOptions, quickstart } from './quickstart/run.js';
@@ -39,8 +40,9 @@ export function quickstartCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Options:', { ...options, ...deviceOptions });
   addConfigOption(command);
   command.option('--json', 'Print the result as JSON').action(async () => {
-    const { out, domain, seed, effort, device: name, threads } = await readOptions(command, Schema);
-    using device = Device.open(name, present({ threads }));
+    const values = await readOptions(command, Schema);
+    const { out, domain, seed, effort } = values;
+    using device = openDevice(values);
     const result = await showQuickstart(device, { folder: resolve(out), domains: domain, seed, effort, signal });
     if (!result) throw new BtsError('ABORTED', 'stopped; all work is saved. Run the same command again to go on.');
     if (command.opts().json === true) printJson(result);

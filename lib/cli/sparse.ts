@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { heldOutLosses, meanLoss } from '../eval/held-out-loss.js';
 import { SparseModel } from '../model/baselines/sparse-model.js';
-import { Device } from '../tensor/device.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
-import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, count, readOptions } from './options.js';
 import { claimOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { renderTable } from './table.js';
@@ -48,7 +48,7 @@ export function sparseCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   using model = checkpoint
     ? await SparseModel.load(device, checkpoint, { trainable: true, signal })

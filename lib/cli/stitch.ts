@@ -9,10 +9,11 @@ import { stitchedCost } from '../model/cost.js';
 import { DenseModel } from '../model/dense-model.js';
 import { preflight, refusal } from '../model/preflight.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { Device } from '../tensor/device.js';
+import type { Device } from '../tensor/device.js';
 import { ablationOptions, applyAblations, stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
-import { addConfigOption, addOptions, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, readOptions } from './options.js';
 import { claimOut, inspectOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { Progress } from './progress.js';
@@ -73,7 +74,7 @@ async function run(
 ): Promise<void> {
   const shares = stitchShares(given);
   const values = applyAblations(given);
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
   const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
   // A real run hashes the members for the manifest and need not look for equal ones here.
   const checked = await preflight(values.hub, values.expert, { contents: dryRun === true, signal });

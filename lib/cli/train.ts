@@ -6,11 +6,12 @@ import { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import { denseCost } from '../model/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../model/dense-model.js';
-import { Device } from '../tensor/device.js';
+import type { Device } from '../tensor/device.js';
 import { openDomains } from './domains.js';
 import { mixtureShares } from './mixture-shares.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from './new-model.js';
-import { addConfigOption, addOptions, commaList, present, readOptions } from './options.js';
+import { openDevice } from './open-device.js';
+import { addConfigOption, addOptions, commaList, readOptions } from './options.js';
 import { claimOut, inspectOut } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
@@ -71,7 +72,7 @@ async function run(
 ): Promise<void> {
   checkSource(values);
   const shares = mixtureShares(Object.keys(values.domain), values.weight);
-  using device = Device.open(values.device, present({ threads: values.threads }));
+  using device = openDevice(values);
 
   if (dryRun) {
     const checkpoint = await inspectOut(values.out, values.resume);

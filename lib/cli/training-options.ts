@@ -81,7 +81,13 @@ export const runOptions = {
 };
 
 export const deviceOptions = {
-  device: z.string().default('auto').meta({ description: "'cpu', or 'auto' for the best there is", argument: 'name' }),
+  device: z.string().default('auto').meta({
+    description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
+    argument: 'name',
+  }),
+  precision: z.enum(['bf16', 'f32']).optional().meta({
+    description: 'What a GPU computes hidden states in (default: bf16)',
+  }),
   threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
 };
 

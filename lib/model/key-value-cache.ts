@@ -30,7 +30,7 @@ export class KeyValueCache implements TokenCache {
     this.lengths = new Array<number>(batch).fill(0);
     const shape = [members, batch, capacity, config.keyValueHeads, config.headWidth];
     try {
-      for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape));
+      for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;

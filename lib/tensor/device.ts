@@ -8,15 +8,44 @@ import {
   type OpArguments,
   type OpTiming,
   typed,
+  type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
 import { Tensor } from './tensor.js';
+
+type CudaBackend = 'cuda' | 'cuda-emulated';
+
+/** The GPUs that CUDA sees, usable or not. Throws ADDON_NOT_LOADED, NO_DEVICE where it cannot be asked, and why. */
+export function findGpus(): Variant[] {
+  try {
+    return loadAddon('cuda').variants();
+  } catch (error) {
+    throw typed(error);
+  }
+}
+
+/** Why 'auto' cannot take a GPU here; undefined if it can. */
+function whyNotCuda(): string | undefined {
+  try {
+    const gpus = findGpus();
+    if (gpus.some(({ supported }) => supported)) return undefined;
+    return gpus.map(({ name, detail }) => `GPU ${name} is a ${detail}`).join('; ');
+  } catch (error) {
+    if (error instanceof BtsError) return error.message;
+    throw error;
+  }
+}
 
 export interface DeviceOptions {
   /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
   threads?: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
+  /**
+   * What a CUDA device computes hidden states in; default bf16, summed in f32, which is what tensor cores do. f32 is slower
+   * and for checks. The CPU computes in f32. Weights that are trained are f32 on every device.
+   */
+  precision?: 'f32' | 'bf16';
 }
 
 /** A device's ceilings. */
@@ -35,24 +64,58 @@ export class Device implements Disposable {
   #disposed = false;
 
   private constructor(
+    /** 'cpu', 'cuda:0' and so on. */
     readonly name: string,
+    /** Host threads that share the work. */
     readonly threads: number,
+    /** The element type of hidden states and their gradients. */
+    readonly activations: 'f32' | 'bf16',
+    /** Why 'auto' did not take a GPU. */
+    readonly fallback: string | undefined,
     private readonly native: NativeDevice,
   ) {}
 
   /**
-   * Opens 'cpu', or 'auto' for the best device there is, today the CPU. Throws NO_DEVICE for others, ADDON_NOT_LOADED.
+   * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with
+   * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
    */
   static open(name = 'auto', options: DeviceOptions = {}): Device {
-    if (name !== 'cpu' && name !== 'auto') {
-      throw new BtsError('NO_DEVICE', `device '${name}' is not one of this build's devices: 'cpu' or 'auto'.`);
+    if (name === 'auto') {
+      const why = whyNotCuda();
+      return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
     }
-    const threads = options.threads ?? availableParallelism();
+    if (name === 'cpu') return Device.openCpu(options);
+    const [, backend, index = ''] = /^(cuda|cuda-emulated)(?::(\d+))?$/.exec(name) ?? [];
+    if (!backend) {
+      throw new BtsError(
+        'NO_DEVICE',
+        `device '${name}' is none of 'cpu', 'cuda', 'cuda:0' (or another number) and 'auto'.`,
+      );
+    }
+    return Device.openCuda(backend as CudaBackend, index, options);
+  }
+
+  private static openCpu({ threads = availableParallelism(), instructionSet = '' }: DeviceOptions, fallback?: string) {
     const { Device: Native } = loadAddon();
     try {
-      return new Device('cpu', threads, new Native(threads, options.instructionSet ?? ''));
+      return new Device('cpu', threads, 'f32', fallback, new Native(threads, instructionSet));
     } catch (error) {
       throw typed(error);
+    }
+  }
+
+  private static openCuda(backend: CudaBackend, index: string, { precision = 'bf16' }: DeviceOptions) {
+    try {
+      const { Device: Native, variants } = loadAddon(backend);
+      const first = variants().find(({ supported }) => supported);
+      const native = new Native(1, index, precision);
+      return new Device(`${backend}:${index || first?.name}`, 1, precision, undefined, native);
+    } catch (cause) {
+      const error = typed(cause);
+      if (!(error instanceof BtsError) || error.code === 'BAD_OPTION') throw error;
+      throw new BtsError('NO_DEVICE', `device '${backend}${index && `:${index}`}' cannot be used: ${error.message}`, {
+        cause,
+      });
     }
   }
 
@@ -117,7 +180,7 @@ export class Device implements Disposable {
     return this.call(() => this.native.profile());
   }
 
-  /** What the device reaches at most, measured now: f32 operations a second, bytes read from memory a second. */
+  /** What the device reaches at most, measured now: operations a second in the type of activations, bytes read from memory a second. */
   async measurePeaks(): Promise<Peaks> {
     using peaks = this.empty([2]);
     this.run('measure_peaks', { peaks: peaks.native });

@@ -55,8 +55,8 @@ export function mix(scope: Scope, x: Tensor, logits: Tensor, options: MixOptions
     const residualEnd = residual?.withNode(residual.node);
     scope.tape!.record(y, [x, logits], (dy, saved, known) => {
       const [x, logits] = saved as [Tensor, Tensor];
-      using dx = device.empty(x.shape);
-      using dlogits = device.empty(logits.shape);
+      using dx = device.empty(x.shape, x.dtype);
+      using dlogits = device.empty(logits.shape, logits.dtype);
       using drows = dy.reshape(rows, width);
       const common = { dy: drows.native, x: x.native, logits: logits.native, keep, temperature };
       device.run('mix_backward', { dx: dx.native, dlogits: dlogits.native, ...common });

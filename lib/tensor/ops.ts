@@ -111,7 +111,7 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
   const out = scope.empty(q.shape, needsGradient(q, k, v));
   const [members, batch, tokens, heads] = q.shape as [number, number, number, number];
   using inner = scope.inner();
-  const lse = out.node && inner.empty([members, batch, heads, tokens]);
+  const lse = out.node && inner.empty([members, batch, heads, tokens], false, 'f32');
   device.run('attention_forward', {
     out: out.native,
     lse: lse?.native,
@@ -124,9 +124,9 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
   if (lse) {
     scope.tape!.record(out, [out, lse, q, k, v], (dout, saved, known) => {
       const [out, lse, q, k, v] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];
-      using dq = device.empty(q.shape);
-      using dk = device.empty(k.shape);
-      using dv = device.empty(v.shape);
+      using dq = device.empty(q.shape, q.dtype);
+      using dk = device.empty(k.shape, k.dtype);
+      using dv = device.empty(v.shape, v.dtype);
       device.run('attention_backward', {
         dq: dq.native,
         dk: dk.native,
@@ -155,8 +155,8 @@ export function swiglu(scope: Scope, gate: Tensor, up: Tensor): Tensor {
   if (y.node) {
     scope.tape!.record(y, [gate, up], (dy, saved, known) => {
       const [gate, up] = saved as [Tensor, Tensor];
-      using dgate = device.empty(gate.shape);
-      using dup = device.empty(up.shape);
+      using dgate = device.empty(gate.shape, gate.dtype);
+      using dup = device.empty(up.shape, up.dtype);
       device.run('swiglu_backward', {
         dgate: dgate.native,
         dup: dup.native,
@@ -174,7 +174,7 @@ export function swiglu(scope: Scope, gate: Tensor, up: Tensor): Tensor {
 /** Losses [N] of logits [N, V] against targets [N], 0 where a target is negative. The backward overwrites the logits. */
 export function crossEntropy(scope: Scope, logits: Tensor, targets: Tensor): Tensor {
   const { device } = scope;
-  const losses = scope.empty([targets.size], needsGradient(logits));
+  const losses = scope.empty([targets.size], needsGradient(logits), 'f32');
   device.run('cross_entropy_forward', { losses: losses.native, logits: logits.native, targets: targets.native });
   if (losses.node) {
     scope.tape!.record(losses, [logits, targets], (dlosses, saved, known) => {
@@ -194,12 +194,12 @@ export function crossEntropy(scope: Scope, logits: Tensor, targets: Tensor): Ten
 /** scale * sum of x [N], a tensor of one element. */
 export function sum(scope: Scope, x: Tensor, scale: number): Tensor {
   const { device } = scope;
-  const y = scope.empty([1], needsGradient(x));
+  const y = scope.empty([1], needsGradient(x), 'f32');
   device.run('sum_forward', { y: y.native, x: x.native, scale });
   if (y.node) {
     const end = detached(x);
     scope.tape!.record(y, [], (dy, _, known) => {
-      using dx = device.empty(end.shape);
+      using dx = device.empty(end.shape, end.dtype);
       device.run('sum_backward', { dx: dx.native, dy: dy.native, scale });
       known.give(end, dx);
     });

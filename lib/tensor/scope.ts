@@ -31,8 +31,8 @@ export class Scope implements Disposable {
     return new Scope(this.device, this.tape, this);
   }
 
-  /** A new tensor of this scope; it takes part in gradients if `differentiable` and the scope records. */
-  empty(shape: readonly number[], differentiable = false, dtype: DType = 'f32'): Tensor {
+  /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */
+  empty(shape: readonly number[], differentiable = false, dtype: DType = this.device.activations): Tensor {
     const tensor = this.device.empty(shape, dtype);
     return this.track(differentiable && this.tape ? tensor.withNode(new GradientNode()) : tensor);
   }

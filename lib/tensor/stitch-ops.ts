@@ -58,7 +58,7 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
       const [h, gates, projected] = saved as [Tensor, Tensor, Tensor];
       using dhub = dout.slice(0);
       using dexperts = options.experts === 'ended' ? undefined : dout.slice(1, members);
-      using dh = h.node && device.empty(h.shape);
+      using dh = h.node && device.empty(h.shape, h.dtype);
       device.run('experts_into_hub_backward', {
         ...common,
         h: h.native,
@@ -108,7 +108,7 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
   if (out.node) {
     scope.tape!.record(out, [h, gates, projected], (dout, saved, known) => {
       const [h, gates, projected] = saved as [Tensor, Tensor, Tensor];
-      using dh = h.node && device.empty(h.shape);
+      using dh = h.node && device.empty(h.shape, h.dtype);
       device.run('hub_into_experts_backward', {
         ...common,
         h: h.native,

@@ -23,7 +23,7 @@ export class Gradients implements Disposable {
   add(x: Tensor, write: (dx: Tensor, accumulate: boolean) => void): void {
     if (!x.node) return;
     const there = this.known.get(x.node);
-    using dx = there ? there.reshape(...x.shape) : this.device.empty(x.shape);
+    using dx = there ? there.reshape(...x.shape) : this.device.empty(x.shape, x.dtype);
     write(dx, there !== undefined);
     if (!there) this.known.set(x.node, dx.share());
   }

@@ -58,10 +58,14 @@ export class Tensor implements Disposable {
     return new Tensor(this.device, this.native, this.dtype, this.shape, node);
   }
 
-  /** Contents as f32 (of an f32 tensor). Throws the error of the op that failed to compute it. */
+  /** Contents as f32, of an f32 or bf16 tensor. Throws the error of the op that failed to compute it. */
   async read(): Promise<Float32Array> {
-    this.expect('f32');
-    return new Float32Array(await this.device.bytes(this));
+    this.expect('f32', 'bf16');
+    const bytes = await this.device.bytes(this);
+    if (this.dtype === 'f32') return new Float32Array(bytes);
+    // A bf16 number is the upper half of an f32.
+    const wide = Uint32Array.from(new Uint16Array(bytes), (half) => half << 16);
+    return new Float32Array(wide.buffer);
   }
 
   async readIntegers(): Promise<Int32Array> {
@@ -80,7 +84,7 @@ export class Tensor implements Disposable {
     await this.device.bytes(nothing);
   }
 
-  /** The only element of an f32 tensor. */
+  /** The only element of a tensor of floats. */
   async item(): Promise<number> {
     if (this.size !== 1) throw new BtsError('BAD_SHAPE', `item() needs one element, the shape is [${this.shape}].`);
     return (await this.read())[0]!;
@@ -107,8 +111,8 @@ export class Tensor implements Disposable {
     }
   }
 
-  private expect(dtype: DType): void {
-    if (this.dtype !== dtype)
-      throw new BtsError('BAD_OPTION', `expected a tensor of type ${dtype}, it holds ${this.dtype}.`);
+  private expect(...dtypes: DType[]): void {
+    if (!dtypes.includes(this.dtype))
+      throw new BtsError('BAD_OPTION', `expected a tensor of type ${dtypes.join(' or ')}, it holds ${this.dtype}.`);
   }
 }

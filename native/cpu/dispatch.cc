@@ -1,8 +1,11 @@
-#include "dispatch.h"
-
 #include <array>
+#include <memory>
+#include <string>
 
+#include "../backend.h"
 #include "../error.h"
+#include "host_memory.h"
+#include "wall_clock.h"
 
 namespace bts::cpu {
 
@@ -24,8 +27,12 @@ constexpr Factory kFactories[] = {
 #endif
 };
 
-}  // namespace
+struct InstructionSet {
+  const char* name;
+  bool supported;
+};
 
+// Those that this binary holds code for, narrowest first, and whether this processor runs them.
 std::span<const InstructionSet> instruction_sets() {
 #if defined(__x86_64__)
   // The builtin also asks whether the operating system saves the wide registers.
@@ -41,6 +48,7 @@ std::span<const InstructionSet> instruction_sets() {
   return sets;
 }
 
+// The ops compiled for the named instruction set, or for the widest supported one where the name is empty.
 std::unique_ptr<Ops> make_ops(int threads, const std::string& instruction_set) {
   const auto sets = instruction_sets();
   std::string known;
@@ -52,4 +60,21 @@ std::unique_ptr<Ops> make_ops(int threads, const std::string& instruction_set) {
   throw Error("NO_DEVICE", "instruction set '" + instruction_set + "' cannot be used; there are " + known);
 }
 
+}  // namespace
+
 }  // namespace bts::cpu
+
+namespace bts {
+
+std::vector<Variant> variants() {
+  std::vector<Variant> list;
+  for (const auto& [name, supported] : cpu::instruction_sets()) list.push_back({name, supported, ""});
+  return list;
+}
+
+Backend open_backend(const std::string& variant, int threads, DType activations) {
+  if (activations != DType::F32) throw Error("BAD_OPTION", "the CPU computes activations in f32 alone");
+  return {std::make_unique<cpu::HostMemory>(), std::make_unique<cpu::WallClock>(), cpu::make_ops(threads, variant)};
+}
+
+}  // namespace bts

@@ -44,7 +44,7 @@ const cases: Case[] = [
 const bytes = (device: Device, each: Case) =>
   run(device, each, (tensors) => Promise.all([...tensors.values()].map((tensor) => tensor.readBytes())));
 
-for (const { name, supported } of loadAddon().instructionSets()) {
+for (const { name, supported } of loadAddon().variants()) {
   if (!supported) continue;
   test(`1, 2, 3 and 5 threads agree to the last bit (${name})`, async () => {
     const opened = threads.map((count) => Device.open('cpu', { threads: count, instructionSet: name }));

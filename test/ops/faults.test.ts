@@ -5,7 +5,7 @@ import type { ErrorCode } from '../../lib/errors.js';
 import { fails } from '../data-fixtures.js';
 import { devices } from '../support/devices.js';
 import { blank, integers } from '../support/reference.js';
-import { type Case, call, run } from '../support/reference-case.js';
+import { type Case, call, run, withActivations } from '../support/reference-case.js';
 
 interface Fault {
   case: Case;
@@ -107,7 +107,8 @@ const faults: Fault[] = [
 ];
 
 for (const device of devices()) {
-  for (const { case: each, code, message } of faults) {
+  for (const { case: plain, code, message } of faults) {
+    const each = withActivations(plain, device.activations);
     test(`${device.label}: ${each.op} with ${each.label} rejects the read of its outputs alone`, async () => {
       const outputs = new Set(['y', 'dtable', 'losses', 'dlogits', 'cache', 'out']);
       const written = new Set(

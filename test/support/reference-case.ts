@@ -4,9 +4,19 @@ import type { NativeTensor } from '../../lib/addon.js';
 import { hashName } from '../../lib/data/random.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
-import { type Arguments, Draw, exact, type Op, type Reference, single, Values } from './reference.js';
+import {
+  type Arguments,
+  Draw,
+  exact,
+  mixed,
+  type Op,
+  type Reference,
+  type Round,
+  single,
+  Values,
+} from './reference.js';
 import { elementwise } from './reference-elementwise.js';
-import { decode, encode } from './reference-halves.js';
+import { decode, encode, narrow } from './reference-halves.js';
 import { mix } from './reference-mix.js';
 import { stitches } from './reference-stitch.js';
 import { transformer } from './reference-transformer.js';
@@ -30,6 +40,45 @@ export function call<O extends Op>(op: O, label: string, args: (draw: Draw) => A
       return drawn;
     },
   };
+}
+
+const ACTIVATIONS = new Set(
+  (
+    'x y dx dy residual a b q k v out dq dk dv dout cache gate up dgate dup logits dlogits ' +
+    'h dh hub dhub gates projected dprojected'
+  ).split(' '),
+);
+const WITHOUT_ACTIVATIONS = new Set<Op>(['fill', 'fill_normal', 'convert', 'sum_forward', 'sum_backward']);
+/** Weights that are multiplied with activations, in their type. */
+const FACTORS = new Set(['weight', 'gateWeight', 'proj']);
+
+/** The arguments with `change` made to what is named; contents that stand in two places stay one. */
+function mapValues(args: Case['args'], named: (name: string) => boolean, change: (values: Values) => Values) {
+  const known = new Map<Values, Values>();
+  const once = (values: Values) => {
+    if (!known.has(values)) known.set(values, change(values));
+    return known.get(values)!;
+  };
+  const mapped = (arg: unknown) => (isList(arg) ? arg.map(once) : arg instanceof Values ? once(arg) : arg);
+  return Object.fromEntries(Object.entries(args).map(([name, arg]) => [name, named(name) ? mapped(arg) : arg]));
+}
+
+const rounded = ({ shape, data }: Values, dtype: Values['dtype']) =>
+  new Values(
+    shape,
+    data.map((x) => narrow(x, 'bf16')),
+    dtype,
+  );
+
+/** The case as a device with such activations is given it. */
+export function withActivations(test: Case, activations: 'f32' | 'bf16'): Case {
+  if (activations === 'f32' || WITHOUT_ACTIVATIONS.has(test.op)) return test;
+  const args = mapValues(
+    test.args,
+    (name) => ACTIVATIONS.has(name),
+    (values) => rounded(values, 'bf16'),
+  );
+  return { op: test.op, label: `${test.label} bf16`, args };
 }
 
 /** The label of a case with these options. */
@@ -88,6 +137,8 @@ interface Expected {
   name: string;
   exact: Float64Array;
   naive: Float64Array;
+  /** What rounding the largest value to the output's type may cost. */
+  halfPlace: number;
 }
 
 /** What each output must hold, and how far off it may be. */
@@ -95,15 +146,26 @@ export class Expectations {
   private readonly outputs = new Map<Values, Expected>();
   private readonly floor: number;
 
-  constructor({ op, args }: Case) {
+  constructor({ op, args }: Case, activations: 'f32' | 'bf16' = 'f32') {
     const reference = references[op] as Reference<Op>;
-    const evaluate = (round: typeof exact): [string, Float64Array | Float64Array[]][] =>
+    const evaluate = (args: Case['args'], round: Round): [string, Float64Array | Float64Array[]][] =>
       Object.entries(reference(args as unknown as Arguments<Op>, round));
-    const naive = evaluate(single);
-    evaluate(exact).forEach(([name, truth], output) => {
+    const inBf16 = activations === 'bf16' && !WITHOUT_ACTIVATIONS.has(op);
+    const isFactor = (name: string) => inBf16 && FACTORS.has(name) && !op.startsWith('rms_norm');
+    const naive = evaluate(
+      mapValues(args, isFactor, (values) => rounded(values, 'bf16')),
+      inBf16 ? mixed : single,
+    );
+    evaluate(args, exact).forEach(([name, truth], output) => {
       const [truths, naives] = [[truth].flat(), [naive[output]![1]].flat()];
       valuesOf(args[name]).forEach((values, i) => {
-        this.outputs.set(values, { name, exact: truths[i]!, naive: naives[i]! });
+        const kept = naives[i]!.map((x) => narrow(x, values.dtype));
+        this.outputs.set(values, {
+          name,
+          exact: truths[i]!,
+          naive: kept,
+          halfPlace: inBf16 ? halfPlaceOf(values, truths[i]!) : 0,
+        });
       });
     });
     const largest = Math.max(0, ...[...this.outputs.values()].map(({ exact }) => largestOf(exact, Math.abs)));
@@ -111,8 +173,9 @@ export class Expectations {
   }
 
   /**
-   * The error may be twice the largest of the naive computation in f32, or a few units in the last place of the largest
-   * value that the op computes, for where the naive computation is exact by luck. What is no output must not change.
+   * The error may be twice the largest of the naive computation in the same precision. For where that is exact by luck, it
+   * may be a few units in the last place of an f32 of the largest value that the op computes, and half of one of a bf16
+   * where that is what the output holds. What is no output must not change.
    */
   check(label: string, values: Values, got: Float64Array): void {
     const output = this.outputs.get(values);
@@ -120,9 +183,9 @@ export class Expectations {
       assert.ok(!values.data.some((x, i) => !Object.is(x, got[i])), `${label}: an input was changed`);
       return;
     }
-    const { name, exact, naive } = output;
+    const { name, exact, naive, halfPlace } = output;
     assert.is(got.length, exact.length, `${label}: the reference of ${name} has another size`);
-    const allowed = Math.max(2 * largestOf(exact, (x, i) => Math.abs(x - naive[i]!)), this.floor);
+    const allowed = Math.max(2 * largestOf(exact, (x, i) => Math.abs(x - naive[i]!)), this.floor + halfPlace);
     exact.forEach((x, i) => {
       const error = Math.abs(got[i]! - x);
       // NaN and infinities come before any tolerance: they must be the same.
@@ -130,6 +193,11 @@ export class Expectations {
       assert.unreachable(`${label}: ${name}[${i}] is ${got[i]}, expected ${x} (error ${error}, allowed ${allowed})`);
     });
   }
+}
+
+function halfPlaceOf({ dtype }: Values, exact: Float64Array): number {
+  const largest = largestOf(exact, Math.abs);
+  return dtype === 'bf16' && largest > 0 ? 2 ** (Math.floor(Math.log2(largest)) - 8) : 0;
 }
 
 /** The largest f(x, i) over the finite x. */

@@ -81,7 +81,10 @@ export const stitches: { [O in Stitch]: Reference<O> } = {
       gates: gates.data,
       projected: projected.data,
       hub: build(args.hub.shape, (_, n, c) =>
-        sum(r, M, (m) => r(gates.at(n!, m, gateOf(args, c!)) * (m ? projected.at(m - 1, n, c) : h.at(0, n, c)))),
+        sum(r, M, (m) => {
+          const x = m ? r.stored(projected.at(m - 1, n!, c)) : h.at(0, n!, c);
+          return r(r.stored(gates.at(n!, m, gateOf(args, c!))) * x);
+        }),
       ),
     };
   },
@@ -94,12 +97,12 @@ export const stitches: { [O in Stitch]: Reference<O> } = {
     const dg = gateGradients(r, args, (n, m, c) => r(dhub.at(0, n, c) * x(m, n, c)));
     const dx = (m: number, n: number, c: number) => r(gates.at(n, m, gateOf(args, c)) * dhub.at(0, n, c));
     const dp = evaluate(projected.shape, (e, n, c) =>
-      dprojected ? r(dx(e! + 1, n!, c!) + dprojected.at(e!, n, c)) : dx(e! + 1, n!, c!),
+      r.stored(dprojected ? r(dx(e! + 1, n!, c!) + dprojected.at(e!, n, c)) : dx(e! + 1, n!, c!)),
     );
     // g = softmax(z) over m
     const dz = evaluate(gates.shape, (n, m, g) => {
       const mean = sum(r, M, (i) => r(gates.at(n!, i, g) * dg.at(n!, i, g)));
-      return r(r(gates.at(n!, m, g) * r(dg.at(n!, m, g) - mean)) * dropped(r, args, n!, m!, g!));
+      return r.stored(r(r(gates.at(n!, m, g) * r(dg.at(n!, m, g) - mean)) * dropped(r, args, n!, m!, g!)));
     });
     return {
       ...weightGradients(r, args, dz, dp, own),
@@ -123,8 +126,8 @@ export const stitches: { [O in Stitch]: Reference<O> } = {
       projected: projected.data,
       out: build(args.out.shape, (m, n, c) => {
         if (m === 0) return h.at(0, n, c);
-        const g = gates.at(n!, m, gateOf(args, c!));
-        return r(r(r(1 - g) * h.at(m!, n, c)) + r(g * projected.at(m! - 1, n, c)));
+        const g = r.stored(gates.at(n!, m, gateOf(args, c!)));
+        return r(r(r(1 - g) * h.at(m!, n, c)) + r(g * r.stored(projected.at(m! - 1, n, c))));
       }),
     };
   },
@@ -136,11 +139,11 @@ export const stitches: { [O in Stitch]: Reference<O> } = {
     const dg = gateGradients(r, args, (n, m, c) =>
       m ? r(dout.at(m, n, c) * r(projected.at(m - 1, n, c) - h.at(m, n, c))) : 0,
     );
-    const dp = evaluate(projected.shape, (e, n, c) => r(gate(e! + 1, n!, c!) * dout.at(e! + 1, n, c)));
+    const dp = evaluate(projected.shape, (e, n, c) => r.stored(r(gate(e! + 1, n!, c!) * dout.at(e! + 1, n, c))));
     // g = sigmoid(z)
     const dz = evaluate(gates.shape, (n, m, g) => {
       const slope = r(gates.at(n!, m, g) * r(1 - gates.at(n!, m, g)));
-      return r(r(dg.at(n!, m, g) * slope) * dropped(r, args, n!, m!, g!));
+      return r.stored(r(r(dg.at(n!, m, g) * slope) * dropped(r, args, n!, m!, g!)));
     });
     return {
       ...weightGradients(r, args, dz, dp, hub),

@@ -165,7 +165,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
       out: build(out.shape, (m, b, t, h, d) => {
         const { first, p } = rows.get([m, b, t, h].join())!;
         const head = Math.floor(h! / group);
-        return sum(r, p.length, (j) => r(p[j]! * v.at(m!, b, first + j, head, d)));
+        return sum(r, p.length, (j) => r(r.stored(p[j]!) * v.at(m!, b, first + j, head, d)));
       }),
       ...(lse && { lse: build(lse.shape, (m, b, h, t) => rows.get([m, b, t, h].join())!.lse) }),
     };
@@ -190,9 +190,9 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
         const key = (((m * B + b) * T + j) * K + head) * D;
         const p = r(Math.exp(r(score(r, q, k, index, j) - lse.at(m, b, h, t))));
         const dp = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * v.at(m, b, j, head, d)));
-        const ds = r(r(p * r(dp - mean)) * scale);
+        const ds = r.stored(r(r(p * r(dp - mean)) * scale));
         for (let d = 0; d < D; d++) {
-          add(gradients.dv, key + d, r(p * dout.at(m, b, t, h, d)));
+          add(gradients.dv, key + d, r(r.stored(p) * dout.at(m, b, t, h, d)));
           add(gradients.dq, query + d, r(ds * k.at(m, b, j, head, d)));
           add(gradients.dk, key + d, r(ds * q.at(m, b, t, h, d)));
         }

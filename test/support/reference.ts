@@ -1,7 +1,7 @@
 /**
  * What the ops of native/ops.h must compute, written from their formulas. Every reference takes the rounding of its
- * arithmetic as an argument: without rounding it is the truth (f64), with `single` it is the naive computation in f32 that
- * a kernel is measured against.
+ * arithmetic as an argument: without rounding it is the truth (f64), with `single` or `mixed` it is the naive computation
+ * in f32 or bf16 that a kernel is measured against.
  */
 import type { DType, NativeTensor, OpArguments } from '../../lib/addon.js';
 import { Random } from '../../lib/data/random.js';
@@ -10,9 +10,17 @@ import { narrow } from './reference-halves.js';
 /** Every op but the one that measures the machine. */
 export type Op = Exclude<keyof OpArguments, 'measure_peaks'>;
 
-export type Round = (x: number) => number;
-export const exact: Round = (x) => x;
-export const single: Round = Math.fround;
+/** What arithmetic rounds to. */
+export interface Round {
+  (x: number): number;
+  /** What numbers are rounded to that lie in memory between two steps of a naive computation. */
+  stored(x: number): number;
+}
+const identity = (x: number) => x;
+export const exact: Round = Object.assign((x: number) => x, { stored: identity });
+export const single: Round = Object.assign((x: number) => Math.fround(x), { stored: identity });
+/** Products of bf16 numbers, summed in f32. */
+export const mixed: Round = Object.assign((x: number) => Math.fround(x), { stored: (x: number) => narrow(x, 'bf16') });
 
 /** The contents of a tensor: numbers that its element type holds exactly. */
 export class Values {

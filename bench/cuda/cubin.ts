@@ -1,0 +1,138 @@
+/** What nvcc's output says about kernels: registers, spills and instructions, without any of NVIDIA's tools but nvcc. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface KernelFacts {
+  /** Demangled and shortened: name and template arguments. */
+  kernel: string;
+  registers: number;
+  /** Static shared memory. Nearly all kernels take theirs dynamically, see the report's own column. */
+  staticSharedBytes: number;
+  /** Bytes that did not fit the registers, stores and loads. */
+  spillBytes: number;
+  /** HMMA: tensor cores. */
+  tensor: number;
+  /** LDGSTS: asynchronous copies to shared memory. */
+  asynchronousCopies: number;
+  /** LDSM: ldmatrix. */
+  matrixLoads: number;
+  /** LDL and STL: local memory. */
+  local: number;
+}
+
+/** Low 12 bits of a 16-byte instruction word, the same from sm_80 to sm_120. */
+const opcodes: Record<number, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 'local'> = {
+  572: 'tensor',
+  4014: 'asynchronousCopies',
+  2107: 'matrixLoads',
+  903: 'local',
+  2435: 'local',
+};
+
+/** Compiles one CUDA file for one architecture and reads the result. */
+export async function compileKernels(
+  nvcc: string,
+  source: string,
+  arch: string,
+  flags: string[],
+  cubin: string,
+): Promise<KernelFacts[]> {
+  const { stderr } = await run(
+    nvcc,
+    [
+      '-std=c++20',
+      '--expt-relaxed-constexpr',
+      '-O3',
+      `-arch=sm_${arch}`,
+      '-cubin',
+      '-Xptxas',
+      '-v',
+      ...flags,
+      '-o',
+      cubin,
+      source,
+    ],
+    { maxBuffer: 1 << 26 },
+  );
+  const counts = instructions(readFileSync(cubin));
+  const names = await demangle([...counts.keys()]);
+  return [...counts].map(([mangled, count], index) => {
+    const said = aboutKernel(stderr, mangled);
+    return { kernel: names[index]!, ...said, ...count };
+  });
+}
+
+/** ptxas's lines on a kernel. */
+function aboutKernel(log: string, mangled: string) {
+  const from = log.indexOf(`Compiling entry function '${mangled}'`);
+  if (from < 0) throw new Error(`ptxas says nothing about ${mangled}`);
+  const end = log.indexOf('Compiling entry function', from + 1);
+  const lines = log.slice(from, end < 0 ? undefined : end);
+  const number = (pattern: RegExp) => Number(pattern.exec(lines)?.[1] ?? 0);
+  return {
+    registers: number(/Used (\d+) registers/),
+    staticSharedBytes: number(/(\d+) bytes smem/),
+    spillBytes: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
+  };
+}
+
+/** Instructions of each kernel of a cubin, an ELF file whose .text sections are the kernels. */
+function instructions(file: Buffer) {
+  const sectionsAt = Number(file.readBigUInt64LE(0x28));
+  const count = file.readUInt16LE(0x3c),
+    namesIndex = file.readUInt16LE(0x3e);
+  const section = (index: number) => {
+    const at = sectionsAt + index * 64;
+    return {
+      name: file.readUInt32LE(at),
+      offset: Number(file.readBigUInt64LE(at + 24)),
+      size: Number(file.readBigUInt64LE(at + 32)),
+    };
+  };
+  const names = section(namesIndex).offset;
+  const kernels = new Map<string, Pick<KernelFacts, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 'local'>>();
+  for (let index = 0; index < count; index++) {
+    const { name, offset, size } = section(index);
+    const text = file.toString('latin1', names + name, file.indexOf(0, names + name));
+    if (!text.startsWith('.text.')) continue;
+    const found = { tensor: 0, asynchronousCopies: 0, matrixLoads: 0, local: 0 };
+    for (let at = offset; at + 16 <= offset + size; at += 16) {
+      const kind = opcodes[file.readUInt16LE(at) & 0xfff];
+      if (kind) found[kind]++;
+    }
+    kernels.set(text.slice('.text.'.length), found);
+  }
+  return kernels;
+}
+
+async function demangle(names: string[]): Promise<string[]> {
+  let lines = names;
+  try {
+    const { stdout } = await run('c++filt', names);
+    lines = stdout.trim().split('\n');
+  } catch {
+    // Without binutils the names stay as they are.
+  }
+  return lines.map((line) => shorten(line));
+}
+
+/** `void bts::cuda::(anonymous namespace)::gemm_kernel<...>(...)` without return type, namespaces and parameters. */
+function shorten(name: string): string {
+  const plain = name
+    .replaceAll('(anonymous namespace)::', '')
+    .replace(/bts::cuda::(with_\w+::)?/g, '')
+    .replaceAll('bts::BFloat16', 'bf16')
+    .replaceAll('(Depth)0', 'Inner')
+    .replaceAll('(Depth)1', 'Outer')
+    .replace(/^void /, '');
+  let depth = 0;
+  for (let at = 0; at < plain.length; at++) {
+    if (plain[at] === '<') depth++;
+    else if (plain[at] === '>') depth--;
+    else if (plain[at] === '(' && depth === 0) return plain.slice(0, at);
+  }
+  return plain;
+}

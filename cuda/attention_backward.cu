@@ -1,0 +1,198 @@
+// Backward of causal attention. Probabilities are computed again from q, k and lse:
+//   P = exp(q k^T / sqrt(D) - lse)    dP = dout v^T    dS = P (dP - delta) / sqrt(D),  delta = sum over d of dout out
+//   dv = P^T dout    dk = dS^T q    dq = dS k
+// One kernel owns rows of dq and passes over the keys, another owns keys and passes over the rows that see them: P is
+// computed twice, in exchange every sum has one owner and one order, and nothing is added atomically.
+#include "../native/error.h"
+#include "attention_tiles.cuh"
+#include "ops_cuda.h"
+#include "reduce.cuh"
+
+namespace bts::cuda::BTS_PRECISION {
+
+namespace {
+
+using Tiles = BackwardTiles<act>;
+constexpr int kOwn = Tiles::kOwn, kPass = Tiles::kPass, kThreads = Tiles::kThreads;
+
+struct Arguments {
+  act *dq, *dk, *dv;
+  const act *dout, *q, *k, *v;
+  const float *lse, *delta;  // [M,B,H,T]
+};
+
+// delta[m,b,h,t] = sum over d of dout out. One warp owns a row.
+__global__ void __launch_bounds__(256) delta_kernel(float* delta, const act* dout, const act* out, int64_t rows, int T,
+                                                    int H, int D) {
+  const int64_t row = int64_t{blockIdx.x} * 8 + threadIdx.x / 32;  // of [M*B, T, H]
+  if (row >= rows) return;
+  float sum = 0;
+  for (int d = threadIdx.x % 32; d < D; d += 32)
+    sum = fmaf(to_float(dout[row * D + d]), to_float(out[row * D + d]), sum);
+  sum = warp_sum(sum);
+  const int64_t h = row % H, t = row / H % T, sequence = row / H / T;
+  if (threadIdx.x % 32 == 0) delta[(sequence * H + h) * T + t] = sum;
+}
+
+// Writes rows r of a result, which `place(r)` finds, null where there is none.
+template <int kWidth, class Place>
+__device__ __forceinline__ void store_rows(const float (&sums)[1][kWidth / 8][4], int D, const Place& place) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int e = 0; e < 4; e += 2) {
+    act* const row = place(warp * 16 + row_of(lane, e));
+    if (!row) continue;
+#pragma unroll
+    for (int d = 0; d < kWidth / 8; d++) {
+      const int col = d * 8 + col_of(lane, 0);
+      if (col < D) store_pair(row + col, sums[0][d][e], sums[0][d][e + 1], col + 1 < D);
+    }
+  }
+}
+
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) query_gradients_kernel(Arguments s, Attend a) {
+  DYNAMIC_SHARED(shared);
+  constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
+  act* const tile_q = reinterpret_cast<act*>(shared);
+  act *const tile_dout = tile_q + kOwn * kStride, *const stages = tile_dout + kOwn * kStride;
+  const int r0 = (gridDim.x - 1 - blockIdx.x) * kOwn, head = blockIdx.y, sequence = blockIdx.z;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+  const int last_row = min(r0 + kOwn, a.rows()) - 1;
+  const int first = a.first_key(r0 / a.group) / kPass * kPass, end = last_row / a.group + 1;
+  const auto load = [&](int j0) {
+    if (j0 < end) {
+      act* const stage = stages + j0 / kPass % 2 * kStage;
+      load_keys<kPass, kWidth, kThreads>(stage, s.k, a, sequence, head, j0, 0, a.S);
+      load_keys<kPass, kWidth, kThreads>(stage + kPass * kStride, s.v, a, sequence, head, j0, 0, a.S);
+    }
+    cp_async_commit();
+  };
+
+  int position[2];
+  float lse[2], delta[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int r = r0 + warp * 16 + row_of(lane, half * 2);
+    const bool exists = r < a.rows();
+    position[half] = exists ? r / a.group : -1;  // which sees nothing
+    lse[half] = exists ? s.lse[a.statistic(sequence, head, r)] : 0.0f;
+    delta[half] = exists ? s.delta[a.statistic(sequence, head, r)] : 0.0f;
+  }
+  float dq[1][kWidth / 8][4] = {};
+  load_queries<kOwn, kWidth, kThreads>(tile_q, s.q, a, sequence, head, r0);
+  load_queries<kOwn, kWidth, kThreads>(tile_dout, s.dout, a, sequence, head, r0);
+  load(first);
+  for (int j0 = first; j0 < end; j0 += kPass) {
+    cp_async_wait<0>();
+    __syncthreads();  // this stage has arrived, the other one has been read
+    load(j0 + kPass);
+    const act *const tile_k = stages + j0 / kPass % 2 * kStage, *const tile_v = tile_k + kPass * kStride;
+    float p[1][kPass / 8][4], dp[1][kPass / 8][4];
+    rows_times_rows<kWidth>(p, tile_q + warp * 16 * kStride, tile_k);
+    rows_times_rows<kWidth>(dp, tile_dout + warp * 16 * kStride, tile_v);
+#pragma unroll
+    for (int j = 0; j < kPass / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const bool seen = a.sees(position[e / 2], j0 + j * 8 + col_of(lane, e));
+        const float weight = seen ? __expf(p[0][j][e] * a.scale - lse[e / 2]) : 0.0f;
+        p[0][j][e] = weight * (dp[0][j][e] - delta[e / 2]) * a.scale;  // dS
+      }
+    weights_times_rows<kWidth>(dq, p, tile_k);
+  }
+  cp_async_wait<0>();
+  store_rows<kWidth>(dq, a.D, [&](int r) -> act* {
+    return r0 + r < a.rows() ? s.dq + a.query(sequence, head, r0 + r) : nullptr;
+  });
+}
+
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) key_gradients_kernel(Arguments s, Attend a) {
+  DYNAMIC_SHARED(shared);
+  constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
+  act* const tile_k = reinterpret_cast<act*>(shared);
+  act *const tile_v = tile_k + kOwn * kStride, *const stages = tile_v + kOwn * kStride;
+  float* const statistics = reinterpret_cast<float*>(stages + 2 * kStage);  // lse and delta of each stage's rows
+  const int j0 = blockIdx.x * kOwn, head = blockIdx.y, sequence = blockIdx.z;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+  // The rows that see some key of this tile, in whole steps.
+  const int first = j0 * a.group / kPass * kPass;
+  const int end = a.window > 0 ? static_cast<int>(min(int64_t{a.rows()}, (int64_t{j0} + kOwn - 1 + a.window) * a.group))
+                               : a.rows();
+  const auto load = [&](int r0) {
+    if (r0 < end) {
+      const int stage = r0 / kPass % 2;
+      load_queries<kPass, kWidth, kThreads>(stages + stage * kStage, s.q, a, sequence, head, r0);
+      load_queries<kPass, kWidth, kThreads>(stages + stage * kStage + kPass * kStride, s.dout, a, sequence, head, r0);
+      for (int i = threadIdx.x; i < 2 * kPass; i += kThreads) {
+        const int r = r0 + i % kPass;
+        const float* const from = i < kPass ? s.lse : s.delta;
+        statistics[stage * 2 * kPass + i] = r < a.rows() ? from[a.statistic(sequence, head, r)] : 0.0f;
+      }
+    }
+    cp_async_commit();
+  };
+
+  float dk[1][kWidth / 8][4] = {}, dv[1][kWidth / 8][4] = {};
+  load_keys<kOwn, kWidth, kThreads>(tile_k, s.k, a, sequence, head, j0, 0, a.S);
+  load_keys<kOwn, kWidth, kThreads>(tile_v, s.v, a, sequence, head, j0, 0, a.S);
+  load(first);
+  for (int r0 = first; r0 < end; r0 += kPass) {
+    cp_async_wait<0>();
+    __syncthreads();  // this stage has arrived, the other one has been read
+    load(r0 + kPass);
+    const int stage = r0 / kPass % 2;
+    const act *const tile_q = stages + stage * kStage, *const tile_dout = tile_q + kPass * kStride;
+    const float *const lse = statistics + stage * 2 * kPass, *const delta = lse + kPass;
+    float p[1][kPass / 8][4], dp[1][kPass / 8][4];  // transposed: keys down, rows across
+    rows_times_rows<kWidth>(p, tile_k + warp * 16 * kStride, tile_q);
+#pragma unroll
+    for (int j = 0; j < kPass / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const int r = j * 8 + col_of(lane, e), key = j0 + warp * 16 + row_of(lane, e);
+        const bool seen = r0 + r < a.rows() && a.sees((r0 + r) / a.group, key);
+        p[0][j][e] = seen ? __expf(p[0][j][e] * a.scale - lse[r]) : 0.0f;
+      }
+    weights_times_rows<kWidth>(dv, p, tile_dout);
+    rows_times_rows<kWidth>(dp, tile_v + warp * 16 * kStride, tile_dout);
+#pragma unroll
+    for (int j = 0; j < kPass / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        dp[0][j][e] = p[0][j][e] * (dp[0][j][e] - delta[j * 8 + col_of(lane, e)]) * a.scale;  // dS
+    weights_times_rows<kWidth>(dk, dp, tile_q);
+  }
+  cp_async_wait<0>();
+  const auto place = [&](act* to) {
+    return [=, &a](int j) -> act* { return j0 + j < a.S ? to + a.key(sequence, head, j0 + j) : nullptr; };
+  };
+  store_rows<kWidth>(dk, a.D, place(s.dk));
+  store_rows<kWidth>(dv, a.D, place(s.dv));
+}
+
+}  // namespace
+
+void CudaOps::attention_backward(act* dq, act* dk, act* dv, const act* dout, const act* out, const float* lse,
+                                 const act* q, const act* k, const act* v, const Attention& size) {
+  if (size.D > kWidest)
+    throw Error("BAD_SHAPE", "attention on CUDA takes heads of width " + std::to_string(kWidest) + " at most, not " +
+                                 std::to_string(size.D));
+  context_.scratch().reset();
+  const Attend a = Attend::of(size, nullptr);
+  const int64_t sequences = size.M * size.B, rows = sequences * size.T * size.H;
+  float* const delta = context_.scratch().take<float>(rows);
+  GPU_LAUNCH(context_, delta_kernel, dim3(ceil_div(rows, 8)), dim3(256), 0, delta, dout, out, rows, a.T, a.H, a.D);
+  const Arguments s{dq, dk, dv, dout, q, k, v, lse, delta};
+  with_head_width(size.D, [&](auto width) {
+    GPU_LAUNCH(context_, query_gradients_kernel<width>, dim3(ceil_div(size.T * a.group, kOwn), size.K, sequences),
+               dim3(kThreads), Tiles::kQueriesShared<width>, s, a);
+    GPU_LAUNCH(context_, key_gradients_kernel<width>, dim3(ceil_div(size.T, kOwn), size.K, sequences), dim3(kThreads),
+               Tiles::kKeysShared<width>, s, a);
+  });
+}
+
+}  // namespace bts::cuda::BTS_PRECISION

@@ -1,0 +1,130 @@
+// What forward and backward of attention share: who sees whom, and tiles of rows.
+//
+// The query heads of one key/value head are rows of one matrix: row r of R = T * group is token r / group and head
+// r % group of the group. So keys and values are read once for the whole group, and decoding a single token still gives
+// the tensor cores `group` rows to multiply.
+#pragma once
+
+#include "ops_cuda.h"
+#include "tile.cuh"
+
+namespace bts::cuda {
+
+struct Attend {
+  const int32_t* starts;  // [B] or null
+  int B, T, S, H, K, D, group, window;
+  float scale;
+
+  static Attend of(const Attention& a, const int32_t* starts) {
+    return {starts,
+            static_cast<int>(a.B),
+            static_cast<int>(a.T),
+            static_cast<int>(a.S),
+            static_cast<int>(a.H),
+            static_cast<int>(a.K),
+            static_cast<int>(a.D),
+            static_cast<int>(a.H / a.K),
+            static_cast<int>(a.window),
+            1 / sqrtf(static_cast<float>(a.D))};
+  }
+
+  __device__ __forceinline__ int rows() const { return T * group; }
+  __device__ __forceinline__ int start(int sequence) const { return starts ? starts[sequence % B] : 0; }
+  // The query at `position` sees first_key(position) .. position.
+  __device__ __forceinline__ int first_key(int position) const { return window > 0 ? max(0, position - window + 1) : 0; }
+  __device__ __forceinline__ bool sees(int position, int key) const {
+    return key <= position && key >= first_key(position);
+  }
+  // Where row r of (sequence, key/value head) begins in q, out and their gradients, and stands in lse.
+  __device__ __forceinline__ int64_t query(int sequence, int head, int r) const {
+    return ((int64_t{sequence} * T + r / group) * H + head * group + r % group) * D;
+  }
+  __device__ __forceinline__ int64_t statistic(int sequence, int head, int r) const {
+    return (int64_t{sequence} * H + head * group + r % group) * T + r / group;
+  }
+  // Where a key begins in k, v and their gradients.
+  __device__ __forceinline__ int64_t key(int sequence, int head, int j) const {
+    return ((int64_t{sequence} * S + j) * K + head) * D;
+  }
+};
+
+// Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.
+template <class T>
+struct ForwardTiles {
+  static constexpr int kWarps = 4, kRows = kWarps * 16, kThreads = kWarps * 32, kKeys = sizeof(T) == 2 ? 64 : 32;
+  template <int kWidth>
+  static constexpr size_t kSharedBytes = (kRows + 2 * kKeys) * padded<T>(kWidth) * sizeof(T);
+};
+
+// Tiles of the backward: rows (or keys) that a block owns, and those that pass by, in two stages.
+template <class T>
+struct BackwardTiles {
+  static constexpr int kWarps = sizeof(T) == 2 ? 4 : 2, kOwn = kWarps * 16, kThreads = kWarps * 32;
+  static constexpr int kPass = sizeof(T) == 2 ? 32 : 16;
+  template <int kWidth>
+  static constexpr size_t kQueriesShared = (2 * kOwn + 2 * 2 * kPass) * padded<T>(kWidth) * sizeof(T);
+  template <int kWidth>
+  static constexpr size_t kKeysShared = kQueriesShared<kWidth> + 2 * 2 * kPass * sizeof(float);
+};
+
+template <class T>
+__device__ __forceinline__ bool rows_aligned(const T* data, int D) {
+  return ((reinterpret_cast<uintptr_t>(data) | (D * sizeof(T))) & 15) == 0;
+}
+
+// tile [kRows, padded(kWidth)] = rows r0.. of a query-shaped array; zeros past the last row and past D.
+template <int kRows, int kWidth, int kThreads, class T>
+__device__ __forceinline__ void load_queries(T* tile, const T* from, const Attend& a, int sequence, int head, int r0) {
+  load_rows<kRows, kWidth, kThreads>(
+      tile, [&](int r) -> const T* { return r0 + r < a.rows() ? from + a.query(sequence, head, r0 + r) : nullptr; },
+      a.D, from, rows_aligned(from, a.D));
+}
+
+// The same for keys j0.. of a key-shaped array, with zeros outside of first..end-1: slots of a cache that nobody has
+// written may hold NaN, which a weight of zero would not silence.
+template <int kRows, int kWidth, int kThreads, class T>
+__device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& a, int sequence, int head, int j0,
+                                          int first, int end) {
+  load_rows<kRows, kWidth, kThreads>(
+      tile,
+      [&](int j) -> const T* {
+        return j0 + j >= first && j0 + j < end ? from + a.key(sequence, head, j0 + j) : nullptr;
+      },
+      a.D, from, rows_aligned(from, a.D));
+}
+
+// sums [16, 8 NJ] = left [16, kWidth] right [8 NJ, kWidth]^T, both tiles of rows.
+template <int kWidth, int NJ, class T>
+__device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const T* left, const T* right) {
+#pragma unroll
+  for (int j = 0; j < NJ; j++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) sums[0][j][e] = 0;
+#pragma unroll
+  for (int k = 0; k < kWidth; k += kStep)
+    multiply<Depth::Inner>(sums, left_operand<Depth::Inner, 1>(left + k, padded<T>(kWidth)), right + k,
+                           padded<T>(kWidth));
+}
+
+// sums [16, kWidth] += weights [16, 8 NK] rows [8 NK, kWidth], the weights in the registers of this warp.
+template <int kWidth, int NK, class T>
+__device__ __forceinline__ void weights_times_rows(float (&sums)[1][kWidth / 8][4], const float (&weights)[1][NK][4],
+                                                   const T* rows) {
+#pragma unroll
+  for (int k = 0; k < NK; k += 2)
+    multiply<Depth::Outer>(sums, left_operand<T>(weights[0][k], weights[0][k + 1]), rows + k * 8 * padded<T>(kWidth),
+                           padded<T>(kWidth));
+}
+
+// Head widths up to 64 and up to 128 have kernels of their own.
+constexpr int kWidest = 128;
+
+template <class F>
+void with_head_width(int64_t D, F&& f) {
+  if (D <= 64)
+    f(std::integral_constant<int, 64>());
+  else
+    f(std::integral_constant<int, kWidest>());
+}
+
+}  // namespace bts::cuda

@@ -1,0 +1,50 @@
+#include "members.cuh"
+#include "vectors.cuh"
+
+#include "ops_cuda.h"
+
+namespace bts::cuda::BTS_PRECISION {
+
+namespace {
+
+// One block a row [H,D]: every thread turns the same pairs of all heads that it gets to.
+template <int width>
+__global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_t* starts, int B, int T, int H, int D,
+                            float direction) {
+  const int row = blockIdx.x, half = D / 2, packs = half / width;
+  const int m = row / (B * T), position = (starts ? starts[row / T % B] : 0) + row % T;
+  const float* angles = static_cast<const float*>(table.data[m]) + int64_t(position) * D;
+  for (int i = threadIdx.x; i < H * packs; i += blockDim.x) {
+    const int pair = i % packs * width;
+    const int64_t first = (int64_t(row) * H + i / packs) * D + pair;
+    float a[width], b[width], cosine[width], sine[width];
+    load(a, x + first);
+    load(b, x + first + half);
+    load(cosine, angles + pair);
+    load(sine, angles + half + pair);
+    for (int k = 0; k < width; k++) {
+      const float low = a[k], high = b[k], s = direction * sine[k];
+      a[k] = low * cosine[k] - high * s;
+      b[k] = high * cosine[k] + low * s;
+    }
+    store(y + first, a);
+    store(y + first + half, b);
+  }
+}
+
+}  // namespace
+
+void CudaOps::rope(act* y, const act* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H,
+                   int64_t D, int64_t, bool inverse) {
+  const int64_t stride = B * T * H * D;
+  with_width(D / 2, {y, x}, [&](auto width) {
+    const int64_t packs = H * (D / 2 / width);
+    const int threads = packs >= kThreads ? kThreads : int(packs + 31) / 32 * 32;
+    for_members(std::ssize(table), [&](int64_t first, int64_t count) {
+      GPU_LAUNCH(context_, rope_kernel<width>, dim3(count * B * T), threads, 0, y + first * stride, x + first * stride,
+                 WeightList::of(table, first, count), starts, B, T, H, D, inverse ? -1.0f : 1.0f);
+    });
+  });
+}
+
+}  // namespace bts::cuda::BTS_PRECISION

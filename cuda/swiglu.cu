@@ -1,0 +1,55 @@
+#include "vectors.cuh"
+
+#include "ops_cuda.h"
+
+namespace bts::cuda::BTS_PRECISION {
+
+namespace {
+
+template <int width>
+__global__ void swiglu_forward_kernel(act* y, const act* gate, const act* up, int64_t packs) {
+  for (int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    float g[width], u[width];
+    load(g, gate + i * width);
+    load(u, up + i * width);
+    for (int k = 0; k < width; k++) u[k] *= g[k] / (1 + expf(-g[k]));
+    store(y + i * width, u);
+  }
+}
+
+// y = g s u with s = 1 / (1 + exp(-g)), s' = s (1 - s)
+template <int width>
+__global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, const act* gate, const act* up,
+                                       int64_t packs) {
+  for (int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    float d[width], g[width], u[width];
+    load(d, dy + i * width);
+    load(g, gate + i * width);
+    load(u, up + i * width);
+    for (int k = 0; k < width; k++) {
+      const float s = 1 / (1 + expf(-g[k]));
+      u[k] = d[k] * u[k] * s * (1 + g[k] * (1 - s));
+      d[k] *= g[k] * s;
+    }
+    store(dgate + i * width, u);
+    store(dup + i * width, d);
+  }
+}
+
+}  // namespace
+
+void CudaOps::swiglu_forward(act* y, const act* gate, const act* up, int64_t n) {
+  with_width(n, {y, gate, up}, [&](auto width) {
+    GPU_LAUNCH(context_, swiglu_forward_kernel<width>, grid_for(context_, n / width), kThreads, 0, y, gate, up,
+               n / width);
+  });
+}
+
+void CudaOps::swiglu_backward(act* dgate, act* dup, const act* dy, const act* gate, const act* up, int64_t n) {
+  with_width(n, {dgate, dup, dy, gate, up}, [&](auto width) {
+    GPU_LAUNCH(context_, swiglu_backward_kernel<width>, grid_for(context_, n / width), kThreads, 0, dgate, dup, dy,
+               gate, up, n / width);
+  });
+}
+
+}  // namespace bts::cuda::BTS_PRECISION

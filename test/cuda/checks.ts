@@ -1,0 +1,33 @@
+/**
+ * `npm run cuda:checks [plain|address|thread|device ...]`: the kernel tests in every way that build.ts knows, the plain one
+ * with three orders of threads and blocks. Exits 1 where something was found.
+ */
+import { join } from 'node:path';
+import { build, execute, type Flavour, flavours, missing, root } from './build.js';
+
+const chosen = process.argv.slice(2);
+for (const name of chosen)
+  if (!flavours.includes(name as Flavour)) throw new Error(`there is no check '${name}', only ${flavours.join(', ')}`);
+
+let failed = false;
+for (const flavour of flavours) {
+  if (chosen.length > 0 && !chosen.includes(flavour)) continue;
+  const reason = await missing(flavour);
+  if (reason) {
+    console.log(`${flavour.padEnd(8)} skipped: ${reason}`);
+    continue;
+  }
+  const started = Date.now();
+  const binary = await build(flavour, join(root, 'build/cuda-checks', flavour));
+  const built = Date.now();
+  for (const seed of flavour === 'plain' ? ['1', '2', '3'] : ['1']) {
+    const result = await execute(binary, '', { BTS_EMULATION_SEED: seed });
+    failed ||= result.failed;
+    const lines = result.output.trim().split('\n');
+    console.log(`${flavour.padEnd(8)} ${result.failed ? lines.slice(0, 40).join('\n') : lines.at(-1)}, seed ${seed}`);
+  }
+  console.error(
+    `${flavour}: ${((built - started) / 1000).toFixed(0)} s to build, ${((Date.now() - built) / 1000).toFixed(0)} s to run`,
+  );
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,140 @@
+// Causal attention, forward and backward, against loops over the formula: grouped heads, windows, caches with starts,
+// splits over a long cache, odd sizes.
+#include "check.h"
+
+namespace bts::check {
+
+namespace {
+
+using cuda::BTS_PRECISION::act;
+
+template <class S>
+struct Formulas {
+  const Attention& a;
+  const std::vector<int32_t>& starts;
+  const std::vector<float>&q, &k, &v;
+  std::vector<S> out, lse, dq, dk, dv;
+
+  static S tensor(S x) {
+    if constexpr (std::is_same_v<S, float>) return rounded<act>(x);
+    return x;
+  }
+  int64_t query(int64_t mb, int64_t t, int64_t h) const { return ((mb * a.T + t) * a.H + h) * a.D; }
+  int64_t key(int64_t mb, int64_t j, int64_t h) const { return ((mb * a.S + j) * a.K + h / (a.H / a.K)) * a.D; }
+
+  // Calls f with the first and last key of every query and the logarithm of its weights' sum.
+  template <class F>
+  void for_queries(F&& f) {
+    for (int64_t mb = 0; mb < a.M * a.B; mb++)
+      for (int64_t h = 0; h < a.H; h++)
+        for (int64_t t = 0; t < a.T; t++) {
+          const int64_t last = starts[mb % a.B] + t, first = a.window ? std::max<int64_t>(0, last - a.window + 1) : 0;
+          std::vector<S> scores(last + 1);
+          S top = -INFINITY, sum = 0;
+          for (int64_t j = first; j <= last; j++) {
+            for (int64_t d = 0; d < a.D; d++) scores[j] += S{q[query(mb, t, h) + d]} * k[key(mb, j, h) + d];
+            scores[j] /= std::sqrt(S(a.D));
+            top = std::max(top, scores[j]);
+          }
+          for (int64_t j = first; j <= last; j++) sum += std::exp(scores[j] - top);
+          f(mb, h, t, first, last, scores, top + std::log(sum));
+        }
+  }
+
+  void forward() {
+    out.assign(q.size(), 0);
+    lse.assign(a.M * a.B * a.H * a.T, 0);
+    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores, S log_sum) {
+      lse[(mb * a.H + h) * a.T + t] = log_sum;
+      for (int64_t d = 0; d < a.D; d++) {
+        S sum = 0;
+        for (int64_t j = first; j <= last; j++) sum += tensor(std::exp(scores[j] - log_sum)) * v[key(mb, j, h) + d];
+        out[query(mb, t, h) + d] = tensor(sum);
+      }
+    });
+  }
+
+  void backward(const std::vector<float>& dout, const std::vector<float>& o) {
+    dq.assign(q.size(), 0);
+    dk.assign(k.size(), 0);
+    dv.assign(k.size(), 0);
+    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores, S log_sum) {
+      const int64_t at = query(mb, t, h);
+      S delta = 0;
+      for (int64_t d = 0; d < a.D; d++) delta += S{dout[at + d]} * o[at + d];
+      for (int64_t j = first; j <= last; j++) {
+        const int64_t kv = key(mb, j, h);
+        const S p = std::exp(scores[j] - log_sum);
+        S dp = 0;
+        for (int64_t d = 0; d < a.D; d++) dp += S{dout[at + d]} * v[kv + d];
+        const S ds = tensor(p * (dp - delta) / std::sqrt(S(a.D)));
+        for (int64_t d = 0; d < a.D; d++) {
+          dv[kv + d] += tensor(p) * dout[at + d];
+          dk[kv + d] += ds * q[at + d];
+          dq[at + d] += ds * k[kv + d];
+        }
+      }
+    });
+    for (auto* list : {&dq, &dk, &dv})
+      for (auto& x : *list) x = tensor(x);
+  }
+};
+
+void attend(const Attention& a, const std::vector<int32_t>& starts) {
+  const std::string name = "attention " BTS_PRECISION_NAME "M " + std::to_string(a.M) + ", B " + std::to_string(a.B) +
+                           ", T " + std::to_string(a.T) + ", S " + std::to_string(a.S) + ", H " + std::to_string(a.H) +
+                           "/" + std::to_string(a.K) + ", D " + std::to_string(a.D) + ", window " +
+                           std::to_string(a.window);
+  if (!wanted(name)) return;
+  const int64_t queries = a.M * a.B * a.T * a.H * a.D, keys = a.M * a.B * a.S * a.K * a.D;
+  const auto q = numbers<act>(queries, 1, 3), k = numbers<act>(keys, 2, 3), v = numbers<act>(keys, 3),
+             dout = numbers<act>(queries, 4);
+  // Slots of the cache that no query sees were never written.
+  auto cached_k = k, cached_v = v;
+  for (auto* cache : {&cached_k, &cached_v})
+    for (int64_t mb = 0; mb < a.M * a.B; mb++)
+      for (int64_t j = 0; j < a.S; j++)
+        if (const int64_t start = starts[mb % a.B]; j >= start + a.T || (a.window && j <= start - a.window))
+          std::fill_n(&(*cache)[(mb * a.S + j) * a.K * a.D], a.K * a.D, NAN);
+  Device<act> device_q(q), device_k(cached_k), device_v(cached_v), device_dout(dout), out(queries), dq(queries), dk(keys), dv(keys);
+  Device<float> lse(a.M * a.B * a.H * a.T);
+  std::vector<float> start_bits(starts.size());
+  std::memcpy(start_bits.data(), starts.data(), starts.size() * 4);
+  Device<float> device_starts(start_bits);
+  const bool from_zero = std::all_of(starts.begin(), starts.end(), [](int32_t s) { return s == 0; });
+  const auto ops = make_ops();
+  ops->attention_forward(out.get(), lse.get(), device_q.get(), device_k.get(), device_v.get(),
+                         from_zero ? nullptr : reinterpret_cast<const int32_t*>(device_starts.get()), a);
+  Formulas<double> exact{a, starts, q, k, v, {}, {}, {}, {}, {}};
+  Formulas<float> plain{a, starts, q, k, v, {}, {}, {}, {}, {}};
+  exact.forward();
+  plain.forward();
+  compare<act>(name + " out", out.read(), plain.out, exact.out);
+  compare<float>(name + " lse", lse.read(), plain.lse, exact.lse);
+  if (a.S != a.T || !from_zero) return;
+  ops->attention_backward(dq.get(), dk.get(), dv.get(), device_dout.get(), out.get(), lse.get(), device_q.get(),
+                          device_k.get(), device_v.get(), a);
+  exact.backward(dout, out.read());
+  plain.backward(dout, out.read());
+  compare<act>(name + " dq", dq.read(), plain.dq, exact.dq, 8);
+  compare<act>(name + " dk", dk.read(), plain.dk, exact.dk, 8);
+  compare<act>(name + " dv", dv.read(), plain.dv, exact.dv);
+}
+
+void run() {
+  for (int64_t M = 1; M <= 5; M++) attend({M, 2, 20, 20, 3, 1, 64, 0}, {0, 0});
+  for (const int64_t size : {1, 31, 33, 123}) attend({2, 1, size, size, 2, 2, 33, 0}, {0});
+  attend({1, 1, 70, 70, 6, 2, 128, 9}, {0});      // a window shorter than a step
+  attend({1, 2, 150, 150, 2, 1, 24, 100}, {0, 0});  // and one longer
+  attend({1, 1, 40, 40, 24, 1, 128, 0}, {0});     // the paper's heads
+  attend({2, 3, 1, 40, 4, 2, 40, 0}, {0, 39, 17});
+  attend({1, 2, 2, 600, 24, 1, 128, 0}, {597, 0});  // split over the keys
+  attend({1, 2, 1, 600, 4, 1, 16, 33}, {599, 300});
+  attend({1, 2, 40, 200, 4, 2, 16, 0}, {160, 5});  // a prompt behind another
+}
+
+const Family family(run);
+
+}  // namespace
+
+}  // namespace bts::check
