@@ -89,7 +89,10 @@ export async function collectTexts(folder: string, options: CollectOptions = {})
   return results;
 }
 
-/** Takes documents while they fit into `maxBytes` together. */
+/** Documents in a row that no longer fit before the rest are not looked at: some generators never end. */
+const MOST_SKIPPED = 16;
+
+/** Takes documents that fit into `maxBytes` together, passing over those that are too long for what is left. */
 async function take(
   documents: AsyncIterable<Document> | Iterable<Document>,
   maxBytes: number,
@@ -97,10 +100,16 @@ async function take(
 ): Promise<Document[]> {
   const taken: Document[] = [];
   let bytes = 0;
+  let skipped = 0;
   for await (const document of documents) {
     stopIfAborted(signal);
-    bytes += Buffer.byteLength(document.text);
-    if (bytes > maxBytes) break;
+    const size = Buffer.byteLength(document.text);
+    if (bytes + size > maxBytes) {
+      if (++skipped > MOST_SKIPPED) break;
+      continue;
+    }
+    skipped = 0;
+    bytes += size;
     taken.push(document);
     if (taken.length % 500 === 0) await setImmediate();
   }
