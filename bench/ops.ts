@@ -31,7 +31,7 @@ interface Result extends Row {
 }
 
 /** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
-export async function benchOps({ threads, steps }: BenchOptions): Promise<Row> {
+export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise<Row> {
   using device = Device.open('cpu', { threads });
   const peaks = await device.measurePeaks();
   const results: Result[] = [];
@@ -61,7 +61,8 @@ export async function benchOps({ threads, steps }: BenchOptions): Promise<Row> {
       { title: 'of ceiling', value: ({ share }) => share, digits: 2 },
     ]),
   );
-  return Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
+  const product = results.find(({ work }) => work.startsWith('linear_forward') && work.endsWith(dtype))!;
+  return { matmul_s: product.ms / 1000, ...Object.fromEntries(results.map(({ work, ms }) => [work, ms])) };
 }
 
 function works(device: Device): Work[] {

@@ -15,7 +15,7 @@ export interface VersusOptions extends BenchOptions {
 }
 
 interface Work {
-  what: 'step' | 'stitch' | 'decode';
+  what: 'step' | 'stitch' | 'decode' | 'ops';
   size: SizeName;
   dtype: Precision;
   /** Of ours and of the peer's row: the number that is compared, and whether it is a speed or a time. */
@@ -30,7 +30,7 @@ interface Comparison extends Work {
   eager: number;
   compiled: number | null;
   ratio: number;
-  memory: number;
+  memory: number | null;
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
@@ -42,23 +42,25 @@ export async function benchVersus({ peerPython, sizes, threads, steps }: VersusO
   const comparisons: Comparison[] = [];
   for (const work of works(sizes)) {
     const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
-    const common = [what, '--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
-    const ours = await lastRow(process.execPath, [...process.execArgv, here('main.ts'), ...common, '--dtype', dtype]);
+    const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
+    const own = [here('main.ts'), what, ...common, '--dtype', dtype];
+    const ours = await lastRow(process.execPath, [...process.execArgv, ...own]);
+    const peerWhat = what === 'ops' ? 'matmul' : what;
     const peer = (...more: string[]) =>
-      lastRow(peerPython, [here('pytorch_bts.py'), ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more]);
+      lastRow(peerPython, [here('pytorch_bts.py'), peerWhat, ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more]);
     const eager = await peer();
-    // Decoding grows its cache at each token, which would be compiled anew each time.
-    const compiled = what === 'decode' ? null : await peer('--compile');
+    // Decoding grows its cache at each token, which would be compiled anew each time; a single product is a library's call.
+    const compiled = what === 'decode' || what === 'ops' ? null : await peer('--compile');
     const best = [eager, compiled].flatMap((row) => (row ? [row[key] as number] : []));
     const against = isSpeed ? Math.max(...best) : Math.min(...best);
-    const own = ours[key] as number;
+    const reached = ours[key] as number;
     const comparison = {
       ...work,
-      ours: own,
+      ours: reached,
       eager: eager[key] as number,
       compiled: compiled && (compiled[key] as number),
-      ratio: round(isSpeed ? own / against : against / own, 2),
-      memory: round((ours.rss_mib as number) / (eager.rss_mib as number), 2),
+      ratio: round(isSpeed ? reached / against : against / reached, 2),
+      memory: what === 'ops' ? null : round((ours.rss_mib as number) / (eager.rss_mib as number), 2),
     };
     comparisons.push(comparison);
     console.log(JSON.stringify(comparison));
@@ -81,13 +83,17 @@ export async function benchVersus({ peerPython, sizes, threads, steps }: VersusO
 
 function works(sizes: readonly SizeName[]): Work[] {
   const order = Object.keys(SIZES).filter((size) => sizes.includes(size as SizeName)) as SizeName[];
-  return order.flatMap((size): Work[] => [
+  const products = (['f32', 'bf16'] as const).map(
+    (dtype): Work => ({ what: 'ops', size: order[0]!, dtype, key: 'matmul_s', isSpeed: false, peerDtype: 'f32' }),
+  );
+  const models = order.flatMap((size): Work[] => [
     { what: 'step', size, dtype: 'f32', key: 'tok_s', isSpeed: true },
     { what: 'step', size, dtype: 'bf16', key: 'tok_s', isSpeed: true },
     { what: 'stitch', size, dtype: 'f32', key: 'forward_backward_s', isSpeed: false },
     { what: 'decode', size, dtype: 'f32', key: 'decode_tok_s', isSpeed: true },
     { what: 'decode', size, dtype: 'bf16', key: 'decode_tok_s', isSpeed: true, peerDtype: 'f32' },
   ]);
+  return [...products, ...models];
 }
 
 /** What a program prints last, as JSON. */
