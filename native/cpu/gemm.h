@@ -20,7 +20,7 @@ struct Product {
   int64_t rows, cols, depth;
   bool accumulate = false;
   const Weight* bias = nullptr;
-  const float* residual = nullptr;  // same layout as c, and may be c
+  const float* residual = nullptr;  // same layout as c, and may be c; not beside accumulate
 };
 
 // Computes all products, cut into tasks for the pool's threads.
