@@ -30,6 +30,21 @@ interface Result extends Row {
   share: number;
 }
 
+const QUEUED = 10_000;
+
+/** Microseconds that an op costs beside its work, queued after others; and that waiting for a result costs. */
+async function overheads(device: Device): Promise<{ queue_us: number; read_us: number }> {
+  using nothing = device.full([1], 0);
+  const queued = await time(async () => {
+    for (let i = 0; i < QUEUED; i++) device.run('fill', { y: nothing.native, value: 0 });
+    await device.synchronize();
+  }, 5);
+  const read = await time(async () => {
+    for (let i = 0; i < QUEUED / 10; i++) await nothing.item();
+  }, 5);
+  return { queue_us: round((queued.median / QUEUED) * 1e6, 2), read_us: round((read.median / QUEUED) * 1e7, 2) };
+}
+
 /** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
 export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise<Row> {
   using device = Device.open('cpu', { threads });
@@ -51,6 +66,8 @@ export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise
       share: round(Math.max(...shares), 3),
     });
   }
+  const { queue_us, read_us } = await overheads(device);
+  console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
   console.log(`ceiling: ${Math.round(peaks.flops / 1e9)} GFLOP/s, ${(peaks.readBytes / 1e9).toFixed(1)} GB/s`);
   console.log(
     renderTable(results, [
@@ -62,7 +79,8 @@ export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise
     ]),
   );
   const product = results.find(({ work }) => work.startsWith('linear_forward') && work.endsWith(dtype))!;
-  return { matmul_s: product.ms / 1000, ...Object.fromEntries(results.map(({ work, ms }) => [work, ms])) };
+  const times = Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
+  return { matmul_s: product.ms / 1000, queue_us, read_us, ...times };
 }
 
 function works(device: Device): Work[] {
