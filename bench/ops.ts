@@ -48,25 +48,33 @@ async function overheads(device: Device): Promise<{ queue_us: number; read_us: n
 /** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
 export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise<Row> {
   using device = Device.open('cpu', { threads });
-  const peaks = await device.measurePeaks();
-  const results: Result[] = [];
-  for (const { op, label, flops = 0, bytes = 0, run, verify } of works(device)) {
-    run();
-    await verify?.();
+  const before = await device.measurePeaks();
+  const timed: { work: Work; seconds: number }[] = [];
+  for (const work of works(device)) {
+    work.run();
+    await work.verify?.();
     const { median } = await time(async () => {
-      run();
+      work.run();
       await device.synchronize();
     }, steps);
-    const shares = [flops / median / peaks.flops, bytes / median / peaks.readBytes];
-    results.push({
-      work: `${op} ${label}`,
-      ms: round(median * 1000, 3),
-      gflops: round(flops / median / 1e9, 1),
-      gb_s: round(bytes / median / 1e9, 1),
-      share: round(Math.max(...shares), 3),
-    });
+    timed.push({ work, seconds: median });
   }
   const { queue_us, read_us } = await overheads(device);
+  const after = await device.measurePeaks();
+  const peaks = {
+    flops: Math.max(before.flops, after.flops),
+    readBytes: Math.max(before.readBytes, after.readBytes),
+  };
+  const results = timed.map(({ work: { op, label, flops = 0, bytes = 0 }, seconds }): Result => {
+    const shares = [flops / seconds / peaks.flops, bytes / seconds / peaks.readBytes];
+    return {
+      work: `${op} ${label}`,
+      ms: round(seconds * 1000, 3),
+      gflops: round(flops / seconds / 1e9, 1),
+      gb_s: round(bytes / seconds / 1e9, 1),
+      share: round(Math.max(...shares), 3),
+    };
+  });
   console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
   console.log(`ceiling: ${Math.round(peaks.flops / 1e9)} GFLOP/s, ${(peaks.readBytes / 1e9).toFixed(1)} GB/s`);
   console.log(
@@ -80,7 +88,7 @@ export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise
   );
   const product = results.find(({ work }) => work.startsWith('linear_forward') && work.endsWith(dtype))!;
   const times = Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
-  return { matmul_s: product.ms / 1000, queue_us, read_us, ...times };
+  return { matmul_s: round(product.ms / 1000, 6), queue_us, read_us, ...times };
 }
 
 function works(device: Device): Work[] {
