@@ -4,17 +4,16 @@ import { type Reproduction, type Row, slug, titleOf } from './config.js';
 
 /** A model and the command that makes it. */
 export interface Make {
+  /** The same for repeats. */
   title: string;
   folder: string;
   args: string[];
 }
 
-/** All that one seed of random choices takes, in order. */
+/** All that one seed of random choices takes, in order: the models, each of them a row of the table. */
 export interface Plan {
   seed: number;
   models: Make[];
-  /** What the table shows: of these models, the seed and the experts among them. */
-  rows: { title: string; folder: string }[];
 }
 
 export type Domains = Readonly<Record<string, readonly string[]>>;
@@ -31,12 +30,12 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
   const at = (name: string) => join(root, name);
   const text = (wanted: readonly string[]) =>
     wanted.flatMap((name) => ['--domain', `${name}=${domains[name]!.join(',')}`]);
-  const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength, '--seed', seed];
-  const run = ['--evaluate-tokens', config.evaluateTokens, '--keep', 1, '--json', '--resume'];
-  const phase = ({ steps, learningRate }: { steps: number; learningRate: number }) => {
+  const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength];
+  const run = ['--evaluate-tokens', config.curveTokens, '--keep', 1, '--json', '--resume'];
+  const phase = ({ steps, learningRate }: { steps: number; learningRate: number }, own = seed) => {
     const every = Math.max(1, Math.floor(steps / config.evaluations));
     const often = ['--evaluate-every', every, '--checkpoint-every', every];
-    return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, ...run];
+    return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, '--seed', own, ...run];
   };
   const cache = ['--cache', join(root, '..', 'tokens')];
   const make = (title: string, folder: string, args: readonly (string | number)[]): Make => ({
@@ -75,23 +74,24 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     ...experts.flatMap(({ folder }, i) => ['--expert', `${expertNames[i]}=${folder}`]),
   ];
 
-  const row = (row: Row): Make => {
+  const row = (row: Row, repeat: number): Make => {
     const title = titleOf(row);
     const { system, ablate } = row;
     if (system === 'seed') return hub;
-    const trained = phase({ ...config.merge, ...given(row) });
+    const folder = repeat === 0 ? slug(title) : `${slug(title)}-${repeat + 1}`;
+    const trained = phase({ ...config.merge, ...given(row) }, seed + repeat);
     const common = [...members, ...text(names), ...row.options];
     if (system === 'bts') {
       const taken = ablate ? ['--ablate', ablate.join(',')] : [];
       const stitches = ['--stitches', Math.min(config.stitches, model.layers), '--no-compare'];
-      return make(title, slug(title), ['stitch', ...common, ...stitches, ...taken, ...trained]);
+      return make(title, folder, ['stitch', ...common, ...stitches, ...taken, ...trained]);
     }
-    const training = system === 'soup' || system === 'btm' ? [...sizes, ...run] : trained;
-    return make(title, slug(title), ['baseline', system, ...common, ...training]);
+    const training = system === 'soup' || system === 'btm' ? [...sizes, '--seed', seed, ...run] : trained;
+    return make(title, folder, ['baseline', system, ...common, ...training]);
   };
-  const rows = config.rows.map(row);
+  const rows = config.rows.flatMap((each) => Array.from({ length: each.repeats }, (_, repeat) => row(each, repeat)));
   const models = [...new Map([hub, ...experts, ...rows].map((each) => [each.folder, each])).values()];
-  return { seed, models, rows: [hub, ...experts, ...rows.filter((each) => each !== hub)] };
+  return { seed, models };
 }
 
 const given = ({ steps, learningRate }: Row) => ({

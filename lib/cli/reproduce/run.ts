@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { exists, readJson } from '../../checkpoint/file.js';
@@ -11,7 +11,7 @@ import { trainingFolder } from '../../train/checkpoint.js';
 import { note } from '../output.js';
 import { duration } from '../progress.js';
 import { type Make, type Plan, planReproduction } from './commands.js';
-import { type Reproduction, slug } from './config.js';
+import type { Reproduction } from './config.js';
 import type { Curve } from './curves.js';
 import { overwrite } from './overwrite.js';
 import type { RowResult } from './report.js';
@@ -39,12 +39,12 @@ export async function reproduce(
   const plans = planReproduction(config, domains, folder);
   const own = threads === undefined ? [] : ['--threads', `${threads}`];
   const rows: RowResult[] = [];
-  for (const { seed, models, rows: wanted } of plans) {
+  for (const { seed, models } of plans) {
     const times = join(folder, `seed-${seed}`, 'results');
     await mkdir(times, { recursive: true });
     for (const make of models) await makeModel(make, own, times, signal);
-    for (const { title, folder: model } of wanted) {
-      const file = join(times, `${slug(title)}.json`);
+    for (const { title, folder: model } of models) {
+      const file = join(times, `${basename(model)}.json`);
       if (!(await exists(file))) {
         const text = Object.entries(domains).flatMap(([name, paths]) => ['--domain', `${name}=${paths.join(',')}`]);
         const limits = ['--max-tokens', config.evaluateTokens, '--sequence-length', config.sequenceLength];
@@ -53,7 +53,7 @@ export async function reproduce(
         await overwrite(file, await runCommand(args, signal));
       }
       const { models } = Evaluation.parse(await readJson(file, 'BAD_DATA'));
-      rows.push({ title, seed, losses: models[0]!.losses, seconds: await secondsOf(times, title) });
+      rows.push({ title, seed, losses: models[0]!.losses, seconds: await secondsOf(times, model) });
     }
   }
   return { rows, plans };
@@ -68,13 +68,13 @@ async function makeModel(make: Make, own: readonly string[], times: string, sign
   const began = performance.now();
   await runCommand([...args, ...own], signal);
   const seconds = (performance.now() - began) / 1000;
-  await overwrite(join(times, `${slug(title)}-time.json`), JSON.stringify({ seconds }));
+  await overwrite(join(times, `${basename(folder)}-time.json`), JSON.stringify({ seconds }));
   note(`${title}: ${duration(1000 * seconds)}`);
 }
 
 /** How long it took to make a model; null where it was there, or made in parts. */
-async function secondsOf(times: string, title: string): Promise<number | null> {
-  const file = join(times, `${slug(title)}-time.json`);
+async function secondsOf(times: string, model: string): Promise<number | null> {
+  const file = join(times, `${basename(model)}-time.json`);
   if (!(await exists(file))) return null;
   return z.object({ seconds: z.number() }).parse(await readJson(file, 'BAD_DATA')).seconds;
 }
@@ -109,10 +109,10 @@ const stopped = ({ reason }: AbortSignal) =>
 
 /** The mean held-out loss against the tokens trained on, of every model that was evaluated on all domains on its way. */
 export async function learningCurves(plans: readonly Plan[], config: Reproduction, domains: number): Promise<Curve[]> {
-  const { seed, rows } = plans[0]!;
+  const { seed, models } = plans[0]!;
   const several = plans.length > 1 ? ` (seed ${seed})` : '';
   const curves: Curve[] = [];
-  for (const { title, folder } of rows) {
+  for (const { title, folder } of models) {
     const file = join(trainingFolder(folder), 'metrics.jsonl');
     if (!(await exists(file))) continue;
     const lines = (await readFile(file, 'utf8')).trim().split('\n');
