@@ -22,7 +22,11 @@ const NEAR = 20;
 /** Sums, differences, products, series and comparisons of small numbers. */
 export function arithmetic(random) {
   const [a, b] = [random.between(2, 49), random.between(2, 49)];
-  const near = (n) => random.sample([n - 10, n - 2, n - 1, n + 1, n + 2, n + 10].filter((other) => other >= 0), 3);
+  const near = (n) =>
+    random.sample(
+      [n - 10, n - 2, n - 1, n + 1, n + 2, n + 10].filter((other) => other >= 0),
+      3,
+    );
   const exercise = (question, n, wrong = near(n)) => ({
     prompt: `Question: ${question}\nAnswer:`,
     answer: `${n}`,
@@ -50,7 +54,8 @@ export function arithmetic(random) {
   return random.pick(kinds)();
 }
 
-const NAMES = `account buffer cache channel client color column config context counter cursor default delay depth device driver
+const NAMES =
+  `account buffer cache channel client color column config context counter cursor default delay depth device driver
   element encoding entry error event field filter folder format frame group handler header height image index input item
   kernel label layer length level limit line logger margin matrix message method model module name node number object offset
   option order output owner package parent parser path pattern point policy port prefix process queue radius record region

@@ -1,5 +1,5 @@
 /** A reproduction as commands of `bts`, one for each model. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Reproduction, type Row, slug, titleOf } from './config.js';
 
 /** A model and the command that makes it. */
@@ -10,13 +10,20 @@ export interface Make {
   args: string[];
 }
 
-/** All that one seed of random choices takes, in order: the models, each of them a row of the table. */
+/** All that one seed of random choices takes. */
 export interface Plan {
   seed: number;
-  models: Make[];
+  /** The seed, its experts, what is made of them: the models of a stage need those before it, not each other. */
+  stages: Make[][];
 }
 
 export type Domains = Readonly<Record<string, readonly string[]>>;
+
+/** The options of a command that reads these texts, and keeps their tokens below the folder of the reproduction. */
+export function textOptions(domains: Domains, root: string): string[] {
+  const named = Object.entries(domains).flatMap(([name, paths]) => ['--domain', `${name}=${paths.join(',')}`]);
+  return [...named, '--cache', join(root, 'tokens')];
+}
 
 /** The commands of a reproduction under `root`. */
 export function planReproduction(config: Reproduction, domains: Domains, root: string): Plan[] {
@@ -29,7 +36,7 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
   const expertNames = names.filter((name) => name !== general);
   const at = (name: string) => join(root, name);
   const text = (wanted: readonly string[]) =>
-    wanted.flatMap((name) => ['--domain', `${name}=${domains[name]!.join(',')}`]);
+    textOptions(Object.fromEntries(wanted.map((name) => [name, domains[name]!])), dirname(root));
   const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength];
   const run = ['--evaluate-tokens', config.curveTokens, '--keep', 1, '--json', '--resume'];
   const phase = ({ steps, learningRate }: { steps: number; learningRate: number }, own = seed) => {
@@ -37,11 +44,10 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     const often = ['--evaluate-every', every, '--checkpoint-every', every];
     return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, '--seed', own, ...run];
   };
-  const cache = ['--cache', join(root, '..', 'tokens')];
   const make = (title: string, folder: string, args: readonly (string | number)[]): Make => ({
     title,
     folder: at(folder),
-    args: [...args, '--out', at(folder), ...cache].map(String),
+    args: [...args, '--out', at(folder)].map(String),
   });
 
   const shape = ['--width', model.width, '--layers', model.layers, '--heads', model.heads];
@@ -90,8 +96,7 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     return make(title, folder, ['baseline', system, ...common, ...training]);
   };
   const rows = config.rows.flatMap((each) => Array.from({ length: each.repeats }, (_, repeat) => row(each, repeat)));
-  const models = [...new Map([hub, ...experts, ...rows].map((each) => [each.folder, each])).values()];
-  return { seed, models };
+  return { seed, stages: [[hub], experts, rows.filter((each) => each !== hub)] };
 }
 
 const given = ({ steps, learningRate }: Row) => ({
