@@ -58,7 +58,8 @@ test('gates prints them by stitch and domain, draws them, and refuses a model th
     assert.is(error, undefined, error?.message);
     const [head, , ...rows] = stdout.trim().split('\n');
     assert.match(head!, /^after layer +kind +domain +hub +code$/);
-    assert.match(rows[0]!, /^ *1 +hub into experts +code +- +0\.\d{3}$/);
+    assert.match(rows[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3}$/);
+    assert.match(rows[3]!, /^ *2 +hub into experts +math +- +0\.\d{3}$/);
     assert.match(await readFile(at('gates.svg'), 'utf8'), /^<svg .*[\s\S]*<\/svg>\n$/);
     const refused = await callCli('gates', at('hub'), ...args);
     assert.match(refused.error?.message ?? '', /not a stitched model/);

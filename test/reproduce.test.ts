@@ -66,7 +66,7 @@ const cellsOf = (table: string) =>
   );
 
 test('the table has losses and scores, the mean of repeats and how far they spread', () => {
-  const results = [row('Seed', 3, 2, 3, 0.25, 0.5), row('BTS', 2, 1, 2, 0.5, 1), row('BTS', 2.5, 1, 2.5, 0.75, 1)];
+  const results = [row('Seed', 3, 2, 3, 0.25, 0.5), row('BTS', 2, 1, 2, 0.4, 1), row('BTS', 2.5, 1, 2.5, 0.6, 1)];
   const chances = [
     { task: 'sums', value: 0.25 },
     { task: 'words', value: 0.5 },
@@ -76,7 +76,7 @@ test('the table has losses and scores, the mean of repeats and how far they spre
   assert.equal(cells[0], head);
   assert.equal(cells[2], ['Seed', '3.000', '2.000', '2.500', '-', '3.000', '-', '25.0', '50.0', '37.5', '-']);
   const best = ['**2.250**', '**1.000**', '**1.625**', '0.125', '**2.250**', '0.250'];
-  assert.equal(cells[3], ['BTS', ...best, '**62.5**', '**100.0**', '**81.2**', '6.3']);
+  assert.equal(cells[3], ['BTS', ...best, '**50.0**', '**100.0**', '**75.0**', '5.0']);
   assert.equal(cells[4], ['Guessing', ...new Array(6).fill('-'), '25.0', '50.0', '37.5', '-']);
   assert.not.match(reportTable(results.slice(0, 2)), /±|Guessing/);
 });

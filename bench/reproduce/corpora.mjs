@@ -55,7 +55,7 @@ if (!existsSync(exercises)) {
   const unfinished = `${exercises}.new`;
   rmSync(unfinished, { recursive: true, force: true });
   writeExercises(unfinished, 'arithmetic', arithmetic, { seed: SEED });
-  writeExercises(unfinished, 'idioms', idioms, { seed: SEED });
+  writeExercises(unfinished, 'idioms', idioms, { seed: SEED, metric: 'acc_norm' });
   const draw = phrases(readPhrases(), new Random(SEED));
   writeExercises(unfinished, 'phrases', draw, { seed: SEED, metric: 'acc_norm' });
   renameSync(unfinished, exercises);

@@ -6,53 +6,38 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from './random.mjs';
 
-const TRAINING_EXERCISES = 16_000;
+const TRAINING_EXERCISES = 24_000;
 const QUESTIONS = 300;
 /** Answered before each question. */
 const SHOTS = 4;
 const PER_DOCUMENT = 10;
 const CHOICES = 4;
-/** One in so many is asked and not trained on. */
+/** Wrong numbers are as far from the right one. */
+const FAR = 5;
+/** One phrase in so many is asked and not trained on. */
 const HELD_OUT_PHRASES = 10;
 /** Wrong translations are drawn from as many shorter and longer ones. */
 const NEAR = 20;
 
-/** What an exercise is: a prompt, what follows it behind a space, and three wrong answers. */
+// What an exercise is: a prompt, the answer behind it, and three wrong ones.
 
-/** Sums, differences, products, series and comparisons of small numbers. */
+/** Sums, differences, series and comparisons of small numbers. */
 export function arithmetic(random) {
-  const [a, b] = [random.between(2, 49), random.between(2, 49)];
-  const near = (n) =>
-    random.sample(
-      [n - 10, n - 2, n - 1, n + 1, n + 2, n + 10].filter((other) => other >= 0),
-      3,
-    );
-  const exercise = (question, n, wrong = near(n)) => ({
-    prompt: `Question: ${question}\nAnswer:`,
-    answer: `${n}`,
-    wrong: wrong.map(String),
-  });
-  const kinds = [
-    () => exercise(`What is ${a} + ${b}?`, a + b),
-    () => exercise(`What is ${a + b} - ${b}?`, a),
-    () => {
-      const step = random.between(1, 10);
-      return exercise(`What comes next: ${[0, 1, 2, 3].map((i) => a + i * step).join(', ')}?`, a + 4 * step);
-    },
-    () => {
-      const numbers = random.sample([...Array(99).keys()], 3).map((n) => n + 1);
-      const largest = Math.max(...numbers);
-      const others = numbers.filter((n) => n !== largest);
-      return exercise(`Which is the largest of ${numbers.join(', ')}?`, largest, [...others, largest + 1]);
-    },
-    () => {
-      const [low, high] = [Math.min(a, b), Math.max(a, b) + 1];
-      const wrong = [high, high + 1, low + 100].slice(0, 3);
-      return exercise(`Which is the smaller of ${a < b ? `${low}, ${high}` : `${high}, ${low}`}?`, low, wrong);
-    },
-  ];
-  return random.pick(kinds)();
+  const [a, b, step] = [random.between(1, 30), random.between(1, 30), random.between(1, 10)];
+  const three = random.sample(numbers(1, 99), 3);
+  const [question, answer] = random.pick([
+    [`What is ${a} + ${b}?`, a + b],
+    [`What is ${a + b} - ${b}?`, a],
+    [`What comes next: ${[0, 1, 2, 3].map((i) => a + i * step).join(', ')}?`, a + 4 * step],
+    [`Which is the largest of ${three.join(', ')}?`, Math.max(...three)],
+    [`Which is the smallest of ${three.join(', ')}?`, Math.min(...three)],
+  ]);
+  const far = numbers(1, 99).filter((n) => Math.abs(n - answer) >= FAR);
+  const wrong = random.sample(far, CHOICES - 1).map(String);
+  return { prompt: `Question: ${question}\nAnswer:`, answer: `${answer}`, wrong };
 }
+
+const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 const NAMES =
   `account buffer cache channel client color column config context counter cursor default delay depth device driver
@@ -63,30 +48,36 @@ const NAMES =
   string suffix table target task text thread time title token total tree unit user value vector version weight width window
   worker writer`.split(/\s+/);
 
-/** Idioms of Python whose next word is one that stands in them already. */
+/** Idioms of Python with names of all kinds, and what completes them; wrong is what completes others. */
 export function idioms(random) {
-  const [a, b, c, ...absent] = random.sample(NAMES, 5);
-  const idiom = (prompt, answer, others = [b, c]) => {
-    const seen = random.pick(others.filter((other) => other !== answer));
-    return { prompt, answer, wrong: [seen, ...absent] };
-  };
-  return random.pick([
-    () => idiom(`def __init__(self, ${c}, ${a}):\n    self.${c} = ${c}\n    self.${a} =`, a),
-    () => idiom(`def set_${a}(self, ${a}):\n    self.${b}.${c} =`, a),
-    () => idiom(`for ${a} in ${b}.get_${c}():\n    if not`, a),
-    () => idiom(`from ${b}.${c} import ${a}\nresult =`, a),
-    () => idiom(`with open(${b}) as ${a}:\n    ${c} =`, a),
-    () => idiom(`${a} = []\nfor ${b} in ${c}:\n    ${a}.append(${b})\nreturn`, a),
-    () => idiom(`if ${a} is None:\n    ${a} = self.${b}.${c}\nreturn`, a),
-    () => idiom(`try:\n    ${b} = int(${a})\nexcept ValueError:\n    ${b} = ${c}.parse(${a})\nreturn`, b, [a, c]),
-    () => idiom(`while ${a} < len(${b}):\n    ${c}.write(${b}[${a}])\n    ${a} += 1\nassert`, a),
-    () => idiom(`lambda ${a}, ${b}:`, a, [b, c]),
-  ])();
+  const [a, b, c] = random.sample(NAMES, 3);
+  const all = [
+    [`with open(${a})`, `as ${b}:`],
+    [`while ${a} < len(${b}):\n    ${b}[${a}].${c}()\n    ${a} +=`, '1'],
+    [`try:\n    ${a} = int(${b})\nexcept`, 'ValueError:'],
+    [`if ${a}.${b} is`, 'None:'],
+    [`def __init__(self, ${a}):\n    self.${a} =`, a],
+    [`if not isinstance(${a}, str):\n    raise`, `TypeError(${a})`],
+    [`${a} = ${b}.get(${c})\nif not ${a}:\n    raise`, `KeyError(${c})`],
+    [`${a} = sorted(${b}, key=lambda ${c}:`, `${c}.${a})`],
+    [`@property\ndef ${a}(self):\n    return`, `self._${a}`],
+    [`assert ${a} in ${b},`, `f"no {${a}}"`],
+    [`${a} = [${b} for ${b} in ${c}`, `if ${b}]`],
+    [`print("${a}:", ${b},`, 'file=sys.stderr)'],
+    [`${a} = ${b} if ${b}`, `else ${c}`],
+    [`async def ${a}(${b}):\n    return`, `await ${b}.${c}()`],
+    [`for ${a}, ${b} in`, `enumerate(${c}):`],
+    [`${a} = os.path.join(os.path.dirname(${b}),`, `"${c}.txt")`],
+    [`def ${a}(*args,`, `**kwargs):`],
+  ];
+  const [prompt, answer] = random.pick(all);
+  const others = all.map(([, other]) => other).filter((other) => other !== answer);
+  return { prompt, answer, wrong: random.sample(others, CHOICES - 1) };
 }
 
 /**
- * Translations of short phrases: [language, English, translation]. Wrong are others of about the same length, which are kept
- * out of the training text like the right one.
+ * Translations of short phrases: [language, English, translation]. Wrong are phrases of about the same length, one in the same
+ * language and two in others. They are kept out of the training text like the right one.
  */
 export function phrases(pairs, random) {
   const sides = { asked: new Map(), trained: new Map() };
@@ -97,13 +88,21 @@ export function phrases(pairs, random) {
   }
   for (const list of sides.asked.values()) list.sort((a, b) => a[2].length - b[2].length);
   return (random, isQuestion) => {
-    const list = random.pick([...(isQuestion ? sides.asked : sides.trained).values()]);
-    const at = random.below(list.length);
-    const [language, english, answer] = list[at];
-    const near = list.slice(Math.max(0, at - NEAR), at + NEAR + 1).map(([, , other]) => other);
-    const wrong = [...new Set(near)].filter((other) => other !== answer);
-    return { prompt: `English: ${english}\n${language}:`, answer, wrong: random.sample(wrong, CHOICES - 1) };
+    const side = isQuestion ? sides.asked : sides.trained;
+    const [language, ...others] = random.sample([...side.keys()], CHOICES - 1);
+    const [, english, answer] = random.pick(side.get(language));
+    const draw = (each) => random.pick(aboutAsLong(side.get(each), answer));
+    const wrong = isQuestion ? [language, ...others].map(draw) : [];
+    return { prompt: `English: ${english}\n${language}:`, answer, wrong };
   };
+}
+
+/** Of a list that is sorted by length, translations about as long as one, which is not among them. */
+function aboutAsLong(list, answer) {
+  const at = list.findIndex(([, , other]) => other.length >= answer.length);
+  const middle = at < 0 ? list.length : at;
+  const near = list.slice(Math.max(0, middle - NEAR), middle + NEAR).map(([, , other]) => other);
+  return near.filter((other) => other !== answer);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { availableParallelism, cpus } from 'node:os';
+import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -23,11 +23,9 @@ const options = {
     argument: 'folder',
   }),
   jobs: count().default(1).meta({
-    description: 'Models that are made at a time: of small ones several, with few threads each, are done sooner',
+    description: 'Models that are made at a time: several small ones with few threads each are done sooner',
   }),
-  threads: count().optional().meta({
-    description: 'CPU threads of each (default: all that the process may use, divided by --jobs)',
-  }),
+  threads: count().optional().meta({ description: 'CPU threads in all (default: all that the process may use)' }),
 };
 const Schema = z.object(options);
 
@@ -73,8 +71,7 @@ async function run(
   const began = performance.now();
   // A task that is not there is missed before hours are spent.
   const chances = await guessing(config);
-  const { jobs } = values;
-  const threads = values.threads ?? (jobs > 1 ? Math.max(1, Math.floor(availableParallelism() / jobs)) : undefined);
+  const { jobs, threads } = values;
   const options = { folder, domains, jobs, threads, signal };
   const { rows, plans } = await reproduce(config, options);
   await drawGates(plans, options);

@@ -1,4 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { exists, readJson } from '../../checkpoint/file.js';
@@ -25,7 +26,7 @@ export interface ReproduceOptions {
   domains: Domains;
   /** Models that are made at a time; default 1. */
   jobs?: number | undefined;
-  /** For each of them. */
+  /** Divided among them; default all that the process may use. */
   threads?: number | undefined;
   signal: AbortSignal;
 }
@@ -37,15 +38,16 @@ export interface ReproduceOptions {
  */
 export async function reproduce(
   config: Reproduction,
-  { folder, domains, jobs = 1, threads, signal }: ReproduceOptions,
+  { folder, domains, jobs = 1, threads = availableParallelism(), signal }: ReproduceOptions,
 ): Promise<{ rows: RowResult[]; plans: Plan[] }> {
   const plans = planReproduction(config, domains, folder);
-  const own = threads === undefined ? [] : ['--threads', `${threads}`];
   const rows: RowResult[] = [];
   for (const { seed, stages } of plans) {
     for (const stage of stages) {
+      const now = Math.min(jobs, stage.length);
+      const own = ['--threads', `${Math.max(1, Math.floor(threads / now))}`];
       const use = async (make: Make, signal: AbortSignal): Promise<RowResult> => {
-        const run = (args: readonly string[]) => runCommand([...args, ...own], jobs === 1, signal);
+        const run = (args: readonly string[]) => runCommand([...args, ...own], now === 1, signal);
         await makeModel(make, run);
         return { title: make.title, seed, ...(await evaluateModel(make, config, domains, run)) };
       };
