@@ -46,14 +46,8 @@ export async function benchFlops({ size, dtype, threads, steps }: BenchOptions):
 
   const config = configOf(shape, dtype === 'bf16' ? 'BF16' : 'F32');
   const members = [hub, ...experts].map(() => config);
-  const stitched = {
-    members,
-    plan: [...PLAN],
-    gate: 'channel',
-    gateBias: false,
-    expertsAfterMerge: 'projected',
-  } as const;
-  const executed = segmentFlops(stitched, { layers, tokens });
+  const choices = { gate: 'channel', gateBias: false, expertsAfterMerge: 'projected' } as const;
+  const executed = segmentFlops({ members, plan: [...PLAN], ...choices }, { layers, tokens });
   // Table 6's own feed-forward width where that is meant; see PAPER_CONFIG.
   const feedForwardWidth = size === 'paper-slice' ? PAPER_SEGMENT.feedForwardWidth : shape.feedForwardWidth;
   const paper = paperFlops({ width, feedForwardWidth, context: tokens, members: members.length, layers });
