@@ -50,6 +50,8 @@ export const Reproduction = z.strictObject({
   seeds: z.array(z.int().min(0)).min(1).default([1]),
   /** Files of tasks whose accuracy the table shows, as `bts eval --tasks` takes them. */
   tasks: z.array(text()).default([]),
+  /** Questions of each task, the first; default all. */
+  taskLimit: count().optional(),
   /** Held-out tokens of each domain that the table is about, at most. */
   evaluateTokens: count().default(32_768),
   /** Points of the learning curves, and the held-out tokens of each domain that each looks at. */

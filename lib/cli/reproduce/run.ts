@@ -87,9 +87,10 @@ async function evaluateModel(make: Make, config: Reproduction, domains: Domains,
   return { losses, switching, scores: await taskScores(make, config, run), seconds: await secondsOf(make) };
 }
 
-async function taskScores(make: Make, { tasks }: Reproduction, run: Run): Promise<ColumnResult[]> {
+async function taskScores(make: Make, { tasks, taskLimit }: Reproduction, run: Run): Promise<ColumnResult[]> {
   if (tasks.length === 0) return [];
-  const args = ['eval', make.folder, '--tasks', tasks.join(','), '--json'];
+  const limit = taskLimit === undefined ? [] : ['--limit', `${taskLimit}`];
+  const args = ['eval', make.folder, '--tasks', tasks.join(','), ...limit, '--json'];
   return Scores.parse(await resultOf(resultFile(make, '-tasks'), () => run(args))).models[0].columns;
 }
 
