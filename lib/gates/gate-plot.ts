@@ -5,7 +5,7 @@ import type { MeanGates } from './mean-gates.js';
 
 const CELL = { width: 58, height: 26 };
 const MARGIN = { left: 96, top: 44, gap: 28, panelTop: 64 };
-const PANELS_A_LINE = 3;
+const PANELS_A_LINE = 2;
 const KINDS: Record<Placement['kind'], string> = {
   experts_into_hub: 'into the hub: share of each member',
   hub_into_experts: 'into the experts: share of the hub',
