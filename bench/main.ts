@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import type { Row } from './bench.js';
 import { benchDecode } from './decode.js';
+import { benchFlops } from './flops.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { SIZES, type SizeName } from './sizes.js';
@@ -15,6 +16,7 @@ const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
   decode: benchDecode,
   ops: benchOps,
   scale: benchScale,
+  flops: benchFlops,
   versus: benchVersus,
 };
 

@@ -16,7 +16,10 @@ export { type HeldOutLoss, type HeldOutOptions, heldOutLosses, meanLoss } from '
 export { readOwnTask } from './eval/own/own-task.js';
 export { type Column, resolveTasks } from './eval/registry.js';
 export { Sandbox, type SandboxOptions } from './eval/sandbox/sandbox.js';
+export { switchingLoss } from './eval/switching.js';
 export type { Group, Metric, Task } from './eval/task.js';
+export { renderGates } from './gates/gate-plot.js';
+export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
 export { EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export { RoutedModel } from './model/baselines/routed.js';

@@ -147,6 +147,17 @@ for (const [family, config] of families) {
   }
 }
 
+dense('a model keeps its tokenizer when the checkpoint that it was loaded from is gone', async () => {
+  const [before, after] = [newFolder(), newFolder()];
+  await writeModel(device, before);
+  using model = await DenseModel.load(device, before, { trainable: true });
+  await rm(before, { recursive: true });
+  await mkdir(after);
+  await model.write(after);
+  using loaded = await DenseModel.load(device, after);
+  assert.is(loaded.tokenizer.hash, model.tokenizer.hash);
+});
+
 dense('the same seed gives the same bytes, another seed others', async () => {
   const tokenizer = newFolder();
   await writeTokenizer(tokenizer);

@@ -7,8 +7,10 @@ import { type ChoiceRequest, type ChoiceResult, scoreChoices } from '../lib/eval
 import { type GenerationRequest, type GenerationResult, generateTexts } from '../lib/eval/run/generations.js';
 import { groupByPrefix } from '../lib/eval/run/prefixes.js';
 import { scoreTexts } from '../lib/eval/run/texts.js';
-import type { DecoderModel } from '../lib/model/decoder-model.js';
+import { EnsembleModel } from '../lib/model/baselines/ensemble.js';
+import { RoutedModel } from '../lib/model/baselines/routed.js';
 import { DenseModel } from '../lib/model/dense-model.js';
+import type { LanguageModel } from '../lib/model/language-model.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
 import type { Device } from '../lib/tensor/device.js';
 import { collect, fails } from './data-fixtures.js';
@@ -22,8 +24,8 @@ function someText(seed: number, words: number): string {
   return Array.from({ length: words }, () => WORDS[random.below(WORDS.length)]).join(' ');
 }
 
-/** A dense model of each family, and a stitched one. */
-async function withModels(use: (model: DecoderModel, name: string, device: Device) => Promise<void>): Promise<void> {
+/** A dense model of each family, several stitched, and as an ensemble. */
+async function withModels(use: (model: LanguageModel, name: string, device: Device) => Promise<void>): Promise<void> {
   await inTemporaryFolder(async (folder) => {
     using device = openCpu();
     for (const [name, config] of Object.entries(CONFIGS)) {
@@ -37,6 +39,8 @@ async function withModels(use: (model: DecoderModel, name: string, device: Devic
     const experts = { a: join(folder, 'a'), b: join(folder, 'b') };
     using stitched = await StitchedModel.create(device, { hub: join(folder, 'hub'), experts, stitches: 3 });
     await use(stitched, 'stitched', device);
+    using ensemble = await EnsembleModel.create(device, { hub: join(folder, 'hub'), experts });
+    await use(ensemble, 'ensemble', device);
   });
 }
 
@@ -46,7 +50,7 @@ const CHOICES: ChoiceRequest[] = Array.from({ length: 13 }, (_, i) => ({
   continuations: i % 2 === 0 ? ['x', 'y', 'z'] : [' long', ' the longest', ''],
 }));
 
-async function choices(model: DecoderModel, requests: ChoiceRequest[], batchSize: number, sharePrefixes = true) {
+async function choices(model: LanguageModel, requests: ChoiceRequest[], batchSize: number, sharePrefixes = true) {
   const results: ChoiceResult[] = [];
   for await (const result of scoreChoices(model, requests, { batchSize, sharePrefixes }))
     results[result.index] = result;
@@ -54,7 +58,7 @@ async function choices(model: DecoderModel, requests: ChoiceRequest[], batchSize
 }
 
 /** Log-probability and greediness of a continuation, from a pass over the whole sequence alone. */
-async function expectedScore(model: DecoderModel, context: string, continuation: string) {
+async function expectedScore(model: LanguageModel, context: string, continuation: string) {
   const start = model.tokenizer.encode(context);
   const all = model.tokenizer.encode(context + continuation);
   const { vocabularySize } = model.config;
@@ -90,6 +94,46 @@ test('choices are scored as passes over the whole sequences score them', async (
   });
 });
 
+test('a router decides by the prompt alone, for all choices and for a text', async () => {
+  await inTemporaryFolder(async (folder) => {
+    using device = openCpu();
+    const at = (name: string) => join(folder, name);
+    const names = ['hub', 'a', 'b'];
+    for (const [seed, name] of names.entries()) {
+      await writeModel(device, at(name), { config: { ...CONFIGS.llama, maxPositions: 256 }, seed });
+    }
+    using routed = await RoutedModel.create(device, { hub: at('hub'), experts: { a: at('a'), b: at('b') } });
+    device.run('fill_normal', { y: routed.trainable[0]!.value.native, deviation: 10, seed: 1 });
+    const members: DenseModel[] = [];
+    for (const name of names) members.push(await DenseModel.load(device, at(name)));
+    const requests = WORDS.slice(0, 8).map(
+      (word, seed): GenerationRequest => ({
+        prompt: `${word} `.repeat(4),
+        generation: { stop: [], maxTokens: 6 },
+        seed,
+      }),
+    );
+    const scores = await choices(routed, CHOICES.slice(0, 3), 8);
+    const written = await texts(routed, requests, 8);
+    const chosen = new Set<number>();
+    for (const [i, request] of requests.entries()) {
+      const [member] = await routed.choices(routed.tokenizer.encode(request.prompt));
+      chosen.add(member!);
+      const [text] = await texts(members[member!]!, [request], 8);
+      assert.is(written[i]!.text, text!.text);
+    }
+    assert.ok(chosen.size > 1, 'prompts go to different members');
+    for (const [i, { context, continuations }] of CHOICES.slice(0, 3).entries()) {
+      const [member] = await routed.choices(routed.tokenizer.encode(context));
+      for (const [c, continuation] of continuations.entries()) {
+        const want = await expectedScore(members[member!]!, context, continuation);
+        assert.ok(Math.abs(scores[i]!.scores[c]!.logProbability - want.logProbability) < 1e-3);
+      }
+    }
+    for (const member of members) member[Symbol.dispose]();
+  });
+});
+
 test('scores are the same to the last bit, whatever the batch size and what is shared', async () => {
   await withModels(async (model, name) => {
     const first = await choices(model, CHOICES, 16);
@@ -107,7 +151,7 @@ test('scores are the same to the last bit, whatever the batch size and what is s
   });
 });
 
-async function texts(model: DecoderModel, requests: GenerationRequest[], batchSize: number, sharePrefixes = true) {
+async function texts(model: LanguageModel, requests: GenerationRequest[], batchSize: number, sharePrefixes = true) {
   const results: GenerationResult[] = [];
   for await (const result of generateTexts(model, requests, { batchSize, sharePrefixes }))
     results[result.index] = result;

@@ -1,6 +1,7 @@
 /** `bts reproduce`: a table from one file. */
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -8,7 +9,9 @@ import { parse } from 'yaml';
 import { planReproduction } from '../lib/cli/reproduce/commands.js';
 import { Reproduction } from '../lib/cli/reproduce/config.js';
 import { renderCurves } from '../lib/cli/reproduce/curves.js';
-import { reportTable } from '../lib/cli/reproduce/report.js';
+import { type RowResult, reportTable } from '../lib/cli/reproduce/report.js';
+import { severalAtATime } from '../lib/cli/reproduce/several.js';
+import type { ColumnResult } from '../lib/eval/results/columns.js';
 import { SYSTEMS } from '../lib/model/systems.js';
 import { callCli, writeProject } from './support/cli.js';
 import { inTemporaryFolder } from './support/models.js';
@@ -21,9 +24,10 @@ for (const name of ['smoke.yaml', 'full.yaml']) {
     const domains = { prose: ['p.txt'], code: ['c1.txt', 'c2.txt'], languages: ['l.txt'], math: ['m.txt'] };
     const [plan, ...none] = planReproduction(config, domains, '/runs');
     assert.is(none.length, 0);
-    const { models, rows } = plan!;
+    const models = plan!.stages.flat();
     assert.is(new Set(models.map(({ folder }) => folder)).size, models.length);
-    assert.is(new Set(rows.map(({ title }) => title)).size, rows.length);
+    const repeats = config.rows.reduce((sum, row) => sum + row.repeats - 1, 0);
+    assert.is(new Set(models.map(({ title }) => title)).size, models.length - repeats);
     const systems = new Set(['seed', ...config.rows.map(({ system }) => system)]);
     assert.equal([...systems].sort(), [...SYSTEMS].sort());
     const commands = models.map(({ args }) => args.join(' '));
@@ -36,34 +40,70 @@ for (const name of ['smoke.yaml', 'full.yaml']) {
     assert.ok(
       commands.filter((command) => command.includes('--expert')).every((command) => command.includes('c1.txt,c2.txt')),
     );
-    // The same text in the same order, for as many steps.
+    // The same text in the same order, for as many steps; repeats have an order of their own.
     const merged = commands.slice(4).filter((command) => command.includes('--steps'));
-    const shared = (command: string) => /--steps (\d+)/.exec(command)![0] + /--seed (\d+)/.exec(command)![0];
-    assert.is(new Set(merged.map(shared)).size, 1);
+    const of = (option: string) => merged.map((command) => new RegExp(`--${option} (\\d+)`).exec(command)![1]);
+    assert.is(new Set(of('steps')).size, 1);
+    assert.is(of('seed').filter((seed) => seed !== '1').length, repeats);
   });
 }
 
-const losses = (...values: number[]) =>
-  values.map((loss, i) => ({ domain: ['code', 'prose'][i]!, loss, perplexity: Math.exp(loss), tokens: 10 }));
-
-test('the table shows the mean over seeds, and the spread where there are several', () => {
-  const results = [
-    { title: 'Seed', seed: 1, losses: losses(3, 2), seconds: 1 },
-    { title: 'BTS', seed: 1, losses: losses(2, 1), seconds: null },
-    { title: 'Seed', seed: 2, losses: losses(4, 2), seconds: 1 },
-    { title: 'BTS', seed: 2, losses: losses(2.5, 1), seconds: null },
-  ];
-  const table = reportTable(results, { markdown: true }).split('\n');
-  const cells = table.map((line) =>
+const loss = (domain: string, value: number) => ({ domain, loss: value, perplexity: Math.exp(value), tokens: 10 });
+const score = (name: string, value: number): ColumnResult => ({
+  ...{ name, value, metric: 'acc,none', standardError: 0.1, higherIsBetter: true, scale: 100, documents: 10 },
+});
+const row = (title: string, code: number, prose: number, switching: number, ...accuracies: number[]): RowResult => ({
+  ...{ title, seed: 1, seconds: null, losses: [loss('code', code), loss('prose', prose)] },
+  switching: loss('switching', switching),
+  scores: accuracies.map((value, i) => score(['sums', 'words'][i]!, value)),
+});
+const cellsOf = (table: string) =>
+  table.split('\n').map((line) =>
     line
       .split('|')
       .map((cell) => cell.trim())
       .slice(1, -1),
   );
-  assert.equal(cells[0], ['system', 'code', '±', 'prose', '±', 'mean', '±']);
-  assert.equal(cells[2], ['Seed', '3.500', '0.500', '2.000', '0.000', '2.750', '0.250']);
-  assert.equal(cells[3], ['BTS', '**2.250**', '0.250', '**1.000**', '0.000', '**1.625**', '0.125']);
-  assert.not.match(reportTable(results.slice(0, 2)), /±/);
+
+test('the table has losses and scores, the mean of repeats and how far they spread', () => {
+  const results = [row('Seed', 3, 2, 3, 0.25, 0.5), row('BTS', 2, 1, 2, 0.4, 1), row('BTS', 2.5, 1, 2.5, 0.6, 1)];
+  const chances = [
+    { task: 'sums', value: 0.25 },
+    { task: 'words', value: 0.5 },
+  ];
+  const cells = cellsOf(reportTable(results, { chances, markdown: true }));
+  const head = ['system', 'code', 'prose', 'mean', '±', 'switching', '±', 'sums %', 'words %', 'mean %', '±'];
+  assert.equal(cells[0], head);
+  assert.equal(cells[2], ['Seed', '3.000', '2.000', '2.500', '-', '3.000', '-', '25.0', '50.0', '37.5', '-']);
+  const best = ['**2.250**', '**1.000**', '**1.625**', '0.125', '**2.250**', '0.250'];
+  assert.equal(cells[3], ['BTS', ...best, '**50.0**', '**100.0**', '**75.0**', '5.0']);
+  assert.equal(cells[4], ['Guessing', ...new Array(6).fill('-'), '25.0', '50.0', '37.5', '-']);
+  assert.not.match(reportTable(results.slice(0, 2)), /±|Guessing/);
+});
+
+test('work is done several at a time, in order; where one fails the others are told to stop', async () => {
+  let now = 0;
+  let most = 0;
+  const work = async (n: number) => {
+    most = Math.max(most, ++now);
+    await setTimeout(n);
+    now--;
+    return n;
+  };
+  const never = new AbortController().signal;
+  assert.equal(await severalAtATime([30, 10, 20, 1, 2], 2, work, never), [30, 10, 20, 1, 2]);
+  assert.is(most, 2);
+
+  const began: number[] = [];
+  const stopped: number[] = [];
+  const failing = async (n: number, signal: AbortSignal) => {
+    began.push(n);
+    if (n === 1) throw new Error('no luck');
+    await setTimeout(5000, undefined, { signal }).catch(() => stopped.push(n));
+  };
+  const error = await severalAtATime([0, 1, 2], 2, failing, never).catch((thrown: Error) => thrown.message);
+  assert.is(error, 'no luck');
+  assert.equal([began, stopped], [[0, 1], [0]]);
 });
 
 test('curves are drawn within their axes, the best first', () => {
@@ -125,19 +165,26 @@ test('a table is made from one file, and what is there is not made again', async
       seed: { steps: 4, learningRate: 1e-2 },
       expert: { steps: 2, learningRate: 1e-2 },
       merge: { steps: 4, learningRate: 1e-2 },
-      rows: [{ system: 'soup' }, { system: 'bts' }],
+      rows: [{ system: 'soup' }, { system: 'btm' }, { system: 'bts', repeats: 2 }],
+      tasks: [join(folder, 'letters.json')],
     };
+    const task = { task: 'letters', data: 'letters.jsonl', output_type: 'multiple_choice', doc_to_text: 'prompt' };
+    const choices = { doc_to_choice: 'choices', doc_to_target: 'label' };
+    await writeFile(join(folder, 'letters.json'), JSON.stringify({ ...task, ...choices }));
+    await writeFile(join(folder, 'letters.jsonl'), '{"prompt": "a b", "choices": ["c", "dd"], "label": 0}\n'.repeat(3));
     await writeFile(file, JSON.stringify(config));
     const out = join(folder, 'out');
-    const make = () => callCli('reproduce', file, '--out', out, '--threads', '1', '--json');
+    const make = () => callCli('reproduce', file, '--out', out, '--threads', '1', '--jobs', '2', '--json');
     const first = await make();
     assert.is(first.error, undefined, first.error?.message);
-    const { rows } = JSON.parse(first.stdout);
+    const { rows, chances } = JSON.parse(first.stdout);
+    assert.equal(chances, [{ task: 'letters', value: 0.5 }]);
     assert.equal(
       rows.map(({ title }: { title: string }) => title),
-      ['Seed', 'Expert code', 'Model Soup', 'BTS'],
+      ['Seed', 'Expert code', 'Model Soup', 'BTM', 'BTS', 'BTS'],
     );
     assert.match(await readFile(join(out, 'table.md'), 'utf8'), /^\| BTS +\|/m);
+    assert.match(await readFile(join(out, 'gates.svg'), 'utf8'), /after layer 2/);
     assert.match(await readFile(join(out, 'curves.svg'), 'utf8'), /BTS \d/);
 
     const stitches = join(out, 'seed-1', 'bts', 'stitch.safetensors');

@@ -1,4 +1,4 @@
-// node bench/reproduce/corpora.mjs <folder>: the text of full.yaml, one JSON-lines file a domain, out of Debian packages.
+// node bench/reproduce/corpora.mjs <folder>: the text and the tasks of full.yaml, out of Debian packages and package lists.
 // Packages are downloaded with apt-get and unpacked, not installed. What is in the folder already is left as it is.
 import { execFileSync } from 'node:child_process';
 import {
@@ -13,6 +13,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { arithmetic, idioms, phrases, writeExercises } from './exercises.mjs';
+import { readPhrases } from './phrases.mjs';
+import { Random } from './random.mjs';
 
 /** Each domain's packages, the files in them, and how a file becomes documents. */
 const DOMAINS = {
@@ -31,6 +34,9 @@ const DOMAINS = {
   math: [{ package: 'metamath-databases', files: /\/set\.mm(\.gz)?$/, documents: fromMetamath }],
 };
 const FEWEST_CHARACTERS = 200;
+/** Of each domain; documents are taken in random order. */
+const MOST_BYTES = 6e6;
+const SEED = 1;
 const ENTITIES = { amp: '&', lt: '<', gt: '>', quot: '"', nbsp: ' ', ndash: '–', mdash: '—', hellip: '…' };
 
 const folder = resolve(process.argv[2] ?? 'corpora');
@@ -38,11 +44,31 @@ mkdirSync(folder, { recursive: true });
 for (const [domain, sources] of Object.entries(DOMAINS)) {
   const target = join(folder, `${domain}.jsonl`);
   if (existsSync(target)) continue;
-  const documents = sources.flatMap(read);
+  const documents = upTo(MOST_BYTES, new Random(SEED).sample(sources.flatMap(read)));
   writeFileSync(`${target}.new`, documents.map((text) => `${JSON.stringify({ text })}\n`).join(''));
   renameSync(`${target}.new`, target);
   const bytes = documents.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   console.log(`${domain}: ${documents.length} documents, ${(bytes / 1e6).toFixed(1)} MB`);
+}
+const exercises = join(folder, 'exercises');
+if (!existsSync(exercises)) {
+  const unfinished = `${exercises}.new`;
+  rmSync(unfinished, { recursive: true, force: true });
+  writeExercises(unfinished, 'arithmetic', arithmetic, { seed: SEED });
+  writeExercises(unfinished, 'idioms', idioms, { seed: SEED, metric: 'acc_norm' });
+  const draw = phrases(readPhrases(), new Random(SEED));
+  writeExercises(unfinished, 'phrases', draw, { seed: SEED, metric: 'acc_norm' });
+  renameSync(unfinished, exercises);
+  console.log('exercises: arithmetic, idioms, phrases');
+}
+
+/** The first documents that have no more bytes together. */
+function upTo(bytes, documents) {
+  let rest = bytes;
+  return documents.filter((text) => {
+    rest -= Buffer.byteLength(text);
+    return rest >= 0;
+  });
 }
 
 /** The documents of one package. */

@@ -1,6 +1,8 @@
 // npm run reproduce [-- --smoke] [-- options of `bts reproduce`]: the table of full.yaml, or in minutes that of smoke.yaml.
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { arithmetic, idioms, writeExercises } from './exercises.mjs';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const given = process.argv.slice(2);
@@ -11,6 +13,12 @@ if (!existsSync(main)) {
   console.error("The program is not built: run 'npm run build' first.");
   process.exit(1);
 }
-const out = rest.includes('--out') ? [] : ['--out', at(`../../build/reproduce/${name}`)];
-process.argv.splice(2, given.length, 'reproduce', at(`${name}.yaml`), ...out, ...rest);
+if (name === 'smoke') {
+  const exercises = at('../../build/reproduce/exercises');
+  writeExercises(exercises, 'arithmetic', arithmetic, { seed: 1 });
+  writeExercises(exercises, 'idioms', idioms, { seed: 1, metric: 'acc_norm' });
+}
+const defaults = { '--out': at(`../../build/reproduce/${name}`), '--jobs': `${availableParallelism()}` };
+const missing = Object.entries(defaults).filter(([option]) => !rest.includes(option));
+process.argv.splice(2, given.length, 'reproduce', at(`${name}.yaml`), ...missing.flat(), ...rest);
 await import(main);

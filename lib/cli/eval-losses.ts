@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
-import { type HeldOutLoss, heldOutLosses } from '../eval/held-out-loss.js';
+import { heldOutLosses } from '../eval/held-out-loss.js';
+import { switchingLoss } from '../eval/switching.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel, readModelConfig } from '../model/load-model.js';
 import { type OpenDomains, openDomains } from './domains.js';
@@ -18,6 +19,9 @@ export const lossOptions = {
   }),
   sequenceLength: count().optional().meta({
     description: 'Tokens in a sequence (default: 256, or what all models take)',
+  }),
+  switching: z.boolean().default(false).meta({
+    description: 'Also the loss on sequences that switch from one of the domains to another in the middle',
   }),
   maxTokens: count().optional().meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
 };
@@ -44,10 +48,7 @@ export async function evaluateLosses(
       const { hash } = model.tokenizer;
       const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
       texts.set(hash, domains);
-      rows.push({
-        model: folder,
-        losses: await evaluate(model, folder, domains, { ...values, sequenceLength }, signal),
-      });
+      rows.push({ model: folder, ...(await evaluate(model, folder, domains, { ...values, sequenceLength }, signal)) });
     }
   } finally {
     for (const domains of texts.values()) await domains[Symbol.asyncDispose]();
@@ -84,17 +85,18 @@ async function evaluate(
   model: LanguageModel,
   folder: string,
   { all }: OpenDomains,
-  { split, sequenceLength, batchSize, maxTokens }: Values,
+  { split, sequenceLength, batchSize, maxTokens, switching }: Values & { sequenceLength: number },
   signal: AbortSignal,
-): Promise<HeldOutLoss[]> {
+): Promise<Omit<ModelLosses, 'model'>> {
   const progress = new Progress(`evaluating ${folder}`);
   const streams = all.map(({ name, train, heldOut }) => ({ name, heldOut: split === 'all' ? train : heldOut }));
+  const options = {
+    ...{ sequenceLength, batchSize, ...present({ maxTokens }), signal },
+    onProgress: (domain: string, tokens: number) => progress.update(tokens, [`tokens of ${domain}`]),
+  };
   try {
-    return await heldOutLosses(model, streams, {
-      ...present({ sequenceLength, batchSize, maxTokens }),
-      signal,
-      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
-    });
+    const losses = await heldOutLosses(model, streams, options);
+    return switching ? { losses, switching: await switchingLoss(model, streams, options) } : { losses };
   } finally {
     progress.done(`evaluated ${folder}`);
   }

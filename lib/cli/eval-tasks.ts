@@ -71,7 +71,7 @@ export async function evaluateTasks(
   const tasks = tasksOf(columns);
   const shots = shotsOf(values.shots, tasks);
   for (const model of folders) await readModelConfig(model);
-  const data = new DataFolder(values.data ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
+  const data = openTaskData(values.data);
   let total = 0;
   for (const task of tasks) {
     const documents = await task.documents(data);
@@ -109,6 +109,11 @@ export async function evaluateTasks(
   if (output.json) printJson(report);
   else if (output.csv) print(toCsv(report));
   else print(reportTable(report, output));
+}
+
+/** Where benchmarks lie, if nothing else is said. */
+export function openTaskData(folder?: string): DataFolder {
+  return new DataFolder(folder ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
 }
 
 /** The columns that names and files of tasks stand for. */

@@ -5,6 +5,7 @@ import { checkCommand } from './check.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { flopsCommand } from './flops.js';
+import { gatesCommand } from './gates.js';
 import { generateCommand } from './generate.js';
 import { addCommand, removeCommand } from './members.js';
 import { paramsCommand } from './params.js';
@@ -26,6 +27,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   baselineCommand,
   generateCommand,
   evalCommand,
+  gatesCommand,
   reproduceCommand,
   paramsCommand,
   flopsCommand,

@@ -4,23 +4,28 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
 import { BtsError } from '../errors.js';
+import { chanceOf } from '../eval/chance.js';
 import { readYaml } from './config-file.js';
+import { openTaskData, readColumns } from './eval-tasks.js';
 import { addOptions, count, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
+import { overwrite } from './overwrite.js';
 import { collectTexts, DOMAINS } from './quickstart/texts.js';
 import { planReproduction } from './reproduce/commands.js';
 import { Reproduction } from './reproduce/config.js';
 import { renderCurves } from './reproduce/curves.js';
-import { overwrite } from './reproduce/overwrite.js';
-import { reportTable } from './reproduce/report.js';
-import { learningCurves, reproduce } from './reproduce/run.js';
+import { type Chance, type RowResult, reportTable } from './reproduce/report.js';
+import { drawGates, learningCurves, reproduce } from './reproduce/run.js';
 
 const options = {
   out: z.string().min(1).meta({
     description: 'Where models, results and the table go; what is finished there is not done again',
     argument: 'folder',
   }),
-  threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
+  jobs: count().default(1).meta({
+    description: 'Models that are made at a time: several small ones with few threads each are done sooner',
+  }),
+  threads: count().optional().meta({ description: 'CPU threads in all (default: all that the process may use)' }),
 };
 const Schema = z.object(options);
 
@@ -57,30 +62,51 @@ async function run(
   const folder = resolve(values.out);
   const domains = await textsOf(config, folder, signal);
   if (commands) {
-    const lines = planReproduction(config, domains, folder).flatMap(({ models }) =>
-      models.map(({ args }) => args.join(' ')),
+    const lines = planReproduction(config, domains, folder).flatMap(({ stages }) =>
+      stages.flat().map(({ args }) => args.join(' ')),
     );
     print(lines.map((line) => `bts ${line}`).join('\n'));
     return;
   }
   const began = performance.now();
-  const { rows, plans } = await reproduce(config, { folder, domains, threads: values.threads, signal });
+  // A task that is not there is missed before hours are spent.
+  const chances = await guessing(config);
+  const { jobs, threads } = values;
+  const options = { folder, domains, jobs, threads, signal };
+  const { rows, plans } = await reproduce(config, options);
+  await drawGates(plans, options);
   const curves = await learningCurves(plans, config, Object.keys(domains).length);
-  const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}`;
-  const result = { date: new Date().toISOString(), machine, file, config, rows };
+  const result = { date: new Date().toISOString(), machine: machineName(), file, config, chances, rows };
   await overwrite(join(folder, 'table.json'), `${JSON.stringify(result, null, 2)}\n`);
-  await overwrite(join(folder, 'table.md'), markdown(file, machine, rows));
+  await overwrite(join(folder, 'table.md'), markdown(result));
   await overwrite(join(folder, 'curves.svg'), renderCurves('Mean held-out loss of all domains', curves));
-  note(
-    `\nTable and curves are in '${folder}'; this run took ${((performance.now() - began) / 60_000).toFixed(1)} minutes.`,
-  );
+  const minutes = ((performance.now() - began) / 60_000).toFixed(1);
+  note(`\nTable, curves and gates are in '${folder}'; this run took ${minutes} minutes.`);
   if (json) printJson(result);
-  else print(reportTable(rows));
+  else print(reportTable(rows, { chances }));
 }
 
-function markdown(file: string, machine: string, rows: Parameters<typeof reportTable>[0]): string {
-  const head = `Held-out loss, nats per token. \`bts reproduce ${file}\`, ${new Date().toISOString().slice(0, 10)}, ${machine}.`;
-  return `${head}\n\n${reportTable(rows, { markdown: true })}\n`;
+const machineName = () => `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}`;
+
+/** What guessing gets in each of the tasks. */
+async function guessing({ tasks }: Reproduction): Promise<Chance[]> {
+  if (tasks.length === 0) return [];
+  const data = openTaskData();
+  const columns = await readColumns(tasks);
+  return await Promise.all(columns.map(async (column) => ({ task: column.name, value: await chanceOf(column, data) })));
+}
+
+interface Result {
+  date: string;
+  machine: string;
+  file: string;
+  chances: Chance[];
+  rows: RowResult[];
+}
+
+function markdown({ date, machine, file, chances, rows }: Result): string {
+  const head = `Held-out loss, nats per token. \`bts reproduce ${file}\`, ${date.slice(0, 10)}, ${machine}.`;
+  return `${head}\n\n${reportTable(rows, { chances, markdown: true })}\n`;
 }
 
 /** Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION naming what in the file is wrong. */

@@ -1,10 +1,13 @@
 import { type HeldOutLoss, meanLoss } from '../eval/held-out-loss.js';
+import { SWITCHING } from '../eval/switching.js';
 import { type Column, renderTable } from './table.js';
 
 /** What one model reached on each domain. */
 export interface ModelLosses {
   model: string;
   losses: HeldOutLoss[];
+  /** On sequences that switch from one domain to another. */
+  switching?: HeldOutLoss;
 }
 
 /** One model's losses, one row a domain. */
@@ -30,6 +33,9 @@ export function lossTable(
   ];
   if (domains.length > 1) {
     columns.push({ title: 'mean', value: (row) => meanLoss(row.losses), digits: 3, ...mark });
+  }
+  if (rows.some(({ switching }) => switching)) {
+    columns.push({ title: SWITCHING, value: (row) => row.switching?.loss, digits: 3, ...mark });
   }
   if (perplexity) {
     columns.push(

@@ -1,5 +1,3 @@
-import { BtsError } from '../errors.js';
-import { DecoderModel } from '../model/decoder-model.js';
 import type { LanguageModel } from '../model/language-model.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Column } from './registry.js';
@@ -56,13 +54,6 @@ export async function evaluate(
   columns: readonly Column[],
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  if (!(model instanceof DecoderModel)) {
-    throw new BtsError(
-      'BAD_OPTION',
-      'benchmarks share prompts in the cache of one decoder, and this model is an ensemble or a router of several: ' +
-        'evaluate it on texts with --domain.',
-    );
-  }
   const { data, limit, samples, onProgress, signal } = options;
   const { seed = 0, batchSize = 8, sharePrefixes = true } = options;
   const tasks = tasksOf(columns);

@@ -13,7 +13,7 @@ import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
-import { copyTokenizer, tensorSource } from './save.js';
+import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { Transformer } from './transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
@@ -39,7 +39,7 @@ export class DenseModel extends DecoderModel {
     device: Device,
     private readonly member: Member,
     tokenizer: Tokenizer | undefined,
-    private readonly tokenizerFolder: string,
+    private readonly tokenizerFiles: TokenizerFiles,
   ) {
     super(device, tokenizer);
     this.transformer = new Transformer(device, [member]);
@@ -55,7 +55,8 @@ export class DenseModel extends DecoderModel {
     const tokenizer = await loadTokenizer(folder);
     expectVocabulary(checkpoint.config, tokenizer, folder);
     const trainable = trainableRoles(checkpoint.config, options);
-    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, folder);
+    const files = await readTokenizer(folder);
+    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, files);
   }
 
   /**
@@ -65,7 +66,8 @@ export class DenseModel extends DecoderModel {
   static async create(device: Device, config: ModelConfig, tokenizerFolder: string, seed: number): Promise<DenseModel> {
     const tokenizer = await Tokenizer.load(tokenizerFolder);
     expectVocabulary(config, tokenizer, tokenizerFolder);
-    return new DenseModel(device, Member.create(device, config, seed), tokenizer, tokenizerFolder);
+    const files = await readTokenizer(tokenizerFolder);
+    return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
   }
 
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
@@ -85,7 +87,7 @@ export class DenseModel extends DecoderModel {
     const main = written.find(({ name }) => name.endsWith('q_proj.weight'))!.dtype as ModelConfig['dtype'];
     await writeJson(join(folder, 'config.json'), configToJson({ ...this.config, dtype: main }));
     await writeCheckpoint(folder, written);
-    await copyTokenizer(this.tokenizerFolder, folder);
+    await writeTokenizer(folder, this.tokenizerFiles);
   }
 }
 

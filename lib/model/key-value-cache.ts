@@ -9,6 +9,8 @@ export interface TokenCache extends Disposable {
   readonly capacity: number;
   /** Tokens held, for each sequence. */
   readonly lengths: number[];
+  /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
+  copySequence(source: this, from: number, to: number): void;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { copyFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DType } from '../addon.js';
 import { errorCode } from '../checkpoint/file.js';
@@ -33,13 +33,32 @@ const TOKENIZER_FILES = [
   'chat_template.jinja',
 ];
 
-/** Copies what belongs to a checkpoint's tokenizer from folder to folder, as far as it is there. @throws FILE_IO */
-export async function copyTokenizer(from: string, to: string): Promise<void> {
+/** What belongs to a checkpoint's tokenizer, by file name. A model keeps it, as the checkpoint it came from may go. */
+export type TokenizerFiles = ReadonlyMap<string, Buffer>;
+
+/** The files of a folder, as far as they are there. @throws FILE_IO */
+export async function readTokenizer(folder: string): Promise<TokenizerFiles> {
+  const files = new Map<string, Buffer>();
   for (const name of TOKENIZER_FILES) {
     try {
-      await copyFile(join(from, name), join(to, name));
+      files.set(name, await readFile(join(folder, name)));
     } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw fileError(error, join(to, name), 'copying the tokenizer');
+      if (errorCode(error) !== 'ENOENT') throw fileError(error, join(folder, name), 'reading the tokenizer');
     }
   }
+  return files;
+}
+
+/** @throws FILE_IO */
+export async function writeTokenizer(folder: string, files: TokenizerFiles): Promise<void> {
+  for (const [name, content] of files) {
+    await writeFile(join(folder, name), content).catch((error) => {
+      throw fileError(error, join(folder, name), 'writing the tokenizer');
+    });
+  }
+}
+
+/** Copies what belongs to a checkpoint's tokenizer from folder to folder, as far as it is there. @throws FILE_IO */
+export async function copyTokenizer(from: string, to: string): Promise<void> {
+  await writeTokenizer(to, await readTokenizer(from));
 }

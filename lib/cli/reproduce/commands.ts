@@ -1,23 +1,29 @@
 /** A reproduction as commands of `bts`, one for each model. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Reproduction, type Row, slug, titleOf } from './config.js';
 
 /** A model and the command that makes it. */
 export interface Make {
+  /** The same for repeats. */
   title: string;
   folder: string;
   args: string[];
 }
 
-/** All that one seed of random choices takes, in order. */
+/** All that one seed of random choices takes. */
 export interface Plan {
   seed: number;
-  models: Make[];
-  /** What the table shows: of these models, the seed and the experts among them. */
-  rows: { title: string; folder: string }[];
+  /** The seed, its experts, what is made of them: the models of a stage need those before it, not each other. */
+  stages: Make[][];
 }
 
 export type Domains = Readonly<Record<string, readonly string[]>>;
+
+/** The options of a command that reads these texts, and keeps their tokens below the folder of the reproduction. */
+export function textOptions(domains: Domains, root: string): string[] {
+  const named = Object.entries(domains).flatMap(([name, paths]) => ['--domain', `${name}=${paths.join(',')}`]);
+  return [...named, '--cache', join(root, 'tokens')];
+}
 
 /** The commands of a reproduction under `root`. */
 export function planReproduction(config: Reproduction, domains: Domains, root: string): Plan[] {
@@ -30,19 +36,18 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
   const expertNames = names.filter((name) => name !== general);
   const at = (name: string) => join(root, name);
   const text = (wanted: readonly string[]) =>
-    wanted.flatMap((name) => ['--domain', `${name}=${domains[name]!.join(',')}`]);
-  const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength, '--seed', seed];
-  const run = ['--evaluate-tokens', config.evaluateTokens, '--keep', 1, '--json', '--resume'];
-  const phase = ({ steps, learningRate }: { steps: number; learningRate: number }) => {
+    textOptions(Object.fromEntries(wanted.map((name) => [name, domains[name]!])), dirname(root));
+  const sizes = ['--batch-size', config.batchSize, '--sequence-length', config.sequenceLength];
+  const run = ['--evaluate-tokens', config.curveTokens, '--keep', 1, '--json', '--resume'];
+  const phase = ({ steps, learningRate }: { steps: number; learningRate: number }, own = seed) => {
     const every = Math.max(1, Math.floor(steps / config.evaluations));
     const often = ['--evaluate-every', every, '--checkpoint-every', every];
-    return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, ...run];
+    return ['--steps', steps, '--learning-rate', learningRate, ...often, ...sizes, '--seed', own, ...run];
   };
-  const cache = ['--cache', join(root, '..', 'tokens')];
   const make = (title: string, folder: string, args: readonly (string | number)[]): Make => ({
     title,
     folder: at(folder),
-    args: [...args, '--out', at(folder), ...cache].map(String),
+    args: [...args, '--out', at(folder)].map(String),
   });
 
   const shape = ['--width', model.width, '--layers', model.layers, '--heads', model.heads];
@@ -75,23 +80,23 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     ...experts.flatMap(({ folder }, i) => ['--expert', `${expertNames[i]}=${folder}`]),
   ];
 
-  const row = (row: Row): Make => {
+  const row = (row: Row, repeat: number): Make => {
     const title = titleOf(row);
     const { system, ablate } = row;
     if (system === 'seed') return hub;
-    const trained = phase({ ...config.merge, ...given(row) });
+    const folder = repeat === 0 ? slug(title) : `${slug(title)}-${repeat + 1}`;
+    const trained = phase({ ...config.merge, ...given(row) }, seed + repeat);
     const common = [...members, ...text(names), ...row.options];
     if (system === 'bts') {
       const taken = ablate ? ['--ablate', ablate.join(',')] : [];
       const stitches = ['--stitches', Math.min(config.stitches, model.layers), '--no-compare'];
-      return make(title, slug(title), ['stitch', ...common, ...stitches, ...taken, ...trained]);
+      return make(title, folder, ['stitch', ...common, ...stitches, ...taken, ...trained]);
     }
-    const training = system === 'soup' || system === 'btm' ? [...sizes, ...run] : trained;
-    return make(title, slug(title), ['baseline', system, ...common, ...training]);
+    const training = system === 'soup' || system === 'btm' ? [...sizes, '--seed', seed, ...run] : trained;
+    return make(title, folder, ['baseline', system, ...common, ...training]);
   };
-  const rows = config.rows.map(row);
-  const models = [...new Map([hub, ...experts, ...rows].map((each) => [each.folder, each])).values()];
-  return { seed, models, rows: [hub, ...experts, ...rows.filter((each) => each !== hub)] };
+  const rows = config.rows.flatMap((each) => Array.from({ length: each.repeats }, (_, repeat) => row(each, repeat)));
+  return { seed, stages: [[hub], experts, rows.filter((each) => each !== hub)] };
 }
 
 const given = ({ steps, learningRate }: Row) => ({

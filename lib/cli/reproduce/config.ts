@@ -15,6 +15,8 @@ const Row = z.strictObject({
   ablate: commaList(text()).optional(),
   steps: count().optional(),
   learningRate: z.number().positive().optional(),
+  /** How often it is trained out of the same hub and experts, each time on other rows of the text. */
+  repeats: count().default(1),
   /** Further options of the row's command, such as ['--dropout', '0.1']. */
   options: z.array(text()).default([]),
 });
@@ -46,9 +48,15 @@ export const Reproduction = z.strictObject({
   merge: z.strictObject(phase),
   /** The whole table once for each: all random choices. */
   seeds: z.array(z.int().min(0)).min(1).default([1]),
+  /** Files of tasks whose accuracy the table shows, as `bts eval --tasks` takes them. */
+  tasks: z.array(text()).default([]),
+  /** Questions of each task, the first; default all. */
+  taskLimit: count().optional(),
+  /** Held-out tokens of each domain that the table is about, at most. */
   evaluateTokens: count().default(32_768),
-  /** Points of the learning curves. */
+  /** Points of the learning curves, and the held-out tokens of each domain that each looks at. */
   evaluations: count().default(5),
+  curveTokens: count().default(8192),
   rows: z.array(Row).min(1),
 });
 export type Reproduction = z.output<typeof Reproduction>;

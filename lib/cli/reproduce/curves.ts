@@ -1,4 +1,5 @@
 /** Learning curves as a self-contained SVG. */
+import { escapeXml, svgDocument } from '../../svg.js';
 
 export interface Curve {
   title: string;
@@ -28,11 +29,7 @@ export function renderCurves(title: string, curves: readonly Curve[]): string {
   const y = (value: number) => PLOT.bottom - ((value - ys.low) / (ys.high - ys.low)) * (PLOT.bottom - PLOT.top);
   const ordered = [...drawn].sort((a, b) => a.points.at(-1)!.y - b.points.at(-1)!.y);
 
-  const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
-    `<text x="${PLOT.left}" y="24" font-size="15">${escapeXml(title)}</text>`,
-  ];
+  const parts: string[] = [];
   for (const tick of ticks(ys)) {
     const at = y(tick).toFixed(1);
     parts.push(`<line x1="${PLOT.left}" x2="${PLOT.right}" y1="${at}" y2="${at}" stroke="#ddd"/>`);
@@ -58,7 +55,7 @@ export function renderCurves(title: string, curves: readonly Curve[]): string {
     parts.push(`<line x1="${PLOT.right + 16}" x2="${PLOT.right + 38}" y1="${at - 4}" y2="${at - 4}" ${style}/>`);
     parts.push(`<text x="${PLOT.right + 44}" y="${at}">${escapeXml(name)} ${points.at(-1)!.y.toFixed(3)}</text>`);
   }
-  return `${parts.join('\n')}\n</svg>\n`;
+  return svgDocument(title, WIDTH, HEIGHT, parts);
 }
 
 function range(values: readonly number[], fromZero: boolean): { low: number; high: number } {
@@ -75,5 +72,3 @@ function ticks({ low, high }: { low: number; high: number }): number[] {
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
 }
-
-const escapeXml = (text: string) => text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);

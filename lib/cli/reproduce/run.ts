@@ -1,118 +1,128 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { exists, readJson } from '../../checkpoint/file.js';
 import { recoverFolder } from '../../checkpoint/folder.js';
-import { BtsError } from '../../errors.js';
 import { type HeldOutLoss, meanLoss } from '../../eval/held-out-loss.js';
+import type { ColumnResult } from '../../eval/results/columns.js';
 import { trainingFolder } from '../../train/checkpoint.js';
 import { note } from '../output.js';
+import { overwrite } from '../overwrite.js';
 import { duration } from '../progress.js';
-import { type Make, type Plan, planReproduction } from './commands.js';
-import { type Reproduction, slug } from './config.js';
+import { runCommand } from './child.js';
+import { type Domains, type Make, type Plan, planReproduction, textOptions } from './commands.js';
+import type { Reproduction } from './config.js';
 import type { Curve } from './curves.js';
-import { overwrite } from './overwrite.js';
 import type { RowResult } from './report.js';
+import { severalAtATime } from './several.js';
 
-const MAIN = fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url));
-
-const Evaluation = z.object({ models: z.array(z.object({ losses: z.array(z.custom<HeldOutLoss>()) })).min(1) });
+const Losses = z.custom<HeldOutLoss>();
+const Evaluation = z.object({ models: z.tuple([z.object({ losses: z.array(Losses), switching: Losses })]) });
+const Scores = z.object({ models: z.tuple([z.object({ columns: z.array(z.custom<ColumnResult>()) })]) });
 
 export interface ReproduceOptions {
   folder: string;
-  domains: Readonly<Record<string, readonly string[]>>;
+  domains: Domains;
+  /** Models that are made at a time; default 1. */
+  jobs?: number | undefined;
+  /** Divided among them; default all that the process may use. */
   threads?: number | undefined;
   signal: AbortSignal;
 }
 
 /**
- * Makes all models of a table and evaluates them, each in a process of its own and one after the other. What is in the
- * folder already is left as it is, so that an interrupted reproduction goes on where it was.
+ * Makes all models of a table and evaluates them, each in a process of its own. What is in the folder already is left as it
+ * is, so that an interrupted reproduction goes on where it was.
  * Throws ABORTED; BAD_DATA where a command failed, whose own words stand above.
  */
 export async function reproduce(
   config: Reproduction,
-  { folder, domains, threads, signal }: ReproduceOptions,
+  { folder, domains, jobs = 1, threads = availableParallelism(), signal }: ReproduceOptions,
 ): Promise<{ rows: RowResult[]; plans: Plan[] }> {
   const plans = planReproduction(config, domains, folder);
-  const own = threads === undefined ? [] : ['--threads', `${threads}`];
   const rows: RowResult[] = [];
-  for (const { seed, models, rows: wanted } of plans) {
-    const times = join(folder, `seed-${seed}`, 'results');
-    await mkdir(times, { recursive: true });
-    for (const make of models) await makeModel(make, own, times, signal);
-    for (const { title, folder: model } of wanted) {
-      const file = join(times, `${slug(title)}.json`);
-      if (!(await exists(file))) {
-        const text = Object.entries(domains).flatMap(([name, paths]) => ['--domain', `${name}=${paths.join(',')}`]);
-        const limits = ['--max-tokens', config.evaluateTokens, '--sequence-length', config.sequenceLength];
-        const cache = ['--cache', join(folder, 'tokens')];
-        const args = ['eval', model, ...text, ...limits.map(String), ...cache, ...own, '--json'];
-        await overwrite(file, await runCommand(args, signal));
-      }
-      const { models } = Evaluation.parse(await readJson(file, 'BAD_DATA'));
-      rows.push({ title, seed, losses: models[0]!.losses, seconds: await secondsOf(times, title) });
+  for (const { seed, stages } of plans) {
+    for (const stage of stages) {
+      const now = Math.min(jobs, stage.length);
+      const own = ['--threads', `${Math.max(1, Math.floor(threads / now))}`];
+      const use = async (make: Make, signal: AbortSignal): Promise<RowResult> => {
+        const run = (args: readonly string[]) => runCommand([...args, ...own], now === 1, signal);
+        await makeModel(make, run);
+        return { title: make.title, seed, ...(await evaluateModel(make, config, domains, run)) };
+      };
+      rows.push(...(await severalAtATime(stage, jobs, use, signal)));
     }
   }
   return { rows, plans };
 }
 
-async function makeModel(make: Make, own: readonly string[], times: string, signal: AbortSignal): Promise<void> {
+type Run = (args: readonly string[]) => Promise<string>;
+
+/** Where what is known of a model is kept. */
+const resultFile = ({ folder }: Make, ending: string) =>
+  join(dirname(folder), 'results', `${basename(folder)}${ending}.json`);
+
+async function makeModel(make: Make, run: Run): Promise<void> {
   const { title, folder, args } = make;
-  await mkdir(join(folder, '..'), { recursive: true });
+  await mkdir(dirname(folder), { recursive: true });
   await recoverFolder(folder);
   if (await exists(folder)) return;
   note(`\n${title}: bts ${args.join(' ')}`);
   const began = performance.now();
-  await runCommand([...args, ...own], signal);
+  await run(args);
   const seconds = (performance.now() - began) / 1000;
-  await overwrite(join(times, `${slug(title)}-time.json`), JSON.stringify({ seconds }));
+  await overwrite(resultFile(make, '-time'), JSON.stringify({ seconds }));
   note(`${title}: ${duration(1000 * seconds)}`);
 }
 
+async function evaluateModel(make: Make, config: Reproduction, domains: Domains, run: Run) {
+  const { folder } = make;
+  const text = textOptions(domains, dirname(dirname(folder)));
+  const lengths = ['--sequence-length', `${config.sequenceLength}`, '--max-tokens', `${config.evaluateTokens}`];
+  const evaluated = await resultOf(resultFile(make, ''), () =>
+    run(['eval', folder, ...text, ...lengths, '--switching', '--json']),
+  );
+  const [{ losses, switching }] = Evaluation.parse(evaluated).models;
+  return { losses, switching, scores: await taskScores(make, config, run), seconds: await secondsOf(make) };
+}
+
+async function taskScores(make: Make, { tasks, taskLimit }: Reproduction, run: Run): Promise<ColumnResult[]> {
+  if (tasks.length === 0) return [];
+  const limit = taskLimit === undefined ? [] : ['--limit', `${taskLimit}`];
+  const args = ['eval', make.folder, '--tasks', tasks.join(','), ...limit, '--json'];
+  return Scores.parse(await resultOf(resultFile(make, '-tasks'), () => run(args))).models[0].columns;
+}
+
+/** Draws the gates of the first stitched model, if there is one, into a file of the folder. */
+export async function drawGates(plans: readonly Plan[], { folder, domains, signal }: ReproduceOptions): Promise<void> {
+  const stitched = plans[0]!.stages.flat().find(({ args }) => args[0] === 'stitch');
+  if (!stitched) return;
+  const svg = ['--svg', join(folder, 'gates.svg')];
+  await runCommand(['gates', stitched.folder, ...textOptions(domains, folder), ...svg, '--json'], true, signal);
+}
+
+/** What is in a file, which is made if it is not there. */
+async function resultOf(file: string, make: () => Promise<string>): Promise<unknown> {
+  if (!(await exists(file))) await overwrite(file, await make());
+  return await readJson(file, 'BAD_DATA');
+}
+
 /** How long it took to make a model; null where it was there, or made in parts. */
-async function secondsOf(times: string, title: string): Promise<number | null> {
-  const file = join(times, `${slug(title)}-time.json`);
+async function secondsOf(make: Make): Promise<number | null> {
+  const file = resultFile(make, '-time');
   if (!(await exists(file))) return null;
   return z.object({ seconds: z.number() }).parse(await readJson(file, 'BAD_DATA')).seconds;
 }
 
-/** Runs a command of `bts` in a process of its own, its words on stderr, and returns what it printed. */
-function runCommand(args: readonly string[], signal: AbortSignal): Promise<string> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(stopped(signal));
-    const child: ChildProcess = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
-      stdio: ['ignore', 'pipe', process.stderr.isTTY ? 'inherit' : 'pipe'],
-    });
-    // Lets the command save its work.
-    const interrupt = () => child.kill('SIGINT');
-    signal.addEventListener('abort', interrupt);
-    let printed = '';
-    child.stdout!.setEncoding('utf8').on('data', (text) => {
-      printed += text;
-    });
-    child.stderr?.on('data', (text) => process.stderr.write(text));
-    child.once('error', reject);
-    child.once('close', (code) => {
-      signal.removeEventListener('abort', interrupt);
-      if (code === 0) resolve(printed);
-      else if (signal.aborted) reject(stopped(signal));
-      else reject(new BtsError('BAD_DATA', `'bts ${args.join(' ')}' ended with ${code}: ${printed.trim()}`));
-    });
-  });
-}
-
-const stopped = ({ reason }: AbortSignal) =>
-  new BtsError('ABORTED', 'stopped; all work is saved. Run the same command again to go on.', { cause: reason });
-
 /** The mean held-out loss against the tokens trained on, of every model that was evaluated on all domains on its way. */
 export async function learningCurves(plans: readonly Plan[], config: Reproduction, domains: number): Promise<Curve[]> {
-  const { seed, rows } = plans[0]!;
+  const { seed, stages } = plans[0]!;
   const several = plans.length > 1 ? ` (seed ${seed})` : '';
   const curves: Curve[] = [];
-  for (const { title, folder } of rows) {
+  // The seed comes before all the others, on tokens of its own; of repeats the first stands for all.
+  const isFirst = (make: Make, i: number, all: Make[]) => all.findIndex(({ title }) => title === make.title) === i;
+  for (const { title, folder } of stages.slice(1).flat().filter(isFirst)) {
     const file = join(trainingFolder(folder), 'metrics.jsonl');
     if (!(await exists(file))) continue;
     const lines = (await readFile(file, 'utf8')).trim().split('\n');
@@ -120,8 +130,7 @@ export async function learningCurves(plans: readonly Plan[], config: Reproductio
     const points = events
       .filter(({ type, losses }) => type === 'evaluation' && losses!.length === domains)
       .map(({ step, losses }) => ({ x: step * config.batchSize * config.sequenceLength, y: meanLoss(losses!) }));
-    // The seed comes before all the others, on tokens of its own.
-    if (title !== 'Seed') curves.push({ title: title + several, points });
+    curves.push({ title: title + several, points });
   }
   return curves;
 }

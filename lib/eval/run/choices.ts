@@ -1,9 +1,12 @@
 import { BtsError } from '../../errors.js';
 import { appendTokens, type Place, padded } from '../../model/append-tokens.js';
-import type { DecoderModel } from '../../model/decoder-model.js';
+import { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
+import type { LanguageModel } from '../../model/language-model.js';
 import type { ContinuationScore } from '../task.js';
+import { Distribution } from './distribution.js';
 import { largest } from './extremes.js';
+import { scoreOneByOne } from './one-by-one.js';
 import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
@@ -25,7 +28,7 @@ export interface ChoiceResult {
 }
 
 /** Continuations that follow the same tokens. */
-interface Item {
+export interface ChoiceItem {
   index: number;
   context: number[];
   continuations: { place: number; tokens: number[] }[];
@@ -39,7 +42,7 @@ interface Item {
  * Throws BAD_DATA for a continuation longer than the model takes; ABORTED.
  */
 export async function* scoreChoices(
-  model: DecoderModel,
+  model: LanguageModel,
   requests: readonly ChoiceRequest[],
   options: RunOptions,
 ): AsyncGenerator<ChoiceResult> {
@@ -56,19 +59,32 @@ export async function* scoreChoices(
   const open = requests.map(() => 0);
   for (const { index } of items) open[index]!++;
 
+  const scored =
+    model instanceof DecoderModel
+      ? scoreTogether(model, items, results, options)
+      : scoreOneByOne(model, items, results, options);
+  for await (const item of scored) {
+    results[item.index]!.isCut ||= item.isCut;
+    if (--open[item.index]! === 0) yield results[item.index]!;
+  }
+}
+
+async function* scoreTogether(
+  model: DecoderModel,
+  items: readonly ChoiceItem[],
+  results: readonly ChoiceResult[],
+  options: RunOptions,
+): AsyncGenerator<ChoiceItem> {
   const contexts = items.map(({ context }) => context);
   const groups = options.sharePrefixes ? groupByPrefix(contexts) : [{ prefix: 0, members: byLength(contexts) }];
   for (const { prefix, members } of groups) {
     const group = members.map((member) => items[member]!);
-    for await (const item of scoreGroup(model, group, prefix, results, options)) {
-      results[item.index]!.isCut ||= item.isCut;
-      if (--open[item.index]! === 0) yield results[item.index]!;
-    }
+    yield* scoreGroup(model, group, prefix, results, options);
   }
 }
 
 /** Usually one item; a context that must lose its beginning loses less before a shorter continuation. */
-function toItems(encoder: PromptEncoder, request: ChoiceRequest, index: number, maxPositions: number): Item[] {
+function toItems(encoder: PromptEncoder, request: ChoiceRequest, index: number, maxPositions: number): ChoiceItem[] {
   const { context, continuations } = encoder.encodeChoices(request.context, request.continuations);
   const entries = continuations.map((tokens, place) => ({ place, tokens }));
   const longest = Math.max(...entries.map(({ tokens }) => tokens.length));
@@ -93,11 +109,11 @@ function byLength(sequences: readonly (readonly number[])[]): number[] {
 
 async function* scoreGroup(
   model: DecoderModel,
-  items: readonly Item[],
+  items: readonly ChoiceItem[],
   prefix: number,
   results: readonly ChoiceResult[],
   { batchSize, signal }: RunOptions,
-): AsyncGenerator<Item> {
+): AsyncGenerator<ChoiceItem> {
   // As many in each batch, so that the last does not compute empty rows.
   const batch = Math.ceil(items.length / Math.ceil(items.length / batchSize));
   const longest = largest(items.map(({ context }) => context.length));
@@ -117,7 +133,7 @@ async function* scoreGroup(
 async function scoreBatch(
   model: DecoderModel,
   cache: KeyValueCache,
-  items: readonly Item[],
+  items: readonly ChoiceItem[],
   prefix: number,
   results: readonly ChoiceResult[],
 ): Promise<void> {
@@ -152,32 +168,5 @@ async function scoreBatch(
       };
     });
     cache.lengths.splice(0, lengths.length, ...lengths);
-  }
-}
-
-/** What a model expects to come next, from logits [V]. */
-class Distribution {
-  private readonly top: number;
-  private readonly logSum: number;
-
-  constructor(private readonly logits: Float32Array) {
-    let top = Number.NEGATIVE_INFINITY;
-    for (let id = 0; id < logits.length; id++) top = Math.max(top, logits[id]!);
-    let sum = 0;
-    for (let id = 0; id < logits.length; id++) sum += Math.exp(logits[id]! - top);
-    this.top = top;
-    this.logSum = top + Math.log(sum);
-    if (!Number.isFinite(this.logSum)) {
-      throw new BtsError('LOSS_NOT_FINITE', 'the model computed logits that are not numbers: its weights are damaged.');
-    }
-  }
-
-  score(token: number): ContinuationScore {
-    const logit = this.logits[token]!;
-    // As in lm-eval, the first of equal tokens is the likeliest.
-    return {
-      logProbability: logit - this.logSum,
-      isGreedy: logit === this.top && this.logits.indexOf(this.top) === token,
-    };
   }
 }

@@ -1,12 +1,11 @@
-import { Random } from '../../data/random.js';
-import type { StreamDecoder } from '../../data/tokenizer.js';
 import { appendTokens, LEAST_ROWS, padded } from '../../model/append-tokens.js';
-import type { DecoderModel } from '../../model/decoder-model.js';
+import { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
-import { checkSampling, sample } from '../../model/sampler.js';
-import { StopStrings } from '../../model/stop-strings.js';
+import type { LanguageModel } from '../../model/language-model.js';
 import type { Generation } from '../task.js';
 import { largest } from './extremes.js';
+import { Lane } from './lane.js';
+import { generateOneByOne } from './one-by-one.js';
 import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
@@ -33,7 +32,8 @@ export interface GenerationResult {
   isCut: boolean;
 }
 
-interface Item {
+/** A prompt as tokens. */
+export interface GenerationItem {
   index: number;
   prompt: number[];
   maxTokens: number;
@@ -50,19 +50,23 @@ interface Item {
  * Throws BAD_OPTION, LOSS_NOT_FINITE, ABORTED.
  */
 export async function* generateTexts(
-  model: DecoderModel,
+  model: LanguageModel,
   requests: readonly GenerationRequest[],
   options: RunOptions,
 ): AsyncGenerator<GenerationResult> {
   const encoder = new PromptEncoder(model.tokenizer);
   const { maxPositions } = model.config;
-  const encode = ({ prompt, generation }: GenerationRequest, index: number): Item => {
+  const encode = ({ prompt, generation }: GenerationRequest, index: number): GenerationItem => {
     const tokens = prompt === '' ? [encoder.prefixToken] : encoder.encode(prompt);
     const maxTokens = Math.min(generation.maxTokens ?? MOST_TOKENS, Math.max(1, Math.floor(maxPositions / 2)));
     const kept = tokens.slice(-(maxPositions - maxTokens));
     return { index, prompt: kept, maxTokens, isCut: kept.length < tokens.length };
   };
   const items = await mapInTurns(requests, encode, options.signal);
+  if (!(model instanceof DecoderModel)) {
+    yield* generateOneByOne(model, requests, items, options);
+    return;
+  }
   const prompts = items.map(({ prompt }) => prompt);
   const groups = options.sharePrefixes ? groupByPrefix(prompts) : [{ prefix: 0, members: [...items.keys()] }];
   for (const { prefix, members } of groups) {
@@ -74,7 +78,7 @@ export async function* generateTexts(
 async function* generateGroup(
   model: DecoderModel,
   requests: readonly GenerationRequest[],
-  items: readonly Item[],
+  items: readonly GenerationItem[],
   prefix: number,
   { batchSize, signal }: RunOptions,
 ): AsyncGenerator<GenerationResult> {
@@ -132,48 +136,5 @@ async function* step(
     if (!lane.isDone) continue;
     lanes[b] = undefined;
     yield lane.result;
-  }
-}
-
-/** One text on its way. */
-class Lane {
-  isDone = false;
-  /** The last token. */
-  next = 0;
-  private text = '';
-  private tokens = 0;
-  private readonly random: Random;
-  private readonly decoder: StreamDecoder;
-  private readonly stops: StopStrings;
-  private readonly sampling: ReturnType<typeof checkSampling>;
-
-  constructor(
-    private readonly model: DecoderModel,
-    private readonly item: Item,
-    { generation, seed }: GenerationRequest,
-  ) {
-    const { temperature = 0, topP = 1, stop } = generation;
-    this.sampling = checkSampling({ temperature, topP });
-    this.random = new Random(seed, 'evaluation');
-    this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
-    this.stops = new StopStrings(stop);
-  }
-
-  /** Takes the next token out of its logits [V]. */
-  push(logits: Float32Array): void {
-    const id = sample(logits, [], this.sampling, this.random);
-    this.next = id;
-    this.tokens++;
-    const isLast = this.model.stopTokens.includes(id);
-    // Checkpoints pad their vocabulary with ids that are no tokens.
-    if (!isLast && id < this.model.tokenizer.vocabularySize) this.text += this.stops.push(this.decoder.push(id));
-    if (isLast || this.tokens === this.item.maxTokens)
-      this.text += this.stops.push(this.decoder.end()) + this.stops.end();
-    this.isDone = isLast || this.stops.stopped || this.tokens === this.item.maxTokens;
-  }
-
-  get result(): GenerationResult {
-    const { index, isCut } = this.item;
-    return { index, text: this.text, tokens: this.tokens, isCut };
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { hash32, hashName } from '../../data/random.js';
-import type { DecoderModel } from '../../model/decoder-model.js';
+import type { LanguageModel } from '../../model/language-model.js';
 import type { DataFolder } from '../data/data-folder.js';
 import { buildContexts, continuations } from '../prompt.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
@@ -71,7 +71,7 @@ export interface TaskResult {
 }
 
 /** Answers a task with a model. Throws what reading its documents throws, LOSS_NOT_FINITE, ABORTED. */
-export async function runTask(model: DecoderModel, task: Task, options: TaskOptions): Promise<TaskResult> {
+export async function runTask(model: LanguageModel, task: Task, options: TaskOptions): Promise<TaskResult> {
   const { data, limit, store, onProgress } = options;
   const shots = options.shots ?? task.shots;
   const all = await task.documents(data);
@@ -129,7 +129,7 @@ interface Answered {
 
 /** The responses to the pending documents, as they come. */
 async function* answer(
-  model: DecoderModel,
+  model: LanguageModel,
   task: Task,
   pending: readonly number[],
   documents: readonly unknown[],
@@ -152,7 +152,7 @@ async function* answer(
 }
 
 async function* generate(
-  model: DecoderModel,
+  model: LanguageModel,
   task: Task,
   pending: readonly number[],
   prompts: readonly string[],

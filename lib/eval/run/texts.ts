@@ -1,6 +1,6 @@
 import { IGNORED } from '../../data/packing.js';
 import { padded } from '../../model/append-tokens.js';
-import type { DecoderModel } from '../../model/decoder-model.js';
+import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
 import { expectRunning, type RunOptions } from './run-options.js';
 import { mapInTurns } from './turns.js';
@@ -26,7 +26,7 @@ export interface TextResult {
  * Throws BAD_TOKENIZER, ABORTED.
  */
 export async function* scoreTexts(
-  model: DecoderModel,
+  model: LanguageModel,
   texts: readonly string[],
   { batchSize, signal }: RunOptions,
 ): AsyncGenerator<TextResult> {

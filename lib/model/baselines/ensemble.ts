@@ -15,8 +15,8 @@ import { describeMembers, loadMembers } from './several-models.js';
 /** The caches of all models, and which of them each sequence seems to come from. */
 class EnsembleCache implements TokenCache {
   readonly posteriors: Posterior[];
-  /** Of each model, for each sequence, what it expects next; absent before the first tokens. */
-  next: readonly Float32Array[] | undefined;
+  /** Of each sequence, what each model expects next: logits [V]; absent before the first tokens. */
+  readonly next: (readonly Float32Array[] | undefined)[];
 
   constructor(
     readonly caches: readonly KeyValueCache[],
@@ -24,6 +24,14 @@ class EnsembleCache implements TokenCache {
     readonly capacity: number,
   ) {
     this.posteriors = lengths.map(() => new Posterior(caches.length));
+    this.next = lengths.map(() => undefined);
+  }
+
+  copySequence(source: EnsembleCache, from: number, to: number): void {
+    for (const [m, cache] of this.caches.entries()) cache.copySequence(source.caches[m]!, from, to);
+    this.posteriors[to] = source.posteriors[from]!.clone();
+    this.next[to] = source.next[from];
+    this.lengths[to] = source.lengths[from]!;
   }
 
   [Symbol.dispose](): void {
@@ -116,16 +124,15 @@ export class EnsembleModel extends LanguageModel {
     const tokens = inputs.length / batch;
     const { vocabularySize: V } = this.config;
     const all = await Promise.all(this.models.map((model, m) => model.extendWithLosses(cache.caches[m]!, inputs)));
-    const row = (logits: Float32Array, b: number) => logits.subarray(b * V, (b + 1) * V);
-    const { next } = cache;
     const mixed = new Float32Array(batch * V);
     for (const [b, posterior] of cache.posteriors.entries()) {
-      if (next) posterior.observe(next.map((logits) => lossOf(row(logits, b), inputs[b * tokens]!)));
+      const first = inputs[b * tokens]!;
+      if (cache.next[b]) posterior.observe(cache.next[b].map((logits) => lossOf(logits, first)));
       for (let t = 1; t < tokens; t++) posterior.observe(all.map(({ losses }) => losses[b * tokens + t]!));
-      mixed.set(posterior.mix(all.map(({ logits }) => row(logits, b))), b * V);
+      cache.next[b] = all.map(({ logits }) => logits.subarray(b * V, (b + 1) * V));
+      mixed.set(posterior.mix(cache.next[b]), b * V);
       cache.lengths[b]! += tokens;
     }
-    cache.next = all.map(({ logits }) => logits);
     return mixed;
   }
 

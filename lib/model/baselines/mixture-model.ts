@@ -22,7 +22,7 @@ import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
 import { Member } from '../member.js';
 import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
-import { copyTokenizer, tensorSource } from '../save.js';
+import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../stored-parameter.js';
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
@@ -61,7 +61,7 @@ export class MixtureModel extends DecoderModel {
     private readonly parts: Parts,
     readonly manifest: BaselineManifest & { system: MixtureSystem },
     tokenizer: Tokenizer | undefined,
-    private readonly tokenizerFolder: string,
+    private readonly tokenizerFiles: TokenizerFiles,
   ) {
     super(device, tokenizer);
     this.shape = MIXTURES[manifest.system];
@@ -84,7 +84,8 @@ export class MixtureModel extends DecoderModel {
     try {
       const parts = await ofMembers(device, opened, MIXTURES[system], owned);
       const layers = own(owned, MixtureLayers.create(device, size, seed));
-      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub), hub);
+      const files = await readTokenizer(hub);
+      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub), files);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -112,7 +113,8 @@ export class MixtureModel extends DecoderModel {
       }
       const size = mixtureSize(manifest.system, parts.base.config, parts.experts.length);
       const layers = own(owned, MixtureLayers.load(device, size, { tensors, trainable }));
-      const model = new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(folder), folder);
+      const files = await readTokenizer(folder);
+      const model = new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(folder), files);
       await Promise.all(model.parameters.map(({ value }) => value.settled()));
       return model;
     } catch (error) {
@@ -203,7 +205,7 @@ export class MixtureModel extends DecoderModel {
       join(folder, WEIGHTS),
       written.map((parameter) => tensorSource(parameter)),
     );
-    await copyTokenizer(this.tokenizerFolder, folder);
+    await writeTokenizer(folder, this.tokenizerFiles);
   }
 
   override [Symbol.dispose](): void {

@@ -10,6 +10,13 @@ export class Posterior {
     this.logWeights = new Float64Array(models);
   }
 
+  /** A copy that goes on by itself. */
+  clone(): Posterior {
+    const copy = new Posterior(this.logWeights.length);
+    copy.logWeights.set(this.logWeights);
+    return copy;
+  }
+
   /** Takes in the loss (negative log-probability) of the next token under each model. */
   observe(losses: ArrayLike<number>): void {
     for (let m = 0; m < this.logWeights.length; m++) this.logWeights[m]! -= losses[m]!;

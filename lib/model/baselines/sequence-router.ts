@@ -27,6 +27,14 @@ class RoutedCache implements TokenCache {
     this.sequences = lengths.map(() => undefined);
   }
 
+  copySequence(source: RoutedCache, from: number, to: number): void {
+    const sequence = source.sequences[from];
+    this.sequences[to]?.cache[Symbol.dispose]();
+    this.sequences[to] = sequence && { ...sequence, cache: sequence.model.createCache(1, this.capacity) };
+    if (sequence) this.sequences[to]!.cache.copySequence(sequence.cache, 0, 0);
+    this.lengths[to] = source.lengths[from]!;
+  }
+
   [Symbol.dispose](): void {
     for (const sequence of this.sequences) sequence?.cache[Symbol.dispose]();
   }
@@ -125,8 +133,11 @@ export abstract class SequenceRouter extends LanguageModel {
     this.expectBatch(batch);
     const { inputs, targets, tokens } = batch;
     const seen = Array.from({ length: batch.batch }, (_, b) => {
-      const first = targets.subarray(b * tokens, (b + 1) * tokens).findIndex((target) => target !== IGNORED);
-      return Math.min(tokens, Math.max(first + 1, FEWEST_TOKENS));
+      const own = targets.subarray(b * tokens, (b + 1) * tokens);
+      const counts = (target: number) => target !== IGNORED;
+      // Behind the last target that counts a text may be padded.
+      const end = own.findLastIndex(counts) + 1 || tokens;
+      return Math.min(end, Math.max(own.findIndex(counts) + 1, FEWEST_TOKENS));
     });
     const chosen = await this.choose(inputs, batch.batch, seen);
     const losses = new Float32Array(targets.length);

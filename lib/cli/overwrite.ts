@@ -1,6 +1,6 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fileError } from '../../errors.js';
+import { fileError } from '../errors.js';
 
 /** Writes a result in one piece: whoever looks finds the old one or the new one. @throws FILE_IO */
 export async function overwrite(path: string, text: string): Promise<void> {

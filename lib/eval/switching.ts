@@ -1,0 +1,55 @@
+import { windowCount } from '../data/packing.js';
+import { ArrayTokens, type TokenStream } from '../data/token-stream.js';
+import { BtsError } from '../errors.js';
+import { type HeldOutDomain, type HeldOutLoss, type HeldOutOptions, heldOutLosses } from './held-out-loss.js';
+
+/** What the loss on texts that switch is called. */
+export const SWITCHING = 'switching';
+
+/**
+ * The loss on sequences of `sequenceLength` tokens whose first half comes from one domain and second half from another, each
+ * ordered pair of domains as often: what goes by a whole sequence is wrong in half of it. At most `maxTokens` of each domain
+ * are looked at. Throws BAD_DATA where a domain has too few tokens, BAD_OPTION for a single domain, ABORTED.
+ */
+export async function switchingLoss(
+  model: Parameters<typeof heldOutLosses>[0],
+  domains: readonly HeldOutDomain[],
+  options: HeldOutOptions & { sequenceLength: number },
+): Promise<HeldOutLoss> {
+  const heldOut = await switchingTokens(domains, options);
+  const { maxTokens: _, ...rest } = options;
+  const [loss] = await heldOutLosses(model, [{ name: SWITCHING, heldOut }], rest);
+  return loss!;
+}
+
+/** The sequences one after another, and one token more, which is the last one's target. */
+export async function switchingTokens(
+  domains: readonly HeldOutDomain[],
+  {
+    sequenceLength,
+    maxTokens = Number.POSITIVE_INFINITY,
+  }: Pick<HeldOutOptions, 'maxTokens'> & { sequenceLength: number },
+): Promise<TokenStream> {
+  if (domains.length < 2) throw new BtsError('BAD_OPTION', 'texts switch between domains: name two at least.');
+  const lengths = [Math.ceil(sequenceLength / 2), Math.floor(sequenceLength / 2)];
+  const pairs = domains.flatMap((_, a) => domains.flatMap((_, b) => (a === b ? [] : [[a, b] as const])));
+  const most = Math.min(maxTokens, ...domains.map(({ heldOut }) => heldOut.length));
+  // Every round of all pairs takes this many tokens of each domain.
+  const perRound = (domains.length - 1) * sequenceLength;
+  const rounds = windowCount(most + 1, perRound);
+  if (rounds === 0) {
+    const message = `texts that switch take ${perRound} held-out tokens of each domain; one has ${most}.`;
+    throw new BtsError('BAD_DATA', `${message} Hold out more, or shorten the sequences.`);
+  }
+  const read = domains.map(() => 0);
+  const tokens: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    for (const pair of pairs) {
+      for (const [half, domain] of pair.entries()) {
+        tokens.push(...(await domains[domain]!.heldOut.read(read[domain]!, lengths[half]!)));
+        read[domain]! += lengths[half]!;
+      }
+    }
+  }
+  return new ArrayTokens([...tokens, tokens[0]!]);
+}
