@@ -13,6 +13,7 @@ namespace {
 template <Depth LA, Depth LB, class S, class T, class Out>
 __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const __grid_constant__ Gemm<T, Out> gemm,
                                                                       int band) {
+  constexpr bool kHasExtras = LA == Depth::Inner;  // the gradient of a weight has no bias and no residual
   DYNAMIC_SHARED(shared);
   const int tile_rows = ceil_div(gemm.rows, S::kM), tile_cols = ceil_div(gemm.cols, S::kN);
   const int tiles = tile_rows * tile_cols;
@@ -42,8 +43,8 @@ __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const
 #pragma unroll
           for (int c = 0; c < 2; c++) {
             if (c == 1 && !pair) break;
-            if (group.bias.data) value[c] += element(group.bias, col + c);
-            if (group.residual) {
+            if (kHasExtras && group.bias.data) value[c] += element(group.bias, col + c);
+            if (kHasExtras && group.residual) {
               const float scale =
                   group.scale.data
                       ? to_float(group.scale.data[row * group.scale.stride + (gemm.scale_cols == 1 ? 0 : col + c)])

@@ -1,20 +1,21 @@
 /**
- * `npm run cuda:report [-- --json] [--arch 80,90] [--file stitch] [--f32] [--roofline]`: every kernel on every architecture as nvcc compiles it, and the
+ * `npm run cuda:report [-- --json] [--arch 80,90] [--file stitch] [--roofline]`: every kernel on every architecture as nvcc compiles it, and the
  * roofline on paper. `--roofline` leaves out what needs nvcc. Exits 1 where a kernel spills or misses the tensor cores.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { opSources } from '../../test/cuda/build.js';
-import { compileKernels, type KernelFacts } from './cubin.js';
+import { compileKernels, findNvcc, type KernelFacts } from './cubin.js';
 import { bound, calls, gpus, stitchLeast } from './roofline.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const architectures = ['80', '86', '89', '90', '100', '120'];
+const precisions = ['bf16', 'f32'] as const;
 /** Kernels that must multiply on tensor cores. */
 const onTensorCores =
   /^(gemm_kernel|attention_kernel|query_gradients_kernel|key_gradients_kernel|mix_kernel|blend_kernel)/;
@@ -24,7 +25,6 @@ const { values } = parseArgs({
     json: { type: 'boolean' },
     arch: { type: 'string' },
     roofline: { type: 'boolean' },
-    f32: { type: 'boolean' },
     file: { type: 'string' },
   },
 });
@@ -43,42 +43,30 @@ async function readFacts(folder: string): Promise<Facts> {
   return JSON.parse(stdout) as Facts;
 }
 
-function findNvcc(): string {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/local/cuda/bin'];
-  const found = folders.map((folder) => join(folder, 'nvcc')).find((file) => existsSync(file));
-  if (!found) throw new Error('nvcc is neither on PATH nor in /usr/local/cuda/bin; --roofline does without it');
-  return found;
-}
-
 interface Row extends KernelFacts {
   arch: string;
   file: string;
-  precision: 'bf16' | 'f32';
+  precision: (typeof precisions)[number];
 }
 
-/** Every kernel of the bf16 build (and with --f32 of the f32 one, which is for checking), on every architecture. */
-async function compileAll(folder: string): Promise<Row[]> {
-  const nvcc = findNvcc();
+/** Every kernel, in both types of activations, on every architecture. */
+async function compileAll(): Promise<Row[]> {
+  const nvcc = await findNvcc();
+  const folder = join(root, 'build/cuda-report');
+  mkdirSync(folder, { recursive: true });
   const files = opSources().filter((name) => name !== 'ops_cuda.cu' && name.includes(values.file ?? ''));
   const archs = values.arch?.split(',') ?? architectures;
   const jobs = archs.flatMap((arch) =>
-    files.flatMap((file) => ['-DBTS_BF16', ...(values.f32 ? ['-DBTS_F32'] : [])].map((flag) => ({ arch, file, flag }))),
+    files.flatMap((file) => precisions.map((precision) => ({ arch, file, precision }) as const)),
   );
   const rows: Row[] = [];
   const queue = jobs.values();
   let done = 0;
   await Promise.all(
     Array.from({ length: availableParallelism() }, async () => {
-      for (const { arch, file, flag } of queue) {
-        const cubin = join(folder, `${file}.${arch}${flag}.cubin`);
-        for (const kernel of await compileKernels(
-          nvcc,
-          join(root, 'cuda', file),
-          arch,
-          [flag, `-I${join(root, 'cuda')}`],
-          cubin,
-        ))
-          rows.push({ arch, file, precision: flag === '-DBTS_BF16' ? 'bf16' : 'f32', ...kernel });
+      for (const { arch, file, precision } of queue) {
+        const job = { source: join(root, 'cuda', file), arch, flags: precision === 'bf16' ? ['-DBTS_BF16'] : [] };
+        for (const kernel of await compileKernels(nvcc, job, folder)) rows.push({ arch, file, precision, ...kernel });
         done++;
         if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${jobs.length} files compiled `);
       }
@@ -86,7 +74,10 @@ async function compileAll(folder: string): Promise<Row[]> {
   );
   return rows.sort(
     (a, b) =>
-      archs.indexOf(a.arch) - archs.indexOf(b.arch) || a.file.localeCompare(b.file) || a.kernel.localeCompare(b.kernel),
+      archs.indexOf(a.arch) - archs.indexOf(b.arch) ||
+      precisions.indexOf(a.precision) - precisions.indexOf(b.precision) ||
+      a.file.localeCompare(b.file) ||
+      a.kernel.localeCompare(b.kernel),
   );
 }
 
@@ -116,7 +107,7 @@ function table(header: string[], rows: string[][]): string {
 
 const folder = mkdtempSync(join(tmpdir(), 'bts-report-'));
 const facts = await readFacts(folder);
-const kernels = values.roofline ? [] : await compileAll(folder);
+const kernels = values.roofline ? [] : await compileAll();
 const wrong = kernels.filter(
   ({ kernel, precision, spillBytes, tensor }) =>
     spillBytes > 0 || (precision === 'bf16' && onTensorCores.test(kernel) && tensor === 0),
