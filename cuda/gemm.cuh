@@ -40,7 +40,6 @@ struct Gemm {
     groups[group_count - 1].end_segment = segment_count;
   }
 };
-static_assert(sizeof(Gemm<bf16, float>) <= 4096);
 
 // Element i of a weight, in f32.
 __device__ __forceinline__ float element(const Weight& weight, int64_t i) {

@@ -109,9 +109,6 @@ export const calls: Call[] = [
   },
 ];
 
-/** The least bytes of the two stitch forwards, with which the tile order's own are compared. */
-export const stitchLeast = { intoHub: calls[10]!.bytes, intoExperts: calls[11]!.bytes };
-
 export interface Bound {
   milliseconds: number;
   by: 'memory' | 'tensor cores';
