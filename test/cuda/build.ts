@@ -244,18 +244,28 @@ async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Prom
   );
 }
 
-/** Runs a binary; `failed` with what it printed last where it found something. */
+/** The longest that one binary may run: an emulated block that never ends must not stop the checks. */
+const timeLimitMs = 10 * 60_000;
+
+/** Runs a binary; `failed` with what it printed last where it found something, or `tookTooLong`. */
 export async function execute(
   binary: string,
   filter: string,
   environment: Record<string, string> = {},
-): Promise<{ failed: boolean; output: string }> {
+): Promise<{ failed: boolean; tookTooLong: boolean; output: string }> {
   const env = { ...process.env, RACECHECK: '1', TSAN_OPTIONS: 'halt_on_error=1', ...environment };
   try {
-    const { stdout } = await run(binary, [filter], { env, maxBuffer: 1 << 26 });
-    return { failed: false, output: stdout };
+    const { stdout } = await run(binary, [filter], {
+      env,
+      maxBuffer: 1 << 26,
+      timeout: timeLimitMs,
+      killSignal: 'SIGKILL',
+    });
+    return { failed: false, tookTooLong: false, output: stdout };
   } catch (error) {
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    return { failed: true, output: `${stdout}${stderr}` };
+    const { stdout = '', stderr = '', killed } = error as { stdout?: string; stderr?: string; killed?: boolean };
+    const tookTooLong = killed === true;
+    const note = tookTooLong ? `\nended after ${timeLimitMs / 60_000} minutes` : '';
+    return { failed: true, tookTooLong, output: `${stdout}${stderr}${note}` };
   }
 }
