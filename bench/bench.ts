@@ -10,6 +10,8 @@ export interface BenchOptions {
   steps: number;
   /** Print the time of each op. */
   profile: boolean;
+  /** Training steps compute the inside of layers again in place of keeping it, as \`bts stitch\` does. */
+  recompute: boolean;
 }
 
 /** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */

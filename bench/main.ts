@@ -32,6 +32,7 @@ const program = new Command('bench')
   .option('--threads <n>', 'CPU threads', count, availableParallelism())
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--profile', 'print the time of each op', false)
+  .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--json', 'print the last line alone', false)
   .option('--peer-python <path>', 'with versus: a Python that has torch');
 

@@ -4,25 +4,30 @@ import { Device } from '../lib/tensor/device.js';
 import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
-import { peakResidentMiB, round, time } from './measure.js';
+import { peakResidentMiB, resetPeakResident, round, time } from './measure.js';
 import { SIZES } from './sizes.js';
 import { costOf, openStitched, randomBatch, type Shape } from './stitched.js';
 import { verifyGradients } from './verify.js';
 
 /** One training step of the stitches: forward, backward, clipping, AdamW. */
 export async function benchStep(options: BenchOptions): Promise<Row> {
-  const row = await measureStep(SIZES[options.size], options);
-  return { ...row, rss_mib: peakResidentMiB() };
+  return await measureStep(SIZES[options.size], options);
 }
 
-export async function measureStep(shape: Shape, { dtype, threads, steps, profile }: BenchOptions): Promise<Row> {
+export async function measureStep(
+  shape: Shape,
+  { dtype, threads, steps, profile, recompute }: BenchOptions,
+): Promise<Row> {
   using device = Device.open('cpu', { threads });
   using model = await openStitched(device, shape, dtype);
   const batch = randomBatch(shape);
   await verifyGradients(model, batch);
+  device.trim();
+  device.memory({ resetPeak: true });
+  resetPeakResident();
   using optimizer = new AdamW(device, model.trainable);
   device.profile();
-  const timing = await time(() => step(model, optimizer, batch), steps);
+  const timing = await time(() => step(model, optimizer, batch, recompute), steps);
   if (profile) printProfile(device, steps + 2);
   const rows = shape.batch * shape.tokens;
   const flops = (rows * costOf(model, shape, dtype).trainingFlops) / timing.median;
@@ -40,9 +45,9 @@ export async function measureStep(shape: Shape, { dtype, threads, steps, profile
   };
 }
 
-async function step(model: StitchedModel, optimizer: AdamW, batch: Batch): Promise<void> {
+async function step(model: StitchedModel, optimizer: AdamW, batch: Batch, recompute: boolean): Promise<void> {
   optimizer.zeroGradients();
-  using scope = Scope.recording(model.device);
+  using scope = Scope.recording(model.device, { recompute });
   const loss = model.trainingLoss(scope, batch, batch.targets.length, 0);
   const read = loss.item();
   scope.backward(loss);

@@ -96,9 +96,12 @@ for (const [what, given, freeze] of DENSE) {
     await inTemporaryFolder(async (folder) => {
       const config = { ...CONFIGS.llama, ...given, ...SIZE };
       const model = await inOwnDevice((device) => writeModel(device, join(folder, 'model'), { config }));
-      const expected = denseCost(config, BATCH, trainableRoles(config, { trainable: true, freeze })).trainingBytes;
-      const peak = await peakOf((device) => DenseModel.load(device, model, { trainable: true, freeze }));
-      close(expected, peak);
+      const trained = trainableRoles(config, { trainable: true, freeze });
+      for (const recompute of [false, true]) {
+        const expected = denseCost(config, { ...BATCH, recompute }, trained).trainingBytes;
+        const peak = await peakOf((device) => DenseModel.load(device, model, { trainable: true, freeze }), recompute);
+        close(expected, peak);
+      }
     });
   });
 }
@@ -125,19 +128,22 @@ for (const [what, options, given] of STITCHED) {
         await writeModel(device, join(folder, 'a'), { config, dtype: 'bf16', seed: 2 }),
         await writeModel(device, join(folder, 'b'), { config, dtype: 'bf16', seed: 3 }),
       ]);
-      let expected = 0;
-      const peak = await peakOf(async (device) => {
-        const model = await StitchedModel.create(device, { hub: hub!, experts: { a: a!, b: b! }, ...options });
-        expected = stitchedCost({ ...model.manifest, members: [config, config, config] }, BATCH).trainingBytes;
-        return model;
-      });
-      close(expected, peak);
+      for (const recompute of [false, true]) {
+        let expected = 0;
+        const peak = await peakOf(async (device) => {
+          const model = await StitchedModel.create(device, { hub: hub!, experts: { a: a!, b: b! }, ...options });
+          const shape = { ...model.manifest, members: [config, config, config] };
+          expected = stitchedCost(shape, { ...BATCH, recompute }).trainingBytes;
+          return model;
+        }, recompute);
+        close(expected, peak);
+      }
     });
   });
 }
 
 /** The most bytes in use at once during an update. */
-function peakOf(load: (device: Device) => Promise<LanguageModel>): Promise<number> {
+function peakOf(load: (device: Device) => Promise<LanguageModel>, recompute: boolean): Promise<number> {
   return inOwnDevice(async (device) => {
     using model = await load(device);
     using optimizer = new AdamW(device, model.trainable);
@@ -147,7 +153,7 @@ function peakOf(load: (device: Device) => Promise<LanguageModel>): Promise<numbe
       device.memory({ resetPeak: true });
       optimizer.zeroGradients();
       {
-        using scope = Scope.recording(device);
+        using scope = Scope.recording(device, { recompute });
         scope.backward(await model.trainingLoss(scope, { inputs: ids, targets: ids, ...BATCH }, ids.length, 1));
       }
       using norm = optimizer.gradientNorm();

@@ -84,9 +84,9 @@ async function loss(model: StitchedModel, seed?: number): Promise<number> {
 }
 
 /** Gradients of the mean loss for every trained weight. */
-async function gradients(model: StitchedModel, seed = 0): Promise<Map<string, Float32Array>> {
+async function gradients(model: StitchedModel, seed = 0, recompute = false): Promise<Map<string, Float32Array>> {
   for (const { gradient } of model.trainable) device.run('fill', { y: gradient!.native, value: 0 });
-  using scope = Scope.recording(device);
+  using scope = Scope.recording(device, { recompute });
   scope.backward(model.trainingLoss(scope, batch, 13, seed));
   const found = new Map<string, Float32Array>();
   for (const { name, gradient } of model.trainable) found.set(name, await gradient!.read());
@@ -313,6 +313,18 @@ stitched('dropout is of training alone, and the same for the same seed', async (
   assert.is.not(first, other);
   assert.is.not(first, await loss(without, 1));
   assert.equal(await gradients(model, 1), await gradients(model, 1));
+});
+
+stitched('gradients are the same to the bit where layers are computed again, with less memory', async () => {
+  using model = await createRandom({ dropout: 0.5 });
+  const measured = async (recompute: boolean) => {
+    device.memory({ resetPeak: true });
+    const found = await gradients(model, 1, recompute);
+    return { found, peak: device.memory().peakBytes };
+  };
+  const [kept, again] = [await measured(false), await measured(true)];
+  assert.equal(again.found, kept.found);
+  assert.ok(again.peak < kept.peak, `${again.peak} bytes, ${kept.peak} where all is kept`);
 });
 
 /** The ops that run meanwhile, with their arguments. */

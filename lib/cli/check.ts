@@ -55,7 +55,7 @@ async function run(values: z.output<typeof Schema>, json: boolean, signal: Abort
 /** What the models would cost once stitched. */
 function estimate(members: readonly CheckedMember[], values: StitchValues & SizeValues): Cost {
   const configs = members.map(({ config }) => config!);
-  const size = { batch: values.batchSize, tokens: values.sequenceLength };
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: true };
   return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
 }
 

@@ -28,6 +28,13 @@ const stitchGroup = {
   ...ablationOptions,
   dropout: z.number().min(0).lt(1).default(0).meta({ description: 'Dropout on the gate logits' }),
 };
+const trainingGroup = {
+  ...trainingOptions,
+  // Four frozen models keep four times as much, and of their products the weights' gradients are left out.
+  recompute: z.boolean().default(true).meta({
+    description: 'Keep the inside of layers for gradients in place of computing it again: less time, more memory',
+  }),
+};
 const textGroup = { ...domainOptions, ...weightOptions };
 const runGroup = {
   ...runOptions,
@@ -37,7 +44,7 @@ const runGroup = {
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
   ...deviceOptions,
 };
-const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingOptions, ...runGroup });
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingGroup, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -58,7 +65,7 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Models:', memberOptions);
   addOptions(command, 'Stitches:', stitchGroup);
   addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', trainingOptions);
+  addOptions(command, 'Training:', trainingGroup);
   addOptions(command, 'Run:', runGroup);
   addConfigOption(command);
   command
@@ -89,7 +96,7 @@ async function run(
   const shape = stitchShape(values, hub.layers);
 
   if (dryRun) {
-    const size = { batch: values.batchSize, tokens: values.sequenceLength };
+    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
     const plan = await planTraining(values, shares, stitchedCost({ members: configs, ...shape }, size), checkpoint);
     if (json) printJson(plan);
     else print(renderPlan(plan));

@@ -77,7 +77,7 @@ async function run(
   if (dryRun) {
     const checkpoint = await inspectOut(values.out, values.resume);
     const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
-    const size = { batch: values.batchSize, tokens: values.sequenceLength };
+    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
     const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
     const plan = await planTraining(values, shares, cost, checkpoint);
     if (json) printJson(plan);

@@ -56,6 +56,9 @@ export const trainingOptions = {
   clipNorm: z.number().positive().default(1).meta({ description: 'Norm that gradients are scaled down to' }),
   beta1: z.number().min(0).lt(1).default(0.9).meta({ description: 'Decay of the first moments' }),
   beta2: z.number().min(0).lt(1).default(0.95).meta({ description: 'Decay of the second moments' }),
+  recompute: z.boolean().default(false).meta({
+    description: 'Compute the inside of layers again for gradients in place of keeping it: less memory, more time',
+  }),
   seed: integer(0).default(0).meta({
     description: 'Of all random choices: new weights, order of the data, dropout',
   }),

@@ -75,10 +75,10 @@ export function evaluationOptions(values: EvaluationValues, { config }: Pick<Lan
 /** What the options say of the loop, in the words of the trainer. */
 function schedule(values: TrainingValues) {
   const { steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 } = values;
-  const { accumulation, seed, evaluateEvery, checkpointEvery, keep } = values;
+  const { accumulation, recompute, seed, evaluateEvery, checkpointEvery, keep } = values;
   return {
     ...{ steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 },
-    ...{ accumulation, seed, evaluateEvery, checkpointEvery, keep },
+    ...{ accumulation, recompute, seed, evaluateEvery, checkpointEvery, keep },
   };
 }
 

@@ -7,12 +7,14 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type ParameterSpec, parameterNames } from '../checkpoint/names.js';
 import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
-import type { Trainable } from './member.js';
+import { type Trainable, withoutHead } from './member.js';
 
 /** B sequences of T tokens. */
 export interface BatchSize {
   batch: number;
   tokens: number;
+  /** Whether a training step computes the inside of layers again in place of keeping it. */
+  recompute?: boolean;
 }
 
 export interface Cost {
@@ -71,18 +73,22 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 }
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
-export function denseCost(config: ModelConfig, { batch, tokens }: BatchSize, trained: Trainable = () => true): Cost {
+export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
+  const { batch, tokens, recompute = false } = size;
   const { width: C, feedForwardWidth: F, layers, vocabularySize: V } = config;
   const parameters = parameterCount(config);
   const trainedParameters = parameterCount(config, trained);
   const { linear, attention } = layerFlops(config, tokens);
   const forwardFlops = forwardFlopsPerToken(config, tokens);
   // Each matrix is multiplied again for the gradient of its input and for its own.
-  const backwardFlops = layers * (2 * linear + ATTENTION_BACKWARD * attention) + 2 * headFlops(config);
+  const again = recompute ? recomputedFlops(config, tokens) : 0;
+  const backwardFlops = layers * (2 * linear + ATTENTION_BACKWARD * attention + again) + 2 * headFlops(config);
 
   // Beside what gradients of the input need, those of the weights need what each matrix was multiplied with.
-  const saved = layers * (savedInLayer(config) + 2 * C + F) + C;
-  const most = saved + Math.max(V + 2 * C, 3 * F + 2 * C);
+  const keptInLayer = recompute ? 3 * C + F : savedInLayer(config) + 2 * C + F;
+  const saved = layers * keptInLayer + C;
+  const insideLayer = recompute ? 3 * F + 3 * C : F + 2 * C;
+  const most = saved + Math.max(V + 2 * C, insideLayer);
   const weights = bytesOf(config);
   return {
     parameters,
@@ -105,7 +111,7 @@ export function denseCost(config: ModelConfig, { batch, tokens }: BatchSize, tra
  * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
  * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
  */
-export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize): Cost {
+export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
   const { members, plan, gate, expertsAfterMerge } = shape;
   const hub = members[0]!;
   const { width: C, feedForwardWidth: F, vocabularySize: V, layers } = hub;
@@ -119,7 +125,8 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize)
   const { linear, attention } = layerFlops(hub, tokens);
   const stitchFlops = plan.map(({ kind }) => stitchFlopsPerToken(kind, { members: M, width: C, gateWidth: G }));
   const forwardFlops = (M * last + above) * (linear + attention) + sum(stitchFlops) + headFlops(hub);
-  const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention);
+  const again = recompute ? recomputedFlops(hub, tokens) : 0;
+  const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention + again);
   const stitchesBack = 2 * sum(stitchFlops) - stitchFlops[0]!;
 
   const savedByStitch = plan.map(({ kind }, index) => {
@@ -127,12 +134,14 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens }: BatchSize)
     const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
     return M * C + M * G + (projectedIsOutput ? 0 : E * C);
   });
-  const saved = (M * between + above) * savedInLayer(hub) + sum(savedByStitch) + C;
-  const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * (3 * F + 2 * C));
+  const keptInLayer = recompute ? 2 * C : savedInLayer(hub);
+  const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
+  const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
+  const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * insideLayer);
   const belowFirstStitch = below > 0 ? M * (3 * F + 4 * C) : 0;
 
   const stitches = stitchParameterCount(shape);
-  const weights = sum(members.map(bytesOf));
+  const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));
   const ropeTables = new Set(members.map(({ rope }) => JSON.stringify(rope))).size;
   return {
     parameters: sum(members.map((config) => parameterCount(config))) + stitches,
@@ -182,6 +191,13 @@ export function layerFlops(config: ModelConfig, tokens: number): LayerFlops {
   return { projections, feedForward, linear: projections + feedForward, attention };
 }
 
+/** Of a layer whose inside is computed again: all but the two matrices that lead out of it. */
+function recomputedFlops(config: ModelConfig, tokens: number): number {
+  const { projections, feedForward, attention } = layerFlops(config, tokens);
+  const output = 2 * config.width * config.heads * config.headWidth;
+  return projections - output + (feedForward * 2) / 3 + attention;
+}
+
 export function headFlops({ vocabularySize: V, width: C }: ModelConfig): number {
   return 2 * V * C;
 }
@@ -196,8 +212,8 @@ function savedInLayer(config: ModelConfig): number {
   return 2 * C + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
 }
 
-function bytesOf(config: ModelConfig): number {
-  return DTYPE_BYTES[config.dtype] * parameterCount(config);
+function bytesOf(config: ModelConfig, part?: Trainable): number {
+  return DTYPE_BYTES[config.dtype] * parameterCount(config, part);
 }
 
 function cacheBytes({ layers, keyValueHeads: K, headWidth: D }: ModelConfig): number {

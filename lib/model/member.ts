@@ -11,6 +11,9 @@ import type { SharedTensors } from './shared-tensors.js';
 /** Which parameters of a dense model are trained. */
 export type Trainable = (spec: ParameterSpec) => boolean;
 
+/** What a stitched model reads of its experts: all but what turns hidden states into logits. */
+export const withoutHead: Trainable = ({ role }) => role !== 'finalNorm' && role !== 'head';
+
 export interface MemberOptions {
   /** Default: none. */
   trainable?: Trainable;

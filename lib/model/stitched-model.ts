@@ -14,7 +14,7 @@ import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/sti
 import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
-import { Member } from './member.js';
+import { Member, withoutHead } from './member.js';
 import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { SharedTensors } from './shared-tensors.js';
@@ -157,7 +157,8 @@ export class StitchedModel extends DecoderModel {
       const members: Member[] = [];
       using shared = new SharedTensors();
       for (const member of opened) {
-        members.push(await Member.load(device, member, { shared }));
+        const part = members.length > 0 ? { present: withoutHead } : {};
+        members.push(await Member.load(device, member, { shared, ...part }));
         owned.push(members.at(-1)!);
       }
       const shape = {

@@ -3,6 +3,7 @@ import type { LayerRole, Role } from '../checkpoint/names.js';
 import type { Device } from '../tensor/device.js';
 import * as ops from '../tensor/ops.js';
 import type { Parameter } from '../tensor/parameter.js';
+import { recomputed } from '../tensor/recompute.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { KeyValueCache } from './key-value-cache.js';
@@ -58,16 +59,28 @@ export class Transformer implements Disposable {
 
   /** Hidden states after layer `index` (from 0), of as many leading members as `h` has. */
   layer(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
-    const afterAttention = this.attentionStep(scope, index, h, positions);
     using inner = scope.inner();
-    const x = this.feedForwardNorm(inner, index, afterAttention);
-    return inner.leave(this.feedForward(inner, index, x, afterAttention));
+    const afterAttention = this.attentionStep(inner, index, h, positions);
+    return inner.leave(this.feedForwardStep(inner, index, afterAttention));
   }
 
   private attentionStep(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
-    const x = this.attentionNorm(inner, index, h);
-    return inner.leave(this.attention(inner, index, x, positions, h));
+    const mixed = recomputed(inner, h, (scope, h) => {
+      using inner = scope.inner();
+      const x = this.attentionNorm(inner, index, h);
+      return inner.leave(this.mixTokens(inner, index, x, positions));
+    });
+    return inner.leave(this.attentionOutput(inner, index, mixed, h));
+  }
+
+  private feedForwardStep(scope: Scope, index: number, h: Tensor): Tensor {
+    using inner = scope.inner();
+    const activated = recomputed(inner, h, (scope, h) => {
+      using inner = scope.inner();
+      return inner.leave(this.activation(inner, index, this.feedForwardNorm(inner, index, h)));
+    });
+    return inner.leave(this.feedForwardOutput(inner, index, activated, h));
   }
 
   /** What the attention of layer `index` reads. */
@@ -95,6 +108,13 @@ export class Transformer implements Disposable {
 
   /** The attention of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
   attention(scope: Scope, index: number, x: Tensor, positions: Positions, residual?: Tensor): Tensor {
+    using inner = scope.inner();
+    const mixed = this.mixTokens(inner, index, x, positions);
+    return inner.leave(this.attentionOutput(inner, index, mixed, residual));
+  }
+
+  /** Values mixed by the attention of layer `index`, [M, N, H D]. */
+  private mixTokens(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
     const { batch, tokens, cache, starts } = positions;
     const { heads, keyValueHeads, headWidth, normEpsilon } = this.config;
@@ -125,18 +145,32 @@ export class Transformer implements Disposable {
       [k, v] = [append(keys, k), append(values, v)];
     }
     const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
-    const flat = inner.track(mixed.reshape(members, rows, heads * headWidth));
-    return inner.leave(ops.linear(inner, flat, layer.output!, { bias: layer.outputBias, residual }));
+    return scope.track(mixed.reshape(members, rows, heads * headWidth));
+  }
+
+  private attentionOutput(scope: Scope, index: number, mixed: Tensor, residual?: Tensor): Tensor {
+    const layer = this.leading(index, mixed.shape[0]!);
+    return ops.linear(scope, mixed, layer.output!, { bias: layer.outputBias, residual });
   }
 
   /** The feed-forward part of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
   feedForward(scope: Scope, index: number, x: Tensor, residual?: Tensor): Tensor {
     using inner = scope.inner();
+    return inner.leave(this.feedForwardOutput(inner, index, this.activation(inner, index, x), residual));
+  }
+
+  /** silu(gate) * up of layer `index`, [M, N, F]. */
+  private activation(scope: Scope, index: number, x: Tensor): Tensor {
+    using inner = scope.inner();
     const layer = this.leading(index, x.shape[0]!);
     const gate = ops.linear(inner, x, layer.gate!, { bias: layer.gateBias });
     const up = ops.linear(inner, x, layer.up!, { bias: layer.upBias });
-    const activated = ops.swiglu(inner, gate, up);
-    return inner.leave(ops.linear(inner, activated, layer.down!, { bias: layer.downBias, residual }));
+    return inner.leave(ops.swiglu(inner, gate, up, { consume: true }));
+  }
+
+  private feedForwardOutput(scope: Scope, index: number, activated: Tensor, residual?: Tensor): Tensor {
+    const layer = this.leading(index, activated.shape[0]!);
+    return ops.linear(scope, activated, layer.down!, { bias: layer.downBias, residual });
   }
 
   private leading(index: number, members: number): Layer {

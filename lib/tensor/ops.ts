@@ -147,16 +147,16 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
   return out;
 }
 
-/** silu(gate) * up, elementwise. */
-export function swiglu(scope: Scope, gate: Tensor, up: Tensor): Tensor {
+/** silu(gate) * up, elementwise. With \`consume\`, nobody else needs the two, and the backward puts their gradients there. */
+export function swiglu(scope: Scope, gate: Tensor, up: Tensor, { consume = false } = {}): Tensor {
   const { device } = scope;
   const y = scope.empty(gate.shape, needsGradient(gate, up));
   device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native });
   if (y.node) {
     scope.tape!.record(y, [gate, up], (dy, saved, known) => {
       const [gate, up] = saved as [Tensor, Tensor];
-      using dgate = device.empty(gate.shape, gate.dtype);
-      using dup = device.empty(up.shape, up.dtype);
+      using dgate = consume ? gate.share() : device.empty(gate.shape, gate.dtype);
+      using dup = consume ? up.share() : device.empty(up.shape, up.dtype);
       device.run('swiglu_backward', {
         dgate: dgate.native,
         dup: dup.native,

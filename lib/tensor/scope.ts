@@ -14,21 +14,23 @@ export class Scope implements Disposable {
     readonly device: Device,
     readonly tape: Tape | undefined,
     private readonly outer: Scope | undefined,
+    /** Whether what can be computed again for its gradient is (see recompute.ts), and not kept. */
+    readonly recompute: boolean,
   ) {}
 
   /** A scope for inference: nothing is recorded. */
   static inference(device: Device): Scope {
-    return new Scope(device, undefined, undefined);
+    return new Scope(device, undefined, undefined, false);
   }
 
-  /** A scope in which gradients can be taken, once. */
-  static recording(device: Device): Scope {
-    return new Scope(device, new Tape(device), undefined);
+  /** A scope in which gradients can be taken, once. With `recompute` it needs less memory and more time. */
+  static recording(device: Device, { recompute = false } = {}): Scope {
+    return new Scope(device, new Tape(device), undefined, recompute);
   }
 
   /** A scope for what is needed for a moment only. */
   inner(): Scope {
-    return new Scope(this.device, this.tape, this);
+    return new Scope(this.device, this.tape, this, this.recompute);
   }
 
   /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */

@@ -68,6 +68,21 @@ export class Tape {
     using gradients = new Gradients(this.device);
     using one = this.device.full(loss.shape, 1);
     gradients.give(loss, one);
+    this.run(gradients);
+  }
+
+  /**
+   * The gradient of x, of which `y` was computed, where that of y is `dy`; adds to the gradients of parameters and empties
+   * the tape. The caller disposes what it gets.
+   */
+  gradientOf(x: Tensor, y: Tensor, dy: Tensor): Tensor {
+    using gradients = new Gradients(this.device);
+    gradients.give(y, dy);
+    this.run(gradients);
+    return gradients.take(x.node!)!;
+  }
+
+  private run(gradients: Gradients): void {
     for (let entry = this.entries.pop(); entry; entry = this.entries.pop()) {
       const { node, shape, saved, backward } = entry;
       try {

@@ -20,6 +20,8 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   accumulation?: number;
   /** Of dropout; the data has its own. Default 0. */
   seed?: number;
+  /** Computes what is inside of layers again for its gradients in place of keeping it: less memory, more time. */
+  recompute?: boolean;
   /** Held-out text, looked at every `evaluateEvery` updates and at the end. */
   heldOut?: readonly HeldOutDomain[];
   /** Default: only at the end. */
@@ -137,6 +139,7 @@ class Run implements Disposable {
   readonly optimizer: AdamW;
   private readonly fixed: Record<string, unknown>;
   private readonly accumulation: number;
+  private readonly recompute: boolean;
   private readonly seed: number;
   // Where the data stands after the updates done; it may have been read further.
   private cursor: MixtureState;
@@ -146,10 +149,11 @@ class Run implements Disposable {
     private readonly model: LanguageModel,
     private readonly data: Mixture,
     private readonly schedule: Required<ScheduleOptions>,
-    { accumulation = 1, seed = 0, ...options }: TrainOptions,
+    { accumulation = 1, recompute = false, seed = 0, ...options }: TrainOptions,
   ) {
     this.optimizer = new AdamW(model.device, model.trainable, options);
     this.accumulation = accumulation;
+    this.recompute = recompute;
     this.seed = seed;
     this.cursor = data.state();
     const trained = model.trainable.map(({ name }) => name);
@@ -194,7 +198,7 @@ class Run implements Disposable {
     this.optimizer.zeroGradients();
     const losses: Promise<number>[] = [];
     for (const [i, batch] of batches.entries()) {
-      using scope = Scope.recording(this.model.device);
+      using scope = Scope.recording(this.model.device, { recompute: this.recompute });
       const progress = this.step / this.schedule.steps;
       const part = await this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i), progress);
       losses.push(part.item());

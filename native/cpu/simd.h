@@ -61,8 +61,16 @@ inline float widen_f16(uint16_t bits) {
 }
 
 inline vfloat load_bf16(const uint16_t* p) {
+#if defined(__AVX512F__)
+  // By name: g++ 12 converts the halves of a vector one by one, and puts them together again. Masked as in load_f16.
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return (vfloat)((vint)_mm512_maskz_cvtepu16_epi32(0xffff, half) << 16);
+#elif defined(__AVX2__)
+  return (vfloat)((vint)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))) << 16);
+#else
   const vhalf half = *reinterpret_cast<const vhalf_unaligned*>(p);
   return (vfloat)(__builtin_convertvector(half, vint) << 16);
+#endif
 }
 
 inline vfloat load_f16(const uint16_t* p) {
