@@ -150,6 +150,7 @@ function instructions(file: Buffer) {
 }
 
 async function demangle(names: string[]): Promise<string[]> {
+  if (names.length === 0) return []; // c++filt would wait for some on stdin
   let lines = names;
   try {
     const { stdout } = await run('c++filt', names);

@@ -128,11 +128,13 @@ int64_t into_hub(const Gpu& gpu, const Stitch& s, int ahead, const TileOrder& or
     mix[0].push_back({.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes});
   return (ahead ? product(gpu, s.N, s.C, projections) : 0) + moved<MixOf4>(gpu, 1, order, mix);
 }
+TileOrder into_hub_order(const Gpu& gpu, const Stitch& s, int ahead) {
+  return MixTraffic{s, kBytes}.mix(ahead).order(gpu.l2_bytes, ceil_div(s.N, MixOf4::kM), ceil_div(s.C, MixOf4::kN));
+}
+int experts_ahead(const Gpu& gpu, const Stitch& s) { return MixTraffic{s, kBytes}.experts_ahead(gpu.l2_bytes); }
 int64_t into_hub(const Gpu& gpu, const Stitch& s) {
-  const MixTraffic traffic{s, kBytes};
-  const int ahead = traffic.experts_ahead(gpu.l2_bytes);
-  return into_hub(gpu, s, ahead,
-                  traffic.mix(ahead).order(gpu.l2_bytes, ceil_div(s.N, MixOf4::kM), ceil_div(s.C, MixOf4::kN)));
+  const int ahead = experts_ahead(gpu, s);
+  return into_hub(gpu, s, ahead, into_hub_order(gpu, s, ahead));
 }
 // The least over all numbers of projections ahead, all bands and both operands that may stay.
 int64_t into_hub_best(const Gpu& gpu, const Stitch& s) {
@@ -215,10 +217,18 @@ void shared_bytes(const char* precision) {
   std::printf("\"key_gradients_kernel<128>\": %zu}", BackwardTiles<T>::template kKeysShared<128>);
 }
 
-void stitch(const char* name, int64_t bytes, int64_t least, int64_t best) {
+std::string describe(const TileOrder& order) {
+  const int across = order.columns_stay ? order.tile_cols : order.tile_rows;
+  const int bands = ceil_div(across, order.band);
+  return std::string(order.columns_stay ? "weights" : "hidden states") + " stay" +
+         (bands == 1 ? "" : ", in " + std::to_string(bands) + " bands");
+}
+
+void stitch(const char* name, int64_t bytes, int64_t least, int64_t best, const std::string& order) {
   std::printf("      {\"kernel\": \"%s\", \"bytes\": %lld, \"leastBytes\": %lld", name, static_cast<long long>(bytes),
               static_cast<long long>(least));
-  if (best) std::printf(", \"bestOrderBytes\": %lld", static_cast<long long>(best));
+  if (best)
+    std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
   std::printf("}");
 }
 
@@ -232,16 +242,20 @@ int main() {
   shared_bytes<float>("f32");
   std::printf("\n  },\n  \"stitch\": {\n");
   for (const Gpu& gpu : kGpus) {
-    std::printf("%s    \"%s\": [\n", &gpu == kGpus ? "" : ",\n", gpu.name);
-    stitch("Experts-into-Hub forward", into_hub(gpu, s), into_hub(kBoundless, s), into_hub_best(gpu, s));
+    std::printf("%s    \"%s\": {\"l2Bytes\": %lld, \"layers\": [\n", &gpu == kGpus ? "" : ",\n", gpu.name,
+                static_cast<long long>(gpu.l2_bytes));
+    stitch("Experts-into-Hub forward", into_hub(gpu, s), into_hub(kBoundless, s), into_hub_best(gpu, s),
+           std::to_string(experts_ahead(gpu, s)) + " projections ahead, " +
+               describe(into_hub_order(gpu, s, experts_ahead(gpu, s))));
     std::printf(",\n");
     stitch("Hub-into-Experts forward", into_experts(gpu, s, into_experts_order(gpu, s)),
-           into_experts(kBoundless, s, into_experts_order(kBoundless, s)), into_experts_best(gpu, s));
+           into_experts(kBoundless, s, into_experts_order(kBoundless, s)), into_experts_best(gpu, s),
+           describe(into_experts_order(gpu, s)));
     std::printf(",\n");
-    stitch("Experts-into-Hub backward", backward(gpu, s, true), backward(kBoundless, s, true), 0);
+    stitch("Experts-into-Hub backward", backward(gpu, s, true), backward(kBoundless, s, true), 0, "");
     std::printf(",\n");
-    stitch("Hub-into-Experts backward", backward(gpu, s, false), backward(kBoundless, s, false), 0);
-    std::printf("\n    ]");
+    stitch("Hub-into-Experts backward", backward(gpu, s, false), backward(kBoundless, s, false), 0, "");
+    std::printf("\n    ]}");
   }
   std::printf("\n  }\n}\n");
 }

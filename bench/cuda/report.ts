@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { opSources } from '../../test/cuda/build.js';
 import { compileKernels, findNvcc, type KernelFacts } from './cubin.js';
-import { bound, calls, gpus } from './roofline.js';
+import { bound, calls, gpus, whyMore } from './roofline.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -48,11 +48,12 @@ interface Traffic {
   leastBytes: number;
   /** The least of all orders that the kernels could take with this cache; of the forwards. */
   bestOrderBytes?: number;
+  order?: string;
 }
 
 interface Facts {
   sharedBytes: Record<Row['precision'], Record<string, number>>;
-  stitch: Record<string, Traffic[]>;
+  stitch: Record<string, { l2Bytes: number; layers: Traffic[] }>;
 }
 
 /** Compiles and runs facts.cc. */
@@ -136,9 +137,10 @@ const roofline = calls.map((call) => ({
   ...call,
   bounds: Object.fromEntries(gpus.map((gpu) => [gpu.name, bound(call, gpu)])),
 }));
-const traffic = Object.entries(facts.stitch).flatMap(([gpu, launches]) =>
-  launches.map((launch) => ({
+const traffic = Object.entries(facts.stitch).flatMap(([gpu, { l2Bytes, layers }]) =>
+  layers.map((launch) => ({
     gpu,
+    l2Bytes,
     ...launch,
     ofLeast: launch.bytes / launch.leastBytes,
     ofBestOrder: launch.bestOrderBytes && launch.bytes / launch.bestOrderBytes,
@@ -190,16 +192,19 @@ if (values.json) {
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   console.log(
     table(
-      ['layer', 'GPU', 'MB', 'of once', 'of best order'],
+      ['layer', 'GPU', 'MB', 'of once', 'of best order', 'order'],
       traffic.map((t) => [
         t.kernel,
         t.gpu,
         megabytes(t.bytes),
         t.ofLeast.toFixed(2),
-        t.ofBestOrder ? t.ofBestOrder.toFixed(2) : '-',
+        t.ofBestOrder?.toFixed(2) ?? '-',
+        t.order ?? '-',
       ]),
     ),
   );
+  for (const { gpu, kernel, l2Bytes, ofLeast, order } of traffic)
+    if (order && ofLeast > allowedOverBest) console.log(whyMore(gpu, kernel, l2Bytes));
 }
 for (const what of wrong) console.error(what);
 process.exit(wrong.length > 0 ? 1 : 0);
