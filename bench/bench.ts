@@ -13,7 +13,7 @@ export interface BenchOptions {
   steps: number;
   /** Print the time of each op. */
   profile: boolean;
-  /** Training steps compute the inside of layers again in place of keeping it, as \`bts stitch\` does. */
+  /** Training steps compute the inside of layers again in place of keeping it, as `bts stitch` does. */
   recompute: boolean;
 }
 

@@ -44,6 +44,18 @@ async function decode(model: LanguageModel): Promise<{ prefill: number; decode: 
   return { prefill: (filled - began) / 1000, decode: (ended - filled) / 1000 / CONTINUED };
 }
 
+/** The prompt of the benchmark continued by the likeliest tokens. */
+export async function greedy(model: LanguageModel, count: number): Promise<number[]> {
+  using cache = model.createCache(1, PROMPT + count);
+  const tokens: number[] = [];
+  let next = prompt(model.config.vocabularySize);
+  while (tokens.length < count) {
+    tokens.push(largest(await model.extend(cache, next)));
+    next = tokens.slice(-1);
+  }
+  return tokens;
+}
+
 const prompt = (vocabularySize: number) => Array.from({ length: PROMPT }, (_, i) => (300 + i * 37) % vocabularySize);
 
 function largest(logits: Float32Array): number {

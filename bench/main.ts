@@ -36,7 +36,11 @@ const program = new Command('bench')
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--json', 'print the last line alone', false)
-  .option('--peer-python <path>', 'with versus: a Python that has torch');
+  .option('--peer-python <path>', 'with versus: a Python that has torch')
+  .option(
+    '--peer-llama <folder>',
+    'with versus: where node-llama-cpp is installed, to compare decoding with llama.cpp',
+  );
 
 const [what] = program.parse().processedArgs as [string];
 const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean }>();

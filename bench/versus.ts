@@ -3,13 +3,16 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { renderTable } from '../lib/cli/table.js';
 import type { BenchOptions, Row } from './bench.js';
+import { llamaDecode } from './llama.js';
 import { round } from './measure.js';
 import type { Precision } from './models.js';
-import { SIZES, type SizeName } from './sizes.js';
+import { EXPERTS, SIZES, type SizeName } from './sizes.js';
 
 export interface VersusOptions extends BenchOptions {
   /** A Python that has torch. */
   peerPython?: string;
+  /** A folder in which node-llama-cpp is installed; without it llama.cpp is left out. */
+  peerLlama?: string;
   /** Default: all. */
   sizes: readonly SizeName[];
 }
@@ -33,13 +36,24 @@ interface Comparison extends Work {
   memory: number | null;
 }
 
+interface LlamaComparison {
+  size: SizeName;
+  dtype: Precision;
+  ours: number;
+  members: number;
+  llama: number;
+  ratio: number;
+}
+
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const TORCH_DTYPE = { f32: 'float32', bf16: 'bfloat16' } as const;
 
 /** The same work here and in PyTorch, eager and compiled, one after the other in the same minutes. */
-export async function benchVersus({ peerPython, sizes, threads, steps }: VersusOptions): Promise<Row> {
+export async function benchVersus(options: VersusOptions): Promise<Row> {
+  const { peerPython, peerLlama, sizes, threads, steps } = options;
   if (!peerPython) throw new Error('versus needs --peer-python, the path of a Python that has torch');
   const comparisons: Comparison[] = [];
+  const llama: LlamaComparison[] = [];
   for (const work of works(sizes)) {
     const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
@@ -64,6 +78,13 @@ export async function benchVersus({ peerPython, sizes, threads, steps }: VersusO
     };
     comparisons.push(comparison);
     console.log(JSON.stringify(comparison));
+    if (what === 'decode' && peerLlama) {
+      const peer = await llamaDecode(peerLlama, size, dtype, options);
+      // Theirs is one dense model, ours decodes with all members.
+      const members = EXPERTS + 1;
+      llama.push({ size, dtype, ours: reached, members, llama: peer, ratio: round((reached * members) / peer, 2) });
+      console.log(JSON.stringify({ what: 'decode against llama.cpp', ...llama.at(-1) }));
+    }
   }
   console.log(
     renderTable(comparisons, [
@@ -78,7 +99,22 @@ export async function benchVersus({ peerPython, sizes, threads, steps }: VersusO
       { title: 'memory', value: ({ memory }) => memory, digits: 2 },
     ]),
   );
-  return Object.fromEntries(comparisons.map(({ what, size, dtype, ratio }) => [`${what} ${size} ${dtype}`, ratio]));
+  if (llama.length > 0) {
+    console.log(
+      renderTable(llama, [
+        { title: 'decoding', value: ({ size }) => size },
+        { title: 'weights', value: ({ dtype }) => dtype },
+        { title: 'ours', value: ({ ours }) => ours },
+        { title: 'members', value: ({ members }) => members },
+        { title: 'llama.cpp, one model', value: ({ llama }) => llama },
+        { title: 'times as fast for each', value: ({ ratio }) => ratio, digits: 2 },
+      ]),
+    );
+  }
+  return Object.fromEntries([
+    ...comparisons.map(({ what, size, dtype, ratio }) => [`${what} ${size} ${dtype}`, ratio] as const),
+    ...llama.map(({ size, dtype, ratio }) => [`llama.cpp ${size} ${dtype}`, ratio] as const),
+  ]);
 }
 
 function works(sizes: readonly SizeName[]): Work[] {

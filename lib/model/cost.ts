@@ -127,9 +127,11 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const forwardFlops = (M * last + above) * (linear + attention) + sum(stitchFlops) + headFlops(hub);
   const again = recompute ? recomputedFlops(hub, tokens) : 0;
   const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention + again);
-  const stitchesBack = 2 * sum(stitchFlops) - stitchFlops[0]!;
+  const stitchesBack = (recompute ? 3 : 2) * sum(stitchFlops) - (recompute ? 2 : 1) * stitchFlops[0]!;
 
   const savedByStitch = plan.map(({ kind }, index) => {
+    // What the first stitch reads has no gradient, so it is not computed again.
+    if (recompute && index > 0) return M * C;
     const isLast = index === plan.length - 1;
     const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
     return M * C + M * G + (projectedIsOutput ? 0 : E * C);
@@ -138,7 +140,7 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
   const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
   const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * insideLayer);
-  const belowFirstStitch = below > 0 ? M * (3 * F + 4 * C) : 0;
+  const belowFirstStitch = below > 0 ? M * (2 * F + 4 * C) : 0;
 
   const stitches = stitchParameterCount(shape);
   const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));

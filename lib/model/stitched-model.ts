@@ -9,6 +9,7 @@ import type { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
+import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -270,12 +271,14 @@ export class StitchedModel extends DecoderModel {
         const drop = { rate: pass.seed === undefined ? 0 : dropout, seed };
         const isLast = ++next === this.stitches.length;
         const experts = isLast && !observe ? 'ended' : expertsAfterMerge;
-        const result =
-          stitch.placement.kind === 'experts_into_hub'
-            ? expertsIntoHub(inner, now, stitch, { dropout: drop, experts })
-            : hubIntoExperts(inner, now, stitch, drop);
-        observe?.(stitch.placement, result);
-        now = isLast && observe ? inner.track(result.h.slice(0)) : result.h;
+        now = recomputed(inner, now, (scope, h) => {
+          const result =
+            stitch.placement.kind === 'experts_into_hub'
+              ? expertsIntoHub(scope, h, stitch, { dropout: drop, experts })
+              : hubIntoExperts(scope, h, stitch, drop);
+          observe?.(stitch.placement, result);
+          return isLast && observe ? scope.track(result.h.slice(0)) : result.h;
+        });
       }
       h = scope.exchange(h, inner.leave(now));
     }

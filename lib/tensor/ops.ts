@@ -147,10 +147,11 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
   return out;
 }
 
-/** silu(gate) * up, elementwise. With \`consume\`, nobody else needs the two, and the backward puts their gradients there. */
+/** silu(gate) * up, elementwise. With `consume`, nobody else needs the two: the result or their gradients take their place. */
 export function swiglu(scope: Scope, gate: Tensor, up: Tensor, { consume = false } = {}): Tensor {
   const { device } = scope;
-  const y = scope.empty(gate.shape, needsGradient(gate, up));
+  const differentiable = scope.tape !== undefined && needsGradient(gate, up);
+  const y = consume && !differentiable ? scope.track(gate.share()) : scope.empty(gate.shape, differentiable);
   device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native });
   if (y.node) {
     scope.tape!.record(y, [gate, up], (dy, saved, known) => {
