@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) blend_gradients_kernel(Arguments s) 
 
 // One gate for all channels of a token: the same, with the gate's gradient summed over the channels. One warp owns a
 // token.
-__global__ void __launch_bounds__(kThreads) token_mix_gradients_kernel(Arguments s) {
+__global__ void __launch_bounds__(kThreads, 1) token_mix_gradients_kernel(Arguments s) {
   const int n = blockIdx.x * (kThreads / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (n >= s.N) return;
   const int64_t NC = int64_t{s.N} * s.C, row = int64_t{n} * s.C;

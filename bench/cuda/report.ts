@@ -164,11 +164,17 @@ if (values.json) {
       .filter((kernel) => kernel.arch === arch)
       .map((k) => [
         `${k.kernel} ${k.precision}`,
-        ...[k.registers, sharedBytes(k, facts), k.spillBytes, k.tensor, k.matrixLoads, k.asynchronousCopies].map(
-          String,
-        ),
+        ...[
+          k.registers,
+          sharedBytes(k, facts),
+          k.spillBytes,
+          k.local,
+          k.tensor,
+          k.matrixLoads,
+          k.asynchronousCopies,
+        ].map(String),
       ]);
-    console.log(table([`sm_${arch}`, 'registers', 'shared', 'spilled', 'HMMA', 'LDSM', 'LDGSTS'], rows));
+    console.log(table([`sm_${arch}`, 'registers', 'shared', 'spilled', 'LDL+STL', 'HMMA', 'LDSM', 'LDGSTS'], rows));
     console.log();
   }
   const time = ({ milliseconds, by }: { milliseconds: number; by: string }) =>
