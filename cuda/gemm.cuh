@@ -50,8 +50,8 @@ __device__ __forceinline__ float element(const Weight& weight, int64_t i) {
   }
 }
 
-// The tiles of a block.
-using LargeTile = Shape<128, 128, 2, 4, 4>;
+// The tiles of a block. Warps of 32 x 64 hold the fewest registers of operands.
+using LargeTile = Shape<128, 128, 4, 2, 4>;
 using SmallTile = Shape<64, 64, 2, 2, 4>;  // where large ones would leave multiprocessors idle
 
 template <class T>

@@ -101,7 +101,7 @@ export async function build(
   const objects = units.map(({ object }) =>
     mine.some((unit) => unit.object === object) || !base ? object : join(base, basename(object)),
   );
-  const binary = join(folder, 'kernel-tests');
+  const binary = join(folder, only ? 'some-kernel-tests' : 'kernel-tests');
   await compile(['g++', ...flags[flavour], ...objects, '-o', binary]);
   return binary;
 }
