@@ -2,8 +2,9 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import { withIncludes } from '../../test/cuda/build.js';
 
 const run = promisify(execFile);
 
@@ -94,15 +95,9 @@ export async function findNvcc(): Promise<Nvcc> {
 /** Of a file, of what it includes from this project, and of what else the result depends on. */
 function digest(source: string, rest: string[]): string {
   const hash = createHash('sha256').update(rest.join('\n'));
-  const files = [source];
-  for (const file of files) {
-    const text = readFileSync(file, 'utf8');
-    hash.update(text);
-    for (const [, name] of text.matchAll(/^#include "(.*)"/gm)) {
-      const included = join(dirname(file), name!);
-      if (!name!.startsWith('emulation/') && existsSync(included) && !files.includes(included)) files.push(included);
-    }
-  }
+  // nvcc does not see the emulation.
+  for (const file of withIncludes(source).filter((path) => !path.includes('/emulation/')))
+    hash.update(readFileSync(file));
   return hash.digest('hex').slice(0, 16);
 }
 
