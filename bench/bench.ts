@@ -1,10 +1,13 @@
-import type { Device, Peaks } from '../lib/tensor/device.js';
+import { Device, type Peaks } from '../lib/tensor/device.js';
+import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Precision } from './models.js';
 import type { SizeName } from './sizes.js';
 
 export interface BenchOptions {
   size: SizeName;
   dtype: Precision;
+  /** 'cpu', 'cuda' and so on. */
+  device: string;
   threads: number;
   /** Timed runs, after those that warm up. */
   steps: number;
@@ -12,6 +15,20 @@ export interface BenchOptions {
   profile: boolean;
   /** Training steps compute the inside of layers again in place of keeping it, as `bts stitch` does. */
   recompute: boolean;
+}
+
+/** The device that was asked for and no other. Throws NO_DEVICE. */
+export const openDevice = ({ device, threads }: BenchOptions): Device => Device.open(device, { threads });
+
+/** Normal deviates in the type of the device's hidden states. */
+export function hiddenStates(device: Device, shape: readonly number[], deviation: number, seed: number): Tensor {
+  const values = device.empty(shape);
+  device.run('fill_normal', { y: values.native, deviation, seed });
+  if (device.activations === 'f32') return values;
+  const y = device.empty(shape, device.activations);
+  device.run('convert', { y: y.native, x: values.native });
+  values.dispose();
+  return y;
 }
 
 /** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */

@@ -1,6 +1,5 @@
 import type { LanguageModel } from '../lib/model/language-model.js';
-import { Device } from '../lib/tensor/device.js';
-import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
+import { type BenchOptions, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, resetPeakResident, round, spread } from './measure.js';
 import { SIZES } from './sizes.js';
 import { costOf, openStitched, type Shape } from './stitched.js';
@@ -10,8 +9,9 @@ const CONTINUED = 64;
 const WARM_UP_MS = 3000;
 
 /** Greedy decoding of one sequence with a cache: a prompt of 64 tokens, and 64 more. */
-export async function benchDecode({ size, dtype, threads, steps, profile }: BenchOptions): Promise<Row> {
-  using device = Device.open('cpu', { threads });
+export async function benchDecode(options: BenchOptions): Promise<Row> {
+  const { size, dtype, steps, profile } = options;
+  using device = openDevice(options);
   const shape: Shape = SIZES[size];
   using model = await openStitched(device, shape, dtype);
   await verifyCache(model);

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { reportFailure } from '../lib/cli/failure.js';
 import type { Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
@@ -28,9 +29,10 @@ function count(text: string): number {
 
 const program = new Command('bench')
   .description('Speed and memory, verified first, against the ceilings of this machine. The last line is JSON.')
-  .addArgument(new Argument('<what>', 'what to measure').choices(Object.keys(BENCHES)))
+  .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(BENCHES)).default('ops'))
   .addOption(new Option('--size <name>', 'the shape').choices(Object.keys(SIZES)).default('tiny'))
   .addOption(new Option('--dtype <type>', 'precision of the frozen weights').choices(['f32', 'bf16']).default('f32'))
+  .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
   .option('--threads <n>', 'CPU threads', count, availableParallelism())
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--profile', 'print the time of each op', false)
@@ -47,6 +49,10 @@ const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean }>();
 const named = program.getOptionValueSource('size') === 'cli';
 const options = { ...given, sizes: named ? [given.size] : (Object.keys(SIZES) as SizeName[]) };
 if (options.json) console.log = () => {};
-const row = await BENCHES[what]!(options);
-const { size, dtype, threads } = options;
-process.stdout.write(`${JSON.stringify({ what, size, dtype, threads, ...row })}\n`);
+try {
+  const row = await BENCHES[what]!(options);
+  const { size, dtype, device, threads } = options;
+  process.stdout.write(`${JSON.stringify({ what, size, dtype, device, threads, ...row })}\n`);
+} catch (error) {
+  process.exitCode = reportFailure(error, given.json);
+}

@@ -1,8 +1,8 @@
 import type { OpArguments } from '../lib/addon.js';
 import { renderTable } from '../lib/cli/table.js';
-import { Device } from '../lib/tensor/device.js';
+import type { Device } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
-import type { BenchOptions, Row } from './bench.js';
+import { type BenchOptions, hiddenStates, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
 
 const ROWS = 512;
@@ -46,8 +46,9 @@ async function overheads(device: Device): Promise<{ queue_us: number; read_us: n
 }
 
 /** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
-export async function benchOps({ threads, steps, dtype }: BenchOptions): Promise<Row> {
-  using device = Device.open('cpu', { threads });
+export async function benchOps(options: BenchOptions): Promise<Row> {
+  const { steps, dtype } = options;
+  using device = openDevice(options);
   const before = await device.measurePeaks();
   const timed: { work: Work; seconds: number }[] = [];
   for (const work of works(device)) {
@@ -98,14 +99,15 @@ function works(device: Device): Work[] {
     device.run('fill_normal', { y: y.native, deviation: 1, seed: ++seed });
     return y;
   };
+  const hidden = (...shape: number[]) => hiddenStates(device, shape, 1, ++seed);
   const bf16 = (x: Tensor) => {
     const y = device.empty(x.shape, 'bf16');
     device.run('convert', { y: y.native, x: x.native });
     return y;
   };
-  const x = normal(1, ROWS, WIDTH);
-  const y = normal(1, ROWS, WIDTH);
-  const dx = normal(1, ROWS, WIDTH);
+  const x = hidden(1, ROWS, WIDTH);
+  const y = hidden(1, ROWS, WIDTH);
+  const dx = hidden(1, ROWS, WIDTH);
   const weight = normal(WIDTH, WIDTH);
   const narrow = bf16(weight);
   const rounded = device.empty(weight.shape);
@@ -135,12 +137,12 @@ function works(device: Device): Work[] {
     ];
   });
 
-  const [q, out, dq] = Array.from({ length: 3 }, () => normal(1, 1, ROWS, HEADS, HEAD_WIDTH)) as [
+  const [q, out, dq] = Array.from({ length: 3 }, () => hidden(1, 1, ROWS, HEADS, HEAD_WIDTH)) as [
     Tensor,
     Tensor,
     Tensor,
   ];
-  const [k, v, dk, dv] = Array.from({ length: 4 }, () => normal(1, 1, ROWS, 1, HEAD_WIDTH)) as [
+  const [k, v, dk, dv] = Array.from({ length: 4 }, () => hidden(1, 1, ROWS, 1, HEAD_WIDTH)) as [
     Tensor,
     Tensor,
     Tensor,
@@ -150,14 +152,15 @@ function works(device: Device): Work[] {
   const common = { q: q.native, k: k.native, v: v.native, out: out.native, lse: lse.native, window: 0 };
   const seen = 2 * HEADS * HEAD_WIDTH * ROWS * (ROWS + 1);
 
-  const [gate, up, act] = Array.from({ length: 3 }, () => normal(1, ROWS, FEED_FORWARD)) as [Tensor, Tensor, Tensor];
+  const [gate, up, act] = Array.from({ length: 3 }, () => hidden(1, ROWS, FEED_FORWARD)) as [Tensor, Tensor, Tensor];
   const [scale] = [normal(WIDTH)];
-  const logits = normal(ROWS, VOCABULARY);
+  const logits = hidden(ROWS, VOCABULARY);
   const targets = device.tensor(new Int32Array(ROWS), [ROWS]);
   const losses = normal(ROWS);
   const norm = device.full([1], 1);
   const moments = [normal(WIDTH, WIDTH), device.full([WIDTH, WIDTH], 1)] as const;
-  const floats = (...tensors: Tensor[]) => 4 * tensors.reduce((sum, { size }) => sum + size, 0);
+  const bytes = (...tensors: Tensor[]) =>
+    tensors.reduce((sum, { size, dtype }) => sum + size * (dtype === 'f32' ? 4 : 2), 0);
 
   return [
     ...matrices,
@@ -195,19 +198,19 @@ function works(device: Device): Work[] {
     {
       op: 'rms_norm_forward',
       label: `${ROWS}x${WIDTH}`,
-      bytes: floats(x, y),
+      bytes: bytes(x, y),
       run: () => device.run('rms_norm_forward', { y: y.native, x: x.native, weight: [scale!.native], epsilon: 1e-5 }),
     },
     {
       op: 'swiglu_forward',
       label: `${ROWS}x${FEED_FORWARD}`,
-      bytes: floats(gate, up, act),
+      bytes: bytes(gate, up, act),
       run: () => device.run('swiglu_forward', { y: act.native, gate: gate.native, up: up.native }),
     },
     {
       op: 'cross_entropy_forward',
       label: `${ROWS}x${VOCABULARY}`,
-      bytes: floats(logits),
+      bytes: bytes(logits),
       run: () =>
         device.run('cross_entropy_forward', {
           losses: losses.native,
@@ -218,7 +221,7 @@ function works(device: Device): Work[] {
     {
       op: 'adamw',
       label: `${WIDTH * WIDTH} parameters`,
-      bytes: 7 * floats(weight),
+      bytes: 7 * bytes(weight),
       run: () =>
         device.run('adamw', {
           parameters: [weight.native],
@@ -241,8 +244,9 @@ function works(device: Device): Work[] {
 /** Throws unless a sample of y = x W^T is right, in f64. */
 async function verifyProduct(y: Tensor, x: Tensor, weight: Tensor): Promise<void> {
   const [ys, xs, ws] = await Promise.all([y.read(), x.read(), weight.read()]);
-  // Sums reach sqrt(WIDTH), and each step rounds them: errors of either sign add up like their root.
-  const tolerance = 4 * 2 ** -24 * WIDTH;
+  // Sums reach sqrt(WIDTH), and each step rounds them: errors of either sign add up like their root. The result is rounded
+  // once more; operands may be too, from f32 to the type of hidden states.
+  const tolerance = y.dtype === 'f32' ? 4 * 2 ** -24 * WIDTH : 4 * 2 ** -8 * Math.sqrt(WIDTH);
   for (let sample = 0; sample < 64; sample++) {
     const [row, column] = [(sample * 131) % ROWS, (sample * 1009) % WIDTH];
     let sum = 0;

@@ -1,9 +1,8 @@
 import type { Batch } from '../lib/data/packing.js';
 import type { StitchedModel } from '../lib/model/stitched-model.js';
-import { Device } from '../lib/tensor/device.js';
 import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
-import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
+import { type BenchOptions, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, resetPeakResident, round, time } from './measure.js';
 import { SIZES } from './sizes.js';
 import { costOf, openStitched, randomBatch, type Shape } from './stitched.js';
@@ -14,11 +13,9 @@ export async function benchStep(options: BenchOptions): Promise<Row> {
   return await measureStep(SIZES[options.size], options);
 }
 
-export async function measureStep(
-  shape: Shape,
-  { dtype, threads, steps, profile, recompute }: BenchOptions,
-): Promise<Row> {
-  using device = Device.open('cpu', { threads });
+export async function measureStep(shape: Shape, options: BenchOptions): Promise<Row> {
+  const { dtype, steps, profile, recompute } = options;
+  using device = openDevice(options);
   using model = await openStitched(device, shape, dtype);
   const batch = randomBatch(shape);
   await verifyGradients(model, batch);

@@ -1,16 +1,16 @@
-import { Device } from '../lib/tensor/device.js';
 import * as ops from '../lib/tensor/ops.js';
 import { Parameter } from '../lib/tensor/parameter.js';
 import { Scope } from '../lib/tensor/scope.js';
 import { expertsIntoHub, type StitchWeights } from '../lib/tensor/stitch-ops.js';
 import { GradientNode, type Tensor } from '../lib/tensor/tensor.js';
-import { type BenchOptions, printProfile, type Row, reportCeiling } from './bench.js';
+import { type BenchOptions, hiddenStates, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, round, time } from './measure.js';
 import { EXPERTS, SIZES } from './sizes.js';
 
 /** One Experts-into-Hub layer alone, forward and backward, with gradients of the hidden states and of all weights. */
-export async function benchStitch({ size, threads, steps, profile }: BenchOptions): Promise<Row> {
-  using device = Device.open('cpu', { threads });
+export async function benchStitch(options: BenchOptions): Promise<Row> {
+  const { size, steps, profile } = options;
+  using device = openDevice(options);
   const { width, batch, tokens } = SIZES[size];
   const rows = batch * tokens;
   const members = EXPERTS + 1;
@@ -26,7 +26,7 @@ export async function benchStitch({ size, threads, steps, profile }: BenchOption
       Parameter.trainable(device, `proj.${e}`, normal([width, width], deviation, 2 + e)),
     ),
   };
-  using states = normal([members, rows, width], 1, 9);
+  using states = hiddenStates(device, [members, rows, width], 1, 9);
   device.profile();
   const forward = await time(async () => {
     using scope = Scope.inference(device);

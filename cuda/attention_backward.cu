@@ -50,8 +50,9 @@ __device__ __forceinline__ void store_rows(const float (&sums)[1][kWidth / 8][4]
   }
 }
 
+// One block a multiprocessor is enough: without saying so, the float kernel gets fewer registers than it needs.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) query_gradients_kernel(Arguments s, Attend a) {
+__global__ void __launch_bounds__(kThreads, 1) query_gradients_kernel(Arguments s, Attend a) {
   DYNAMIC_SHARED(shared);
   constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
   act* const tile_q = reinterpret_cast<act*>(shared);

@@ -9,9 +9,9 @@ namespace {
 
 constexpr int kColumns = 32, kLanes = 8;
 
-__global__ void __launch_bounds__(kColumns* kLanes) column_sums_kernel(GradientList to, const act* x, int64_t rows,
-                                                                       int64_t cols, int64_t stride,
-                                                                       int64_t member_stride) {
+__global__ void __launch_bounds__(kColumns* kLanes) column_sums_kernel(const __grid_constant__ GradientList to,
+                                                                       const act* x, int64_t rows, int64_t cols,
+                                                                       int64_t stride, int64_t member_stride) {
   DYNAMIC_SHARED(shared);
   float* partial = reinterpret_cast<float*>(shared);  // [kLanes, kColumns]
   const int m = blockIdx.y, column = threadIdx.x % kColumns, lane = threadIdx.x / kColumns;

@@ -10,15 +10,17 @@ namespace bts::cuda {
 
 namespace {
 
+static_assert(sizeof(Gemm<bf16, float>) + sizeof(TileOrder) <= 4096, "kernel arguments");
+
 template <Depth LA, Depth LB, class S, class T, class Out>
 __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const __grid_constant__ Gemm<T, Out> gemm,
-                                                                      int band) {
+                                                                      const TileOrder order) {
+  constexpr bool kHasExtras = LA == Depth::Inner;  // the gradient of a weight has no bias and no residual
   DYNAMIC_SHARED(shared);
-  const int tile_rows = ceil_div(gemm.rows, S::kM), tile_cols = ceil_div(gemm.cols, S::kN);
-  const int tiles = tile_rows * tile_cols;
+  const int tiles = order.tile_rows * order.tile_cols;
   for (int tile = blockIdx.x; tile < tiles * gemm.group_count; tile += gridDim.x) {
     const auto& group = gemm.groups[tile / tiles];
-    const TileOrder at(tile % tiles, tile_rows, tile_cols, band);
+    const Tile at = order.at(tile % tiles);
     const int row0 = at.row * S::kM, col0 = at.col * S::kN;
 
     float sums[1][S::kI][S::kJ][4] = {};
@@ -42,8 +44,8 @@ __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const
 #pragma unroll
           for (int c = 0; c < 2; c++) {
             if (c == 1 && !pair) break;
-            if (group.bias.data) value[c] += element(group.bias, col + c);
-            if (group.residual) {
+            if (kHasExtras && group.bias.data) value[c] += element(group.bias, col + c);
+            if (kHasExtras && group.residual) {
               const float scale =
                   group.scale.data
                       ? to_float(group.scale.data[row * group.scale.stride + (gemm.scale_cols == 1 ? 0 : col + c)])
@@ -59,15 +61,16 @@ __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const
 
 template <Depth LA, Depth LB, class S, class T, class Out>
 void launch(const Context& context, const Gemm<T, Out>& gemm) {
-  const int tile_rows = ceil_div(gemm.rows, S::kM);
-  const int64_t tiles = int64_t{tile_rows} * ceil_div(gemm.cols, S::kN) * gemm.group_count;
+  const int tile_rows = ceil_div(gemm.rows, S::kM), tile_cols = ceil_div(gemm.cols, S::kN);
+  const int64_t tiles = int64_t{tile_rows} * tile_cols * gemm.group_count;
   if (tiles > INT32_MAX) throw Error("BAD_SHAPE", "a product of this size has more tiles than a launch can count");
   const auto& first = gemm.groups[0];
-  int64_t row_bytes = 0;
-  for (int s = first.first_segment; s < first.end_segment; s++) row_bytes += gemm.segments[s].depth * sizeof(T);
+  int64_t depth = 0;
+  for (int s = first.first_segment; s < first.end_segment; s++) depth += gemm.segments[s].depth;
+  const Operands read{gemm.rows * depth * int64_t{sizeof(T)}, gemm.cols * depth * int64_t{sizeof(T)}};
   const int64_t blocks = std::min<int64_t>(tiles, kGemmBlocks<T> * context.multiprocessors());
   GPU_LAUNCH(context, (gemm_kernel<LA, LB, S, T, Out>), dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads),
-             (product_bytes<T, LA, LB, S>()), gemm, band_height(context.l2_bytes(), row_bytes, S::kM, tile_rows));
+             (product_bytes<T, LA, LB, S>()), gemm, read.order(context.l2_bytes(), tile_rows, tile_cols));
 }
 
 }  // namespace

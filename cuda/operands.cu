@@ -13,7 +13,8 @@ struct Copies {
 };
 
 // to_m[i] = from_m[i]
-__global__ void __launch_bounds__(kThreads) convert_kernel(Copies copies, WeightList from, int64_t n) {
+__global__ void __launch_bounds__(kThreads) convert_kernel(const __grid_constant__ Copies copies,
+                                                           const __grid_constant__ WeightList from, int64_t n) {
   const int m = blockIdx.y;
   with_reader(from, m, [&](auto reader) {
     for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += int64_t{gridDim.x} * kThreads)

@@ -104,7 +104,8 @@ __global__ void weight_partials_kernel(float* partial, const act* dy, const act*
   partial[(m * gridDim.y + block) * C + c] = float(sum);
 }
 
-__global__ void weight_sums_kernel(GradientList dweight, const float* partial, int64_t blocks, int64_t C) {
+__global__ void weight_sums_kernel(const __grid_constant__ GradientList dweight, const float* partial, int64_t blocks,
+                                   int64_t C) {
   const int64_t c = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, m = blockIdx.y;
   if (c >= C) return;
   double sum = 0;

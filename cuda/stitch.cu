@@ -2,6 +2,7 @@
 // states to the mixed result. Written are the result and what the backward reads: gates [N,M,G] (after softmax or
 // sigmoid) and projections [E,N,C]. Logits never leave the registers.
 #include "../native/error.h"
+#include "gemm.cuh"
 #include "ops_cuda.h"
 #include "operands.h"
 #include "random.cuh"
@@ -20,7 +21,9 @@ struct Arguments {
   const float* gate_bias;      // [M,G] or null
   const act* proj[kExperts];
   Dropping dropping;  // of the logits
-  int M, N, C, G, band;
+  int M, N, C, G;
+  int ahead;  // experts whose projections stand in `projected` already
+  TileOrder order;
 };
 
 // What a tile's epilogue does for every pair of channels that a thread holds: f(i, j, e, row, col, pair), where the
@@ -91,14 +94,14 @@ __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant_
 
 // hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), p_e = h_e Wp_e^T.
 // First the logits of all members, which share h_0, in one pass; softmax; then one projection after the other, mixed in
-// as it is done. All at once would hold 2 M - 1 tiles of sums instead of M + 1, and smaller tiles read more from L2.
+// as it is done, rounded as it is stored: nothing depends on how many of them are ready. All at once would hold 2 M - 1
+// tiles of sums instead of M + 1, and smaller tiles read more from L2.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_constant__ Arguments s) {
   DYNAMIC_SHARED(shared);
-  const int tile_rows = ceil_div(s.N, S::kM), tile_cols = ceil_div(s.C, S::kN);
   const int64_t NC = int64_t{s.N} * s.C;
-  for (int tile = blockIdx.x; tile < tile_rows * tile_cols; tile += gridDim.x) {
-    const TileOrder at(tile, tile_rows, tile_cols, s.band);
+  for (int tile = blockIdx.x; tile < s.order.tile_rows * s.order.tile_cols; tile += gridDim.x) {
+    const Tile at = s.order.at(tile);
     const int row0 = at.row * S::kM, col0 = at.col * S::kN;
 
     float g[S::kB][S::kI][S::kJ][4] = {};
@@ -130,12 +133,22 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
     });
 
     for (int e = 0; e + 1 < s.M; e++) {
+      act* const projected = s.projected + e * NC;
       float p[1][S::kI][S::kJ][4] = {};
-      block_product<act, Depth::Inner, Depth::Inner, OneOf<S>>(
-          p, shared, {s.h + (e + 1) * NC, s.C}, [&](int) -> Matrix<act> { return {s.proj[e], s.C}; }, 1, row0, s.N,
-          col0, s.C, s.C);
+      if (e >= s.ahead)
+        block_product<act, Depth::Inner, Depth::Inner, OneOf<S>>(
+            p, shared, {s.h + (e + 1) * NC, s.C}, [&](int) -> Matrix<act> { return {s.proj[e], s.C}; }, 1, row0, s.N,
+            col0, s.C, s.C);
       for_pairs<S>(row0, col0, s, [&](int i, int j, int k, int row, int col, bool pair) {
-        store_pair<true>(s.projected + e * NC + int64_t{row} * s.C + col, p[0][i][j][k], p[0][i][j][k + 1], pair);
+        act* const at = projected + int64_t{row} * s.C + col;
+        float* const sums = &p[0][i][j][k];
+        if (e >= s.ahead) {
+          store_pair<true>(at, sums[0], sums[1], pair);
+          for (int c = 0; c < 2; c++) sums[c] = to_float(from_float<act>(sums[c]));
+        } else {
+          sums[0] = to_float(at[0]);
+          if (pair) sums[1] = to_float(at[1]);
+        }
       });
       // The next expert's gates move to slot 1: registers have no run-time index.
 #pragma unroll
@@ -161,10 +174,10 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
 __global__ void __launch_bounds__(Blend::kThreads, 2) blend_kernel(const __grid_constant__ Arguments s) {
   using S = Blend;
   DYNAMIC_SHARED(shared);
-  const int tile_rows = ceil_div(s.N, S::kM), tile_cols = ceil_div(s.C, S::kN), E = s.M - 1;
+  const int tile_cols = ceil_div(s.C, S::kN);
   const int64_t NC = int64_t{s.N} * s.C;
-  for (int tile = blockIdx.x; tile < tile_rows * tile_cols * E; tile += gridDim.x) {
-    const TileOrder at(tile, tile_rows, tile_cols * E, s.band);
+  for (int tile = blockIdx.x; tile < s.order.tile_rows * s.order.tile_cols; tile += gridDim.x) {
+    const Tile at = s.order.at(tile);
     const int row0 = at.row * S::kM, col0 = at.col % tile_cols * S::kN, e = at.col / tile_cols;
     float sums[2][S::kI][S::kJ][4] = {};  // projection and logit
     block_product<act, Depth::Inner, Depth::Inner, S>(
@@ -212,7 +225,8 @@ Arguments arguments(Context& context, act* out, act* gates, act* projected, cons
               .N = static_cast<int>(s.N),
               .C = static_cast<int>(s.C),
               .G = static_cast<int>(s.G),
-              .band = 1};
+              .ahead = 0,
+              .order = {}};
   const auto projections = operands(context, proj, s.C * s.C);
   std::copy(projections.begin(), projections.end(), a.proj);
   if (s.G == 1) {
@@ -224,10 +238,21 @@ Arguments arguments(Context& context, act* out, act* gates, act* projected, cons
   return a;
 }
 
+// Projections of the first experts, by a product of their own: while one weight stays in the L2 cache, tokens pass by.
+void launch_projections(Context& context, const Arguments& a) {
+  Gemm<act, act> gemm(a.N, a.C);
+  for (int64_t e = 0; e < a.ahead; e++) {
+    gemm.group(a.projected + e * a.N * a.C);
+    gemm.add({a.h + (e + 1) * a.N * a.C, a.C}, {a.proj[e], a.C}, a.C);
+  }
+  launch_gemm<Depth::Inner, Depth::Inner>(context, gemm);
+}
+
 template <class S>
-void launch(Context& context, void (*kernel)(const Arguments), Arguments a, int64_t row_bytes, int results, int blocks) {
-  const int tile_rows = ceil_div(a.N, S::kM), tiles = tile_rows * ceil_div(a.C, S::kN) * results;
-  a.band = band_height(context.l2_bytes(), row_bytes, S::kM, tile_rows);
+void launch(Context& context, void (*kernel)(const Arguments), Arguments a, const Operands& read, int results,
+            int blocks) {
+  a.order = read.order(context.l2_bytes(), ceil_div(a.N, S::kM), ceil_div(a.C, S::kN) * results);
+  const int tiles = a.order.tile_rows * a.order.tile_cols;
   GPU_LAUNCH(context, kernel, dim3(std::min(tiles, blocks * context.multiprocessors())), dim3(S::kThreads),
              (product_bytes<act, Depth::Inner, Depth::Inner, S>()), a);
 }
@@ -236,20 +261,23 @@ void launch(Context& context, void (*kernel)(const Arguments), Arguments a, int6
 
 void CudaOps::experts_into_hub_forward(act* hub, act* gates, act* projected, const act* h, const float* gate_weight,
                                        const float* gate_bias, Weights proj, const Stitch& size) {
-  const Arguments a = arguments(context_, hub, gates, projected, h, gate_weight, gate_bias, proj, size, true);
-  const int64_t row_bytes = size.M * size.C * sizeof(act);
+  Arguments a = arguments(context_, hub, gates, projected, h, gate_weight, gate_bias, proj, size, true);
+  const MixTraffic traffic{size, sizeof(act)};
+  a.ahead = traffic.experts_ahead(context_.l2_bytes());
+  if (a.ahead > 0) launch_projections(context_, a);
+  const Operands read = traffic.mix(a.ahead);
   if (size.M <= MixOf4::kB)
-    launch<MixOf4>(context_, mix_kernel<MixOf4>, a, row_bytes, 1, 1);
+    launch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
   else if (size.M <= MixOf8::kB)
-    launch<MixOf8>(context_, mix_kernel<MixOf8>, a, row_bytes, 1, 1);
+    launch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
   else
-    launch<MixOf16>(context_, mix_kernel<MixOf16>, a, row_bytes, 1, 1);
+    launch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
 }
 
 void CudaOps::hub_into_experts_forward(act* out, act* gates, act* projected, const act* h, const float* gate_weight,
                                        const float* gate_bias, Weights proj, const Stitch& size) {
   const Arguments a = arguments(context_, out, gates, projected, h, gate_weight, gate_bias, proj, size, false);
-  if (size.M > 1) return launch<Blend>(context_, blend_kernel, a, size.C * sizeof(act), size.M - 1, 2);
+  if (size.M > 1) return launch<Blend>(context_, blend_kernel, a, blend_operands(size, sizeof(act)), size.M - 1, 2);
   // A hub alone goes on as it is.
   const size_t bytes = size.N * size.C * sizeof(act);
   CUDA_EXPECT(cudaMemcpyAsync(out, h, bytes, cudaMemcpyDeviceToDevice, context_.stream()));

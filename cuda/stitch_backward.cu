@@ -1,7 +1,7 @@
 // Backward of both stitch layers. The gates' and projections' own gradients dz [N,M,G] and dp [E,N,C] come out of one
 // pass over what the forward kept: softmax (or sigmoid) is undone from the gates, the dropout mask is drawn again, no
 // logits are needed. dz and dp are written, since the products that follow read each of them many times over; then
-//   dWg_m += dz_m^T h_0    dWp_e += dp_e^T x_e    one launch; each element of a gradient has one owner and one order
+//   dWg_m += dz_m^T h_0    dWp_e += dp_e^T x_e    a launch each; an element of a gradient has one owner and one order
 //   dh = the direct path + dz Wg + dp Wp          one launch; all that reaches a member's stream is summed in registers
 #include "../native/error.h"
 #include "column_sums.h"
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) blend_gradients_kernel(Arguments s) 
 
 // One gate for all channels of a token: the same, with the gate's gradient summed over the channels. One warp owns a
 // token.
-__global__ void __launch_bounds__(kThreads) token_mix_gradients_kernel(Arguments s) {
+__global__ void __launch_bounds__(kThreads, 1) token_mix_gradients_kernel(Arguments s) {
   const int n = blockIdx.x * (kThreads / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (n >= s.N) return;
   const int64_t NC = int64_t{s.N} * s.C, row = int64_t{n} * s.C;
@@ -160,23 +160,17 @@ void launch_weight_gradients(Context& context, float* dgate_weight, float* dgate
                              const Arguments& s, int first) {
   const int64_t NC = int64_t{s.N} * s.C;
   const bool mix = first == 0;
-  Gemm<act, float> square(s.C, s.C, true);
-  if (s.G == 1) {
-    Gemm<act, float> gate(s.M - first, s.C, true);
-    gate.group(dgate_weight + first * s.C);
-    gate.add({s.dz + first, s.M}, {s.h, s.C}, s.N);
-    launch_gemm<Depth::Outer, Depth::Outer>(context, gate);
-  } else {
-    for (int64_t m = first; m < s.M; m++) {
-      square.group(dgate_weight + m * s.C * s.C);
-      square.add({s.dz + m * s.C, int64_t{s.M} * s.C}, {s.h, s.C}, s.N);
-    }
-  }
+  // The members' logits stand side by side, and so do the rows of their weights: one product.
+  Gemm<act, float> gate((s.M - first) * s.G, s.C, true);
+  gate.group(dgate_weight + int64_t{first} * s.G * s.C);
+  gate.add({s.dz + first * s.G, int64_t{s.M} * s.G}, {s.h, s.C}, s.N);
+  launch_gemm<Depth::Outer, Depth::Outer>(context, gate);
+  Gemm<act, float> proj(s.C, s.C, true);
   for (int64_t e = 0; e + 1 < s.M; e++) {
-    square.group(dproj[e]);
-    square.add({s.dp + e * NC, s.C}, {mix ? s.h + (e + 1) * NC : s.h, s.C}, s.N);
+    proj.group(dproj[e]);
+    proj.add({s.dp + e * NC, s.C}, {mix ? s.h + (e + 1) * NC : s.h, s.C}, s.N);
   }
-  launch_gemm<Depth::Outer, Depth::Outer>(context, square);
+  launch_gemm<Depth::Outer, Depth::Outer>(context, proj);
   if (!dgate_bias) return;
   float* const bias = dgate_bias + first * s.G;
   launch_column_sums(context, {&bias, 1}, s.dz + first * s.G, s.N, int64_t{s.M - first} * s.G, int64_t{s.M} * s.G, 0);

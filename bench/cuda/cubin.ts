@@ -1,7 +1,10 @@
 /** What nvcc's output says about kernels: registers, spills and instructions, without any of NVIDIA's tools but nvcc. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import { withIncludes } from '../../test/cuda/build.js';
 
 const run = promisify(execFile);
 
@@ -23,7 +26,10 @@ export interface KernelFacts {
   local: number;
 }
 
-/** Low 12 bits of a 16-byte instruction word, the same from sm_80 to sm_120. */
+/**
+ * Low 12 bits of a 16-byte instruction word, the same from sm_80 to sm_120. A kernel that lost its tensor cores and an
+ * opcode that moved look alike: none are counted, and the report fails.
+ */
 const opcodes: Record<number, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 'local'> = {
   572: 'tensor',
   4014: 'asynchronousCopies',
@@ -32,37 +38,67 @@ const opcodes: Record<number, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 
   2435: 'local',
 };
 
-/** Compiles one CUDA file for one architecture and reads the result. */
-export async function compileKernels(
-  nvcc: string,
-  source: string,
-  arch: string,
-  flags: string[],
-  cubin: string,
-): Promise<KernelFacts[]> {
-  const { stderr } = await run(
-    nvcc,
-    [
-      '-std=c++20',
-      '--expt-relaxed-constexpr',
-      '-O3',
-      `-arch=sm_${arch}`,
-      '-cubin',
-      '-Xptxas',
-      '-v',
-      ...flags,
-      '-o',
-      cubin,
-      source,
-    ],
-    { maxBuffer: 1 << 26 },
-  );
-  const counts = instructions(readFileSync(cubin));
+export interface Compilation {
+  /** The CUDA file. */
+  source: string;
+  /** `80` for sm_80. */
+  arch: string;
+  /** Defines and include folders. */
+  flags: string[];
+}
+
+/**
+ * Compiles one CUDA file for one architecture and reads the result. What nvcc made stays in `folder` until the file, one
+ * of those that it includes, the flags or the compiler change.
+ */
+export async function compileKernels(nvcc: Nvcc, job: Compilation, folder: string): Promise<KernelFacts[]> {
+  const { source, arch, flags } = job;
+  const command = [
+    '-std=c++20',
+    '--expt-relaxed-constexpr',
+    '-O3',
+    `-arch=sm_${arch}`,
+    '-cubin',
+    '-Xptxas',
+    '-v',
+    ...flags,
+  ];
+  const key = digest(source, [nvcc.version, ...command]);
+  const cubin = join(folder, `${basename(source, '.cu')}.sm_${arch}.${key}.cubin`);
+  if (!existsSync(`${cubin}.log`)) {
+    const { stderr } = await run(nvcc.path, [...command, '-o', cubin, source], { maxBuffer: 1 << 26 });
+    writeFileSync(`${cubin}.log`, stderr);
+  }
+  const log = readFileSync(`${cubin}.log`, 'utf8'),
+    counts = instructions(readFileSync(cubin));
   const names = await demangle([...counts.keys()]);
-  return [...counts].map(([mangled, count], index) => {
-    const said = aboutKernel(stderr, mangled);
-    return { kernel: names[index]!, ...said, ...count };
-  });
+  return [...counts].map(([mangled, count], index) => ({
+    kernel: names[index]!,
+    ...aboutKernel(log, mangled),
+    ...count,
+  }));
+}
+
+export interface Nvcc {
+  path: string;
+  version: string;
+}
+
+/** nvcc from PATH or where NVIDIA installs it. Throws where there is none. */
+export async function findNvcc(): Promise<Nvcc> {
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/local/cuda/bin'];
+  const path = folders.map((folder) => join(folder, 'nvcc')).find((file) => existsSync(file));
+  if (!path) throw new Error('nvcc is neither on PATH nor in /usr/local/cuda/bin; --roofline does without it');
+  return { path, version: (await run(path, ['--version'])).stdout };
+}
+
+/** Of a file, of what it includes from this project, and of what else the result depends on. */
+function digest(source: string, rest: string[]): string {
+  const hash = createHash('sha256').update(rest.join('\n'));
+  // nvcc does not see the emulation.
+  for (const file of withIncludes(source).filter((path) => !path.includes('/emulation/')))
+    hash.update(readFileSync(file));
+  return hash.digest('hex').slice(0, 16);
 }
 
 /** ptxas's lines on a kernel. */
@@ -109,6 +145,7 @@ function instructions(file: Buffer) {
 }
 
 async function demangle(names: string[]): Promise<string[]> {
+  if (names.length === 0) return []; // c++filt would wait for some on stdin
   let lines = names;
   try {
     const { stdout } = await run('c++filt', names);

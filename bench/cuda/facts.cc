@@ -1,23 +1,37 @@
 // Prints, as JSON, what the report needs and only the kernels' own headers know: shared memory of every tiled kernel, and
-// the bytes that the stitch forward moves between device memory and the L2 cache under the kernels' own tile order.
+// the bytes that the stitch layers' products move between device memory and the L2 cache under the kernels' own order of
+// tiles, at the paper's shape.
 //
 // The bytes are counted by walking the tiles as the persistent grid does, wave by wave, through a cache of the device's
 // size that forgets what was used longest ago. Blocks of a wave stay in step along the depth, as they do the same work.
-// What is written leaves the cache first (store_streaming) and takes no room. Nominal cache sizes; the two halves of A100's and H100's L2 may both hold
-// a line, which is not counted.
+// Every launch begins with an empty cache; what is written leaves it first (store_streaming) and takes no room. Sizes are
+// nominal: the two halves of A100's and H100's L2 may both hold a line, which is not counted.
 #include <cstdio>
 #include <list>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "../../cuda/attention_tiles.cuh"
 #include "../../cuda/gemm.cuh"
 #include "../../cuda/stitch_tiles.h"
-#include "../../cuda/tile_order.cuh"
 
 using namespace bts;
 using namespace bts::cuda;
 
 namespace {
+
+struct Gpu {
+  const char* name;
+  int multiprocessors;
+  int64_t l2_bytes;
+};
+constexpr Gpu kGpus[] = {{"A100", 108, 40 << 20}, {"H100", 132, 50 << 20}, {"B200", 148, 126 << 20}};
+// Holds everything: what is moved then is every input and output once, the least there can be.
+constexpr Gpu kBoundless = {"", 132, int64_t{1} << 40};
+
+constexpr int kChunk = 512;  // depth of a panel that is one line of the simulated cache
+constexpr int kBytes = 2;    // of a bf16
 
 class Cache {
  public:
@@ -49,112 +63,199 @@ class Cache {
   std::unordered_map<int64_t, std::list<Line>::iterator> where_;
 };
 
-struct Gpu {
-  const char* name;
-  int multiprocessors;
-  int64_t l2_bytes;
+// One product of a tile: panels of arrays (named by numbers) over a depth, then its epilogue.
+struct Step {
+  std::vector<int> left, right;
+  int depth;
+  int64_t streamed;  // bytes per element of the tile that the epilogue reads or writes, each once
+  int own = -1;      // an array of which the epilogue reads the tile's own columns
 };
-constexpr Gpu kGpus[] = {{"A100", 108, 40 << 20}, {"H100", 132, 50 << 20}, {"B200", 148, 126 << 20}};
-constexpr int kChunk = 256;  // depth that is one line of the cache for a panel
-constexpr int kBytes = 2;    // of a bf16
 
-// The operands of a stitch layer with channel gates as lines of the cache.
+// What one tile does, step by step, for each result of a launch.
+using Work = std::vector<std::vector<Step>>;
+
+// Bytes moved by a launch whose order walks the tiles of one result after the other.
 template <class S>
-struct Operands {
-  Cache cache;
-  int chunks;
-  Operands(const Gpu& gpu, int C) : cache(gpu.l2_bytes), chunks(ceil_div(C, kChunk)) {}
-  static int64_t key(int array, int64_t panel, int chunk) { return (int64_t{array} << 40) | panel << 16 | chunk; }
-  void hidden(int m, int row, int chunk) { cache.touch(key(m, row, chunk), S::kM * kChunk * kBytes); }
-  void weight(int w, int col, int chunk) { cache.touch(key(100 + w, col, chunk), S::kN * kChunk * kBytes); }
-  void write(int results) { cache.moved += results * S::kM * S::kN * kBytes; }
-  // The tile's own channels of a hidden state, in the epilogue.
-  void own(int m, int row, int col) { hidden(m, row, col * S::kN / kChunk); }
-};
-
-// Calls f for each wave of tiles with a function that calls its argument for each tile of the wave.
-template <class S, class F>
-void for_waves(const Gpu& gpu, int blocks, int band, int tile_rows, int tile_cols, F&& f) {
-  const int at_once = gpu.multiprocessors * blocks, tiles = tile_rows * tile_cols;
-  for (int first = 0; first < tiles; first += at_once)
-    f([&](auto g) {
-      for (int tile = first; tile < std::min(first + at_once, tiles); tile++)
-        g(TileOrder(tile, tile_rows, tile_cols, band));
-    });
-}
-
-// Device memory bytes of mix_kernel.
-int64_t mix_bytes(const Gpu& gpu, int N, int M, int C) {
-  using S = MixOf4;
-  const int tile_rows = ceil_div(N, S::kM), tile_cols = ceil_div(C, S::kN);
-  Operands<S> o(gpu, C);
-  const int band = band_height(gpu.l2_bytes, int64_t{M} * C * kBytes, S::kM, tile_rows);
-  for_waves<S>(gpu, 1, band, tile_rows, tile_cols, [&](auto wave) {
-    for (int chunk = 0; chunk < o.chunks; chunk++)
-      wave([&](const TileOrder& at) {
-        o.hidden(0, at.row, chunk);
-        for (int m = 0; m < M; m++) o.weight(m, at.col, chunk);
-      });
-    wave([&](const TileOrder& at) {
-      o.own(0, at.row, at.col);
-      o.write(M);  // gates
-    });
-    for (int e = 0; e + 1 < M; e++) {
-      for (int chunk = 0; chunk < o.chunks; chunk++)
-        wave([&](const TileOrder& at) {
-          o.hidden(e + 1, at.row, chunk);
-          o.weight(20 + e, at.col, chunk);
-        });
-      wave([&](const TileOrder&) { o.write(1); });  // projection
+int64_t moved(const Gpu& gpu, int blocks, const TileOrder& order, const Work& work) {
+  Cache cache(gpu.l2_bytes);
+  const auto panel = [&](int array, int64_t at, int chunk, int height) {
+    cache.touch((int64_t{array} << 40) | at << 16 | chunk, int64_t{height} * kChunk * kBytes);
+  };
+  const int tiles = order.tile_rows * order.tile_cols, at_once = gpu.multiprocessors * blocks;
+  for (size_t first = 0; first < tiles * work.size(); first += at_once) {
+    const size_t end = std::min(first + at_once, tiles * work.size());
+    for (size_t s = 0; s < work[0].size(); s++) {
+      for (int chunk = 0; chunk < ceil_div(work[0][s].depth, kChunk); chunk++)
+        for (size_t i = first; i < end; i++) {
+          const Tile at = order.at(i % tiles);
+          const Step& step = work[i / tiles][s];
+          for (const int array : step.left) panel(array, at.row, chunk, S::kM);
+          for (const int array : step.right) panel(array, at.col, chunk, S::kN);
+        }
+      for (size_t i = first; i < end; i++) {
+        const Tile at = order.at(i % tiles);
+        const Step& step = work[i / tiles][s];
+        cache.moved += step.streamed * S::kM * S::kN;
+        if (step.own >= 0) panel(step.own, at.row, at.col * S::kN / kChunk, S::kM);
+      }
     }
-    wave([&](const TileOrder&) { o.write(1); });  // the hub
-  });
-  return o.cache.moved;
+  }
+  return cache.moved;
 }
 
-// Device memory bytes of blend_kernel.
-int64_t blend_bytes(const Gpu& gpu, int N, int M, int C) {
-  using S = Blend;
-  const int tile_rows = ceil_div(N, S::kM), tile_cols = ceil_div(C, S::kN);
-  Operands<S> o(gpu, C);
-  const int band = band_height(gpu.l2_bytes, int64_t{C} * kBytes, S::kM, tile_rows);
-  for_waves<S>(gpu, 2, band, tile_rows, tile_cols * (M - 1), [&](auto wave) {
-    for (int chunk = 0; chunk < o.chunks; chunk++)
-      wave([&](const TileOrder& at) {
-        o.hidden(0, at.row, chunk);
-        for (int w = 0; w < 2; w++) o.weight(w, at.col, chunk);
-      });
-    wave([&](const TileOrder& at) {
-      o.own(1 + at.col / tile_cols, at.row, at.col % tile_cols);
-      o.write(3);  // gate, projection, result
-      if (at.col < tile_cols) o.own(0, at.row, at.col), o.write(2);  // the hub's result and gate
-    });
-  });
-  return o.cache.moved;
+// As launch_gemm does, in large tiles.
+int64_t product(const Gpu& gpu, int rows, int cols, const Work& work) {
+  int64_t depth = 0;
+  for (const Step& step : work[0]) depth += step.depth;
+  const Operands read{rows * depth * kBytes, cols * depth * kBytes};
+  return moved<LargeTile>(gpu, kGemmBlocks<bf16>,
+                          read.order(gpu.l2_bytes, ceil_div(rows, LargeTile::kM), ceil_div(cols, LargeTile::kN)), work);
 }
 
-template <class S>
-void shared(const char* name, bool last = false) {
-  std::printf("    \"%s\": %zu%s\n", name, product_bytes<bf16, Depth::Inner, Depth::Inner, S>(), last ? "" : ",");
+// Numbers of arrays.
+constexpr int kHidden = 0, kGate = 100, kProjection = 200, kDz = 300, kDp = 400;
+
+// Experts-into-Hub: projections made ahead, then mix_kernel with them, in a given order.
+int64_t into_hub(const Gpu& gpu, const Stitch& s, int ahead, const TileOrder& order) {
+  Work projections;
+  for (int e = 0; e < ahead; e++)
+    projections.push_back({{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
+  Step gates{.left = {kHidden}, .right = {}, .depth = int(s.C), .streamed = s.M * kBytes, .own = kHidden};
+  for (int m = 0; m < s.M; m++) gates.right.push_back(kGate + m);
+  gates.streamed += (ahead + 1) * kBytes;  // projections that are read back, and the hub
+  Work mix{{gates}};
+  for (int e = ahead; e + 1 < s.M; e++)
+    mix[0].push_back({.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes});
+  return (ahead ? product(gpu, s.N, s.C, projections) : 0) + moved<MixOf4>(gpu, 1, order, mix);
+}
+TileOrder into_hub_order(const Gpu& gpu, const Stitch& s, int ahead) {
+  return MixTraffic{s, kBytes}.mix(ahead).order(gpu.l2_bytes, ceil_div(s.N, MixOf4::kM), ceil_div(s.C, MixOf4::kN));
+}
+int experts_ahead(const Gpu& gpu, const Stitch& s) { return MixTraffic{s, kBytes}.experts_ahead(gpu.l2_bytes); }
+int64_t into_hub(const Gpu& gpu, const Stitch& s) {
+  const int ahead = experts_ahead(gpu, s);
+  return into_hub(gpu, s, ahead, into_hub_order(gpu, s, ahead));
+}
+// The least over all numbers of projections ahead, all bands and both operands that may stay.
+int64_t into_hub_best(const Gpu& gpu, const Stitch& s) {
+  const int rows = ceil_div(s.N, MixOf4::kM), cols = ceil_div(s.C, MixOf4::kN);
+  int64_t least = INT64_MAX;
+  for (int ahead = 0; ahead < s.M; ahead++)
+    for (const bool columns_stay : {false, true})
+      for (int bands = 1; bands <= 8; bands++)
+        least = std::min(least, into_hub(gpu, s, ahead,
+                                         {rows, cols, ceil_div(columns_stay ? cols : rows, bands), columns_stay}));
+  return least;
+}
+
+// Hub-into-Experts: blend_kernel.
+int64_t into_experts(const Gpu& gpu, const Stitch& s, const TileOrder& order) {
+  // A gate, a projection, a result and the expert's own state; the hub's result and its gate, once for all experts.
+  const int64_t E = s.M - 1, streamed = 4 * E + 2;
+  const Work work{{{.left = {kHidden}, .right = {kGate, kProjection}, .depth = int(s.C), .streamed = 0, .own = -1}}};
+  return moved<Blend>(gpu, 2, order, work) + streamed * s.N * s.C * kBytes;
+}
+TileOrder into_experts_order(const Gpu& gpu, const Stitch& s) {
+  return blend_operands(s, kBytes).order(gpu.l2_bytes, ceil_div(s.N, Blend::kM), ceil_div(s.C, Blend::kN) * (s.M - 1));
+}
+int64_t into_experts_best(const Gpu& gpu, const Stitch& s) {
+  int64_t least = INT64_MAX;
+  const TileOrder order = into_experts_order(gpu, s);
+  for (const bool columns_stay : {false, true})
+    for (int bands = 1; bands <= 8; bands++)
+      least = std::min(least, into_experts(gpu, s, {order.tile_rows, order.tile_cols,
+                                                    ceil_div(columns_stay ? order.tile_cols : order.tile_rows, bands),
+                                                    columns_stay}));
+  return least;
+}
+
+// Both backwards: dz and dp from what the forward kept, gradients of weights in f32 that are added to, and dh.
+int64_t backward(const Gpu& gpu, const Stitch& s, bool mix) {
+  const int64_t NC = s.N * s.C * kBytes, E = s.M - 1;
+  const int first = mix ? 0 : 1;
+  // Of Experts-into-Hub: dhub, gates, h_0, p, dprojected in, dz and dp out. Of the other: dout, gates, p, h in; dz, dp, dh out.
+  int64_t bytes = mix ? (1 + s.M + 1 + E + E + s.M + E) * NC : 7 * E * NC;
+  const int64_t added = 2 * sizeof(float);  // read and written
+  bytes += product(gpu, (s.M - first) * s.C, s.C,
+                   {{{.left = {kDz}, .right = {kHidden}, .depth = int(s.N), .streamed = added}}});
+  Work proj;
+  for (int e = 0; e < E; e++)
+    proj.push_back({{.left = {kDp + e}, .right = {mix ? kHidden + e + 1 : kHidden}, .depth = int(s.N), .streamed = added}});
+  bytes += product(gpu, s.C, s.C, proj);
+  std::vector<Step> hub;
+  for (int m = first; m < s.M; m++)
+    hub.push_back({.left = {kDz + m}, .right = {kGate + m}, .depth = int(s.C), .streamed = 0});
+  if (!mix)
+    for (int e = 0; e < E; e++)
+      hub.push_back({.left = {kDp + e}, .right = {kProjection + e}, .depth = int(s.C), .streamed = 0});
+  hub.back().streamed = (mix ? 3 : 2) * kBytes;  // dhub and its gate, or dout; dh
+  bytes += product(gpu, s.N, s.C, {hub});
+  if (!mix) return bytes;
+  Work experts;
+  for (int e = 0; e < E; e++)
+    experts.push_back({{.left = {kDp + e}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
+  return bytes + product(gpu, s.N, s.C, experts);
+}
+
+template <class T>
+void shared_bytes(const char* precision) {
+  std::printf("    \"%s\": {", precision);
+  const auto product = [](const char* name, size_t bytes) { std::printf("\"%s\": %zu, ", name, bytes); };
+  constexpr Depth In = Depth::Inner, Out = Depth::Outer;
+  product("gemm_kernel<Inner, Inner, Shape<128", product_bytes<T, In, In, LargeTile>());
+  product("gemm_kernel<Inner, Outer, Shape<128", product_bytes<T, In, Out, LargeTile>());
+  product("gemm_kernel<Outer, Outer, Shape<128", product_bytes<T, Out, Out, LargeTile>());
+  product("gemm_kernel<Inner, Inner, Shape<64", product_bytes<T, In, In, SmallTile>());
+  product("gemm_kernel<Inner, Outer, Shape<64", product_bytes<T, In, Out, SmallTile>());
+  product("gemm_kernel<Outer, Outer, Shape<64", product_bytes<T, Out, Out, SmallTile>());
+  product("mix_kernel<Shape<128", product_bytes<T, In, In, MixOf4>());
+  product("mix_kernel<Shape<64, 64", product_bytes<T, In, In, MixOf8>());
+  product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());
+  product("blend_kernel", product_bytes<T, In, In, Blend>());
+  product("attention_kernel<128>", ForwardTiles<T>::template kSharedBytes<128>);
+  product("query_gradients_kernel<128>", BackwardTiles<T>::template kQueriesShared<128>);
+  std::printf("\"key_gradients_kernel<128>\": %zu}", BackwardTiles<T>::template kKeysShared<128>);
+}
+
+std::string describe(const TileOrder& order) {
+  const int across = order.columns_stay ? order.tile_cols : order.tile_rows;
+  const int bands = ceil_div(across, order.band);
+  return std::string(order.columns_stay ? "weights" : "hidden states") + " stay" +
+         (bands == 1 ? "" : ", in " + std::to_string(bands) + " bands");
+}
+
+void stitch(const char* name, int64_t bytes, int64_t least, int64_t best, const std::string& order) {
+  std::printf("      {\"kernel\": \"%s\", \"bytes\": %lld, \"leastBytes\": %lld", name, static_cast<long long>(bytes),
+              static_cast<long long>(least));
+  if (best)
+    std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
+  std::printf("}");
 }
 
 }  // namespace
 
 int main() {
-  constexpr int N = 8192, M = 4, C = 3072;
+  const Stitch s{.M = 4, .N = 8192, .C = 3072, .G = 3072, .dropout = {0, 0}};
   std::printf("{\n  \"sharedBytes\": {\n");
-  shared<LargeTile>("gemm large");
-  shared<SmallTile>("gemm small");
-  shared<MixOf4>("mix of 4");
-  shared<MixOf8>("mix of 8");
-  shared<MixOf16>("mix of 16");
-  shared<Blend>("blend");
-  std::printf("    \"attention\": %zu,\n    \"query_gradients\": %zu,\n    \"key_gradients\": %zu\n  },\n  \"stitchBytes\": {\n",
-              ForwardTiles<bf16>::kSharedBytes<128>, BackwardTiles<bf16>::kQueriesShared<128>,
-              BackwardTiles<bf16>::kKeysShared<128>);
-  for (const Gpu& gpu : kGpus)
-    std::printf("    \"%s\": {\"intoHub\": %lld, \"intoExperts\": %lld}%s\n", gpu.name,
-                static_cast<long long>(mix_bytes(gpu, N, M, C)),
-                static_cast<long long>(blend_bytes(gpu, N, M, C)), &gpu == &kGpus[2] ? "" : ",");
-  std::printf("  }\n}\n");
+  shared_bytes<bf16>("bf16");
+  std::printf(",\n");
+  shared_bytes<float>("f32");
+  std::printf("\n  },\n  \"stitch\": {\n");
+  for (const Gpu& gpu : kGpus) {
+    std::printf("%s    \"%s\": {\"l2Bytes\": %lld, \"layers\": [\n", &gpu == kGpus ? "" : ",\n", gpu.name,
+                static_cast<long long>(gpu.l2_bytes));
+    stitch("Experts-into-Hub forward", into_hub(gpu, s), into_hub(kBoundless, s), into_hub_best(gpu, s),
+           std::to_string(experts_ahead(gpu, s)) + " projections ahead, " +
+               describe(into_hub_order(gpu, s, experts_ahead(gpu, s))));
+    std::printf(",\n");
+    stitch("Hub-into-Experts forward", into_experts(gpu, s, into_experts_order(gpu, s)),
+           into_experts(kBoundless, s, into_experts_order(kBoundless, s)), into_experts_best(gpu, s),
+           describe(into_experts_order(gpu, s)));
+    std::printf(",\n");
+    stitch("Experts-into-Hub backward", backward(gpu, s, true), backward(kBoundless, s, true), 0, "");
+    std::printf(",\n");
+    stitch("Hub-into-Experts backward", backward(gpu, s, false), backward(kBoundless, s, false), 0, "");
+    std::printf("\n    ]}");
+  }
+  std::printf("\n  }\n}\n");
 }

@@ -1,20 +1,32 @@
 /**
- * `npm run cuda:report [-- --json] [--arch 80,90] [--file stitch] [--f32] [--roofline]`: every kernel on every architecture as nvcc compiles it, and the
- * roofline on paper. `--roofline` leaves out what needs nvcc. Exits 1 where a kernel spills or misses the tensor cores.
+ * `npm run cuda:report [-- --json] [--arch 80,90] [--file stitch] [--roofline]`: every
+ * kernel on every architecture as nvcc compiles it, the roofline on paper, and what the stitch layers move. `--roofline`
+ * leaves out what needs nvcc. Exits 1 where a kernel spills, misses the tensor cores or takes more shared memory than there
+ * is, or a stitch kernel's order of tiles moves more than it has to.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { opSources } from '../../test/cuda/build.js';
-import { compileKernels, type KernelFacts } from './cubin.js';
-import { bound, calls, gpus, stitchLeast } from './roofline.js';
+import { compileKernels, findNvcc, type KernelFacts } from './cubin.js';
+import { bound, calls, gpus, whyMore } from './roofline.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const architectures = ['80', '86', '89', '90', '100', '120'];
+const precisions = ['bf16', 'f32'] as const;
+/** What a block can have, by the CUDA programming guide's table of compute capabilities. */
+const sharedLimits: Record<string, number> = {
+  80: 163 << 10,
+  86: 99 << 10,
+  89: 99 << 10,
+  90: 227 << 10,
+  100: 227 << 10,
+  120: 99 << 10,
+};
 /** Kernels that must multiply on tensor cores. */
 const onTensorCores =
   /^(gemm_kernel|attention_kernel|query_gradients_kernel|key_gradients_kernel|mix_kernel|blend_kernel)/;
@@ -24,61 +36,59 @@ const { values } = parseArgs({
     json: { type: 'boolean' },
     arch: { type: 'string' },
     roofline: { type: 'boolean' },
-    f32: { type: 'boolean' },
     file: { type: 'string' },
   },
 });
 
+interface Traffic {
+  kernel: string;
+  /** Between device memory and L2 cache, under the order of tiles that the kernels take. */
+  bytes: number;
+  /** Every input and output once. */
+  leastBytes: number;
+  /** The least of all orders that the kernels could take with this cache; of the forwards. */
+  bestOrderBytes?: number;
+  order?: string;
+}
+
 interface Facts {
-  sharedBytes: Record<string, number>;
-  stitchBytes: Record<string, { intoHub: number; intoExperts: number }>;
+  sharedBytes: Record<Row['precision'], Record<string, number>>;
+  stitch: Record<string, { l2Bytes: number; layers: Traffic[] }>;
 }
 
 /** Compiles and runs facts.cc. */
-async function readFacts(folder: string): Promise<Facts> {
-  const binary = join(folder, 'facts');
+async function readFacts(): Promise<Facts> {
+  const binary = join(mkdtempSync(join(tmpdir(), 'bts-report-')), 'facts');
   const sources = [join(root, 'bench/cuda/facts.cc'), join(root, 'cuda/emulation/cuda_emu.cc')];
   await run('g++', ['-std=c++20', '-O2', '-w', `-I${join(root, 'cuda')}`, ...sources, '-o', binary]);
   const { stdout } = await run(binary);
   return JSON.parse(stdout) as Facts;
 }
 
-function findNvcc(): string {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/local/cuda/bin'];
-  const found = folders.map((folder) => join(folder, 'nvcc')).find((file) => existsSync(file));
-  if (!found) throw new Error('nvcc is neither on PATH nor in /usr/local/cuda/bin; --roofline does without it');
-  return found;
-}
-
 interface Row extends KernelFacts {
   arch: string;
   file: string;
-  precision: 'bf16' | 'f32';
+  precision: (typeof precisions)[number];
 }
 
-/** Every kernel of the bf16 build (and with --f32 of the f32 one, which is for checking), on every architecture. */
-async function compileAll(folder: string): Promise<Row[]> {
-  const nvcc = findNvcc();
+/** Every kernel, in both types of activations, on every architecture. */
+async function compileAll(): Promise<Row[]> {
+  const nvcc = await findNvcc();
+  const folder = join(root, 'build/cuda-report');
+  mkdirSync(folder, { recursive: true });
   const files = opSources().filter((name) => name !== 'ops_cuda.cu' && name.includes(values.file ?? ''));
   const archs = values.arch?.split(',') ?? architectures;
   const jobs = archs.flatMap((arch) =>
-    files.flatMap((file) => ['-DBTS_BF16', ...(values.f32 ? ['-DBTS_F32'] : [])].map((flag) => ({ arch, file, flag }))),
+    files.flatMap((file) => precisions.map((precision) => ({ arch, file, precision }) as const)),
   );
   const rows: Row[] = [];
   const queue = jobs.values();
   let done = 0;
   await Promise.all(
     Array.from({ length: availableParallelism() }, async () => {
-      for (const { arch, file, flag } of queue) {
-        const cubin = join(folder, `${file}.${arch}${flag}.cubin`);
-        for (const kernel of await compileKernels(
-          nvcc,
-          join(root, 'cuda', file),
-          arch,
-          [flag, `-I${join(root, 'cuda')}`],
-          cubin,
-        ))
-          rows.push({ arch, file, precision: flag === '-DBTS_BF16' ? 'bf16' : 'f32', ...kernel });
+      for (const { arch, file, precision } of queue) {
+        const job = { source: join(root, 'cuda', file), arch, flags: precision === 'bf16' ? ['-DBTS_BF16'] : [] };
+        for (const kernel of await compileKernels(nvcc, job, folder)) rows.push({ arch, file, precision, ...kernel });
         done++;
         if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${jobs.length} files compiled `);
       }
@@ -86,26 +96,33 @@ async function compileAll(folder: string): Promise<Row[]> {
   );
   return rows.sort(
     (a, b) =>
-      archs.indexOf(a.arch) - archs.indexOf(b.arch) || a.file.localeCompare(b.file) || a.kernel.localeCompare(b.kernel),
+      archs.indexOf(a.arch) - archs.indexOf(b.arch) ||
+      precisions.indexOf(a.precision) - precisions.indexOf(b.precision) ||
+      a.file.localeCompare(b.file) ||
+      a.kernel.localeCompare(b.kernel),
   );
 }
 
-/** Dynamic shared memory of a kernel with tiles. */
-function dynamicSharedBytes(kernel: string, facts: Facts): number | undefined {
-  const names: [RegExp, string][] = [
-    [/^gemm_kernel<.*Shape<128/, 'gemm large'],
-    [/^gemm_kernel/, 'gemm small'],
-    [/^mix_kernel<Shape<128/, 'mix of 4'],
-    [/^mix_kernel<Shape<64, 64/, 'mix of 8'],
-    [/^mix_kernel/, 'mix of 16'],
-    [/^blend_kernel/, 'blend'],
-    [/^attention_kernel<128>/, 'attention'],
-    [/^query_gradients_kernel<128>/, 'query_gradients'],
-    [/^key_gradients_kernel<128>/, 'key_gradients'],
-  ];
-  const found = names.find(([pattern]) => pattern.test(kernel));
-  return found && facts.sharedBytes[found[1]];
+/** Shared memory of a block; nearly all of it is dynamic, and what launches it knows its size. */
+function sharedBytes({ kernel, precision, staticSharedBytes }: Row, facts: Facts): number {
+  const found = Object.entries(facts.sharedBytes[precision]).find(([name]) => kernel.startsWith(name));
+  return found ? found[1] : staticSharedBytes;
 }
+
+/** What is wrong with a kernel. */
+function complaints(row: Row, facts: Facts): string[] {
+  const { arch, kernel, precision, spillBytes, tensor } = row;
+  const shared = sharedBytes(row, facts),
+    most = sharedLimits[arch];
+  const found: string[] = [];
+  if (spillBytes > 0) found.push(`spills ${spillBytes} bytes`);
+  if (precision === 'bf16' && onTensorCores.test(kernel) && tensor === 0) found.push('does not use tensor cores');
+  if (most && shared > most) found.push(`takes ${shared} bytes of shared memory where a block has ${most}`);
+  return found.map((what) => `sm_${arch} ${precision} ${kernel} ${what}`);
+}
+
+/** How much more than the best order of its tiles a stitch kernel may move. */
+const allowedOverBest = 1.15;
 
 function table(header: string[], rows: string[][]): string {
   const widths = header.map((cell, column) => Math.max(cell.length, ...rows.map((row) => row[column]!.length)));
@@ -114,39 +131,50 @@ function table(header: string[], rows: string[][]): string {
   return [header, ...rows].map(line).join('\n');
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'bts-report-'));
-const facts = await readFacts(folder);
-const kernels = values.roofline ? [] : await compileAll(folder);
-const wrong = kernels.filter(
-  ({ kernel, precision, spillBytes, tensor }) =>
-    spillBytes > 0 || (precision === 'bf16' && onTensorCores.test(kernel) && tensor === 0),
-);
+const facts = await readFacts();
+const kernels = values.roofline ? [] : await compileAll();
 const roofline = calls.map((call) => ({
   ...call,
   bounds: Object.fromEntries(gpus.map((gpu) => [gpu.name, bound(call, gpu)])),
 }));
-const stitch = Object.entries(facts.stitchBytes).map(([gpu, bytes]) => ({
-  gpu,
-  intoHub: { bytes: bytes.intoHub, ofLeast: bytes.intoHub / stitchLeast.intoHub },
-  intoExperts: { bytes: bytes.intoExperts, ofLeast: bytes.intoExperts / stitchLeast.intoExperts },
-}));
+const traffic = Object.entries(facts.stitch).flatMap(([gpu, { l2Bytes, layers }]) =>
+  layers.map((launch) => ({
+    gpu,
+    l2Bytes,
+    ...launch,
+    ofLeast: launch.bytes / launch.leastBytes,
+    ofBestOrder: launch.bestOrderBytes && launch.bytes / launch.bestOrderBytes,
+  })),
+);
+const wrong = [
+  ...kernels.flatMap((kernel) => complaints(kernel, facts)),
+  ...traffic
+    .filter(({ ofBestOrder }) => ofBestOrder !== undefined && ofBestOrder > allowedOverBest)
+    .map(
+      ({ gpu, kernel, ofBestOrder }) => `${gpu} ${kernel} moves ${ofBestOrder} of what the best order of tiles does`,
+    ),
+];
 
 if (values.json) {
-  console.log(JSON.stringify({ kernels, sharedBytes: facts.sharedBytes, roofline, stitch }, undefined, 2));
+  const rows = kernels.map((kernel) => ({ ...kernel, sharedBytes: sharedBytes(kernel, facts) }));
+  console.log(JSON.stringify({ kernels: rows, roofline, traffic, wrong }, undefined, 2));
 } else {
-  if (kernels.length > 0) {
-    const rows = kernels.map((k) => [
-      `sm_${k.arch} ${k.kernel}`,
-      ...[
-        k.registers,
-        dynamicSharedBytes(k.kernel, facts) ?? k.staticSharedBytes,
-        k.spillBytes,
-        k.tensor,
-        k.matrixLoads,
-        k.asynchronousCopies,
-      ].map(String),
-    ]);
-    console.log(table(['kernel', 'registers', 'shared', 'spilled', 'HMMA', 'LDSM', 'LDGSTS'], rows));
+  for (const arch of new Set(kernels.map((kernel) => kernel.arch))) {
+    const rows = kernels
+      .filter((kernel) => kernel.arch === arch)
+      .map((k) => [
+        `${k.kernel} ${k.precision}`,
+        ...[
+          k.registers,
+          sharedBytes(k, facts),
+          k.spillBytes,
+          k.local,
+          k.tensor,
+          k.matrixLoads,
+          k.asynchronousCopies,
+        ].map(String),
+      ]);
+    console.log(table([`sm_${arch}`, 'registers', 'shared', 'spilled', 'LDL+STL', 'HMMA', 'LDSM', 'LDGSTS'], rows));
     console.log();
   }
   const time = ({ milliseconds, by }: { milliseconds: number; by: string }) =>
@@ -164,21 +192,25 @@ if (values.json) {
     ),
   );
   console.log(
-    "\nThe stitch forward's traffic with device memory under the kernels' tile order, over inputs once and outputs once",
+    "\nTraffic of the stitch layers with device memory, N 8192, under the kernels' order of tiles: over every input and output\n" +
+      'once, and over the least of all orders that the kernels could take with that L2 cache',
   );
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   console.log(
     table(
-      ['GPU', 'Experts-into-Hub MB', 'of least', 'Hub-into-Experts MB', 'of least'],
-      stitch.map((s) => [
-        s.gpu,
-        (s.intoHub.bytes / 1e6).toFixed(0),
-        s.intoHub.ofLeast.toFixed(2),
-        (s.intoExperts.bytes / 1e6).toFixed(0),
-        s.intoExperts.ofLeast.toFixed(2),
+      ['layer', 'GPU', 'MB', 'of once', 'of best order', 'order'],
+      traffic.map((t) => [
+        t.kernel,
+        t.gpu,
+        megabytes(t.bytes),
+        t.ofLeast.toFixed(2),
+        t.ofBestOrder?.toFixed(2) ?? '-',
+        t.order ?? '-',
       ]),
     ),
   );
+  for (const { gpu, kernel, l2Bytes, ofLeast, order } of traffic)
+    if (order && ofLeast > allowedOverBest) console.log(whyMore(gpu, kernel, l2Bytes));
 }
-for (const { arch, kernel, spillBytes } of wrong)
-  console.error(`sm_${arch} ${kernel} ${spillBytes > 0 ? `spills ${spillBytes} bytes` : 'does not use tensor cores'}`);
+for (const what of wrong) console.error(what);
 process.exit(wrong.length > 0 ? 1 : 0);

@@ -109,8 +109,20 @@ export const calls: Call[] = [
   },
 ];
 
-/** The least bytes of the two stitch forwards, with which the tile order's own are compared. */
-export const stitchLeast = { intoHub: calls[10]!.bytes, intoExperts: calls[11]!.bytes };
+/** Why a stitch forward reads more than its inputs once where they are larger than the L2 cache. */
+export function whyMore(gpu: string, kernel: string, l2Bytes: number): string {
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
+  const hidden = N * C * bf16,
+    weight = square * bf16;
+  const cache = `${gpu}'s L2 cache holds ${megabytes(l2Bytes)}`;
+  if (kernel.startsWith('Hub-into-Experts'))
+    return `${kernel}: ${cache}; h_0 (${megabytes(hidden)}) and the weights (${megabytes(2 * E * weight)}) do not fit, so one of them passes more than once.`;
+  return (
+    `${kernel}: ${cache}; h_0 (${megabytes(hidden)}) and the gates' weights (${megabytes(M * weight)}) do not fit, so one of them passes more than once. ` +
+    `Projections that are made ahead are read back (${megabytes(hidden)} each); made in the same pass, the h_e and their weights would fill the cache too ` +
+    `(${megabytes(M * hidden)}, ${megabytes((M + E) * weight)}) and pass more often still.`
+  );
+}
 
 export interface Bound {
   milliseconds: number;

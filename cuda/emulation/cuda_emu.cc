@@ -19,6 +19,7 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EMU_ASAN 1
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #else
 #define EMU_ASAN 0
@@ -198,6 +199,9 @@ void run_thread() {
 void prepare(Thread& thread, size_t i) {
   thread.stack = block.stacks + i * kStack;
   thread.stack_bytes = kStack;
+#if EMU_ASAN
+  __asan_unpoison_memory_region(thread.stack, kStack);  // fibers before this one left it in the middle of a function
+#endif
   // Stacks that began at equal offsets would share the same few cache sets.
   auto** top = reinterpret_cast<void**>(const_cast<char*>(thread.stack) + kStack - 16 - (i * 192 & 0x3fff) / 16 * 16);
   *--top = nullptr;

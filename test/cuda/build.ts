@@ -10,7 +10,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ptxToCpp } from './device-code/ptx-to-cpp.js';
@@ -81,19 +81,8 @@ export async function build(
     ({ source }) => !only || !source.endsWith('.cu') || only.includes(basename(source, '.cu')),
   );
   const mine = units.filter((unit) => !changed || changed.includes(basename(unit.source, '.cu')));
-  const headers = newest(
-    [
-      join(tree, 'cuda'),
-      join(tree, 'cuda/emulation'),
-      join(tree, 'test/cuda'),
-      join(tree, 'test/cuda/kernels'),
-      join(tree, 'test/cuda/device-code'),
-    ],
-    /\.(h|cuh)$/,
-  );
   const stale = mine.filter(
-    ({ source, object }) =>
-      !existsSync(object) || statSync(object).mtimeMs < Math.max(headers, statSync(source).mtimeMs),
+    ({ source, object }) => !existsSync(object) || statSync(object).mtimeMs < newest(source, tree),
   );
   await inParallel(stale, async (unit) => {
     for (const step of unit.steps) await (typeof step === 'function' ? step() : compile(step));
@@ -101,7 +90,7 @@ export async function build(
   const objects = units.map(({ object }) =>
     mine.some((unit) => unit.object === object) || !base ? object : join(base, basename(object)),
   );
-  const binary = join(folder, 'kernel-tests');
+  const binary = join(folder, only ? 'some-kernel-tests' : 'kernel-tests');
   await compile(['g++', ...flags[flavour], ...objects, '-o', binary]);
   return binary;
 }
@@ -217,13 +206,24 @@ function unit(flavour: Flavour, folder: string, tree: string, source: string, pr
   return units;
 }
 
-function newest(folders: string[], names: RegExp): number {
-  const times = folders.flatMap((folder) =>
-    readdirSync(folder)
-      .filter((name) => names.test(name))
-      .map((name) => statSync(join(folder, name)).mtimeMs),
-  );
-  return Math.max(...times);
+/** When a file, or one that it includes, or what translates it was changed last. */
+function newest(source: string, tree: string): number {
+  const translator = join(tree, 'test/cuda/device-code');
+  const files = [...withIncludes(source, tree), ...readdirSync(translator).map((name) => join(translator, name))];
+  return Math.max(...files.map((file) => statSync(file).mtimeMs));
+}
+
+/** A file and all of this project that it includes, directly or not. */
+export function withIncludes(source: string, tree = root): string[] {
+  const files = [source];
+  for (const file of files) {
+    const folders = [dirname(file), join(tree, 'cuda'), join(tree, 'test/cuda/kernels')];
+    for (const [, name] of readFileSync(file, 'utf8').matchAll(/^#include "(.*)"/gm)) {
+      const included = folders.map((folder) => join(folder, name!)).find((path) => existsSync(path));
+      if (included && !files.includes(included)) files.push(included);
+    }
+  }
+  return files;
 }
 
 async function compile([command, ...args]: string[]): Promise<void> {
@@ -244,18 +244,28 @@ async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Prom
   );
 }
 
-/** Runs a binary; `failed` with what it printed last where it found something. */
+/** The longest that one binary may run: an emulated block that never ends must not stop the checks. */
+const timeLimitMs = 10 * 60_000;
+
+/** Runs a binary; `failed` with what it printed last where it found something, or `tookTooLong`. */
 export async function execute(
   binary: string,
   filter: string,
   environment: Record<string, string> = {},
-): Promise<{ failed: boolean; output: string }> {
+): Promise<{ failed: boolean; tookTooLong: boolean; output: string }> {
   const env = { ...process.env, RACECHECK: '1', TSAN_OPTIONS: 'halt_on_error=1', ...environment };
   try {
-    const { stdout } = await run(binary, [filter], { env, maxBuffer: 1 << 26 });
-    return { failed: false, output: stdout };
+    const { stdout } = await run(binary, [filter], {
+      env,
+      maxBuffer: 1 << 26,
+      timeout: timeLimitMs,
+      killSignal: 'SIGKILL',
+    });
+    return { failed: false, tookTooLong: false, output: stdout };
   } catch (error) {
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    return { failed: true, output: `${stdout}${stderr}` };
+    const { stdout = '', stderr = '', killed } = error as { stdout?: string; stderr?: string; killed?: boolean };
+    const tookTooLong = killed === true;
+    const note = tookTooLong ? `\nended after ${timeLimitMs / 60_000} minutes` : '';
+    return { failed: true, tookTooLong, output: `${stdout}${stderr}${note}` };
   }
 }

@@ -85,7 +85,7 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
                            ", T " + std::to_string(a.T) + ", S " + std::to_string(a.S) + ", H " + std::to_string(a.H) +
                            "/" + std::to_string(a.K) + ", D " + std::to_string(a.D) + ", window " +
                            std::to_string(a.window);
-  if (!wanted(name)) return;
+  if (!wanted(name, 9.0 * a.M * a.B * a.T * a.S * a.H * a.D)) return;
   const int64_t queries = a.M * a.B * a.T * a.H * a.D, keys = a.M * a.B * a.S * a.K * a.D;
   const auto q = numbers<act>(queries, 1, 3), k = numbers<act>(keys, 2, 3), v = numbers<act>(keys, 3),
              dout = numbers<act>(queries, 4);

@@ -145,7 +145,12 @@ void compare(const std::string& name, const std::vector<float>& got, const std::
     std::printf("%s %s: error %.3g, allowed %.3g\n", good ? "ok  " : "FAIL", name.c_str(), error, allowed);
 }
 
-inline bool wanted(const std::string& name) { return name.find(only) != std::string::npos; }
+// Whether a case runs: its name contains the argument, and it has no more multiply-adds than $MOST_PRODUCTS, with which the
+// slow builds leave out what only repeats the small cases.
+inline bool wanted(const std::string& name, double products = 0) {
+  static const char* const most = std::getenv("MOST_PRODUCTS");
+  return name.find(only) != std::string::npos && (!most || products <= std::atof(most));
+}
 
 // A family of tests announces itself: `const Family family(run);`. Its file is compiled once for each type of activations.
 inline std::vector<void (*)()>& families() {

@@ -20,7 +20,7 @@ void product(const char* layout, int groups, int rows, int cols, int depth, int 
   const std::string name = std::string("gemm " BTS_PRECISION_NAME) + layout + " groups " +
                            std::to_string(groups) + " x " + std::to_string(segments) + ", " + std::to_string(rows) +
                            " x " + std::to_string(cols) + " x " + std::to_string(depth);
-  if (!wanted(name)) return;
+  if (!wanted(name, double(groups) * segments * rows * cols * depth)) return;
   const auto bias = numbers<float>(cols, 5), start = numbers<Out>(int64_t{groups} * rows * cols, 6),
              residual = numbers<act>(int64_t{groups} * rows * cols, 7);
   const bool extras = LA == Depth::Inner;  // forward and input gradients; weight gradients only accumulate

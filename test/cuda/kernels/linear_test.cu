@@ -10,7 +10,7 @@ using cuda::BTS_PRECISION::act;
 void forward_and_gradients(int M, int N, int I, int O, bool bias, bool residual) {
   const std::string name = "linear " BTS_PRECISION_NAME "M " + std::to_string(M) + ", N " + std::to_string(N) + ", I " +
                            std::to_string(I) + ", O " + std::to_string(O);
-  if (!wanted(name)) return;
+  if (!wanted(name, 3.0 * M * N * I * O)) return;
   const auto ops = make_ops();
   std::vector<DeviceWeight> weights, biases;
   std::vector<Weight> weight_list, bias_list;

@@ -153,7 +153,7 @@ void layer(const Case& k) {
   const std::string name = std::string("stitch " BTS_PRECISION_NAME) + (k.into_hub ? "into hub" : "into experts") +
                            " M " + std::to_string(k.M) + ", N " + std::to_string(k.N) + ", C " + std::to_string(k.C) +
                            (k.G == 1 ? ", scalar" : "") + (k.bias ? ", bias" : "") + (k.rate > 0 ? ", dropout" : "");
-  if (!wanted(name)) return;
+  if (!wanted(name, 3.0 * (2 * k.M - 1) * k.N * k.C * k.C)) return;
   const int NC = k.N * k.C, E = k.M - 1;
   // Weights that act holds exactly: the rounding of f32 masters is no error of the kernel.
   const auto h = numbers<act>(k.M * NC, 1), gate_weight = numbers<act>(k.M * k.G * k.C, 2, 0.5f),
