@@ -30,28 +30,53 @@ interface Result extends Row {
   share: number;
 }
 
+const QUEUED = 10_000;
+
+/** Microseconds that an op costs beside its work, queued after others; and that waiting for a result costs. */
+async function overheads(device: Device): Promise<{ queue_us: number; read_us: number }> {
+  using nothing = device.full([1], 0);
+  const queued = await time(async () => {
+    for (let i = 0; i < QUEUED; i++) device.run('fill', { y: nothing.native, value: 0 });
+    await device.synchronize();
+  }, 5);
+  const read = await time(async () => {
+    for (let i = 0; i < QUEUED / 10; i++) await nothing.item();
+  }, 5);
+  return { queue_us: round((queued.median / QUEUED) * 1e6, 2), read_us: round((read.median / QUEUED) * 1e7, 2) };
+}
+
 /** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
 export async function benchOps(options: BenchOptions): Promise<Row> {
   const { steps, dtype } = options;
   using device = openDevice(options);
-  const peaks = await device.measurePeaks();
-  const results: Result[] = [];
-  for (const { op, label, flops = 0, bytes = 0, run, verify } of works(device)) {
-    run();
-    await verify?.();
+  const before = await device.measurePeaks();
+  const timed: { work: Work; seconds: number }[] = [];
+  for (const work of works(device)) {
+    work.run();
+    await work.verify?.();
     const { median } = await time(async () => {
-      run();
+      work.run();
       await device.synchronize();
     }, steps);
-    const shares = [flops / median / peaks.flops, bytes / median / peaks.readBytes];
-    results.push({
-      work: `${op} ${label}`,
-      ms: round(median * 1000, 3),
-      gflops: round(flops / median / 1e9, 1),
-      gb_s: round(bytes / median / 1e9, 1),
-      share: round(Math.max(...shares), 3),
-    });
+    timed.push({ work, seconds: median });
   }
+  const { queue_us, read_us } = await overheads(device);
+  const after = await device.measurePeaks();
+  const peaks = {
+    flops: Math.max(before.flops, after.flops),
+    readBytes: Math.max(before.readBytes, after.readBytes),
+  };
+  const results = timed.map(({ work: { op, label, flops = 0, bytes = 0 }, seconds }): Result => {
+    const shares = [flops / seconds / peaks.flops, bytes / seconds / peaks.readBytes];
+    return {
+      work: `${op} ${label}`,
+      ms: round(seconds * 1000, 3),
+      gflops: round(flops / seconds / 1e9, 1),
+      gb_s: round(bytes / seconds / 1e9, 1),
+      share: round(Math.max(...shares), 3),
+    };
+  });
+  console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
   console.log(`ceiling: ${Math.round(peaks.flops / 1e9)} GFLOP/s, ${(peaks.readBytes / 1e9).toFixed(1)} GB/s`);
   console.log(
     renderTable(results, [
@@ -63,7 +88,8 @@ export async function benchOps(options: BenchOptions): Promise<Row> {
     ]),
   );
   const product = results.find(({ work }) => work.startsWith('linear_forward') && work.endsWith(dtype))!;
-  return { matmul_s: product.ms / 1000, ...Object.fromEntries(results.map(({ work, ms }) => [work, ms])) };
+  const times = Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
+  return { matmul_s: round(product.ms / 1000, 6), queue_us, read_us, ...times };
 }
 
 function works(device: Device): Work[] {
