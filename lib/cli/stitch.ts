@@ -30,7 +30,7 @@ const stitchGroup = {
 };
 const trainingGroup = {
   ...trainingOptions,
-  // Four frozen models keep four times as much, and of their products the weights' gradients are left out.
+  // All members keep what their gradients need, so that it is memory that runs out first.
   recompute: z.boolean().default(true).meta({
     description: 'Keep the inside of layers for gradients in place of computing it again: less time, more memory',
   }),
