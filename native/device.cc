@@ -97,7 +97,7 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
 }
 
 void DeviceState::release(Storage& storage) {
-  if (!closed()) memory_.give(storage.data, storage.bytes);
+  if (!closed()) memory_.give(storage.data);
   storage.data = nullptr;
 }
 

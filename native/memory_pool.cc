@@ -1,58 +1,105 @@
 #include "memory_pool.h"
 
 #include <algorithm>
-#include <bit>
+#include <iterator>
 
 namespace bts {
 
 namespace {
 
-// Eight classes to a power of two: at most an eighth of a block is wasted, and sizes meet again.
-size_t size_class(size_t bytes) {
-  if (bytes <= 512) return (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
-  const size_t step = std::bit_floor(bytes - 1) / 8;
-  return (bytes + step - 1) / step * step;
+constexpr size_t kSmall = 256u << 10;  // blocks from here on are large
+constexpr size_t kSmallSegment = 2u << 20, kLeastSegment = 32u << 20, kMostSegment = 1024u << 20;
+
+// Small blocks are whole lines, large ones whole pages.
+size_t rounded(size_t bytes) {
+  const size_t unit = bytes < kSmall ? 64 : 4096;
+  return (std::max<size_t>(bytes, 1) + unit - 1) / unit * unit;
 }
 
 }  // namespace
 
+MemoryPool::Heap& MemoryPool::heap_of(size_t bytes) { return bytes < kSmall ? small_ : large_; }
+
 void* MemoryPool::take(size_t bytes) {
-  bytes = size_class(bytes);
-  void* block = nullptr;
-  if (const auto found = cached_.find(bytes); found != cached_.end() && !found->second.empty()) {
-    block = found->second.back();
-    found->second.pop_back();
-  } else {
-    block = memory_.take(bytes, statistics_.reserved);
-    if (!block) return nullptr;
-    blocks_.emplace(block, bytes);
-    statistics_.reserved += bytes;
+  bytes = rounded(bytes);
+  Heap& heap = heap_of(bytes);
+  auto found = heap.free.lower_bound({bytes, nullptr});
+  if (found == heap.free.end()) {
+    if (!grow(heap, bytes)) return nullptr;
+    found = heap.free.lower_bound({bytes, nullptr});
+  }
+  char* block = found->second;
+  heap.free.erase(found);
+  Piece& piece = heap.pieces.at(block);
+  piece.is_free = false;
+  if (const size_t rest = piece.bytes - bytes) {
+    piece.bytes = bytes;
+    heap.pieces.emplace(block + bytes, Piece{rest, true, 0});
+    heap.free.emplace(rest, block + bytes);
   }
   statistics_.live += bytes;
   statistics_.peak = std::max(statistics_.peak, statistics_.live);
   return block;
 }
 
-void MemoryPool::give(void* block, size_t bytes) {
-  bytes = size_class(bytes);
-  cached_[bytes].push_back(block);
-  statistics_.live -= bytes;
+// Takes a segment with room for a block. Segments grow with what is held, so that they are few; what is not touched of
+// them costs nothing on a host. Where the system has less, the block alone is asked for.
+bool MemoryPool::grow(Heap& heap, size_t bytes) {
+  const size_t usual = &heap == &small_ ? kSmallSegment : std::clamp(statistics_.reserved, kLeastSegment, kMostSegment);
+  for (const size_t size : {std::max(usual, bytes), bytes}) {
+    auto* segment = static_cast<char*>(memory_.take(size, statistics_.reserved));
+    if (!segment) continue;
+    heap.pieces.emplace(segment, Piece{size, true, size});
+    heap.free.emplace(size, segment);
+    statistics_.reserved += size;
+    return true;
+  }
+  return false;
+}
+
+void MemoryPool::give(void* block) {
+  auto in = [block](Heap& heap) { return heap.pieces.find(static_cast<char*>(block)); };
+  Heap& heap = in(large_) != large_.pieces.end() ? large_ : small_;
+  auto piece = in(heap);
+  statistics_.live -= piece->second.bytes;
+  piece->second.is_free = true;
+
+  // Joins a piece to the one before it.
+  const auto join = [&heap](auto piece) {
+    const auto before = std::prev(piece);
+    heap.free.erase({before->second.bytes, before->first});
+    heap.free.erase({piece->second.bytes, piece->first});
+    before->second.bytes += piece->second.bytes;
+    heap.pieces.erase(piece);
+    return before;
+  };
+  const auto joins = [&heap](auto piece) {
+    return piece != heap.pieces.end() && piece->second.segment == 0 && piece->second.is_free &&
+           std::prev(piece)->second.is_free;
+  };
+  if (const auto next = std::next(piece); joins(next)) join(next);
+  if (joins(piece)) piece = join(piece);
+  heap.free.emplace(piece->second.bytes, piece->first);
 }
 
 void MemoryPool::trim() {
-  for (auto& [bytes, blocks] : cached_)
-    for (void* block : blocks) {
-      memory_.give(block, bytes);
-      blocks_.erase(block);
-      statistics_.reserved -= bytes;
-    }
-  cached_.clear();
+  for (Heap* heap : {&small_, &large_})
+    std::erase_if(heap->pieces, [&](const auto& entry) {
+      const auto& [address, piece] = entry;
+      if (!piece.is_free || piece.segment != piece.bytes) return false;
+      heap->free.erase({piece.bytes, address});
+      memory_.give(address, piece.bytes);
+      statistics_.reserved -= piece.bytes;
+      return true;
+    });
 }
 
 void MemoryPool::clear() {
-  for (const auto& [block, bytes] : blocks_) memory_.give(block, bytes);
-  blocks_.clear();
-  cached_.clear();
+  for (Heap* heap : {&small_, &large_}) {
+    for (const auto& [address, piece] : heap->pieces)
+      if (piece.segment) memory_.give(address, piece.segment);
+    *heap = {};
+  }
   statistics_ = {};
 }
 

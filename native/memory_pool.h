@@ -2,21 +2,23 @@
 
 #include <cstddef>
 #include <map>
-#include <unordered_map>
-#include <vector>
+#include <set>
+#include <utility>
 
 #include "backend.h"
 
 namespace bts {
 
-// Memory of one device, taken from its backend, handed out in size classes and kept for reuse. Blocks may be given back while queued work
-// still reads them: whoever takes them next queues behind that work. One thread only.
+// Memory of one device. It is taken from the backend in segments, of which blocks are cut: the smallest free piece that is
+// large enough serves, and neighbours that are free become one again, so that tensors of all sizes share what there is.
+// Blocks may be given back while queued work still reads them: whoever takes them next queues behind that work. One
+// thread only.
 class MemoryPool {
  public:
   struct Statistics {
     size_t live;      // handed out now
     size_t peak;      // most that was ever handed out at once
-    size_t reserved;  // held from the system: live and cached
+    size_t reserved;  // held from the system: live and free
   };
 
   // `memory` must outlive the pool.
@@ -27,8 +29,8 @@ class MemoryPool {
 
   // 64-byte aligned, uninitialised; null where the system has no more.
   void* take(size_t bytes);
-  void give(void* block, size_t bytes);
-  // Returns what is cached to the system. No queued work may still use it.
+  void give(void* block);
+  // Returns segments of which nothing is in use to the system. No queued work may still use them.
   void trim();
   // Returns everything to the system. What was handed out must neither be used nor given back any more.
   void clear();
@@ -36,9 +38,23 @@ class MemoryPool {
   const Statistics& statistics() const { return statistics_; }
 
  private:
+  // A piece of a segment; its neighbours are those of the map, up to where the segment begins and ends.
+  struct Piece {
+    size_t bytes;
+    bool is_free;
+    size_t segment;  // of a segment's first piece: the bytes of the whole; else 0
+  };
+  // Small blocks, which tend to stay, do not lie between large ones.
+  struct Heap {
+    std::map<char*, Piece> pieces;
+    std::set<std::pair<size_t, char*>> free;  // by size, then by address
+  };
+
+  Heap& heap_of(size_t bytes);
+  bool grow(Heap& heap, size_t bytes);
+
   Memory& memory_;
-  std::map<size_t, std::vector<void*>> cached_;
-  std::unordered_map<void*, size_t> blocks_;  // all that are held from the system, with their sizes
+  Heap small_, large_;
   Statistics statistics_{};
 };
 
