@@ -68,16 +68,47 @@ inline float max_row(const float* x, int64_t n) {
   return top;
 }
 
-// All heads of one group, T queries, against the cache of one sequence.
+// sum over j of weights[j] * rows[j], in blocks of channels that stay in registers.
+void add_weighted_rows(float* sum, const float* weights, const float* rows, int64_t stride, int64_t count, int64_t D) {
+  constexpr int kVectors = 4;
+  int64_t d = 0;
+  for (; d + kVectors * kLanes <= D; d += kVectors * kLanes) {
+    vfloat acc[kVectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; i++) acc[i] = load(sum + d + i * kLanes);
+    for (int64_t j = 0; j < count; j++)
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; i++) acc[i] += weights[j] * load(rows + j * stride + d + i * kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; i++) store(sum + d + i * kLanes, acc[i]);
+  }
+  for_vectors(d, D, [&](int64_t d, auto lanes) {
+    vfloat acc = lanes.load(sum, d);
+    for (int64_t j = 0; j < count; j++) acc += weights[j] * lanes.load(rows, j * stride + d);
+    lanes.store(sum, d, acc);
+  });
+}
+
+// All heads of one group, T queries, against the cache of one sequence. A block of keys stays in the cache for all of
+// them, and the next is fetched meanwhile: rows lie too far apart for the processor to do that by itself.
 void stream_group(float* out, float* lse, const float* q, const float* k, const float* v, float* scores,
                   const Attention& a, int64_t start) {
-  const int64_t heads = a.H / a.K;
+  const int64_t heads = a.H / a.K, stride = a.K * a.D;
   const float scale = 1 / std::sqrt(static_cast<float>(a.D));
   const Range keys{visible(a, start).first, start + a.T};
-  for (int64_t j = keys.first; j < keys.last; j++)
-    for (int64_t t = 0; t < a.T; t++)
-      for (int64_t h = 0; h < heads; h++)
-        scores[(t * heads + h) * a.S + j] = scale * dot(q + (t * a.H + h) * a.D, k + j * a.K * a.D, a.D);
+  const auto for_blocks = [&](const float* rows, auto&& block) {
+    for (int64_t j = keys.first; j < keys.last; j += kKeyBlock) {
+      const int64_t next = std::min(j + kKeyBlock, keys.last);
+      for (int64_t ahead = next; ahead < std::min(next + kKeyBlock, keys.last); ahead++)
+        for (int64_t d = 0; d < a.D; d += 16) __builtin_prefetch(rows + ahead * stride + d);
+      for (int64_t t = 0; t < a.T; t++)
+        for (int64_t h = 0; h < heads; h++) block(t, h, scores + (t * heads + h) * a.S, Range{j, next});
+    }
+  };
+  for_blocks(k, [&](int64_t t, int64_t h, float* row, Range block) {
+    for (int64_t j = block.first; j < block.last; j++)
+      row[j] = scale * dot(q + (t * a.H + h) * a.D, k + j * stride, a.D);
+  });
   for (int64_t t = 0; t < a.T; t++)
     for (int64_t h = 0; h < heads; h++) {
       float* row = scores + (t * heads + h) * a.S;
@@ -89,17 +120,11 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
       if (lse) lse[h * a.T + t] = top + std::log(sum);
       std::fill_n(out + (t * a.H + h) * a.D, a.D, 0.0f);
     }
-  for (int64_t j = keys.first; j < keys.last; j++)
-    for (int64_t t = 0; t < a.T; t++) {
-      const Range seen = visible(a, start + t);
-      if (j < seen.first || j >= seen.last) continue;
-      for (int64_t h = 0; h < heads; h++) {
-        const float p = scores[(t * heads + h) * a.S + j];
-        float* row = out + (t * a.H + h) * a.D;
-        const float* value = v + j * a.K * a.D;
-        for (int64_t d = 0; d < a.D; d++) row[d] += p * value[d];
-      }
-    }
+  for_blocks(v, [&](int64_t t, int64_t h, const float* row, Range block) {
+    const Range seen = visible(a, start + t);
+    const int64_t first = std::max(block.first, seen.first), count = std::min(block.last, seen.last) - first;
+    add_weighted_rows(out + (t * a.H + h) * a.D, row + first, v + first * stride, stride, count, a.D);
+  });
 }
 
 // What scores are where a query does not look, up to a whole vector. Most rows of most blocks see all keys.
