@@ -53,6 +53,9 @@ __device__ __forceinline__ float element(const Weight& weight, int64_t i) {
 // The tiles of a block. Warps of 32 x 64 hold the fewest registers of operands.
 using LargeTile = Shape<128, 128, 4, 2, 4>;
 using SmallTile = Shape<64, 64, 2, 2, 4>;  // where large ones would leave multiprocessors idle
+// The same with two right operands, for the two products of a gated layer.
+using LargeGated = Shape<128, 64, 4, 2, 4, 2>;
+using SmallGated = Shape<64, 32, 2, 2, 4, 2>;
 
 template <class T>
 constexpr int kGemmBlocks = sizeof(T) == 2 ? 2 : 1;  // at work on one multiprocessor: what the registers allow

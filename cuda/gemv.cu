@@ -4,6 +4,7 @@
 #include "gemv.h"
 
 #include "members.cuh"
+#include "swiglu.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -33,9 +34,9 @@ __device__ __forceinline__ float widen(float x) { return x; }
 __device__ __forceinline__ float widen(bf16 x) { return to_float(x); }
 __device__ __forceinline__ float widen(uint16_t x) { return f16_to_float(x); }
 
-// This lane's share of the dot products of kOutputs rows of `weight` with R rows of x.
-template <int R, class W>
-__device__ __forceinline__ void dot_rows(float (&sums)[kOutputs][R], const act* x, const W* const (&rows)[kOutputs], int N,
+// This lane's share of the dot products of some rows of a weight with R rows of x.
+template <int R, int outputs, class W>
+__device__ __forceinline__ void dot_rows(float (&sums)[outputs][R], const act* x, const W* const (&rows)[outputs], int N,
                                          int I) {
   const int lane = threadIdx.x % 32;
   const bool aligned = I % kVectorLength == 0 && reinterpret_cast<uintptr_t>(rows[0]) % 16 == 0 &&
@@ -43,7 +44,7 @@ __device__ __forceinline__ void dot_rows(float (&sums)[kOutputs][R], const act* 
   if (!aligned) {
     for (int i = lane; i < I; i += 32)
 #pragma unroll
-      for (int o = 0; o < kOutputs; o++)
+      for (int o = 0; o < outputs; o++)
 #pragma unroll
         for (int n = 0; n < R; n++)
           if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), widen(rows[o][i]), sums[o][n]);
@@ -51,19 +52,29 @@ __device__ __forceinline__ void dot_rows(float (&sums)[kOutputs][R], const act* 
   }
 #pragma unroll kUnroll
   for (int i = lane * kVectorLength; i < I; i += 32 * kVectorLength) {
-    float w[kOutputs][kVectorLength];
+    float w[outputs][kVectorLength];
 #pragma unroll
-    for (int o = 0; o < kOutputs; o++) load8(w[o], rows[o] + i);
+    for (int o = 0; o < outputs; o++) load8(w[o], rows[o] + i);
 #pragma unroll
     for (int n = 0; n < R; n++) {
       if (n >= N) break;
       float v[kVectorLength];
       load8(v, x + n * int64_t{I} + i);
 #pragma unroll
-      for (int o = 0; o < kOutputs; o++)
+      for (int o = 0; o < outputs; o++)
 #pragma unroll
         for (int e = 0; e < kVectorLength; e++) sums[o][n] = fmaf(v[e], w[o][e], sums[o][n]);
     }
+  }
+}
+
+// Calls f with the elements of member m's weight, in their type.
+template <class F>
+__device__ __forceinline__ void with_elements(const WeightList& weight, int m, F&& f) {
+  switch (weight.dtype[m]) {
+    case DType::BF16: return f(static_cast<const bf16*>(weight.data[m]));
+    case DType::F16: return f(static_cast<const uint16_t*>(weight.data[m]));
+    default: return f(static_cast<const float*>(weight.data[m]));
   }
 }
 
@@ -74,17 +85,12 @@ __global__ void __launch_bounds__(kWarps * 32) gemv_kernel(act* y, const act* x,
   const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
   if (o0 >= O) return;
   float sums[kOutputs][R] = {};
-  const auto dot = [&](auto* w) {
+  with_elements(weight, m, [&](auto* w) {
     // Past the last output the last row is read again, and not written.
     const std::remove_reference_t<decltype(*w)>* const rows[kOutputs] = {
         w + int64_t{o0} * I, w + int64_t{o0 + 1 < O ? o0 + 1 : o0} * I};
     dot_rows<R>(sums, x + m * int64_t{N} * I, rows, N, I);
-  };
-  switch (weight.dtype[m]) {
-    case DType::BF16: dot(static_cast<const bf16*>(weight.data[m])); break;
-    case DType::F16: dot(static_cast<const uint16_t*>(weight.data[m])); break;
-    default: dot(static_cast<const float*>(weight.data[m]));
-  }
+  });
 #pragma unroll
   for (int o = 0; o < kOutputs; o++)
 #pragma unroll
@@ -97,6 +103,53 @@ __global__ void __launch_bounds__(kWarps * 32) gemv_kernel(act* y, const act* x,
       if (residual) value += to_float(residual[at]);
       y[at] = from_float<act>(value);
     }
+}
+
+struct Gated {
+  act* y;
+  const act* x;
+  WeightList weights[2], biases[2];  // of the gate, and of what it gates
+  int N, C, F;
+};
+
+// One warp owns one output: a row of either weight.
+template <int R>
+__global__ void __launch_bounds__(kWarps * 32) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
+  const int m = blockIdx.y, lane = threadIdx.x % 32, f = blockIdx.x * kWarps + threadIdx.x / 32;
+  if (f >= s.F) return;
+  float sums[2][R] = {};
+#pragma unroll
+  for (int b = 0; b < 2; b++) {
+    float dots[1][R] = {};
+    with_elements(s.weights[b], m, [&](auto* w) {
+      const std::remove_reference_t<decltype(*w)>* const rows[1] = {w + int64_t{f} * s.C};
+      dot_rows<R>(dots, s.x + m * int64_t{s.N} * s.C, rows, s.N, s.C);
+    });
+#pragma unroll
+    for (int n = 0; n < R; n++) {
+      for (int step = 16; step > 0; step /= 2) dots[0][n] += __shfl_xor_sync(0xffffffffu, dots[0][n], step);
+      sums[b][n] = dots[0][n];
+      if (s.biases[b].data[m]) with_reader(s.biases[b], m, [&](auto reader) { sums[b][n] += reader[f]; });
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < R; n++)
+    if (lane == n && n < s.N) s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(swiglu(sums[0][n], sums[1][n]));
+}
+
+template <int R>
+void launch_gated_rows(Context& context, Gated s, Weights gate, Weights up, Weights gate_bias, Weights up_bias) {
+  act* const y = s.y;
+  const act* const x = s.x;
+  for_members(gate.size(), [&](int64_t first, int64_t count) {
+    s.y = y + first * s.N * s.F;
+    s.x = x + first * s.N * s.C;
+    s.weights[0] = WeightList::of(gate, first, count);
+    s.weights[1] = WeightList::of(up, first, count);
+    s.biases[0] = WeightList::of(gate_bias, first, count);
+    s.biases[1] = WeightList::of(up_bias, first, count);
+    GPU_LAUNCH(context, swiglu_gemv_kernel<R>, dim3((s.F + kWarps - 1) / kWarps, count), dim3(kWarps * 32), 0, s);
+  });
 }
 
 template <int R>
@@ -122,6 +175,19 @@ void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights
     launch_rows<4>(context, y, x, weight, bias, residual, N, I, O);
   else
     launch_rows<8>(context, y, x, weight, bias, residual, N, I, O);
+}
+
+void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
+                        Weights up_bias, int64_t N, int64_t C, int64_t F) {
+  const Gated s{y, x, {}, {}, static_cast<int>(N), static_cast<int>(C), static_cast<int>(F)};
+  if (N == 1)
+    launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
+  else if (N == 2)
+    launch_gated_rows<2>(context, s, gate, up, gate_bias, up_bias);
+  else if (N <= 4)
+    launch_gated_rows<4>(context, s, gate, up, gate_bias, up_bias);
+  else
+    launch_gated_rows<8>(context, s, gate, up, gate_bias, up_bias);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -49,6 +49,8 @@ class CudaOps final : public OpsOf<act> {
   void cache_append(act* cache, const act* x, const int32_t* starts, const Attention& size) override;
   void swiglu_forward(act* y, const act* gate, const act* up, int64_t n) override;
   void swiglu_backward(act* dgate, act* dup, const act* dy, const act* gate, const act* up, int64_t n) override;
+  void swiglu_linear(act* y, const act* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias, int64_t N,
+                     int64_t C, int64_t F) override;
   void cross_entropy_forward(float* losses, const act* logits, const int32_t* targets, int64_t N, int64_t V) override;
   void cross_entropy_backward(act* dlogits, const float* dlosses, const act* logits, const int32_t* targets, int64_t N,
                               int64_t V) override;

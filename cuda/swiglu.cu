@@ -1,6 +1,7 @@
-#include "vectors.cuh"
+#include "swiglu.cuh"
 
 #include "ops_cuda.h"
+#include "vectors.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -12,7 +13,7 @@ __global__ void swiglu_forward_kernel(act* y, const act* gate, const act* up, in
     float g[width], u[width];
     load(g, gate + i * width);
     load(u, up + i * width);
-    for (int k = 0; k < width; k++) u[k] *= g[k] / (1 + expf(-g[k]));
+    for (int k = 0; k < width; k++) u[k] = swiglu(g[k], u[k]);
     store(y + i * width, u);
   }
 }

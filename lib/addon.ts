@@ -68,6 +68,7 @@ export interface OpArguments {
   cache_append: { cache: T; x: T; starts: T };
   swiglu_forward: { y: T; gate: T; up: T };
   swiglu_backward: { dgate: T; dup: T; dy: T; gate: T; up: T };
+  swiglu_linear: { y: T; x: T; gate: T[]; up: T[]; gateBias: Maybe<T[]>; upBias: Maybe<T[]> };
   cross_entropy_forward: { losses: T; logits: T; targets: T };
   cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T };
   experts_into_hub_forward: StitchArguments & { hub: T; gateBias: Maybe<T> };

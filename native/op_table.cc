@@ -195,6 +195,18 @@ const Row<A> kTable[] = {
        auto* dup = c.output<A>("dup", "M N F");
        return [=, n = c["M"] * c["N"] * c["F"]](OpsOf<A>& ops) { ops.swiglu_backward(dgate, dup, dy, gate, up, n); };
      }},
+    {"swiglu_linear",
+     [](Call& c) -> Body<A> {
+       auto* x = c.input<A>("x", "M N C");
+       auto gate = c.weights("gate", "M", "F C");
+       auto up = c.weights("up", "M", "F C");
+       auto gate_bias = c.weights_or_none("gateBias", "M", "F");
+       auto up_bias = c.weights_or_none("upBias", "M", "F");
+       auto* y = c.output<A>("y", "M N F");
+       return [=, N = c["N"], C = c["C"], F = c["F"]](OpsOf<A>& ops) {
+         ops.swiglu_linear(y, x, gate, up, gate_bias, up_bias, N, C, F);
+       };
+     }},
     {"cross_entropy_forward",
      [](Call& c) -> Body<A> {
        auto* logits = c.input<A>("logits", "N V");

@@ -208,6 +208,8 @@ void shared_bytes(const char* precision) {
   product("gemm_kernel<Inner, Inner, Shape<64", product_bytes<T, In, In, SmallTile>());
   product("gemm_kernel<Inner, Outer, Shape<64", product_bytes<T, In, Out, SmallTile>());
   product("gemm_kernel<Outer, Outer, Shape<64", product_bytes<T, Out, Out, SmallTile>());
+  product("swiglu_linear_kernel<Shape<128", product_bytes<T, In, In, LargeGated>());
+  product("swiglu_linear_kernel<Shape<64", product_bytes<T, In, In, SmallGated>());
   product("mix_kernel<Shape<128", product_bytes<T, In, In, MixOf4>());
   product("mix_kernel<Shape<64, 64", product_bytes<T, In, In, MixOf8>());
   product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());

@@ -29,7 +29,7 @@ const sharedLimits: Record<string, number> = {
 };
 /** Kernels that must multiply on tensor cores. */
 const onTensorCores =
-  /^(gemm_kernel|attention_kernel|query_gradients_kernel|key_gradients_kernel|mix_kernel|blend_kernel)/;
+  /^(gemm_kernel|swiglu_linear_kernel|attention_kernel|query_gradients_kernel|key_gradients_kernel|mix_kernel|blend_kernel)/;
 
 const { values } = parseArgs({
   options: {

@@ -76,9 +76,9 @@ export class Transformer implements Disposable {
 
   private feedForwardStep(scope: Scope, index: number, h: Tensor): Tensor {
     using inner = scope.inner();
-    const activated = recomputed(inner, h, (scope, h) => {
+    const activated = recomputed(inner, h, (scope, h, valued) => {
       using inner = scope.inner();
-      return inner.leave(this.activation(inner, index, this.feedForwardNorm(inner, index, h)));
+      return inner.leave(this.activation(inner, index, this.feedForwardNorm(inner, index, h), valued));
     });
     return inner.leave(this.feedForwardOutput(inner, index, activated, h));
   }
@@ -160,12 +160,9 @@ export class Transformer implements Disposable {
   }
 
   /** silu(gate) * up of layer `index`, [M, N, F]. */
-  private activation(scope: Scope, index: number, x: Tensor): Tensor {
-    using inner = scope.inner();
-    const layer = this.leading(index, x.shape[0]!);
-    const gate = ops.linear(inner, x, layer.gate!, { bias: layer.gateBias });
-    const up = ops.linear(inner, x, layer.up!, { bias: layer.upBias });
-    return inner.leave(ops.swiglu(inner, gate, up, { consume: true }));
+  private activation(scope: Scope, index: number, x: Tensor, valued = true): Tensor {
+    const { gate, up, gateBias, upBias } = this.leading(index, x.shape[0]!);
+    return ops.swigluLinear(scope, x, { gate: gate!, up: up!, gateBias, upBias }, { valued });
   }
 
   private feedForwardOutput(scope: Scope, index: number, activated: Tensor, residual?: Tensor): Tensor {

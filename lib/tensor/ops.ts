@@ -5,7 +5,7 @@
  */
 import { gradients, type Parameter, trained, values } from './parameter.js';
 import type { Scope } from './scope.js';
-import type { Tensor } from './tensor.js';
+import { GradientNode, type Tensor } from './tensor.js';
 
 const needsGradient = (...inputs: (Tensor | undefined)[]) => inputs.some((input) => input?.node);
 
@@ -147,12 +147,20 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
   return out;
 }
 
-/** silu(gate) * up, elementwise. With `consume`, nobody else needs the two: the result or their gradients take their place. */
-export function swiglu(scope: Scope, gate: Tensor, up: Tensor, { consume = false } = {}): Tensor {
+export interface SwigluOptions {
+  /** Nobody else needs gate and up: their gradients take their place. */
+  consume?: boolean;
+  /** Whether the result itself is needed, and not only its gradient. */
+  valued?: boolean;
+}
+
+/** silu(gate) * up, elementwise. */
+export function swiglu(scope: Scope, gate: Tensor, up: Tensor, options: SwigluOptions = {}): Tensor {
   const { device } = scope;
-  const differentiable = scope.tape !== undefined && needsGradient(gate, up);
-  const y = consume && !differentiable ? scope.track(gate.share()) : scope.empty(gate.shape, differentiable);
-  device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native });
+  const { consume = false, valued = true } = options;
+  const differentiable = needsGradient(gate, up);
+  const y = valued ? scope.empty(gate.shape, differentiable) : scope.track(gate.share().withNode(new GradientNode()));
+  if (valued) device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native });
   if (y.node) {
     scope.tape!.record(y, [gate, up], (dy, saved, known) => {
       const [gate, up] = saved as [Tensor, Tensor];
@@ -169,6 +177,38 @@ export function swiglu(scope: Scope, gate: Tensor, up: Tensor, { consume = false
       known.give(up, dup);
     });
   }
+  return y;
+}
+
+export interface GatedWeights {
+  gate: readonly Parameter[];
+  up: readonly Parameter[];
+  gateBias?: readonly Parameter[] | undefined;
+  upBias?: readonly Parameter[] | undefined;
+}
+
+/**
+ * silu(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient is
+ * wanted, so that the two products are never in memory. `valued` as in swiglu.
+ */
+export function swigluLinear(scope: Scope, x: Tensor, weights: GatedWeights, { valued = true } = {}): Tensor {
+  const { gate, up, gateBias, upBias } = weights;
+  const all = [gate, up, gateBias ?? [], upBias ?? []];
+  if (scope.tape && (needsGradient(x) || all.some(trained))) {
+    using inner = scope.inner();
+    const gated = linear(inner, x, gate, { bias: gateBias });
+    return inner.leave(swiglu(inner, gated, linear(inner, x, up, { bias: upBias }), { consume: true, valued }));
+  }
+  const [members = 0, rows = 0] = x.shape;
+  const y = scope.empty([members, rows, gate[0]!.value.shape[0]!]);
+  scope.device.run('swiglu_linear', {
+    y: y.native,
+    x: x.native,
+    gate: values(gate),
+    up: values(up),
+    gateBias: gateBias && values(gateBias),
+    upBias: upBias && values(upBias),
+  });
   return y;
 }
 

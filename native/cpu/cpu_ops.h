@@ -37,6 +37,8 @@ class CpuOps final : public Ops {
   void swiglu_forward(float* y, const float* gate, const float* up, int64_t n) override;
   void swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
                        int64_t n) override;
+  void swiglu_linear(float* y, const float* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias, int64_t N,
+                     int64_t C, int64_t F) override;
   void cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t N,
                              int64_t V) override;
   void cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,

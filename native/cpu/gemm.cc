@@ -38,6 +38,7 @@ struct Workspace {
   float *left, *right;
   static constexpr int64_t kLeft = kRowBlock * kCopyStride;
   static constexpr int64_t kRight = kColBlock * kDepthBlock;
+  explicit Workspace(float* memory) : left(memory), right(memory + kLeft) {}
 };
 
 int64_t count_tasks(std::span<const Product> products, Block block) {
@@ -142,13 +143,18 @@ void multiply(std::span<const Product> products, ThreadPool& pool, Arena& scratc
   for (const auto& p : products)
     for (int64_t row = 0; row < p.rows; row += block.rows)
       for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({&p, row, col, block});
-  float* memory = scratch.floats(pool.threads() * (Workspace::kLeft + Workspace::kRight));
+  float* memory = scratch.floats(pool.threads() * workspace_floats());
   pool.parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
     const Product& p = *tasks[i].product;
     if (is_stream(p)) return stream_product(p, tasks[i].col, std::min(tasks[i].col + block.cols, p.cols));
-    float* own = memory + worker * (Workspace::kLeft + Workspace::kRight);
-    run(tasks[i], {own, own + Workspace::kLeft});
+    run(tasks[i], Workspace(memory + worker * workspace_floats()));
   });
+}
+
+int64_t workspace_floats() { return Workspace::kLeft + Workspace::kRight; }
+
+void multiply_alone(const Product& p, float* workspace) {
+  for (int64_t col = 0; col < p.cols; col += kColBlock) run({&p, 0, col, {p.rows, kColBlock}}, Workspace(workspace));
 }
 
 }  // namespace bts::cpu::BTS_ISA

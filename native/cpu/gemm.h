@@ -26,4 +26,8 @@ struct Product {
 // Computes all products, cut into tasks for the pool's threads.
 void multiply(std::span<const Product> products, ThreadPool& pool, Arena& scratch);
 
+// Computes one product by tiles on the calling thread, as part of a task; `workspace` holds workspace_floats().
+void multiply_alone(const Product& product, float* workspace);
+int64_t workspace_floats();
+
 }  // namespace bts::cpu::BTS_ISA

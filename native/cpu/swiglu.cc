@@ -1,14 +1,31 @@
+#include <algorithm>
+
 #include "chunks.h"
 #include "cpu_ops.h"
+#include "gemm.h"
+#include "gemv.h"
 
 namespace bts::cpu::BTS_ISA {
 
+namespace {
+
+// Both products of a part this large stay in the second-level cache until they meet.
+constexpr int64_t kRowBlock = 40 * kTileRows;
+constexpr int64_t kColBlock = 4 * kTileCols;
+
+inline vfloat swiglu(vfloat gate, vfloat up) { return gate / (1 + exp(-gate)) * up; }
+
+// Rows, from `row` on, of a weight or a bias.
+Weight from_row(const Weight& weight, int64_t row, int64_t width) {
+  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)), weight.dtype};
+}
+
+}  // namespace
+
 void CpuOps::swiglu_forward(float* y, const float* gate, const float* up, int64_t n) {
   for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
-    for_vectors(begin, end, [&](int64_t i, auto lanes) {
-      const vfloat g = lanes.load(gate, i);
-      lanes.store(y, i, g / (1 + exp(-g)) * lanes.load(up, i));
-    });
+    for_vectors(begin, end,
+                [&](int64_t i, auto lanes) { lanes.store(y, i, swiglu(lanes.load(gate, i), lanes.load(up, i))); });
   });
 }
 
@@ -22,6 +39,42 @@ void CpuOps::swiglu_backward(float* dgate, float* dup, const float* dy, const fl
       lanes.store(dgate, i, d * u * s * (1 + g * (1 - s)));
       lanes.store(dup, i, d * g * s);
     });
+  });
+}
+
+void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
+                           int64_t N, int64_t C, int64_t F) {
+  scratch_.reset();
+  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + kColBlock - 1) / kColBlock;
+  const int64_t part = std::min(N, kRowBlock) * kColBlock, own = 2 * part + workspace_floats();
+  float* memory = scratch_.floats(own * pool_.threads());
+  pool_.parallel_for(static_cast<int64_t>(gate.size()) * row_blocks * col_blocks, [&](int64_t task, int worker) {
+    const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
+    const int64_t col = task % col_blocks * kColBlock;
+    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(kColBlock, F - col);
+    float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
+    const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
+      const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
+      const Product product{.a = row_major(x + (m * N + row) * C, C),
+                            .b = {from_row(weight, col, C), 1, C},
+                            .c = z,
+                            .c_stride = cols,
+                            .rows = rows,
+                            .cols = cols,
+                            .depth = C,
+                            .bias = biases.empty() ? nullptr : &bias};
+      // As linear_forward does for N rows, so that both agree to the last bit.
+      if (rows == N && is_stream(product)) stream_product(product, 0, cols);
+      else multiply_alone(product, workspace);
+    };
+    multiply(gated, gate[m], gate_bias);
+    multiply(upper, up[m], up_bias);
+    for (int64_t i = 0; i < rows; i++) {
+      float* to = y + (m * N + row + i) * F + col;
+      for_vectors(0, cols, [&](int64_t j, auto lanes) {
+        lanes.store(to, j, swiglu(lanes.load(gated + i * cols, j), lanes.load(upper + i * cols, j)));
+      });
+    }
   });
 }
 

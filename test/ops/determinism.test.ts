@@ -6,7 +6,7 @@ import { Device } from '../../lib/tensor/device.js';
 import { type Case, run } from '../support/reference-case.js';
 import { attentionBackward, attentionForward } from './attention.js';
 import { elements } from './elementwise.js';
-import { linearBackwardInput, linearBackwardWeight, linearForward } from './linear.js';
+import { linearBackwardInput, linearBackwardWeight, linearForward, swigluLinear } from './linear.js';
 import { mixture } from './mix.js';
 import { optimizer } from './optimizer.js';
 import { crossEntropy, embedding, rmsNorm, rope, swiglu } from './rows.js';
@@ -21,6 +21,7 @@ const wanted = { dh: true, dprojected: true };
 const cases: Case[] = [
   linearForward({ N: 300, I: 270, O: 600, bias: ['f32'], residual: 'in place' }),
   linearForward({ N: 3, I: 270, O: 1300, M: 2 }),
+  swigluLinear({ N: 1200, I: 30, O: 300, bias: ['f32'] }),
   linearBackwardInput({ N: 300, I: 600, O: 270 }, true),
   linearBackwardWeight({ N: 270, I: 600, O: 300 }, true),
   attentionForward(heads),

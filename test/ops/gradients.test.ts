@@ -121,6 +121,20 @@ const functions: Function[] = [
     y: (scope, { gate, up }) => ops.swiglu(scope, gate!, up!),
   },
   {
+    op: 'swigluLinear',
+    label: 'trained',
+    inputs: { x: [2, 3, 4] },
+    weights: { a: [5, 4], b: [5, 4], c: [5, 4], d: [5, 4], e: [5], f: [5] },
+    y: (scope, { x }, { a, b, c, d, e, f }) =>
+      ops.swigluLinear(scope, x!, { gate: [a!, b!], up: [c!, d!], gateBias: [e!, f!], upBias: [f!, e!] }),
+  },
+  {
+    op: 'swigluLinear',
+    label: 'frozen',
+    inputs: { x: [2, 7, 4] },
+    y: (scope, { x }) => ops.swigluLinear(scope, x!, { gate: wide, up: [...wide].reverse() }),
+  },
+  {
     op: 'crossEntropy',
     inputs: { logits: [4, 5] },
     y: (scope, { logits }) => ops.crossEntropy(scope, logits!, targets),

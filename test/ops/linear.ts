@@ -47,6 +47,18 @@ export function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
   }));
 }
 
+export function swigluLinear(linear: Linear): Case {
+  const { M = 1, N, I: C, O: F, dtypes, bias } = linear;
+  return call('swiglu_linear', describe(linear), (draw) => ({
+    y: blank([M, N, F]),
+    x: draw.normal([M, N, C]),
+    gate: draw.members(M, [F, C], 1, dtypes),
+    up: draw.members(M, [F, C], 1, dtypes && [...dtypes].reverse()),
+    gateBias: bias && draw.members(M, [F], 1, bias),
+    upBias: bias && draw.members(M, [F], 1, bias),
+  }));
+}
+
 // Up to four rows stream over the weights; more are multiplied in tiles.
 const shapes: Linear[] = [
   { N: 1, I: 1, O: 1 },
@@ -63,6 +75,7 @@ const shapes: Linear[] = [
 
 export const linear: Case[] = [
   ...shapes.map(linearForward),
+  ...shapes.map(swigluLinear),
   ...shapes.flatMap((shape) => [false, true].map((accumulate) => linearBackwardInput(shape, accumulate))),
   ...shapes.flatMap((shape) => [false, true].map((withBias) => linearBackwardWeight(shape, withBias))),
 
@@ -74,6 +87,7 @@ export const linear: Case[] = [
   ),
   ...[1, 3, 5, 33].flatMap((N) => [
     linearForward({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
+    swigluLinear({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
     linearForward({ N, I: 33, O: 31, M: 2, residual: 'apart' }),
     linearForward({ N, I: 33, O: 31, M: 2, residual: 'in place' }),
     linearForward({ N, I: 33, O: 31, M: 2, bias: ['f32'], residual: 'in place' }),

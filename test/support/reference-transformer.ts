@@ -229,6 +229,17 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     }),
   }),
 
+  swiglu_linear: ({ y, x, gate, up, gateBias, upBias }, r) => ({
+    y: build(y.shape, (m, n, f) => {
+      const product = (weight: Values, bias?: Values) => {
+        const z = sum(r, x.shape[2]!, (c) => r(x.at(m!, n, c) * weight.at(f!, c)));
+        return bias ? r(z + bias.at(f!)) : z;
+      };
+      const g = product(gate[m!]!, gateBias?.[m!]);
+      return r(r(g / r(1 + r(Math.exp(-g)))) * product(up[m!]!, upBias?.[m!]));
+    }),
+  }),
+
   cross_entropy_forward: ({ losses, logits, targets }, r) => ({
     losses: build(losses.shape, (n) => {
       const target = targets.at(n!);
