@@ -45,6 +45,7 @@ class ThreadPool {
   std::atomic<uint32_t> generation_{0};
   std::atomic<int> running_{0};
   bool stopping_ = false;
+  bool settled_ = false;  // the calling thread, which is always the same
 };
 
 }  // namespace bts::cpu
