@@ -59,7 +59,7 @@ export async function benchScale(options: BenchOptions): Promise<Row> {
       measured.push({
         x,
         seconds: step.step_s as number,
-        gflops: step.gflops as number,
+        gflops: step.executed_gflops as number,
         mib: step.tensor_peak_mib as number,
       });
     }

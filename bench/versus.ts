@@ -54,6 +54,7 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
   if (!peerPython) throw new Error('versus needs --peer-python, the path of a Python that has torch');
   const comparisons: Comparison[] = [];
   const llama: LlamaComparison[] = [];
+  const peerMemory: Partial<Record<Work['what'], number>> = {};
   for (const work of works(sizes)) {
     const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
@@ -68,13 +69,15 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
     const best = [eager, compiled].flatMap((row) => (row ? [row[key] as number] : []));
     const against = isSpeed ? Math.max(...best) : Math.min(...best);
     const reached = ours[key] as number;
+    // Memory is compared with PyTorch's in f32, which comes first, whatever precision speed is compared in.
+    if (peerDtype === 'f32') peerMemory[what] = eager.rss_mib as number;
     const comparison = {
       ...work,
       ours: reached,
       eager: eager[key] as number,
       compiled: compiled && (compiled[key] as number),
       ratio: round(isSpeed ? reached / against : against / reached, 2),
-      memory: what === 'ops' ? null : round((ours.rss_mib as number) / (eager.rss_mib as number), 2),
+      memory: what === 'ops' ? null : round((ours.rss_mib as number) / peerMemory[what]!, 2),
     };
     comparisons.push(comparison);
     console.log(JSON.stringify(comparison));
@@ -96,7 +99,7 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
       { title: 'torch', value: ({ eager }) => eager },
       { title: 'compiled', value: ({ compiled }) => compiled },
       { title: 'times as fast', value: ({ ratio }) => ratio, digits: 2 },
-      { title: 'memory', value: ({ memory }) => memory, digits: 2 },
+      { title: 'memory of torch f32', value: ({ memory }) => memory, digits: 2 },
     ]),
   );
   if (llama.length > 0) {

@@ -22,6 +22,8 @@ class Memory {
   virtual void* take(size_t bytes, size_t reserved) = 0;
   // No queued work may still use the block.
   virtual void give(void* block, size_t bytes) = 0;
+  // Part of a block holds nothing that is needed: the system may have its pages until they are written again.
+  virtual void discard(void*, size_t) {}
 
   // Called once on the worker's thread, before anything else there.
   virtual void enter() {}

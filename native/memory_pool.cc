@@ -86,7 +86,11 @@ void MemoryPool::trim() {
   for (Heap* heap : {&small_, &large_})
     std::erase_if(heap->pieces, [&](const auto& entry) {
       const auto& [address, piece] = entry;
-      if (!piece.is_free || piece.segment != piece.bytes) return false;
+      if (!piece.is_free) return false;
+      if (piece.segment != piece.bytes) {
+        memory_.discard(address, piece.bytes);
+        return false;
+      }
       heap->free.erase({piece.bytes, address});
       memory_.give(address, piece.bytes);
       statistics_.reserved -= piece.bytes;

@@ -30,7 +30,8 @@ class MemoryPool {
   // 64-byte aligned, uninitialised; null where the system has no more.
   void* take(size_t bytes);
   void give(void* block);
-  // Returns segments of which nothing is in use to the system. No queued work may still use them.
+  // Returns what is free to the system: segments of which nothing is in use, and the pages of what is free in others.
+  // No queued work may still use it.
   void trim();
   // Returns everything to the system. What was handed out must neither be used nor given back any more.
   void clear();

@@ -132,7 +132,8 @@ class OpsOf {
   // --- gated feed-forward activation.  y = silu(gate) * up, silu(x) = x / (1 + exp(-x))    all [n]
   virtual void swiglu_forward(A* y, const A* gate, const A* up, int64_t n) = 0;
   virtual void swiglu_backward(A* dgate, A* dup, const A* dy, const A* gate, const A* up, int64_t n) = 0;
-  // y_m = silu(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written; for gradients, see linear_forward.
+  // y_m = silu(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written. It has no backward: where
+  // gradients are wanted, the three ops run that it is made of.
   // y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  gate_bias, up_bias M x [F] or empty
   virtual void swiglu_linear(A* y, const A* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias, int64_t N,
                              int64_t C, int64_t F) = 0;

@@ -472,6 +472,19 @@ memory('that was handed out but not written yet is not there twice', async ({ de
   );
 });
 
+memory('that is free beside what is in use goes back to the system when it is asked for', async ({ device }) => {
+  using kept = device.full([MiB / 4], 1);
+  const gone = device.full([6 * MiB], 1);
+  const { reservedBytes } = device.memory();
+  await device.synchronize();
+  const { rss } = process.memoryUsage();
+  gone.dispose();
+  device.trim();
+  assert.is(device.memory().reservedBytes, reservedBytes, 'both lie in one segment');
+  assert.ok(rss - process.memoryUsage().rss > 20 * MiB);
+  assert.ok((await kept.read()).every((x) => x === 1));
+});
+
 memory('is all given back when the device is disposed, whatever is still alive', ({ device }) => {
   const tensor = device.full([64 * MiB], 1);
   device.trim();

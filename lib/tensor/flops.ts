@@ -32,6 +32,7 @@ const COUNTS: Counts = {
   linear_forward: ({ x, y }) => linear(x, y),
   linear_backward_input: ({ dx, dy }) => linear(dx, dy),
   linear_backward_weight: ({ x, dy }) => linear(x, dy),
+  swiglu_linear: ({ x, y }) => 2 * linear(x, y),
   attention_forward: ({ q, k, starts, window }) => attention(q, k, starts, window)(2),
   attention_backward: ({ q, k, window }) => attention(q, k, undefined, window)(5),
   experts_into_hub_forward: ({ h, gateWeight }) => stitch(h, gateWeight, members(h)),

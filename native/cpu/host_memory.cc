@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -57,6 +58,13 @@ void* HostMemory::take(size_t bytes, size_t reserved) {
 void HostMemory::give(void* block, size_t bytes) {
   if (bytes < kMapped) std::free(block);
   else munmap(block, bytes);
+}
+
+void HostMemory::discard(void* part, size_t bytes) {
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(part) + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 void HostMemory::read(void* to, const void* from, size_t bytes) {
