@@ -140,7 +140,7 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
   const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
   const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * insideLayer);
-  const belowFirstStitch = below > 0 ? M * (2 * F + 4 * C) : 0;
+  const belowFirstStitch = below > 0 ? M * insideInference(hub) : 0;
 
   const stitches = stitchParameterCount(shape);
   const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));
@@ -212,6 +212,11 @@ function savedInLayer(config: ModelConfig): number {
   const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
   const beforeHeadNorms = config.headNorms ? (H + K) * D : 0;
   return 2 * C + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
+}
+
+/** Floats per row that a layer without a gradient needs for a moment: in the attention, or in the feed-forward part. */
+function insideInference({ width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D }: ModelConfig) {
+  return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
 }
 
 function bytesOf(config: ModelConfig, part?: Trainable): number {
