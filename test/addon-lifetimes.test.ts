@@ -38,7 +38,7 @@ test('a process waits for a read that is pending, and for nothing else', async (
 test('a process may exit with work in flight and reads pending', async () => {
   await often(
     `const device = open();
-     for (let i = 0; i < 5; i++) device.read(work(device, 20)).then(() => print("served"));
+     for (let i = 0; i < 5; i++) device.read(work(device, 20, 1024)).then(() => print("served"));
      setTimeout(() => process.exit(0), Math.random() * 5);`,
     '',
   );
