@@ -78,8 +78,9 @@ __device__ __forceinline__ void with_elements(const WeightList& weight, int m, F
   }
 }
 
+// Two blocks at least on a multiprocessor: left to guess, ptxas spills for the sake of a fourth.
 template <int R>
-__global__ void __launch_bounds__(kWarps * 32) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
+__global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
                                                            const act* residual, int N, int I, int O) {
   const int m = blockIdx.y, lane = threadIdx.x % 32;
   const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
