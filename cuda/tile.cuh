@@ -139,7 +139,7 @@ __device__ __forceinline__ void block_product(float (*sums)[S::kI][S::kJ][4], un
   using B = Panel<T, LB, S::kN>;
   constexpr int kStage = A::kSize + S::kB * B::kSize;
   // Operands of two layouts take addresses of two kinds: unrolled too, they do not fit the registers.
-  constexpr int kUnroll = LA == LB ? A::kDepth / kStep : 1;
+  [[maybe_unused]] constexpr int kUnroll = LA == LB ? A::kDepth / kStep : 1;
   T* const stages = reinterpret_cast<T*>(shared);
   const int steps = ceil_div(depth, A::kDepth);
 
