@@ -115,7 +115,7 @@ struct Gated {
 
 // One warp owns one output: a row of either weight.
 template <int R>
-__global__ void __launch_bounds__(kWarps * 32) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
+__global__ void __launch_bounds__(kWarps * 32, 2) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
   const int m = blockIdx.y, lane = threadIdx.x % 32, f = blockIdx.x * kWarps + threadIdx.x / 32;
   if (f >= s.F) return;
   float sums[2][R] = {};
