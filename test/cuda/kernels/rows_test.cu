@@ -161,6 +161,17 @@ void elements(int n) {
   });
 }
 
+// Large and small tiles of two products, and a handful of rows.
+void gated(int N, int C, int F) {
+  in_any_order("gated N " + std::to_string(N) + ", " + std::to_string(C) + " x " + std::to_string(F), [&] {
+    const Members gate(F * C), up(F * C), gate_bias(F), up_bias(F);
+    const auto x = some(2 * N * C, 1);
+    Device<act> y(2 * N * F);
+    make_ops()->swiglu_linear(y.get(), x.get(), gate.list, up.list, gate_bias.list, up_bias.list, N, C, F);
+    return Results{y.read()};
+  });
+}
+
 void update(int n) {
   in_any_order("optimizer " + std::to_string(n), [&] {
     const auto p = floats(n, 1), q = floats(3, 2), g = floats(n, 3), h = floats(3, 4);
@@ -185,6 +196,9 @@ void run() {
     update(C);
   }
   norm(40, 24);
+  for (const int N : {1, 3, 8, 40}) gated(N, 24, 40);
+  gated(33, 31, 33);
+  gated(300, 16, 136);
   for (const int D : {2, 16, 40}) rotate_and_append(D);
   for (const int V : {2, 33, 1100}) sampling(V);
 }
