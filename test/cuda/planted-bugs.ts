@@ -127,8 +127,8 @@ process.exit(undetected ? 1 : 0);
 function whatItSaid(output: string): string {
   const kinds: [RegExp, string][] = [
     [/ThreadSanitizer: data race/, 'data race'],
-    [/AddressSanitizer: ([\w-]+)/, ''],
-    [/(inter-block [\w/-]+|(read|write)-after-(read|write)) race/, ''],
+    [/(?:Address|Thread)Sanitizer: ([\w-]+)/, ''],
+    [/(inter-block|(read|write)-after-(read|write)) race/, ''],
     [/out of bounds/, 'out of bounds'],
     [/error (\S+), allowed/, 'numbers'],
   ];
@@ -136,5 +136,5 @@ function whatItSaid(output: string): string {
     const match = pattern.exec(output);
     if (match) return name || (match[1] ?? match[0]);
   }
-  return output.trim().split('\n').at(-1)?.slice(0, 80) ?? 'failed';
+  return output.split('\n').find((line) => /\w/.test(line))?.slice(0, 80) ?? 'failed';
 }
