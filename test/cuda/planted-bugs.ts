@@ -136,5 +136,10 @@ function whatItSaid(output: string): string {
     const match = pattern.exec(output);
     if (match) return name || (match[1] ?? match[0]);
   }
-  return output.split('\n').find((line) => /\w/.test(line))?.slice(0, 80) ?? 'failed';
+  return (
+    output
+      .split('\n')
+      .find((line) => /\w/.test(line))
+      ?.slice(0, 80) ?? 'failed'
+  );
 }
