@@ -21,8 +21,9 @@ struct Parts {
   int splits;
 };
 
+// Two blocks on a multiprocessor: left to guess, ptxas spills for the sake of a third.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) attention_kernel(act* out, float* lse, const act* q, const act* k,
+__global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float* lse, const act* q, const act* k,
                                                              const act* v, Attend a, Parts parts) {
   DYNAMIC_SHARED(shared);
   constexpr int kStride = padded<act>(kWidth);

@@ -78,8 +78,9 @@ __device__ __forceinline__ void with_elements(const WeightList& weight, int m, F
   }
 }
 
+// Two blocks at least on a multiprocessor: left to guess, ptxas spills for the sake of a fourth.
 template <int R>
-__global__ void __launch_bounds__(kWarps * 32) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
+__global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
                                                            const act* residual, int N, int I, int O) {
   const int m = blockIdx.y, lane = threadIdx.x % 32;
   const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
@@ -114,7 +115,7 @@ struct Gated {
 
 // One warp owns one output: a row of either weight.
 template <int R>
-__global__ void __launch_bounds__(kWarps * 32) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
+__global__ void __launch_bounds__(kWarps * 32, 2) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
   const int m = blockIdx.y, lane = threadIdx.x % 32, f = blockIdx.x * kWarps + threadIdx.x / 32;
   if (f >= s.F) return;
   float sums[2][R] = {};

@@ -54,6 +54,7 @@ class CudaOps final : public OpsOf<act> {
   void cross_entropy_forward(float* losses, const act* logits, const int32_t* targets, int64_t N, int64_t V) override;
   void cross_entropy_backward(act* dlogits, const float* dlosses, const act* logits, const int32_t* targets, int64_t N,
                               int64_t V) override;
+  void sample(int32_t* ids, Weight logits, const int32_t* seen, Draws draws, int64_t N, int64_t V, int64_t S) override;
   void experts_into_hub_forward(act* hub, act* gates, act* projected, const act* h, const float* gate_weight,
                                 const float* gate_bias, Weights proj, const Stitch& size) override;
   void experts_into_hub_backward(act* dh, float* dgate_weight, float* dgate_bias, Gradients dproj, const act* dhub,

@@ -138,6 +138,8 @@ __device__ __forceinline__ void block_product(float (*sums)[S::kI][S::kJ][4], un
   using A = Panel<T, LA, S::kM>;
   using B = Panel<T, LB, S::kN>;
   constexpr int kStage = A::kSize + S::kB * B::kSize;
+  // Operands of two layouts take addresses of two kinds: unrolled too, they do not fit the registers.
+  [[maybe_unused]] constexpr int kUnroll = LA == LB ? A::kDepth / kStep : 1;
   T* const stages = reinterpret_cast<T*>(shared);
   const int steps = ceil_div(depth, A::kDepth);
 
@@ -160,7 +162,7 @@ __device__ __forceinline__ void block_product(float (*sums)[S::kI][S::kJ][4], un
     __syncthreads();  // this stage has arrived for all, and the one before it has been read by all
     load(step + S::kStages - 1);
     const T* stage = stages + step % S::kStages * kStage;
-#pragma unroll
+#pragma unroll kUnroll
     for (int k = 0; k < A::kDepth; k += kStep) {
       const auto left_rows = left_operand<LA, S::kI>(
           A::corner(stage, threadIdx.x / 32 / S::kWarpsN * (S::kI * 16), k), A::kStride);

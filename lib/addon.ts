@@ -71,6 +71,8 @@ export interface OpArguments {
   swiglu_linear: { y: T; x: T; gate: T[]; up: T[]; gateBias: Maybe<T[]>; upBias: Maybe<T[]> };
   cross_entropy_forward: { losses: T; logits: T; targets: T };
   cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T };
+  /** `draws` has six numbers a row: temperature, top-k, top-p, min-p, repetition penalty, the random number. */
+  sample: { ids: T; logits: T; seen: Maybe<T>; draws: Float64Array };
   experts_into_hub_forward: StitchArguments & { hub: T; gateBias: Maybe<T> };
   experts_into_hub_backward: StitchGradients & { dhub: T; dprojected: Maybe<T> };
   hub_into_experts_forward: StitchArguments & { out: T; gateBias: Maybe<T> };

@@ -85,6 +85,19 @@ Tensor* Call::find(const char* name, const char* shape, bool optional, DType dty
   return &tensor;
 }
 
+Weight Call::floats_of(Tensor& tensor, const char* name, DType dtype) {
+  if (tensor.dtype() != DType::F32 && tensor.dtype() != dtype)
+    fail("BAD_SHAPE", std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected f32 or " + name_of(dtype));
+  reads(tensor);
+  return {tensor.data(), tensor.dtype()};
+}
+
+std::pair<int32_t*, std::shared_ptr<Storage>> Call::integers_out(const char* name, const char* shape) {
+  Tensor& tensor = *find(name, shape, false, DType::I32);
+  writes(tensor);
+  return {static_cast<int32_t*>(tensor.data()), tensor.storage()};
+}
+
 Integers Call::integers_of(Tensor* tensor) {
   if (!tensor) return {};
   reads(*tensor);
@@ -166,6 +179,14 @@ double Call::number(const char* name) {
   const Napi::Value value = arguments_.Get(name);
   if (!value.IsNumber()) fail("BAD_OPTION", std::string("'") + name + "' must be a number");
   return value.As<Napi::Number>().DoubleValue();
+}
+
+std::span<const double> Call::numbers(const char* name) {
+  const Napi::Value value = arguments_.Get(name);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    fail("BAD_OPTION", std::string("'") + name + "' must be a Float64Array");
+  const auto array = value.As<Napi::Float64Array>();
+  return {array.Data(), array.ElementLength()};
 }
 
 int64_t Call::integer(const char* name) {

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,8 +70,15 @@ class Call {
   T* update_or_null(const char* name, const char* shape) {
     return update_as<T>(find(name, shape, true, dtype_of<T>));
   }
+  // Of type f32 or T.
+  template <class T>
+  Weight floats(const char* name, const char* shape) {
+    return floats_of(fetch(arguments_.Get(name), name, shape, true), name, dtype_of<T>);
+  }
   Integers integers(const char* name, const char* shape);
   Integers integers_or_none(const char* name, const char* shape);
+  // Written by the op.
+  std::pair<int32_t*, std::shared_ptr<Storage>> integers_out(const char* name, const char* shape);
   // One tensor per member; `count` is a word too.
   std::vector<Weight> weights(const char* name, const char* count, const char* shape);
   std::vector<Weight> weights_or_none(const char* name, const char* count, const char* shape);
@@ -84,6 +92,8 @@ class Call {
   Tensor& any(const char* name, DType dtype);
 
   double number(const char* name);
+  // The elements of a Float64Array.
+  std::span<const double> numbers(const char* name);
   int64_t integer(const char* name);
   bool flag(const char* name);
 
@@ -117,6 +127,7 @@ class Call {
     if (tensor) reads(*tensor);
     return output_as<T>(tensor);
   }
+  Weight floats_of(Tensor& tensor, const char* name, DType dtype);
   Integers integers_of(Tensor* tensor);
   [[noreturn]] void fail(const char* code, const std::string& message) const;
 

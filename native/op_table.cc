@@ -1,6 +1,7 @@
 // Every op that JavaScript can queue, with the shapes it takes: one row per function of ops.h.
 #include "op_table.h"
 
+#include <cmath>
 #include <limits>
 
 #include "arguments.h"
@@ -41,6 +42,21 @@ Mix mix_size(Call& c) {
     throw Error("BAD_OPTION", "'keep' must lie in 1.." + std::to_string(size.M));
   if (!(size.temperature >= 0)) throw Error("BAD_OPTION", "'temperature' must not be negative");
   return size;
+}
+
+// Six numbers for each of N rows, in the order of the struct.
+std::vector<Draw> draws_of(Call& c) {
+  const auto numbers = c.numbers("draws");
+  c.require(numbers.size() == static_cast<size_t>(6 * c["N"]), "six numbers in 'draws' for each row");
+  std::vector<Draw> draws;
+  for (size_t i = 0; i < numbers.size(); i += 6) {
+    const double* x = &numbers[i];
+    const bool good = x[0] >= 0 && std::isfinite(x[0]) && x[1] >= 0 && x[1] <= 0x1p53 && x[2] > 0 && x[2] <= 1 &&
+                      x[3] >= 0 && x[3] <= 1 && x[4] > 0 && std::isfinite(x[4]) && x[5] >= 0 && x[5] < 1;
+    if (!good) throw Error("BAD_OPTION", "sample: numbers in row " + std::to_string(i / 6) + " of 'draws' are out of range");
+    draws.push_back({x[0], static_cast<int64_t>(x[1]), x[2], x[3], x[4], x[5]});
+  }
+  return draws;
 }
 
 // Of a backend with activations of type A.
@@ -213,7 +229,7 @@ const Row<A> kTable[] = {
        auto targets = c.integers("targets", "N");
        auto* losses = c.output<float>("losses", "N");
        return [=, N = c["N"], V = c["V"]](OpsOf<A>& ops) {
-         check_targets(targets, V);
+         check_below(targets, "targets", V);
          ops.cross_entropy_forward(losses, logits, targets.data(), N, V);
        };
      }},
@@ -224,8 +240,19 @@ const Row<A> kTable[] = {
        auto targets = c.integers("targets", "N");
        auto* dlogits = c.output<A>("dlogits", "N V");
        return [=, N = c["N"], V = c["V"]](OpsOf<A>& ops) {
-         check_targets(targets, V);
+         check_below(targets, "targets", V);
          ops.cross_entropy_backward(dlogits, dlosses, logits, targets.data(), N, V);
+       };
+     }},
+    {"sample",
+     [](Call& c) -> Body<A> {
+       const Weight logits = c.floats<A>("logits", "N V");
+       auto seen = c.integers_or_none("seen", "N S");
+       auto [ids, storage] = c.integers_out("ids", "N");
+       return [=, draws = draws_of(c), N = c["N"], V = c["V"], S = seen ? c["S"] : 0](OpsOf<A>& ops) {
+         check_below(seen, "seen", V);
+         storage->mirror.clear();  // the host no longer knows them
+         ops.sample(ids, logits, seen.data(), draws, N, V, S);
        };
      }},
     {"experts_into_hub_forward",

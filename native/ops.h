@@ -78,6 +78,18 @@ struct Mix {
   float temperature;  // 0: the limit, all weight on the largest
 };
 
+// How a token is drawn from one row of logits.
+struct Draw {
+  double temperature;         // 0: the likeliest token
+  int64_t top_k;              // 0: all tokens
+  double top_p;               // in (0, 1]; 1: all
+  double min_p;               // in [0, 1]; 0: all
+  double repetition_penalty;  // positive; 1: none
+  double uniform;             // in [0, 1): the random number
+};
+
+using Draws = std::span<const Draw>;
+
 template <class A>
 class OpsOf {
  public:
@@ -144,6 +156,15 @@ class OpsOf {
   // dlogits[n,:] = dlosses[n] * (softmax(logits[n,:]) - onehot(targets[n])); 0 where targets[n] < 0. May be in place.
   virtual void cross_entropy_backward(A* dlogits, const float* dlosses, const A* logits, const int32_t* targets,
                                       int64_t N, int64_t V) = 0;
+
+  // --- sampling.  ids[n] is drawn from logits[n,:] as draws[n] says; -1 where a logit is NaN or the largest not finite.
+  // s = logits, but those of the row's `seen` ids divided (below zero: multiplied) by the penalty
+  // w = exp((s - max s) / temperature). Tokens stand in falling order of s, equals in that of their ids: kept are the first
+  // top_k; of these the fewest whose w reach top_p of these tokens' sum; of these, those with w >= min_p.
+  // ids[n] is the first kept id at which the sum of kept w so far exceeds `uniform` of the whole sum.
+  // ids [N]  logits [N,V] f32 or A  seen [N,S] ids, none twice in a row, negative ones do not count; null where S = 0
+  virtual void sample(int32_t* ids, Weight logits, const int32_t* seen, Draws draws, int64_t N, int64_t V,
+                      int64_t S) = 0;
 
   // --- stitch layers (the paper's section 3). h, out [M,N,C], member 0 is the hub; gate weight [M,G,C], gate bias [M,G]
   // or null; proj E x [C,C]; gates [N,M,G] and projected [E,N,C] are outputs that the backward reads.

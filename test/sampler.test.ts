@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../lib/data/random.js';
-import { checkSampling, likeliest, type SamplingOptions, sample } from '../lib/model/sampler.js';
+import { checkSampling, type SamplingOptions, sample } from '../lib/model/sampler.js';
 import { fails } from './data-fixtures.js';
+import { openCpu } from './support/devices.js';
 
 const DRAWS = 20_000;
 
@@ -13,10 +14,14 @@ interface Draw {
   seed?: number;
 }
 
-function draw({ logits, options = {}, seen = [], seed = 1 }: Draw, count = 1): number[] {
-  const random = new Random(seed, 'test');
-  const settings = checkSampling(options);
-  return Array.from({ length: count }, () => sample(Float32Array.from(logits), seen, settings, random));
+const device = openCpu();
+test.after(() => device.dispose());
+
+async function draw({ logits, options = {}, seen = [], seed = 1 }: Draw, count = 1): Promise<number[]> {
+  const each = { options: checkSampling(options), seen, random: new Random(seed, 'test') };
+  const rows = Float32Array.from({ length: count * logits.length }, (_, i) => logits[i % logits.length]!);
+  using tensor = device.tensor(rows, [count, logits.length]);
+  return [...(await sample(tensor, new Array(count).fill(each)))];
 }
 
 /** Pearson's statistic: with k outcomes about k - 1, its deviation the square root of 2 (k - 1). */
@@ -83,46 +88,47 @@ const distributions: [name: string, draw: Draw, weights: number[]][] = [
 ];
 
 for (const [name, settings, weights] of distributions) {
-  test(`draws as often as the probabilities say: ${name}`, () => {
-    const found = chiSquare(draw(settings, DRAWS), weights);
+  test(`draws as often as the probabilities say: ${name}`, async () => {
+    const found = chiSquare(await draw(settings, DRAWS), weights);
     const outcomes = weights.filter((weight) => weight > 0).length;
     assert.ok(found <= bound(outcomes), `chi-square ${found}, allowed are ${bound(outcomes)}`);
   });
 }
 
-test('the statistic behind these tests tells a distribution from one that is off by a tenth', () => {
-  const draws = draw({ logits: HALVES }, DRAWS);
+test('the statistic behind these tests tells a distribution from one that is off by a tenth', async () => {
+  const draws = await draw({ logits: HALVES }, DRAWS);
   assert.ok(chiSquare(draws, [4.4, 2, 1, 1]) > bound(4));
   assert.is(chiSquare(draws, [4, 2, 1, 0]), Infinity);
 });
 
-test('a large vocabulary is drawn from as its probabilities say', () => {
+test('a large vocabulary is drawn from as its probabilities say', async () => {
   const weights = Array.from({ length: 300 }, (_, id) => 1 + ((id * 37) % 11));
-  const found = chiSquare(draw({ logits: logs(...weights) }, DRAWS), weights);
+  const found = chiSquare(await draw({ logits: logs(...weights) }, DRAWS), weights);
   assert.ok(found <= bound(300), `chi-square ${found}`);
 });
 
-test('temperature 0 takes the likeliest token, and the lowest id among equals', () => {
+test('temperature 0 takes the likeliest token, and the lowest id among equals', async () => {
   const greedy = { temperature: 0 };
-  assert.equal(draw({ logits: [1, 3, 2], options: greedy }), [1]);
-  assert.equal(draw({ logits: [1, 3, 3], options: greedy }), [1]);
-  assert.equal(draw({ logits: [5, 5, 5], options: greedy }), [0]);
-  assert.equal(draw({ logits: [-Infinity, -9, -Infinity], options: greedy }), [1]);
-  assert.equal(draw({ logits: [7], options: greedy }), [0]);
-  assert.equal(draw({ logits: [3, 2], options: { ...greedy, repetitionPenalty: 2 }, seen: [0] }), [1]);
-  assert.is(likeliest(Float32Array.of(0, 2, 2, 1)), 1);
+  assert.equal(await draw({ logits: [1, 3, 2], options: greedy }), [1]);
+  assert.equal(await draw({ logits: [1, 3, 3], options: greedy }), [1]);
+  assert.equal(await draw({ logits: [5, 5, 5], options: greedy }), [0]);
+  assert.equal(await draw({ logits: [-Infinity, -9, -Infinity], options: greedy }), [1]);
+  assert.equal(await draw({ logits: [7], options: greedy }), [0]);
+  assert.equal(await draw({ logits: [3, 2], options: { ...greedy, repetitionPenalty: 2 }, seen: [0] }), [1]);
 });
 
-test('the same seed draws the same tokens, another seed others', () => {
-  const draws = (seed: number) => draw({ logits: HALVES, seed }, 50).join('');
-  assert.is(draws(3), draws(3));
-  assert.is.not(draws(3), draws(4));
+test('the same seed draws the same tokens, another seed others', async () => {
+  const draws = async (seed: number) => (await draw({ logits: HALVES, seed }, 50)).join('');
+  assert.is(await draws(3), await draws(3));
+  assert.is.not(await draws(3), await draws(4));
 });
 
-test('drawing leaves the logits as they are', () => {
-  const logits = Float32Array.of(2, -1, 0.5);
-  sample(logits, [0, 1], checkSampling({ repetitionPenalty: 2, topK: 1 }), new Random(0));
-  assert.equal([...logits], [2, -1, 0.5]);
+test('each row is drawn from as its own options say, and a row without any is no error', async () => {
+  const options = [{ temperature: 0 }, { topK: 1 }, { temperature: 0, repetitionPenalty: 4 }].map(checkSampling);
+  const draws = options.map((each) => ({ options: each, seen: [1, 1], random: new Random(0) }));
+  const { NaN: nan } = Number;
+  using logits = device.tensor(Float32Array.of(0, 3, 1, 2, 1, 0, 0, 3, 1, nan, nan, nan), [4, 3]);
+  assert.equal([...(await sample(logits, [...draws, undefined]))].slice(0, 3), [1, 0, 2]);
 });
 
 for (const temperature of [0, 1]) {

@@ -215,7 +215,10 @@ void shared_bytes(const char* precision) {
   product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());
   product("blend_kernel", product_bytes<T, In, In, Blend>());
   product("attention_kernel<128>", ForwardTiles<T>::template kSharedBytes<128>);
+  product("attention_kernel<64>", ForwardTiles<T>::template kSharedBytes<64>);
   product("query_gradients_kernel<128>", BackwardTiles<T>::template kQueriesShared<128>);
+  product("query_gradients_kernel<64>", BackwardTiles<T>::template kQueriesShared<64>);
+  product("key_gradients_kernel<64>", BackwardTiles<T>::template kKeysShared<64>);
   std::printf("\"key_gradients_kernel<128>\": %zu}", BackwardTiles<T>::template kKeysShared<128>);
 }
 

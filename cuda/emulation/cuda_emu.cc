@@ -77,7 +77,10 @@ Statistics statistics;
 
 namespace {
 
-constexpr size_t kStack = EMU_ASAN || EMU_TSAN ? 256 << 10 : 64 << 10;
+constexpr size_t kStack = EMU_ASAN ? 256 << 10 : 64 << 10;
+// Blocks take turns with these. For ThreadSanitizer a fiber is a thread, which never races with itself: several sets, and
+// blocks in random order, show it races between blocks all the same. A set for every block would cost it a second each.
+constexpr size_t kSets = EMU_TSAN ? 3 : 1;
 constexpr size_t kSharedLimit = 227 << 10;  // what a block of sm_90 can have
 
 struct Random {  // xorshift64 of Marsaglia (2003)
@@ -91,6 +94,13 @@ struct Random {  // xorshift64 of Marsaglia (2003)
   }
 };
 
+// Stacks for the threads of a block, and ThreadSanitizer's names of them.
+struct Fibers {
+  char* stacks = nullptr;
+  size_t count = 0;
+  std::vector<void*> names;
+};
+
 // The block at work and all that its threads share.
 struct Block {
   std::vector<Thread> threads;
@@ -102,8 +112,8 @@ struct Block {
   Place barrier{"", 0};
   const std::function<void()>* body = nullptr;
   Thread launcher;
-  char* stacks = nullptr;
-  size_t stack_count = 0;
+  Fibers sets[kSets];
+  Fibers* fibers = nullptr;  // the set at work
   char order[2], started, ended;
   Random random;
   std::string error;
@@ -111,10 +121,17 @@ struct Block {
 
 thread_local Block block;
 
-char* map_stacks(size_t count) {
+void grow(Fibers& set, size_t count) {
+  if (set.count >= count) return;
+  if (set.stacks) munmap(set.stacks, set.count * kStack);
+  set.count = 0;
   void* stacks = mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (stacks == MAP_FAILED) throw bts::Error("OUT_OF_MEMORY", "no memory for the stacks of a block");
-  return static_cast<char*>(stacks);
+  set.stacks = static_cast<char*>(stacks);
+  set.count = count;
+#if EMU_TSAN
+  while (set.names.size() < count) set.names.push_back(__tsan_create_fiber(0));
+#endif
 }
 
 void switch_to(Thread* to, [[maybe_unused]] bool for_good = false) {
@@ -197,7 +214,7 @@ void run_thread() {
 }
 
 void prepare(Thread& thread, size_t i) {
-  thread.stack = block.stacks + i * kStack;
+  thread.stack = block.fibers->stacks + i * kStack;
   thread.stack_bytes = kStack;
 #if EMU_ASAN
   __asan_unpoison_memory_region(thread.stack, kStack);  // fibers before this one left it in the middle of a function
@@ -234,7 +251,7 @@ void run_block(dim3 size) {
     prepare(thread, i);
     push(&thread);
 #if EMU_TSAN
-    thread.tsan_fiber = __tsan_create_fiber(0);
+    thread.tsan_fiber = block.fibers->names[i];
 #endif
   }
   statistics.blocks++;
@@ -277,11 +294,7 @@ void launch(const std::function<void()>& kernel, dim3 grid, dim3 size, size_t sh
   if (!threads || threads > 1024 || size.z > 64 || grid.y > 65535 || grid.z > 65535 || !blocks ||
       shared_bytes > kSharedLimit)
     fail("invalid launch configuration", {"launch", 0});
-  if (block.stack_count < threads) {
-    if (block.stacks) munmap(block.stacks, block.stack_count * kStack);
-    block.stacks = map_stacks(threads);
-    block.stack_count = threads;
-  }
+  for (Fibers& set : block.sets) grow(set, threads);
   block.error.clear();
   block.body = &kernel;
   block_size = size;
@@ -295,31 +308,16 @@ void launch(const std::function<void()>& kernel, dim3 grid, dim3 size, size_t sh
   for (size_t i = blocks; i-- > 1;) std::swap(order[i], order[block.random.below(i + 1)]);
   SharedMemory shared(shared_bytes, blocks);
 #if EMU_TSAN
-  std::vector<void*> finished;
   block.launcher.tsan_fiber = __tsan_get_current_fiber();
-  RELEASE(&block.started);
 #endif
   for (size_t at = 0; at < blocks && block.error.empty(); at++) {
     const size_t index = order[at];
     block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y), unsigned(index / grid.x / grid.y)};
     dynamic_shared = shared.fresh(at);
-#if EMU_TSAN
-    munmap(block.stacks, block.stack_count * kStack);  // fresh shadow memory for the fibers' stacks
-    block.stacks = map_stacks(block.stack_count);
-#endif
+    RELEASE(&block.started);
+    block.fibers = &block.sets[at % kSets];
     run_block(size);
-#if EMU_TSAN
-    // Destroyed late: a fiber's number that is used again hides races between blocks.
-    for (auto& thread : block.threads) finished.push_back(thread.tsan_fiber);
-    if (finished.size() > 6000) {
-      for (void* fiber : finished) __tsan_destroy_fiber(fiber);
-      finished.clear();
-    }
-#endif
   }
-#if EMU_TSAN
-  for (void* fiber : finished) __tsan_destroy_fiber(fiber);
-#endif
   ACQUIRE(&block.ended);
   if (!block.error.empty()) throw bts::Error("DEVICE_FAILED", block.error);
 }

@@ -231,6 +231,7 @@ inline float __uint_as_float(unsigned bits) {
   return x;
 }
 inline int __ffs(uint32_t bits) { return __builtin_ffs(static_cast<int>(bits)); }
+inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline uint32_t __umulhi(uint32_t a, uint32_t b) { return uint32_t(uint64_t(a) * b >> 32); }
 template <class T>
 inline T __ldg(const T* p) {

@@ -1,5 +1,6 @@
 import { BtsError } from '../errors.js';
 import { Scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { DecoderModel } from './decoder-model.js';
 import type { KeyValueCache } from './key-value-cache.js';
 
@@ -15,15 +16,27 @@ export interface Place {
  */
 export const LEAST_ROWS = 8;
 
-/** Logits of a large vocabulary would outgrow the model: they are read for this many places at a time. */
+/** Logits of a large vocabulary would outgrow the model: they are computed for this many places at a time. */
 const PLACES = 64;
 
 /** Tokens that a pass over `tokens` takes in the cache, padding included. */
 export const padded = (tokens: number) => Math.ceil(tokens / LEAST_ROWS) * LEAST_ROWS;
 
+/** What becomes of the logits [n, V] at n places, of which `first` is the first. */
+export type UseLogits = (logits: Tensor, first: number) => Promise<void>;
+
+/** Reads the logits and hands them to `use` place by place. */
+export const eachPlace =
+  (use: (logits: Float32Array, place: number) => void): UseLogits =>
+  async (rows, first) => {
+    const [count = 0, vocabulary = 0] = rows.shape;
+    const logits = await rows.read();
+    for (let i = 0; i < count; i++) use(logits.subarray(i * vocabulary, (i + 1) * vocabulary), first + i);
+  };
+
 /**
- * Appends to each sequence of a cache tokens of its own, few or many or none, and hands the logits [V] at each of the places
- * to `use`, with the place's index. The cache needs room for `padded` tokens more than its longest sequence has.
+ * Appends to each sequence of a cache tokens of its own, few or many or none, and hands the logits at the places given to
+ * `use`. The cache needs room for `padded` tokens more than its longest sequence has.
  *
  * Throws BAD_TOKEN, BAD_OPTION.
  */
@@ -32,7 +45,7 @@ export async function appendTokens(
   cache: KeyValueCache,
   sequences: readonly (readonly number[])[],
   places: readonly Place[] = [],
-  use: (logits: Float32Array, place: number) => void = () => {},
+  use: UseLogits = async () => {},
 ): Promise<void> {
   const { device, config } = model;
   const batch = cache.lengths.length;
@@ -54,10 +67,8 @@ export async function appendTokens(
     const rows = new Int32Array(padded(now.length));
     for (const [i, { sequence, index }] of now.entries()) rows[i] = sequence * tokens + index;
     using part = scope.inner();
-    const logits = await model.transformer.head(part, h, part.track(device.tensor(rows, [rows.length]))).read();
-    for (const i of now.keys()) {
-      use(logits.subarray(i * config.vocabularySize, (i + 1) * config.vocabularySize), first + i);
-    }
+    const logits = model.transformer.head(part, h, part.track(device.tensor(rows, [rows.length])));
+    await use(part.track(logits.slice(0, now.length)), first);
   }
   await h.settled();
 }

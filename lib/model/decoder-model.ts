@@ -4,6 +4,7 @@ import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { KeyValueCache } from './key-value-cache.js';
 import { LanguageModel } from './language-model.js';
+import { type Draw, sample } from './sampler.js';
 import type { Positions, Transformer } from './transformer.js';
 
 /** What a forward pass is told beside its tokens. */
@@ -60,7 +61,17 @@ export abstract class DecoderModel extends LanguageModel {
   }
 
   override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
-    return (await this.advance(cache, ids, false)).logits;
+    using scope = Scope.inference(this.device);
+    return await this.advance(scope, cache, ids).logits.read();
+  }
+
+  override async next(
+    cache: KeyValueCache,
+    ids: ArrayLike<number>,
+    draws: readonly (Draw | undefined)[],
+  ): Promise<Int32Array> {
+    using scope = Scope.inference(this.device);
+    return await sample(this.advance(scope, cache, ids).logits, draws);
   }
 
   /** `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each sequence. */
@@ -68,28 +79,31 @@ export abstract class DecoderModel extends LanguageModel {
     cache: KeyValueCache,
     ids: ArrayLike<number>,
   ): Promise<{ logits: Float32Array; losses: Float32Array }> {
-    return await this.advance(cache, ids, true);
-  }
-
-  private async advance(cache: KeyValueCache, ids: ArrayLike<number>, withLosses: boolean) {
-    const batch = cache.lengths.length;
-    const inputs = this.toInputs(ids, batch);
-    const tokens = inputs.length / batch;
-    cache.expectRoom(tokens);
     using scope = Scope.inference(this.device);
-    const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
-    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
-    const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
-    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch]))).read();
+    const { inputs, tokens, h, logits } = this.advance(scope, cache, ids);
+    const read = logits.read();
     const losses = new Float32Array(inputs.length);
-    if (withLosses && tokens > 1) {
+    if (tokens > 1) {
       // Each place predicts the next one's token.
       const targets = inputs.map((_, i) => ((i + 1) % tokens === 0 ? IGNORED : inputs[i + 1]!));
       losses.set((await this.targetLosses(scope, h, targets)).subarray(0, -1), 1);
     }
+    return { logits: await read, losses };
+  }
+
+  /** Appends tokens to a cache: their hidden states h [1, B * T, C], and logits [B, V] of the last of each sequence. */
+  private advance(scope: Scope, cache: KeyValueCache, ids: ArrayLike<number>) {
+    const batch = cache.lengths.length;
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    cache.expectRoom(tokens);
+    const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
+    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
+    const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
+    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch])));
     for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
-    return { logits: await logits, losses };
+    return { inputs, tokens, h, logits };
   }
 
   /** The loss of each target given hidden states [1, N, C]. */

@@ -2,7 +2,7 @@ import { Random } from '../data/random.js';
 import type { StreamDecoder, Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { LanguageModel } from './language-model.js';
-import { checkSampling, type SamplingOptions, sample } from './sampler.js';
+import { checkSampling, type SamplingOptions } from './sampler.js';
 import { StopStrings } from './stop-strings.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -63,7 +63,7 @@ export async function* generate(
   let next: readonly number[] = tokens;
   for (let count = 1; count <= wanted; count++) {
     if (signal?.aborted) throw new BtsError('ABORTED', 'generating was stopped.', { cause: signal.reason });
-    const id = sample(await model.extend(cache, next), tokens, sampling, random);
+    const [id = 0] = await model.next(cache, next, [{ options: sampling, seen: tokens, random }]);
     if (stopTokens.has(id)) {
       const text = stops.push(decoder?.end() ?? '') + stops.end();
       yield { id, text, finish: 'stop' };

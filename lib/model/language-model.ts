@@ -8,6 +8,7 @@ import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type GeneratedToken, type GenerateOptions, generate } from './generate.js';
 import type { TokenCache } from './key-value-cache.js';
+import { type Draw, sample } from './sampler.js';
 
 /** A model that gives each token's successor a distribution: a dense one, or several stitched into one. */
 export abstract class LanguageModel implements Disposable {
@@ -62,6 +63,16 @@ export abstract class LanguageModel implements Disposable {
    * Throws BAD_TOKEN, BAD_OPTION.
    */
   abstract extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
+
+  /**
+   * Appends tokens [B * T] to a cache of this model and draws the next token of each sequence; where `draws` has a hole, any
+   * token. Throws BAD_TOKEN, BAD_OPTION, LOSS_NOT_FINITE.
+   */
+  async next(cache: TokenCache, ids: ArrayLike<number>, draws: readonly (Draw | undefined)[]): Promise<Int32Array> {
+    const logits = await this.extend(cache, ids);
+    using rows = this.device.tensor(logits, [draws.length, this.config.vocabularySize]);
+    return await sample(rows, draws);
+  }
 
   /** The mean loss of a batch in nats per token. */
   async loss(batch: Batch): Promise<number> {

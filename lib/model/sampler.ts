@@ -1,5 +1,8 @@
+import { IGNORED } from '../data/packing.js';
 import type { Random } from '../data/random.js';
 import { BtsError } from '../errors.js';
+import type { Device } from '../tensor/device.js';
+import type { Tensor } from '../tensor/tensor.js';
 
 export interface SamplingOptions {
   /** 0 takes the likeliest token; default 1. */
@@ -33,81 +36,50 @@ export function checkSampling(options: SamplingOptions): Required<SamplingOption
   return { temperature, topK, topP, minP, repetitionPenalty };
 }
 
-/** The token with the largest logit; the lowest id among equals. */
-export function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
-  return best;
+/** How the next token of one sequence is drawn. */
+export interface Draw {
+  options: Required<SamplingOptions>;
+  /** The tokens so far, for the repetition penalty. */
+  seen: readonly number[];
+  random: Random;
 }
 
 /**
- * Draws the next token from logits [V], in the order of Hugging Face's processors: penalty, temperature, top-k, top-p,
- * min-p. `seen` are the tokens so far. Throws LOSS_NOT_FINITE where the logits hold no number to choose by.
+ * Draws a token from each row of logits [N, V] where they lie, in the order of Hugging Face's processors: penalty,
+ * temperature, top-k, top-p, min-p; of equals at an edge the lowest ids stay. Where `draws` has a hole, so has the result
+ * something that nobody asked for. Throws LOSS_NOT_FINITE where the logits hold no number to choose by.
  */
-export function sample(
-  logits: Float32Array,
-  seen: Iterable<number>,
-  options: Required<SamplingOptions>,
-  random: Random,
-): number {
-  const { temperature, repetitionPenalty } = options;
-  const scores = new Float32Array(logits);
-  if (repetitionPenalty !== 1) {
-    for (const id of new Set(seen)) scores[id]! *= scores[id]! > 0 ? 1 / repetitionPenalty : repetitionPenalty;
-  }
-  const best = likeliest(scores);
-  const top = scores[best]!;
-  if (!Number.isFinite(top) || scores.includes(Number.NaN)) {
+export async function sample(logits: Tensor, draws: readonly (Draw | undefined)[]): Promise<Int32Array> {
+  const { device } = logits;
+  const vocabulary = logits.shape[1]!;
+  const numbers = Float64Array.from(draws.flatMap((draw) => (draw ? numbersOf(draw, vocabulary) : ANY)));
+  using seen = seenTokens(device, draws);
+  using ids = device.empty([draws.length], 'i32');
+  device.run('sample', { ids: ids.native, logits: logits.native, seen: seen?.native, draws: numbers });
+  const drawn = await ids.readIntegers();
+  if (draws.some((draw, n) => draw && drawn[n]! < 0)) {
     throw new BtsError(
       'LOSS_NOT_FINITE',
       'the model computed logits that are not numbers: its weights are damaged or were trained too hard.',
     );
   }
-  if (temperature === 0) return best;
-
-  // A token's weight is its probability as a fraction of the likeliest's.
-  const weights = new Float64Array(scores.length);
-  for (let id = 0; id < weights.length; id++) weights[id] = Math.exp((scores[id]! - top) / temperature);
-  dropUnlikely(weights, options);
-  return draw(weights, random);
+  return drawn;
 }
 
-/** Sets the weights of tokens to zero that top-k, top-p and min-p leave out; of equals at the edge the lowest ids stay. */
-function dropUnlikely(weights: Float64Array, { topK, topP, minP }: Required<SamplingOptions>): void {
-  if (topK === 0 && topP === 1 && minP === 0) return;
-  // Numbers alone sort ten times as fast as ids by their weights do; a large vocabulary would block the event loop.
-  const falling = weights.slice().sort().reverse();
-  let count = topK > 0 ? Math.min(topK, falling.length) : falling.length;
-  if (topP < 1) {
-    const enough = topP * sum(falling.subarray(0, count));
-    const candidates = count;
-    count = 0;
-    for (let mass = 0; count < candidates && mass < enough; count++) mass += falling[count]!;
-  }
-  while (count > 1 && falling[count - 1]! < minP) count--;
+const ANY = [0, 0, 1, 0, 1, 0];
 
-  const least = falling[count - 1]!;
-  let equals = count - falling.indexOf(least);
-  for (let id = 0; id < weights.length; id++) {
-    const weight = weights[id]!;
-    if (weight < least || (weight === least && equals-- <= 0)) weights[id] = 0;
-  }
+function numbersOf({ options, random }: Draw, vocabulary: number): number[] {
+  const { temperature, topK, topP, minP, repetitionPenalty } = options;
+  const uniform = temperature === 0 ? 0 : random.uniform();
+  return [temperature, Math.min(topK, vocabulary), topP, minP, repetitionPenalty, uniform];
 }
 
-function draw(weights: Float64Array, random: Random): number {
-  let rest = random.uniform() * sum(weights);
-  let last = 0;
-  for (let id = 0; id < weights.length; id++) {
-    if (weights[id] === 0) continue;
-    rest -= weights[id]!;
-    if (rest < 0) return id;
-    last = id;
-  }
-  return last;
-}
-
-function sum(values: Float64Array): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]!;
-  return total;
+/** The tokens that a penalty falls on, [N, most of a row]; undefined where there are none. */
+function seenTokens(device: Device, draws: readonly (Draw | undefined)[]): Tensor | undefined {
+  const rows = draws.map((draw) => [...new Set(draw && draw.options.repetitionPenalty !== 1 ? draw.seen : [])]);
+  const most = Math.max(0, ...rows.map(({ length }) => length));
+  if (most === 0) return undefined;
+  const ids = new Int32Array(rows.length * most).fill(IGNORED);
+  for (const [n, row] of rows.entries()) ids.set(row, n * most);
+  return device.tensor(ids, [rows.length, most]);
 }

@@ -43,6 +43,7 @@ class CpuOps final : public Ops {
                              int64_t V) override;
   void cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
                               int64_t N, int64_t V) override;
+  void sample(int32_t* ids, Weight logits, const int32_t* seen, Draws draws, int64_t N, int64_t V, int64_t S) override;
   void experts_into_hub_forward(float* hub, float* gates, float* projected, const float* h, const float* gate_weight,
                                 const float* gate_bias, Weights proj, const Stitch& size) override;
   void experts_into_hub_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,

@@ -2,7 +2,7 @@
  * `npm run cuda:planted-bugs [plain|address|thread|device ...]`: plants one bug after the other into a copy of the grouped
  * products and shows which checks find it. Exits 1 where a bug is found by none, or no longer fits the source.
  */
-import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build, execute, type Flavour, flavours, missing, root } from './build.js';
@@ -85,6 +85,8 @@ const only = ['main', 'context', 'gemm', 'gemm_test'];
 /** Where the kernels without bugs are, those of `npm run cuda:checks`. */
 const soundFolder = (flavour: Flavour) => join(root, 'build/cuda-checks', flavour);
 const work = mkdtempSync(join(tmpdir(), 'bts-bugs-'));
+process.once('exit', () => rmSync(work, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const ready: Flavour[] = [];
 for (const flavour of flavours) {
   if (chosen.length > 0 && !chosen.includes(flavour)) continue;
@@ -125,8 +127,8 @@ process.exit(undetected ? 1 : 0);
 function whatItSaid(output: string): string {
   const kinds: [RegExp, string][] = [
     [/ThreadSanitizer: data race/, 'data race'],
-    [/AddressSanitizer: ([\w-]+)/, ''],
-    [/(inter-block [\w/-]+|(read|write)-after-(read|write)) race/, ''],
+    [/(?:Address|Thread)Sanitizer: ([\w-]+)/, ''],
+    [/(inter-block|(read|write)-after-(read|write)) race/, ''],
     [/out of bounds/, 'out of bounds'],
     [/error (\S+), allowed/, 'numbers'],
   ];
@@ -134,5 +136,10 @@ function whatItSaid(output: string): string {
     const match = pattern.exec(output);
     if (match) return name || (match[1] ?? match[0]);
   }
-  return output.trim().split('\n').at(-1)?.slice(0, 80) ?? 'failed';
+  return (
+    output
+      .split('\n')
+      .find((line) => /\w/.test(line))
+      ?.slice(0, 80) ?? 'failed'
+  );
 }

@@ -6,6 +6,16 @@ import { linear } from './linear.js';
 import { mix } from './mix.js';
 import { optimizer } from './optimizer.js';
 import { rows } from './rows.js';
+import { sampling } from './sample.js';
 import { stitch } from './stitch.js';
 
-export const cases: Case[] = [...linear, ...attention, ...rows, ...stitch, ...mix, ...elementwise, ...optimizer];
+export const cases: Case[] = [
+  ...linear,
+  ...attention,
+  ...rows,
+  ...stitch,
+  ...mix,
+  ...sampling,
+  ...elementwise,
+  ...optimizer,
+];

@@ -18,10 +18,17 @@ import {
 import { elementwise } from './reference-elementwise.js';
 import { decode, encode, narrow } from './reference-halves.js';
 import { mix } from './reference-mix.js';
+import { sampling } from './reference-sample.js';
 import { stitches } from './reference-stitch.js';
 import { transformer } from './reference-transformer.js';
 
-export const references: { [O in Op]: Reference<O> } = { ...transformer, ...stitches, ...mix, ...elementwise };
+export const references: { [O in Op]: Reference<O> } = {
+  ...transformer,
+  ...stitches,
+  ...mix,
+  ...sampling,
+  ...elementwise,
+};
 
 export interface Case {
   op: Op;

@@ -16,6 +16,7 @@ type Elementwise = Exclude<
   | `experts_into_hub_${string}`
   | `hub_into_experts_${string}`
   | `mix_${string}`
+  | 'sample'
 >;
 
 export const elementwise: { [O in Elementwise]: Reference<O> } = {

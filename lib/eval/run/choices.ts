@@ -1,5 +1,5 @@
 import { BtsError } from '../../errors.js';
-import { appendTokens, type Place, padded } from '../../model/append-tokens.js';
+import { appendTokens, eachPlace, type Place, padded } from '../../model/append-tokens.js';
 import { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
 import type { LanguageModel } from '../../model/language-model.js';
@@ -139,14 +139,20 @@ async function scoreBatch(
 ): Promise<void> {
   const ends = items.map(({ context }) => context.slice(prefix));
   const lasts = ends.map((tokens, sequence) => ({ sequence, index: tokens.length - 1 }));
-  await appendTokens(model, cache, ends, lasts, (logits, i) => {
-    const distribution = new Distribution(logits);
-    for (const { place, tokens } of items[i]!.continuations) {
-      const [first] = tokens;
-      results[items[i]!.index]!.scores[place] =
-        first === undefined ? { logProbability: 0, isGreedy: true } : distribution.score(first);
-    }
-  });
+  await appendTokens(
+    model,
+    cache,
+    ends,
+    lasts,
+    eachPlace((logits, i) => {
+      const distribution = new Distribution(logits);
+      for (const { place, tokens } of items[i]!.continuations) {
+        const [first] = tokens;
+        results[items[i]!.index]!.scores[place] =
+          first === undefined ? { logProbability: 0, isGreedy: true } : distribution.score(first);
+      }
+    }),
+  );
 
   const lengths = [...cache.lengths];
   const rounds = Math.max(...items.map(({ continuations }) => continuations.length));
@@ -155,18 +161,24 @@ async function scoreBatch(
     const inputs = rest.map((tokens) => tokens.slice(0, -1));
     const places: Place[] = inputs.flatMap((tokens, sequence) => tokens.map((_, index) => ({ sequence, index })));
     if (places.length === 0) continue;
-    await appendTokens(model, cache, inputs, places, (logits, i) => {
-      const { sequence, index } = places[i]!;
-      const { index: request, continuations } = items[sequence]!;
-      const next = new Distribution(logits).score(rest[sequence]![index + 1]!);
-      const { scores } = results[request]!;
-      const { place } = continuations[round]!;
-      const before = scores[place]!;
-      scores[place] = {
-        logProbability: before.logProbability + next.logProbability,
-        isGreedy: before.isGreedy && next.isGreedy,
-      };
-    });
+    await appendTokens(
+      model,
+      cache,
+      inputs,
+      places,
+      eachPlace((logits, i) => {
+        const { sequence, index } = places[i]!;
+        const { index: request, continuations } = items[sequence]!;
+        const next = new Distribution(logits).score(rest[sequence]![index + 1]!);
+        const { scores } = results[request]!;
+        const { place } = continuations[round]!;
+        const before = scores[place]!;
+        scores[place] = {
+          logProbability: before.logProbability + next.logProbability,
+          isGreedy: before.isGreedy && next.isGreedy,
+        };
+      }),
+    );
     cache.lengths.splice(0, lengths.length, ...lengths);
   }
 }

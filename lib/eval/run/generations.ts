@@ -2,6 +2,7 @@ import { appendTokens, LEAST_ROWS, padded } from '../../model/append-tokens.js';
 import { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
 import type { LanguageModel } from '../../model/language-model.js';
+import { sample } from '../../model/sampler.js';
 import type { Generation } from '../task.js';
 import { largest } from './extremes.js';
 import { Lane } from './lane.js';
@@ -102,7 +103,10 @@ async function* generateGroup(
         entry.lengths[0] = prefix;
         const end = item.prompt.slice(prefix);
         const last = { sequence: 0, index: end.length - 1 };
-        await appendTokens(model, entry, [end], [last], (logits) => started.push(logits));
+        await appendTokens(model, entry, [end], [last], async (logits) => {
+          const [id = 0] = await sample(logits, [started.draw]);
+          started.push(id);
+        });
         if (started.isDone) {
           yield started.result;
         } else {
@@ -125,14 +129,14 @@ async function* step(
 ): AsyncGenerator<GenerationResult> {
   // Idle lanes compute something, too: it is never read.
   for (const [b, lane] of lanes.entries()) if (!lane) cache.lengths[b] = 0;
-  const logits = await model.extend(
+  const ids = await model.next(
     cache,
     lanes.map((lane) => lane?.next ?? 0),
+    lanes.map((lane) => lane?.draw),
   );
-  const { vocabularySize } = model.config;
   for (const [b, lane] of lanes.entries()) {
     if (!lane) continue;
-    lane.push(logits.subarray(b * vocabularySize, (b + 1) * vocabularySize));
+    lane.push(ids[b]!);
     if (!lane.isDone) continue;
     lanes[b] = undefined;
     yield lane.result;

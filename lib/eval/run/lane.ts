@@ -1,7 +1,7 @@
 import { Random } from '../../data/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
 import type { LanguageModel } from '../../model/language-model.js';
-import { checkSampling, sample } from '../../model/sampler.js';
+import { checkSampling, type Draw } from '../../model/sampler.js';
 import { StopStrings } from '../../model/stop-strings.js';
 import type { GenerationItem, GenerationRequest, GenerationResult } from './generations.js';
 
@@ -12,10 +12,10 @@ export class Lane {
   next = 0;
   private text = '';
   private tokens = 0;
-  private readonly random: Random;
+  /** How its next token is drawn. */
+  readonly draw: Draw;
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
-  private readonly sampling: ReturnType<typeof checkSampling>;
 
   constructor(
     private readonly model: LanguageModel,
@@ -23,15 +23,13 @@ export class Lane {
     { generation, seed }: GenerationRequest,
   ) {
     const { temperature = 0, topP = 1, stop } = generation;
-    this.sampling = checkSampling({ temperature, topP });
-    this.random = new Random(seed, 'evaluation');
+    this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };
     this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
     this.stops = new StopStrings(stop);
   }
 
-  /** Takes the next token out of its logits [V]. */
-  push(logits: Float32Array): void {
-    const id = sample(logits, [], this.sampling, this.random);
+  /** Takes the token that was drawn. */
+  push(id: number): void {
     this.next = id;
     this.tokens++;
     const isLast = this.model.stopTokens.includes(id);

@@ -49,7 +49,8 @@ export async function* generateOneByOne(
     using cache = model.createCache(1, item.prompt.length + item.maxTokens);
     for (let inputs: readonly number[] = item.prompt; !lane.isDone; inputs = [lane.next]) {
       expectRunning(signal);
-      lane.push(await model.extend(cache, inputs));
+      const [id = 0] = await model.next(cache, inputs, [lane.draw]);
+      lane.push(id);
     }
     yield lane.result;
   }

@@ -10,6 +10,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { DecoderModel } from '../decoder-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
+import type { Draw } from '../sampler.js';
 import type { Transformer } from '../transformer.js';
 
 /** How many of a sequence's first tokens the router sees in training. */
@@ -165,8 +166,33 @@ export abstract class SequenceRouter extends LanguageModel {
     return new RoutedCache(new Array<number>(batch).fill(0), capacity);
   }
 
-  /** The first call has the prompts, which choose the models. */
   override async extend(cache: RoutedCache, ids: ArrayLike<number>): Promise<Float32Array> {
+    const logits = new Float32Array(cache.lengths.length * this.config.vocabularySize);
+    await this.forSequences(cache, ids, async (model, own, inputs, b) => {
+      const next = await model.extend(own, inputs);
+      logits.set(next, b * next.length);
+    });
+    return logits;
+  }
+
+  override async next(
+    cache: RoutedCache,
+    ids: ArrayLike<number>,
+    draws: readonly (Draw | undefined)[],
+  ): Promise<Int32Array> {
+    const drawn = new Int32Array(draws.length);
+    await this.forSequences(cache, ids, async (model, own, inputs, b) => {
+      drawn.set(await model.next(own, inputs, [draws[b]]), b);
+    });
+    return drawn;
+  }
+
+  /** Appends tokens to each sequence's own cache. The first call has the prompts, which choose the models. */
+  private async forSequences(
+    cache: RoutedCache,
+    ids: ArrayLike<number>,
+    append: (model: DecoderModel, own: KeyValueCache, inputs: Int32Array, sequence: number) => Promise<void>,
+  ): Promise<void> {
     const batch = cache.lengths.length;
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
@@ -175,14 +201,11 @@ export abstract class SequenceRouter extends LanguageModel {
         cache.sequences[b] = { model, cache: model.createCache(1, cache.capacity) };
       }
     }
-    const logits = new Float32Array(batch * this.config.vocabularySize);
     for (const [b, sequence] of cache.sequences.entries()) {
       const { model, cache: own } = sequence!;
-      const next = await model.extend(own, inputs.subarray(b * tokens, (b + 1) * tokens));
-      logits.set(next, b * next.length);
+      await append(model, own, inputs.subarray(b * tokens, (b + 1) * tokens), b);
       cache.lengths[b]! += tokens;
     }
-    return logits;
   }
 
   override [Symbol.dispose](): void {

@@ -134,16 +134,25 @@ __device__ inline float __expf(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
   return y;
 }
+__device__ inline float expf(float x) { return __expf(x); }
 __device__ inline float logf(float x) {
   float y;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y * 0.6931471805599453f;
 }
 // Only named by kernels that are not translated: they need NVIDIA's device library.
-__device__ float expf(float);
 __device__ float expm1f(float);
 __device__ float fabsf(float);
 __device__ int __ffs(unsigned);
+__device__ int __popc(unsigned);
+__device__ uint64_t __shfl_sync(unsigned, uint64_t, int, int = 32);
+__device__ uint64_t __shfl_up_sync(unsigned, uint64_t, unsigned, int = 32);
+__device__ uint64_t __shfl_xor_sync(unsigned, uint64_t, int, int = 32);
+__device__ double ceil(double);
+__device__ inline uint64_t min(uint64_t a, uint64_t b) { return b < a ? b : a; }
+__device__ inline uint64_t max(uint64_t a, uint64_t b) { return a < b ? b : a; }
+__device__ inline double min(double a, double b) { return b < a ? b : a; }
+__device__ inline double max(double a, double b) { return a < b ? b : a; }
 __device__ bool __any_sync(unsigned, bool);
 __device__ unsigned __ballot_sync(unsigned, bool);
 __device__ double exp(double);

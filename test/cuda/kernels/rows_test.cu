@@ -1,0 +1,210 @@
+// The ops on rows and elements. Their numbers are what the op tables check; here their threads are watched, in wide and in
+// narrow accesses: every order of threads and blocks gives the same bytes, and nothing that was not written is read.
+#include <cstdlib>
+
+#include "check.h"
+
+namespace bts::check {
+
+namespace {
+
+using cuda::BTS_PRECISION::act;
+
+using Results = std::vector<std::vector<float>>;
+
+void in_any_order(const std::string& what, const std::function<Results()>& run) {
+  const std::string name = "rows " BTS_PRECISION_NAME + what;
+  if (!wanted(name)) return;
+  const char* given = std::getenv("BTS_EMULATION_SEED");
+  const std::string seed = given ? given : "1";
+  const Results first = run();
+  setenv("BTS_EMULATION_SEED", (seed + "0").c_str(), 1);
+  const Results second = run();
+  setenv("BTS_EMULATION_SEED", seed.c_str(), 1);
+  bool good = true;
+  for (size_t i = 0; i < first.size(); i++)
+    for (size_t j = 0; j < first[i].size(); j++)
+      good &= std::isfinite(first[i][j]) && bits_of(first[i][j]) == bits_of(second[i][j]);
+  if (!good) failures++;
+  if (!good || std::getenv("VERBOSE")) std::printf("%s %s\n", good ? "ok  " : "FAIL", name.c_str());
+}
+
+// Integers on the device.
+class Ids {
+ public:
+  explicit Ids(const std::vector<int32_t>& values) : bits_(static_cast<int64_t>(values.size())) {
+    std::vector<float> bits(values.size());
+    std::memcpy(bits.data(), values.data(), values.size() * 4);
+    bits_.write(bits);
+  }
+  operator const int32_t*() const { return reinterpret_cast<const int32_t*>(bits_.get()); }
+
+ private:
+  Device<float> bits_;
+};
+
+// Numbers of activations, of weights of two members and of f32.
+Device<act> some(int64_t n, uint32_t seed) { return Device<act>(numbers<act>(n, seed)); }
+Device<float> floats(int64_t n, uint32_t seed) { return Device<float>(numbers<float>(n, seed)); }
+Device<float> squares(int64_t n) { return Device<float>(std::vector<float>(n, 0.25f)); }
+struct Members {
+  DeviceWeight first, second;
+  std::vector<Weight> list;
+  explicit Members(int64_t n)
+      : first(numbers<float>(n, 11), DType::F32), second(numbers<BFloat16>(n, 12), DType::BF16),
+        list{first.weight(), second.weight()} {}
+};
+
+void embedding(int N, int C) {
+  const std::string size = " N " + std::to_string(N) + ", C " + std::to_string(C);
+  std::vector<int32_t> id_list(N);
+  for (int n = 0; n < N; n++) id_list[n] = n * n % 5;
+  in_any_order("embedding forward" + size, [&] {
+    const Members table(5 * C);
+    Device<act> y(2 * N * C);
+    make_ops()->embedding_forward(y.get(), table.list, Ids(id_list), N, 5, C);
+    return Results{y.read()};
+  });
+  in_any_order("embedding backward" + size, [&] {
+    const auto dy = some(2 * N * C, 1);
+    const auto first = floats(5 * C, 2), second = floats(5 * C, 3);
+    float* const list[] = {first.get(), second.get()};
+    make_ops()->embedding_backward(list, dy.get(), Ids(id_list), N, 5, C);
+    return Results{first.read(), second.read()};
+  });
+}
+
+void norm(int N, int C) {
+  in_any_order("norm N " + std::to_string(N) + ", C " + std::to_string(C), [&] {
+    const Members weight(C);
+    const auto x = some(2 * N * C, 1), dy = some(2 * N * C, 2), dx = some(2 * N * C, 3);
+    const auto first = floats(C, 4), second = floats(C, 5);
+    float* const list[] = {first.get(), second.get()};
+    Device<act> y(2 * N * C);
+    const auto ops = make_ops();
+    ops->rms_norm_forward(y.get(), x.get(), weight.list, N, C, 1e-5f);
+    ops->rms_norm_backward_input(dx.get(), dy.get(), x.get(), weight.list, N, C, 1e-5f, true);
+    ops->rms_norm_backward_weight(list, dy.get(), x.get(), N, C, 1e-5f);
+    return Results{y.read(), dx.read(), first.read(), second.read()};
+  });
+}
+
+void rotate_and_append(int D) {
+  in_any_order("rope and cache, D " + std::to_string(D), [&] {
+    const auto table = floats(9 * D, 1);
+    const Weight tables[] = {{table.get(), DType::F32}, {table.get(), DType::F32}};
+    const auto x = some(2 * 2 * 3 * 2 * D, 2), cache = some(2 * 2 * 8 * 2 * D, 3);
+    const Ids starts({5, 0});
+    const auto ops = make_ops();
+    ops->rope(x.get(), x.get(), tables, starts, 2, 3, 2, D, 9, true);
+    ops->cache_append(cache.get(), x.get(), starts, {2, 2, 3, 8, 2, 2, D, 0});
+    return Results{x.read(), cache.read()};
+  });
+}
+
+void losses(int N, int V) {
+  in_any_order("cross-entropy N " + std::to_string(N) + ", V " + std::to_string(V), [&] {
+    const auto logits = some(N * V, 1);
+    const auto dloss = floats(N, 2);
+    std::vector<int32_t> target_list(N, -1);
+    for (int n = 0; n < N; n += 2) target_list[n] = n % V;
+    const Ids targets(target_list);
+    Device<float> loss(N), sum(1), dsum(N);
+    const auto ops = make_ops();
+    ops->cross_entropy_forward(loss.get(), logits.get(), targets, N, V);
+    ops->sum_forward(sum.get(), loss.get(), 0.5f, N);
+    ops->sum_backward(dsum.get(), sum.get(), 0.5f, N);
+    ops->cross_entropy_backward(logits.get(), dloss.get(), logits.get(), targets, N, V);
+    return Results{loss.read(), sum.read(), dsum.read(), logits.read()};
+  });
+}
+
+void sampling(int V) {
+  in_any_order("sample V " + std::to_string(V), [&] {
+    const auto logits = some(2 * V, 1);
+    const Ids seen({0, -1, V - 1, 0});
+    const Draw draws[] = {{0.7, V / 2 + 1, 0.9, 0.1, 1.3, 0.6}, {1, 0, 0.5, 0, 1, 0.99}};
+    Device<float> ids(2);
+    make_ops()->sample(reinterpret_cast<int32_t*>(ids.get()), {logits.get(), dtype_of<act>}, seen, draws, 2, V, 2);
+    return Results{ids.read()};
+  });
+}
+
+void mixture(int N, int C) {
+  in_any_order("mix N " + std::to_string(N) + ", C " + std::to_string(C), [&] {
+    const Mix size{3, N, C, 2, 0.7f};
+    const auto x = some(3 * N * C, 1), logits = some(N * 3, 2), residual = some(N * C, 3), dy = some(N * C, 4);
+    Device<act> y(N * C), gates(N * 3), dx(3 * N * C), dlogits(N * 3);
+    const auto ops = make_ops();
+    ops->mix_forward(y.get(), gates.get(), x.get(), logits.get(), residual.get(), size);
+    ops->mix_backward(dx.get(), dlogits.get(), dy.get(), x.get(), logits.get(), size);
+    return Results{y.read(), gates.read(), dx.read(), dlogits.read()};
+  });
+}
+
+void elements(int n) {
+  in_any_order("elements " + std::to_string(n), [&] {
+    const auto a = some(n, 1), b = some(n, 2), dy = some(n, 3);
+    Device<act> y(n), dropped(n), gathered(2 * n), activated(n), da(n), db(n);
+    Device<float> filled(n), deviates(n), wide(n);
+    const auto ops = make_ops();
+    ops->fill(filled.get(), 3, n);
+    ops->fill_normal(deviates.get(), 2, 7, n);
+    ops->add(y.get(), a.get(), b.get(), n);
+    ops->dropout(dropped.get(), a.get(), {0.3f, 9}, n);
+    ops->convert(wide.get(), DType::F32, a.get(), dtype_of<act>, n);
+    ops->gather_rows(gathered.get(), a.get(), Ids({0, 0}), 2, 1, n);
+    ops->swiglu_forward(activated.get(), a.get(), b.get(), n);
+    ops->swiglu_backward(da.get(), db.get(), dy.get(), a.get(), b.get(), n);
+    return Results{filled.read(),   deviates.read(),  y.read(),  dropped.read(), wide.read(),
+                   gathered.read(), activated.read(), da.read(), db.read()};
+  });
+}
+
+// Large and small tiles of two products, and a handful of rows.
+void gated(int N, int C, int F) {
+  in_any_order("gated N " + std::to_string(N) + ", " + std::to_string(C) + " x " + std::to_string(F), [&] {
+    const Members gate(F * C), up(F * C), gate_bias(F), up_bias(F);
+    const auto x = some(2 * N * C, 1);
+    Device<act> y(2 * N * F);
+    make_ops()->swiglu_linear(y.get(), x.get(), gate.list, up.list, gate_bias.list, up_bias.list, N, C, F);
+    return Results{y.read()};
+  });
+}
+
+void update(int n) {
+  in_any_order("optimizer " + std::to_string(n), [&] {
+    const auto p = floats(n, 1), q = floats(3, 2), g = floats(n, 3), h = floats(3, 4);
+    const auto m = floats(n, 5), v = squares(n), m2 = floats(3, 6), v2 = squares(3);
+    Device<float> norm(1);
+    const Array parameters[] = {{p.get(), n}, {q.get(), 3}}, gradients[] = {{g.get(), n}, {h.get(), 3}},
+                first[] = {{m.get(), n}, {m2.get(), 3}}, second[] = {{v.get(), n}, {v2.get(), 3}};
+    const auto ops = make_ops();
+    ops->global_norm(norm.get(), gradients);
+    ops->adamw(parameters, gradients, first, second, norm.get(), {1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1});
+    return Results{norm.read(), p.read(), q.read(), m.read(), v.read()};
+  });
+}
+
+void run() {
+  for (const int C : {1, 33, 64, 264}) {
+    embedding(7, C);
+    norm(3, C);
+    losses(3, C);
+    mixture(3, C);
+    elements(C);
+    update(C);
+  }
+  norm(40, 24);
+  for (const int N : {1, 3, 8, 40}) gated(N, 24, 40);
+  gated(33, 31, 33);
+  gated(300, 16, 136);
+  for (const int D : {2, 16, 40}) rotate_and_append(D);
+  for (const int V : {2, 33, 1100}) sampling(V);
+}
+
+const Family family(run);
+
+}  // namespace
+
+}  // namespace bts::check
