@@ -153,6 +153,7 @@ __device__ inline uint64_t min(uint64_t a, uint64_t b) { return b < a ? b : a; }
 __device__ inline uint64_t max(uint64_t a, uint64_t b) { return a < b ? b : a; }
 __device__ inline double min(double a, double b) { return b < a ? b : a; }
 __device__ inline double max(double a, double b) { return a < b ? b : a; }
+__device__ void __syncwarp(unsigned = ~0u);
 __device__ bool __any_sync(unsigned, bool);
 __device__ unsigned __ballot_sync(unsigned, bool);
 __device__ double exp(double);

@@ -105,8 +105,12 @@ function statement(text: string, line: number, scope: Scope, declarations: strin
         ? Array.from({ length: Number(range[2]) }, (_, k) => register(`${range[1]}${k}`))
         : [register(declared.trim())];
     });
-    for (const name of names) scope.registers.set(name, size);
-    if (names.length > 0) declarations.push(`${size === 1 ? 'bool' : `u${size}`} ${names.join(', ')};`);
+    // Blocks in braces may each have one of the same name; none outlives its block, so they can share it.
+    const added = names.filter((name) => !scope.registers.has(name));
+    const other = names.find((name) => (scope.registers.get(name) ?? size) !== size);
+    if (other) throw new Error(`line ${line}: ${other} is declared again, in another width`);
+    for (const name of added) scope.registers.set(name, size);
+    if (added.length > 0) declarations.push(`${size === 1 ? 'bool' : `u${size}`} ${added.join(', ')};`);
     return '';
   }
   const local = /^\.local\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\d+)\]$/.exec(body);

@@ -23,9 +23,9 @@ std::map<const void*, std::string>& stubs() {
   static std::map<const void*, std::string> all;
   return all;
 }
-std::map<u64, u64>& allocations() {  // address to bytes
-  static std::map<u64, u64> all;
-  return all;
+std::map<u64, u64>& allocations() {  // address to bytes; stays to the end, when memory of static objects is still freed
+  static auto* all = new std::map<u64, u64>;
+  return *all;
 }
 u64 last_begin = 1, last_end = 0;  // the allocation that was looked up last
 
