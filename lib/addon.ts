@@ -106,6 +106,14 @@ export interface OpArguments {
 }
 
 /** A device: memory and a queue of ops that a native thread runs in order. */
+/** Ops that were recorded while they were queued. */
+export interface NativeProgram {
+  /** Queues all of them. */
+  run(): void;
+  /** Gives back what only the program needs. Twice is harmless. */
+  dispose(): void;
+}
+
 export interface NativeDevice {
   /** Uninitialised memory. */
   allocate(dtype: DType, shape: readonly number[]): NativeTensor;
@@ -114,6 +122,9 @@ export interface NativeDevice {
   /** Reads the tensor's bytes from a file. */
   load(tensor: NativeTensor, path: string, offset: number): void;
   run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void;
+  /** From here on ops are recorded too. What is uploaded or loaded meanwhile is so once only. */
+  beginRecording(): void;
+  endRecording(): NativeProgram;
   /** The bytes of a tensor, or nothing, once all work queued before is done. */
   read(tensor: NativeTensor): Promise<ArrayBuffer>;
   read(): Promise<void>;

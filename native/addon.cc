@@ -1,10 +1,11 @@
-#include <napi.h>
+#include "addon.h"
 
 #include <string>
 
 #include "arguments.h"
 #include "backend.h"
 #include "device.h"
+#include "program.h"
 #include "tensor.h"
 
 namespace {
@@ -25,8 +26,8 @@ Napi::Value variants(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  // Per environment, so that worker threads and a second load each have their own.
-  env.SetInstanceData(new Napi::FunctionReference(Napi::Persistent(bts::Tensor::define(env))));
+  env.SetInstanceData(new bts::Constructors{Napi::Persistent(bts::Tensor::define(env)),
+                                            Napi::Persistent(bts::Program::define(env))});
   exports.Set("Device", bts::Device::define(env));
   exports.Set("variants", Napi::Function::New(env, variants, "variants"));
   return exports;

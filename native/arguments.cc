@@ -196,7 +196,7 @@ int64_t Call::integer(const char* name) {
 bool Call::flag(const char* name) { return arguments_.Get(name).ToBoolean().Value(); }
 
 Task Call::task(std::function<void(Backend&)> body) && {
-  return {op_, std::move(body), std::move(reads_), std::move(writes_), {}};
+  return {op_, std::move(host_), std::move(body), std::move(reads_), std::move(writes_), {}};
 }
 
 }  // namespace bts

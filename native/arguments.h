@@ -102,6 +102,8 @@ class Call {
   void require(bool holds, const std::string& expectation) const;
 
   void reads(const Tensor& tensor) { reads_.push_back(tensor.storage()); }
+  // What the host does each time before the op is queued.
+  void on_host(std::function<void()> f) { host_ = std::move(f); }
   void writes(const Tensor& tensor) { writes_.push_back({tensor.storage(), tensor.whole()}); }
   Task task(std::function<void(Backend&)> body) &&;
 
@@ -138,6 +140,7 @@ class Call {
   std::vector<std::shared_ptr<Storage>> reads_;
   std::vector<Write> writes_;
   std::vector<int64_t> array_sizes_;
+  std::function<void()> host_;
 };
 
 }  // namespace bts

@@ -55,10 +55,19 @@ class Stopwatch {
   virtual std::map<std::string, Timing> take() = 0;
 };
 
+// Work that a device can do again by one launch. Belongs to the queue's worker.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // Does what `work` queues on the device: records it where there is no record yet, and launches the record.
+  virtual void launch(const std::function<void()>& work) = 0;
+};
+
 struct Backend {
   std::unique_ptr<Memory> memory;
   std::unique_ptr<Stopwatch> stopwatch;
   std::variant<std::unique_ptr<OpsOf<float>>, std::unique_ptr<OpsOf<BFloat16>>> ops;
+  std::function<std::unique_ptr<Graph>()> make_graph = nullptr;  // null: work is queued anew each time
 
   DType activations() const { return ops.index() == 0 ? DType::F32 : DType::BF16; }
   template <class A>

@@ -51,7 +51,7 @@ Task write_task(const char* name, const Tensor& tensor, Memory::Source source) {
       std::copy_n(mirror + offset, bytes, into);
     });
   };
-  return {name, body, {}, {{tensor.storage(), tensor.whole()}}, {}};
+  return {.name = name, .body = body, .writes = {{tensor.storage(), tensor.whole()}}};
 }
 
 // The tensor behind a JavaScript value, which must be one of this device.
@@ -77,7 +77,8 @@ DeviceState::DeviceState(Napi::Env env, Backend backend)
 DeviceState::~DeviceState() { close(); }
 
 std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
-  void* data = memory_.take(bytes);
+  void* data = recording_ ? recording_->memory->take(bytes) : nullptr;
+  if (!data) data = memory_.take(bytes);
   if (!data) {
     // Cached blocks may be in use by queued work; once that is done the system can have them back.
     queue_->drain();
@@ -93,20 +94,45 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
   storage->data = data;
   storage->bytes = bytes;
   storage->is_host = backend_.memory->is_host();
+  if (recording_) storage->program = recording_->memory;
   return storage;
 }
 
 void DeviceState::release(Storage& storage) {
-  if (!closed()) memory_.give(storage.data);
+  const bool kept = storage.program && storage.program->keep(storage.data, storage.bytes);
+  if (!closed() && !kept) memory_.give(storage.data);
   storage.data = nullptr;
 }
 
 void DeviceState::push(Task task) { queue_->push(std::move(task)); }
 
+void DeviceState::run(Task task) {
+  if (recording_) recording_->add(task);
+  push(std::move(task));
+}
+
+void DeviceState::begin_recording() {
+  if (recording_) throw Error("BAD_OPTION", "a program is being recorded already: recordings do not nest");
+  recording_ = std::make_unique<Recording>();
+}
+
+Recording DeviceState::end_recording() {
+  if (!recording_) throw Error("BAD_OPTION", "no program is being recorded");
+  if (backend_.make_graph) recording_->tasks->graph = backend_.make_graph();
+  return std::move(*std::exchange(recording_, nullptr));
+}
+
+void DeviceState::forget(Recording& recording) {
+  for (const auto& storage : recording.outer)
+    if (--storage->handles == 0) release(*storage);
+  for (void* block : recording.memory->end())
+    if (!closed()) memory_.give(block);
+}
+
 Napi::Value DeviceState::read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes) {
   auto* read = new PendingRead{shared_from_this(), Napi::Promise::Deferred::New(env), {}, nullptr};
   const Napi::Value promise = read->deferred.Promise();
-  Task task{"read", {}, {}, {}, {}};
+  Task task{.name = "read"};
   if (storage) {
     // Nobody else can see or detach the buffer before the promise is settled, so the worker may write into it.
     Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
@@ -182,6 +208,8 @@ Napi::Function Device::define(Napi::Env env) {
   return DefineClass(env, "Device",
                      {InstanceMethod<&Device::allocate>("allocate"), InstanceMethod<&Device::upload>("upload"),
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
+                      InstanceMethod<&Device::begin_recording>("beginRecording"),
+                      InstanceMethod<&Device::end_recording>("endRecording"),
                       InstanceMethod<&Device::read>("read"), InstanceMethod<&Device::memory>("memory"),
                       InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
                       InstanceMethod<&Device::dispose>("dispose")});
@@ -257,8 +285,24 @@ Napi::Value Device::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
     if (!info[0].IsString() || !info[1].IsObject()) throw Error("BAD_OPTION", "run: expected an op's name and its arguments");
-    state->push(prepare(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Object>(), state.get()));
+    state->run(prepare(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Object>(), state.get()));
     return info.Env().Undefined();
+  });
+}
+
+// beginRecording(): ops are queued and recorded from here on. What is uploaded or loaded meanwhile is so once only.
+Napi::Value Device::begin_recording(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    open()->begin_recording();
+    return info.Env().Undefined();
+  });
+}
+
+// endRecording(): Program
+Napi::Value Device::end_recording(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    return Program::create(info.Env(), state, state->end_recording());
   });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "memory_pool.h"
+#include "program.h"
 #include "queue.h"
 
 namespace bts {
@@ -32,6 +33,13 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   std::shared_ptr<Storage> allocate(size_t bytes);
   void release(Storage& storage);
   void push(Task task);
+  // Queues an op, and records it where recording goes on.
+  void run(Task task);
+  void run(std::shared_ptr<Tasks> tasks) { queue_->push(std::move(tasks)); }
+  void begin_recording();
+  Recording end_recording();
+  // Gives back what a recording kept.
+  void forget(Recording& recording);
   void drain() { queue_->drain(); }
   // A promise for `bytes` copied from `data` after all queued work (null: just the point in time).
   Napi::Value read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes);
@@ -54,6 +62,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   napi_env env_;
   napi_threadsafe_function wake_ = nullptr;
   std::unique_ptr<Queue> queue_;
+  std::unique_ptr<Recording> recording_;
   size_t pending_ = 0;
   std::mutex settled_mutex_;
   std::vector<PendingRead*> settled_;
@@ -71,6 +80,8 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value upload(const Napi::CallbackInfo& info);
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value begin_recording(const Napi::CallbackInfo& info);
+  Napi::Value end_recording(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);

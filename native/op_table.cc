@@ -67,8 +67,8 @@ const Row<A> kTable[] = {
        auto table = c.weights("table", "M", "V C");
        auto ids = c.integers("ids", "N");
        auto* y = c.output<A>("y", "M N C");
+       c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
        return [=, N = c["N"], V = c["V"], C = c["C"]](OpsOf<A>& ops) {
-         check_indices("BAD_TOKEN", "ids", ids, V);
          ops.embedding_forward(y, table, ids.data(), N, V, C);
        };
      }},
@@ -77,8 +77,8 @@ const Row<A> kTable[] = {
        auto* dy = c.input<A>("dy", "M N C");
        auto ids = c.integers("ids", "N");
        auto dtable = c.gradients("dtable", "M", "V C");
+       c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
        return [=, N = c["N"], V = c["V"], C = c["C"]](OpsOf<A>& ops) {
-         check_indices("BAD_TOKEN", "ids", ids, V);
          ops.embedding_backward(dtable, dy, ids.data(), N, V, C);
        };
      }},
@@ -151,8 +151,8 @@ const Row<A> kTable[] = {
        c.require(c["D"] % 2 == 0, "an even head width");
        auto starts = c.integers_or_none("starts", "B");
        auto* y = c.output<A>("y", "M B T H D");
+       c.on_host([=, B = c["B"], T = c["T"], P = c["P"]] { check_positions(starts, B, T, P); });
        return [=, B = c["B"], T = c["T"], H = c["H"], D = c["D"], P = c["P"], inverse = c.flag("inverse")](OpsOf<A>& ops) {
-         check_positions(starts, B, T, P);
          ops.rope(y, x, table, starts.data(), B, T, H, D, P, inverse);
        };
      }},
@@ -164,8 +164,9 @@ const Row<A> kTable[] = {
        auto starts = c.integers_or_none("starts", "B");
        auto* out = c.output<A>("out", "M B T H D");
        auto* lse = c.output_or_null<float>("lse", "M B H T");
-       return [=, size = attention_size(c)](OpsOf<A>& ops) {
-         check_positions(starts, size.B, size.T, size.S);
+       const Attention size = attention_size(c);
+       c.on_host([=] { check_positions(starts, size.B, size.T, size.S); });
+       return [=](OpsOf<A>& ops) {
          ops.attention_forward(out, lse, q, k, v, starts.data(), size);
        };
      }},
@@ -190,10 +191,9 @@ const Row<A> kTable[] = {
        auto* x = c.input<A>("x", "M B T K D");
        auto starts = c.integers("starts", "B");
        auto* cache = c.update<A>("cache", "M B S K D");
-       return [=, size = Attention{c["M"], c["B"], c["T"], c["S"], c["K"], c["K"], c["D"], 0}](OpsOf<A>& ops) {
-         check_positions(starts, size.B, size.T, size.S);
-         ops.cache_append(cache, x, starts.data(), size);
-       };
+       const Attention size{c["M"], c["B"], c["T"], c["S"], c["K"], c["K"], c["D"], 0};
+       c.on_host([=] { check_positions(starts, size.B, size.T, size.S); });
+       return [=](OpsOf<A>& ops) { ops.cache_append(cache, x, starts.data(), size); };
      }},
     {"swiglu_forward",
      [](Call& c) -> Body<A> {
@@ -228,8 +228,8 @@ const Row<A> kTable[] = {
        auto* logits = c.input<A>("logits", "N V");
        auto targets = c.integers("targets", "N");
        auto* losses = c.output<float>("losses", "N");
+       c.on_host([=, V = c["V"]] { check_below(targets, "targets", V); });
        return [=, N = c["N"], V = c["V"]](OpsOf<A>& ops) {
-         check_below(targets, "targets", V);
          ops.cross_entropy_forward(losses, logits, targets.data(), N, V);
        };
      }},
@@ -239,8 +239,8 @@ const Row<A> kTable[] = {
        auto* logits = c.input<A>("logits", "N V");
        auto targets = c.integers("targets", "N");
        auto* dlogits = c.output<A>("dlogits", "N V");
+       c.on_host([=, V = c["V"]] { check_below(targets, "targets", V); });
        return [=, N = c["N"], V = c["V"]](OpsOf<A>& ops) {
-         check_below(targets, "targets", V);
          ops.cross_entropy_backward(dlogits, dlosses, logits, targets.data(), N, V);
        };
      }},
@@ -249,9 +249,11 @@ const Row<A> kTable[] = {
        const Weight logits = c.floats<A>("logits", "N V");
        auto seen = c.integers_or_none("seen", "N S");
        auto [ids, storage] = c.integers_out("ids", "N");
-       return [=, draws = draws_of(c), N = c["N"], V = c["V"], S = seen ? c["S"] : 0](OpsOf<A>& ops) {
+       c.on_host([=, V = c["V"]] {
          check_below(seen, "seen", V);
          storage->mirror.clear();  // the host no longer knows them
+       });
+       return [=, draws = draws_of(c), N = c["N"], V = c["V"], S = seen ? c["S"] : 0](OpsOf<A>& ops) {
          ops.sample(ids, logits, seen.data(), draws, N, V, S);
        };
      }},
@@ -386,8 +388,8 @@ const Row<A> kTable[] = {
        auto* x = c.input<A>("x", "N C");
        auto rows = c.integers("rows", "R");
        auto* y = c.output<A>("y", "R C");
+       c.on_host([=, N = c["N"]] { check_indices("BAD_SHAPE", "rows", rows, N); });
        return [=, R = c["R"], N = c["N"], C = c["C"]](OpsOf<A>& ops) {
-         check_indices("BAD_SHAPE", "rows", rows, N);
          ops.gather_rows(y, x, rows.data(), R, N, C);
        };
      }},

@@ -18,74 +18,124 @@ Queue::Queue(Backend& backend) : backend_(backend) {
   }
 }
 
-void Queue::push(Task task) {
+void Queue::push(Task task) { push(Item(std::move(task))); }
+
+void Queue::push(std::shared_ptr<Tasks> tasks) { push(Item(std::move(tasks))); }
+
+void Queue::push(Item item) {
   {
     std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
+    items_.push_back(std::move(item));
   }
   wake_.notify_one();
 }
 
 void Queue::drain() {
   std::unique_lock lock(mutex_);
-  idle_.wait(lock, [this] { return (tasks_.empty() && !busy_) || stopping_; });
+  idle_.wait(lock, [this] { return (items_.empty() && !busy_) || stopping_; });
 }
 
 void Queue::stop() {
-  std::deque<Task> dropped;
+  std::deque<Item> dropped;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    dropped.swap(tasks_);
+    dropped.swap(items_);
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
   const auto disposed = std::make_shared<const Error>("DISPOSED", "the device was disposed before this read was served");
-  for (auto& task : dropped)
-    if (task.done) task.done(disposed);
+  for (auto& item : dropped)
+    if (auto* task = std::get_if<Task>(&item); task && task->done) task->done(disposed);
 }
 
 void Queue::work() {
   backend_.memory->enter();
   for (;;) {
-    Task task;
+    Item item;
     {
       std::unique_lock lock(mutex_);
       busy_ = false;
-      if (tasks_.empty()) idle_.notify_all();
-      wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+      if (items_.empty()) idle_.notify_all();
+      wake_.wait(lock, [this] { return stopping_ || !items_.empty(); });
       if (stopping_) return;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
+      item = std::move(items_.front());
+      items_.pop_front();
       busy_ = true;
     }
-    backend_.stopwatch->start();
-    run(task);
-    backend_.stopwatch->stop(task.name);
+    if (auto* task = std::get_if<Task>(&item)) run(*task);
+    else run(*std::get<std::shared_ptr<Tasks>>(item));
   }
 }
 
-void Queue::run(Task& task) {
-  std::shared_ptr<const Error> fault;
-  for (const auto& read : task.reads)
-    if (read->fault) {
-      fault = read->fault;
-      break;
-    }
-  if (!fault && task.body) {
-    try {
-      task.body(backend_);
-    } catch (const Error& error) {
-      fault = std::make_shared<const Error>(error.code, std::string(task.name) + ": " + error.what());
-    } catch (const std::bad_alloc&) {
-      fault = std::make_shared<const Error>("OUT_OF_MEMORY", std::string(task.name) + ": the host's memory is used up");
-    } catch (const std::exception& error) {
-      fault = std::make_shared<const Error>("BAD_OPTION", std::string(task.name) + ": " + error.what());
-    }
+namespace {
+
+std::shared_ptr<const Error> fault_of(const std::vector<std::shared_ptr<Storage>>& reads) {
+  for (const auto& read : reads)
+    if (read->fault) return read->fault;
+  return nullptr;
+}
+
+// The error that f throws, as one of the task; null where it throws none.
+template <class F>
+std::shared_ptr<const Error> fault_of_call(const char* task, F&& f) {
+  const auto fault = [task](const char* code, const std::string& what) {
+    return std::make_shared<const Error>(code, std::string(task) + ": " + what);
+  };
+  try {
+    f();
+  } catch (const Error& error) {
+    return fault(error.code, error.what());
+  } catch (const std::bad_alloc&) {
+    return fault("OUT_OF_MEMORY", "the host's memory is used up");
+  } catch (const std::exception& error) {
+    return fault("BAD_OPTION", error.what());
   }
+  return nullptr;
+}
+
+void mark(const Task& task, const std::shared_ptr<const Error>& fault) {
   for (const auto& write : task.writes)
     if (fault || write.whole) write.storage->fault = fault;
+}
+
+}  // namespace
+
+void Queue::run(const Task& task) {
+  backend_.stopwatch->start();
+  auto fault = fault_of(task.reads);
+  if (!fault)
+    fault = fault_of_call(task.name, [&] {
+      if (task.host) task.host();
+      if (task.body) task.body(backend_);
+    });
+  mark(task, fault);
   if (task.done) task.done(fault);
+  backend_.stopwatch->stop(task.name);
+}
+
+void Queue::run(Tasks& tasks) {
+  if (tasks.graph && launch(tasks)) return;
+  for (const Task& task : tasks.list) run(task);
+}
+
+// Runs all of it as one; false where something is at fault beforehand, which concerns only what depends on it.
+bool Queue::launch(Tasks& tasks) {
+  for (const Task& task : tasks.list) {
+    const auto checked = fault_of_call(task.name, [&] {
+      if (task.host) task.host();
+    });
+    if (checked || fault_of(task.reads)) return false;
+  }
+  backend_.stopwatch->start();
+  const auto fault = fault_of_call("program", [&] {
+    tasks.graph->launch([&] {
+      for (const Task& task : tasks.list) task.body(backend_);
+    });
+  });
+  for (const Task& task : tasks.list) mark(task, fault);
+  backend_.stopwatch->stop("program");
+  return true;
 }
 
 }  // namespace bts

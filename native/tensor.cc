@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "addon.h"
 #include "arguments.h"
 
 namespace bts {
@@ -52,8 +53,7 @@ Napi::Function Tensor::define(Napi::Env env) {
 Napi::Object Tensor::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Storage> storage,
                             size_t offset, DType dtype, std::vector<int64_t> shape) {
   Parts parts{std::move(device), std::move(storage), offset, dtype, std::move(shape)};
-  const auto* constructors = env.GetInstanceData<Napi::FunctionReference>();
-  return constructors->New({Napi::External<Parts>::New(env, &parts)});
+  return env.GetInstanceData<Constructors>()->tensor.New({Napi::External<Parts>::New(env, &parts)});
 }
 
 Tensor& Tensor::from(const Napi::Value& value, const char* what) {

@@ -2,6 +2,7 @@ import { type Batch, IGNORED } from '../data/packing.js';
 import * as ops from '../tensor/ops.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { DecodeStep } from './decode-step.js';
 import { KeyValueCache } from './key-value-cache.js';
 import { LanguageModel } from './language-model.js';
 import { type Draw, sample } from './sampler.js';
@@ -83,7 +84,7 @@ export abstract class DecoderModel extends LanguageModel {
     const { inputs, tokens, h, logits } = this.advance(scope, cache, ids);
     const read = logits.read();
     const losses = new Float32Array(inputs.length);
-    if (tokens > 1) {
+    if (h) {
       // Each place predicts the next one's token.
       const targets = inputs.map((_, i) => ((i + 1) % tokens === 0 ? IGNORED : inputs[i + 1]!));
       losses.set((await this.targetLosses(scope, h, targets)).subarray(0, -1), 1);
@@ -91,19 +92,47 @@ export abstract class DecoderModel extends LanguageModel {
     return { logits: await read, losses };
   }
 
-  /** Appends tokens to a cache: their hidden states h [1, B * T, C], and logits [B, V] of the last of each sequence. */
+  /**
+   * Appends tokens to a cache: logits [B, V] of the last of each sequence, which end with the scope or with the cache's next
+   * token; where there are several tokens, also all hidden states h [1, B * T, C].
+   */
   private advance(scope: Scope, cache: KeyValueCache, ids: ArrayLike<number>) {
     const batch = cache.lengths.length;
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
     cache.expectRoom(tokens);
-    const starts = scope.track(this.device.tensor(Int32Array.from(cache.lengths), [batch]));
-    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
-    const idTensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    const h = this.hidden(scope, idTensor, { batch, tokens, cache, starts });
-    const logits = this.transformer.head(scope, h, scope.track(this.device.tensor(last, [batch])));
+    const starts = Int32Array.from(cache.lengths);
+    const { h, logits } =
+      tokens === 1
+        ? { h: undefined, logits: this.nextLogits(cache, inputs, starts) }
+        : this.prefill(scope, cache, inputs, starts);
     for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
     return { inputs, tokens, h, logits };
+  }
+
+  private prefill(scope: Scope, cache: KeyValueCache, ids: Int32Array, starts: Int32Array) {
+    const batch = starts.length;
+    const tokens = ids.length / batch;
+    const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
+    const integers = (values: Int32Array) => scope.track(this.device.tensor(values, [values.length]));
+    const h = this.hidden(scope, integers(ids), { batch, tokens, cache, starts: integers(starts) });
+    return { h, logits: this.transformer.head(scope, h, integers(last)) };
+  }
+
+  /** The logits that follow one token more for each sequence. They are the cache's. */
+  private nextLogits(cache: KeyValueCache, ids: Int32Array, starts: Int32Array): Tensor {
+    if (cache.step?.model === this) {
+      cache.step.decode.run(ids, starts);
+      return cache.step.decode.logits;
+    }
+    cache.step?.decode[Symbol.dispose]();
+    cache.step = undefined;
+    const pass = { batch: ids.length, tokens: 1, cache };
+    const decode = DecodeStep.record(this.device, ids, starts, (scope, ids, starts) =>
+      this.transformer.head(scope, this.hidden(scope, ids, { ...pass, starts })),
+    );
+    cache.step = { model: this, decode };
+    return decode.logits;
   }
 
   /** The loss of each target given hidden states [1, N, C]. */

@@ -2,6 +2,7 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { DecodeStep } from './decode-step.js';
 
 /** What a model remembers of sequences that grow token by token. */
 export interface TokenCache extends Disposable {
@@ -21,6 +22,8 @@ export class KeyValueCache implements TokenCache {
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
+  /** What one token more for every sequence takes, once it has been computed. */
+  step: { model: object; decode: DecodeStep } | undefined;
 
   constructor(
     device: Device,
@@ -78,6 +81,8 @@ export class KeyValueCache implements TokenCache {
   }
 
   [Symbol.dispose](): void {
+    this.step?.decode[Symbol.dispose]();
+    this.step = undefined;
     for (const tensor of this.tensors.splice(0)) tensor.dispose();
   }
 }

@@ -11,6 +11,7 @@ import {
   type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 
 type CudaBackend = 'cuda' | 'cuda-emulated';
@@ -150,6 +151,28 @@ export class Device implements Disposable {
   /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
   run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void {
     this.call(() => this.native.run(op, args));
+  }
+
+  /**
+   * Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
+   * very same tensors whenever it is run. Those of its tensors that are disposed meanwhile are the program's own.
+   * Throws BAD_OPTION within another recording.
+   */
+  record<R>(work: () => R): { program: Program; result: R } {
+    this.call(() => this.native.beginRecording());
+    let recorded = false;
+    try {
+      const result = work();
+      recorded = true;
+      return { program: new Program(this.call(() => this.native.endRecording())), result };
+    } finally {
+      if (!recorded) this.native.endRecording().dispose();
+    }
+  }
+
+  /** @internal */
+  upload(tensor: Tensor, data: Float32Array | Int32Array | Uint16Array): void {
+    this.call(() => this.native.upload(tensor.native, data));
   }
 
   /** @internal */

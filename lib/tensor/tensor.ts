@@ -58,6 +58,11 @@ export class Tensor implements Disposable {
     return new Tensor(this.device, this.native, this.dtype, this.shape, node);
   }
 
+  /** Replaces the contents once all work queued so far is done. Throws BAD_SHAPE unless there are as many elements. */
+  write(data: Float32Array | Int32Array | Uint16Array): void {
+    this.device.upload(this, data);
+  }
+
   /** Contents as f32, of an f32 or bf16 tensor. Throws the error of the op that failed to compute it. */
   async read(): Promise<Float32Array> {
     this.expect('f32', 'bf16');

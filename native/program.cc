@@ -1,0 +1,93 @@
+#include "program.h"
+
+#include <utility>
+
+#include "addon.h"
+#include "arguments.h"
+#include "device.h"
+
+namespace bts {
+
+namespace {
+
+// What a new Program is made of, handed to the constructor through an external value.
+struct Parts {
+  std::shared_ptr<DeviceState> device;
+  Recording recording;
+};
+
+}  // namespace
+
+void* ProgramMemory::take(size_t bytes) {
+  const auto found = free_.find(bytes);
+  if (found == free_.end()) return nullptr;
+  void* block = found->second;
+  free_.erase(found);
+  return block;
+}
+
+bool ProgramMemory::keep(void* block, size_t bytes) {
+  if (!ended_) free_.emplace(bytes, block);
+  return !ended_;
+}
+
+std::vector<void*> ProgramMemory::end() {
+  ended_ = true;
+  std::vector<void*> blocks;
+  for (const auto& [bytes, block] : std::exchange(free_, {})) blocks.push_back(block);
+  return blocks;
+}
+
+void Recording::add(const Task& task) {
+  tasks->list.push_back(task);
+  const auto hold = [this](const std::shared_ptr<Storage>& storage) {
+    if (storage->program != memory && outer.insert(storage).second) storage->handles++;
+  };
+  for (const auto& read : task.reads) hold(read);
+  for (const auto& write : task.writes) hold(write.storage);
+}
+
+Napi::Function Program::define(Napi::Env env) {
+  return DefineClass(env, "Program",
+                     {InstanceMethod<&Program::run>("run"), InstanceMethod<&Program::dispose>("dispose")});
+}
+
+Napi::Object Program::create(Napi::Env env, std::shared_ptr<DeviceState> device, Recording recording) {
+  Parts parts{std::move(device), std::move(recording)};
+  return env.GetInstanceData<Constructors>()->program.New({Napi::External<Parts>::New(env, &parts)});
+}
+
+Program::Program(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal()) {
+    Napi::TypeError::New(info.Env(), "programs are recorded by their device").ThrowAsJavaScriptException();
+    return;
+  }
+  Parts& parts = *info[0].As<Napi::External<Parts>>().Data();
+  device_ = std::move(parts.device);
+  recording_ = std::move(parts.recording);
+}
+
+Program::~Program() { release(); }
+
+void Program::release() {
+  if (!device_) return;
+  device_->forget(recording_);
+  recording_ = {};
+  device_.reset();
+}
+
+// run(): queues all of it
+Napi::Value Program::run(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (!device_ || device_->closed()) throw Error("DISPOSED", "a program was run after it or its device was disposed");
+    device_->run(recording_.tasks);
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value Program::dispose(const Napi::CallbackInfo& info) {
+  release();
+  return info.Env().Undefined();
+}
+
+}  // namespace bts

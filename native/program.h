@@ -1,0 +1,60 @@
+// Ops that were recorded while they were queued, to be run again on the same tensors.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "queue.h"
+
+namespace bts {
+
+class DeviceState;
+
+// Blocks of the tensors that come and go inside a program. A block that is given back serves the next tensor of its size,
+// but leaves the program with its end only: every run needs it again.
+class ProgramMemory {
+ public:
+  // A block of just this size, or null.
+  void* take(size_t bytes);
+  // False once the program has ended: the block is the device's again.
+  bool keep(void* block, size_t bytes);
+  // The blocks that are in no tensor.
+  std::vector<void*> end();
+
+ private:
+  std::multimap<size_t, void*> free_;
+  bool ended_ = false;
+};
+
+// What was queued since recording began, and what it needs to stay.
+struct Recording {
+  std::shared_ptr<Tasks> tasks = std::make_shared<Tasks>();
+  std::shared_ptr<ProgramMemory> memory = std::make_shared<ProgramMemory>();
+  std::set<std::shared_ptr<Storage>> outer;  // storages of tensors from outside; each counts as one handle more
+
+  void add(const Task& task);
+};
+
+// The JavaScript class `Program`. Created by its device, never by JavaScript.
+class Program : public Napi::ObjectWrap<Program> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<DeviceState> device, Recording recording);
+
+  explicit Program(const Napi::CallbackInfo& info);
+  ~Program() override;
+
+ private:
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+  void release();
+
+  std::shared_ptr<DeviceState> device_;
+  Recording recording_;
+};
+
+}  // namespace bts
