@@ -8,6 +8,7 @@
 #include "event_clock.h"
 #include "factory.h"
 #include "device_memory.h"
+#include "graph.h"
 
 namespace bts {
 
@@ -61,6 +62,7 @@ Backend open_backend(const std::string& variant, int, DType activations) {
     if (!supported || (!variant.empty() && variant != name)) continue;
     auto context = std::make_shared<cuda::Context>(static_cast<int>(device));
     Backend backend{std::make_unique<cuda::CudaMemory>(context), std::make_unique<cuda::EventClock>(context), {}};
+    backend.make_graph = [context] { return std::make_unique<cuda::CudaGraph>(context); };
     if (activations == DType::F32) backend.ops = cuda::with_f32::make_ops(std::move(context));
     else if (activations == DType::BF16) backend.ops = cuda::with_bf16::make_ops(std::move(context));
     else throw Error("BAD_OPTION", "CUDA computes activations in f32 or bf16");

@@ -37,6 +37,7 @@ void* Scratch::take_bytes(size_t bytes) {
     CUDA_EXPECT(cudaMalloc(&data, rounded ? rounded : 256));
     blocks_.push_back({static_cast<char*>(data), rounded ? rounded : 256});
     total_ += blocks_.back().bytes;
+    version_++;
     used_ = 0;
   }
   void* piece = blocks_.back().data + used_;

@@ -32,6 +32,8 @@ class Scratch {
   T* take(int64_t n) {
     return static_cast<T*>(take_bytes(static_cast<size_t>(n) * sizeof(T)));
   }
+  // Another one whenever pieces may lie elsewhere than before.
+  uint64_t version() const { return version_; }
 
  private:
   void* take_bytes(size_t bytes);
@@ -43,6 +45,7 @@ class Scratch {
   std::vector<Block> blocks_;
   size_t used_ = 0;   // of the last block
   size_t total_ = 0;  // of all blocks
+  uint64_t version_ = 0;
 };
 
 class Context {

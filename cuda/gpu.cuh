@@ -40,7 +40,7 @@ void launch(const Context& context, const char* name, void (*kernel)(Parameters.
 #else
   (void)context;
   (void)name;
-  emu::launch([=] { kernel(Parameters(arguments)...); }, grid, block, shared_bytes);
+  emuQueue([=] { emu::launch([=] { kernel(Parameters(arguments)...); }, grid, block, shared_bytes); });
 #endif
 }
 

@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "cuda_emu.h"
 
@@ -16,11 +19,18 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorStreamCaptureUnsupported = 900,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum { cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaEventBlockingSync = 1, cudaHostAllocDefault = 0 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 using cudaStream_t = struct emuStream*;
+// The work that a stream was given while it was captured.
+using cudaGraph_t = std::vector<std::function<void()>>*;
+using cudaGraphExec_t = std::vector<std::function<void()>>*;
+// Of the calling thread's stream; null: work is done at once.
+inline thread_local cudaGraph_t emuCapture = nullptr;
 struct emuEvent {
   std::chrono::steady_clock::time_point at;
 };
@@ -51,29 +61,58 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 inline cudaError_t cudaDriverGetVersion(int* version) { return *version = 0, cudaSuccess; }
 inline cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 0, cudaSuccess; }
 
+// Does what a stream is given, or notes it down.
+inline void emuQueue(std::function<void()> work) {
+  if (emuCapture) emuCapture->push_back(std::move(work));
+  else work();
+}
+
 // Memory that nobody has written holds NaN.
 inline cudaError_t cudaMalloc(void** to, size_t bytes) {
+  if (emuCapture) return cudaErrorStreamCaptureUnsupported;
   // Exactly as long as asked for: AddressSanitizer sees the first byte behind it.
   if (posix_memalign(to, 256, bytes ? bytes : 1) != 0) return cudaErrorMemoryAllocation;
   std::memset(*to, 0xff, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaFree(void* p) { return std::free(p), cudaSuccess; }
+inline cudaError_t cudaFree(void* p) {
+  if (emuCapture) return cudaErrorStreamCaptureUnsupported;
+  return std::free(p), cudaSuccess;
+}
 inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) { return *free = *total = size_t{16} << 30, cudaSuccess; }
 inline cudaError_t cudaHostAlloc(void** to, size_t bytes, unsigned) { return cudaMalloc(to, bytes); }
 inline cudaError_t cudaFreeHost(void* p) { return cudaFree(p); }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  if (bytes) std::memmove(to, from, bytes);  // nothing may come from nowhere
+  emuQueue([=] {
+    if (bytes) std::memmove(to, from, bytes);  // nothing may come from nowhere
+  });
   return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  if (bytes) std::memset(to, value, bytes);
+  emuQueue([=] {
+    if (bytes) std::memset(to, value, bytes);
+  });
   return cudaSuccess;
 }
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return *stream = nullptr, cudaSuccess; }
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  return emuCapture = new std::vector<std::function<void()>>, cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  return *graph = std::exchange(emuCapture, nullptr), cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* recorded, cudaGraph_t graph, unsigned long long) {
+  return *recorded = new std::vector<std::function<void()>>(*graph), cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t recorded, cudaStream_t) {
+  for (const auto& work : *recorded) work();
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t recorded) { return delete recorded, cudaSuccess; }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = new emuEvent{}, cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {

@@ -6,7 +6,6 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-constexpr int kMostRows = 4;
 // How far ahead weights are fetched, in bytes: the processor's own prefetching stops at the end of a page.
 constexpr int64_t kFetchAhead = 4096;
 
@@ -52,7 +51,7 @@ void dot_columns(const Product& p, Reader weights, int64_t first, int64_t last) 
 }  // namespace
 
 bool is_stream(const Product& p) {
-  return p.rows <= kMostRows && p.a.col_stride == 1 && p.b.row_stride == 1;
+  return p.rows <= kStreamRows && p.a.col_stride == 1 && p.b.row_stride == 1;
 }
 
 void stream_product(const Product& p, int64_t first, int64_t last) {

@@ -5,6 +5,8 @@
 
 namespace bts::cpu::BTS_ISA {
 
+constexpr int64_t kStreamRows = 4;  // at most
+
 bool is_stream(const Product& product);
 
 // The columns first..last-1 of the result, all rows.

@@ -12,8 +12,17 @@ namespace {
 // Both products of a part this large stay in the second-level cache until they meet.
 constexpr int64_t kRowBlock = 40 * kTileRows;
 constexpr int64_t kColBlock = 4 * kTileCols;
+// Where weights stream past a few rows instead, a stream gains by not being interrupted; each thread gets this many parts.
+constexpr int64_t kStreamsPerThread = 4;
+constexpr int64_t kLongestStream = 32 * kTileCols;
 
 inline vfloat swiglu(vfloat gate, vfloat up) { return gate / (1 + exp(-gate)) * up; }
+
+int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
+  if (rows > kStreamRows) return kColBlock;
+  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kTileCols);
+  return std::clamp(share, int64_t{kTileCols}, kLongestStream);
+}
 
 // Rows, from `row` on, of a weight or a bias.
 Weight from_row(const Weight& weight, int64_t row, int64_t width) {
@@ -45,13 +54,14 @@ void CpuOps::swiglu_backward(float* dgate, float* dup, const float* dy, const fl
 void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
                            int64_t N, int64_t C, int64_t F) {
   scratch_.reset();
-  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + kColBlock - 1) / kColBlock;
-  const int64_t part = std::min(N, kRowBlock) * kColBlock, own = 2 * part + workspace_floats();
+  const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
+  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
+  const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
   float* memory = scratch_.floats(own * pool_.threads());
-  pool_.parallel_for(static_cast<int64_t>(gate.size()) * row_blocks * col_blocks, [&](int64_t task, int worker) {
+  pool_.parallel_for(members * row_blocks * col_blocks, [&](int64_t task, int worker) {
     const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
-    const int64_t col = task % col_blocks * kColBlock;
-    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(kColBlock, F - col);
+    const int64_t col = task % col_blocks * col_block;
+    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(col_block, F - col);
     float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
     const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
       const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
