@@ -290,6 +290,26 @@ generate('a cache that is full takes no more, and stays as it was', async () => 
   close(last, await lastLogits([1, 2, 3, 7, 4, 5, 6, 8], 2), 1e-5);
 });
 
+generate('a cache that goes over to another model is continued by that model', async () => {
+  const [one, two] = [
+    await writeModel(device, join(folder, 'one')),
+    await writeModel(device, join(folder, 'two'), { seed: 2 }),
+  ];
+  using first = await DenseModel.load(device, one);
+  using second = await DenseModel.load(device, two);
+  using cache = first.createCache(1, 4);
+  using own = second.createCache(1, 4);
+  for (const id of [5, 6]) {
+    await first.extend(cache, [id]);
+    await second.extend(own, [id]);
+  }
+  const [mixed, pure] = [await second.extend(cache, [7]), await second.extend(own, [7])];
+  assert.is(mixed.length, pure.length);
+  assert.not.equal(mixed, pure, 'the keys and values before are those of the first model');
+  own.copySequence(cache, 0, 0);
+  assert.equal(await second.extend(cache, [8]), await second.extend(own, [8]));
+});
+
 async function lastLogits(ids: number[], batch: number): Promise<Float32Array> {
   const [V, tokens] = [model.config.vocabularySize, ids.length / batch];
   const all = await model.logits(ids, batch);
