@@ -38,6 +38,7 @@ const program = new Command('bench')
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--json', 'print the last line alone', false)
+  .addOption(new Option('--work <what...>', 'with versus: this alone').choices(['ops', 'step', 'stitch', 'decode']))
   .option('--peer-python <path>', 'with versus: a Python that has torch')
   .option(
     '--peer-llama <folder>',

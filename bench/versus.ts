@@ -15,6 +15,8 @@ export interface VersusOptions extends BenchOptions {
   peerLlama?: string;
   /** Default: all. */
   sizes: readonly SizeName[];
+  /** Default: all. */
+  work?: readonly Work['what'][];
 }
 
 interface Work {
@@ -56,6 +58,7 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
   const llama: LlamaComparison[] = [];
   const peerMemory: Partial<Record<Work['what'], number>> = {};
   for (const work of works(sizes)) {
+    if (options.work && !options.work.includes(work.what)) continue;
     const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
     const own = [here('main.ts'), what, ...common, '--dtype', dtype];
