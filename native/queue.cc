@@ -110,8 +110,8 @@ void Queue::run(const Task& task) {
       if (task.body) task.body(backend_);
     });
   mark(task, fault);
-  if (task.done) task.done(fault);
   backend_.stopwatch->stop(task.name);
+  if (task.done) task.done(fault);
 }
 
 void Queue::run(Tasks& tasks) {

@@ -65,7 +65,7 @@ class Queue {
   void push(std::shared_ptr<Tasks> tasks);
   // Waits until everything pushed so far has run.
   void drain();
-  // Finishes the task at work, drops the others (their `done` is told so) and ends the thread. Twice is harmless.
+  // Finishes the task or the tasks at work, drops the others (their `done` is told so) and ends the thread. Twice is harmless.
   void stop();
 
  private:
