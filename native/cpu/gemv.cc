@@ -6,9 +6,6 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-// How far ahead weights are fetched, in bytes: the processor's own prefetching stops at the end of a page.
-constexpr int64_t kFetchAhead = 4096;
-
 // c[i, j] = sum over k of a[i, k] b[j, k] for all rows, both operands contiguous in k. One column after the other, so that
 // the weights are a single stream through memory; `chains` sums side by side hide the latency of an addition.
 template <int rows, int chains, class Reader>
@@ -24,11 +21,7 @@ void dot_column(const Product& p, Reader weights, int64_t j) {
   int64_t k = 0;
   for (; k + chains * kLanes <= p.depth; k += chains * kLanes) {
 #pragma GCC unroll 4
-    for (int chain = 0; chain < chains; chain++) {
-      const auto* next = weights.p + origin + k + chain * kLanes;
-      __builtin_prefetch(reinterpret_cast<const char*>(next) + kFetchAhead);
-      add(k + chain * kLanes, chain, Whole{});
-    }
+    for (int chain = 0; chain < chains; chain++) add(k + chain * kLanes, chain, Whole{});
   }
   for_vectors(k, p.depth, [&](int64_t k, auto lanes) { add(k, 0, lanes); });
 #pragma GCC unroll 4
