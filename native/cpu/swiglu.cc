@@ -75,7 +75,7 @@ void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, W
                             .bias = biases.empty() ? nullptr : &bias};
       // As linear_forward does for N rows, so that both agree to the last bit.
       if (rows == N && is_stream(product)) stream_product(product, 0, cols);
-      else multiply_alone(product, workspace);
+      else multiply_alone(product, precision_, workspace);
     };
     multiply(gated, gate[m], gate_bias);
     multiply(upper, up[m], up_bias);

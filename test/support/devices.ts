@@ -50,7 +50,7 @@ function* withPrecisions(name: string): Generator<Labelled> {
   }
 }
 
-/** The CPU once for each instruction set. */
+/** The CPU once for each instruction set, and with products in bf16. */
 function* cpus(): Generator<Labelled> {
   for (const { name, supported } of loadAddon().variants()) {
     if (!supported) {
@@ -59,5 +59,20 @@ function* cpus(): Generator<Labelled> {
     }
     const device = Device.open('cpu', { threads: 2, instructionSet: name });
     yield Object.assign(device, { label: `cpu/${name}` });
+  }
+  const why = noProductsInBf16();
+  if (why === undefined) {
+    yield Object.assign(Device.open('cpu', { threads: 2, precision: 'bf16' }), { label: 'cpu/bf16' });
+  } else console.log(`cpu with products in bf16: skipped, ${why}`);
+}
+
+/** Why this processor cannot multiply bf16; undefined where it does. */
+export function noProductsInBf16(): string | undefined {
+  try {
+    Device.open('cpu', { precision: 'bf16' }).dispose();
+    return undefined;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'NO_DEVICE') throw error;
+    return (error as Error).message;
   }
 }
