@@ -37,6 +37,17 @@ function whyNotCuda(): string | undefined {
   }
 }
 
+/** Why the CPU cannot be opened with precision bf16 here; undefined where it can. Throws ADDON_NOT_LOADED. */
+export function whyNotBf16(): string | undefined {
+  try {
+    Device.open('cpu', { precision: 'bf16' }).dispose();
+    return undefined;
+  } catch (error) {
+    if (error instanceof BtsError && error.code === 'NO_DEVICE') return error.message;
+    throw error;
+  }
+}
+
 export interface DeviceOptions {
   /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
   threads?: number;

@@ -2,8 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadAddon } from '../../lib/addon.js';
-import { Device, type DeviceOptions } from '../../lib/tensor/device.js';
-import { noProductsInBf16 } from '../support/devices.js';
+import { Device, type DeviceOptions, whyNotBf16 } from '../../lib/tensor/device.js';
 import { type Case, run } from '../support/reference-case.js';
 import { attentionBackward, attentionForward } from './attention.js';
 import { elements } from './elementwise.js';
@@ -50,7 +49,7 @@ const instructionSets = loadAddon()
   .variants()
   .filter(({ supported }) => supported);
 const kinds: DeviceOptions[] = instructionSets.map(({ name }) => ({ instructionSet: name }));
-if (noProductsInBf16() === undefined) kinds.push({ precision: 'bf16' });
+if (whyNotBf16() === undefined) kinds.push({ precision: 'bf16' });
 
 for (const kind of kinds) {
   test(`1, 2, 3 and 5 threads agree to the last bit (${Object.values(kind)})`, async () => {

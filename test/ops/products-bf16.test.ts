@@ -2,16 +2,16 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DType } from '../../lib/addon.js';
-import { Device } from '../../lib/tensor/device.js';
+import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 import { fails } from '../data-fixtures.js';
-import { noProductsInBf16, openCpu } from '../support/devices.js';
+import { openCpu } from '../support/devices.js';
 import { build, type Draw, sizeOf, Values } from '../support/reference.js';
 import { type Case, call, describe, run } from '../support/reference-case.js';
 import { narrow } from '../support/reference-halves.js';
 import { attentionBackward, attentionForward } from './attention.js';
 
 const products = suite('products in bf16');
-const why = noProductsInBf16();
+const why = whyNotBf16();
 if (why !== undefined) console.log(`products in bf16: skipped, ${why}`);
 
 const bytes = (device: Device, each: Case) =>

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../../lib/addon.js';
-import { Device } from '../../lib/tensor/device.js';
+import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 
 /** A path in the folder of shared test material, which may not be there. */
 export function shared(path: string): string {
@@ -60,19 +60,8 @@ function* cpus(): Generator<Labelled> {
     const device = Device.open('cpu', { threads: 2, instructionSet: name });
     yield Object.assign(device, { label: `cpu/${name}` });
   }
-  const why = noProductsInBf16();
+  const why = whyNotBf16();
   if (why === undefined) {
     yield Object.assign(Device.open('cpu', { threads: 2, precision: 'bf16' }), { label: 'cpu/bf16' });
   } else console.log(`cpu with products in bf16: skipped, ${why}`);
-}
-
-/** Why this processor cannot multiply bf16; undefined where it does. */
-export function noProductsInBf16(): string | undefined {
-  try {
-    Device.open('cpu', { precision: 'bf16' }).dispose();
-    return undefined;
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'NO_DEVICE') throw error;
-    return (error as Error).message;
-  }
 }
