@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "chunks.h"
 #include "gemm_blocks.h"
 #include "gemv.h"
 
@@ -41,7 +42,23 @@ void compute(const Task& task, DType precision, float* workspace) {
 
 }  // namespace
 
-void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch) {
+Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& scratch) {
+  if constexpr (kLanes == 16)
+    if (precision == DType::BF16 && p.a.col_stride == 1 && !is_stream(p)) {
+      // An odd number of cache lines: no rows share sets of the first-level cache.
+      const int64_t stride = round_up(steps_of<Pair>(p.depth), kLanes) | kLanes;
+      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kTileRows) * stride));
+      for_chunks(pool, p.rows, p.depth, [&](int64_t begin, int64_t end) {
+        round_rows(rounded + begin * stride, stride, p.a, {begin, end - begin, 0, p.depth});
+      });
+      return {{rounded, DType::BF16}, stride * kNumbersPerStep<Pair>, 1};
+    }
+  return p.a;
+}
+
+void multiply(std::span<const Product> given, DType precision, ThreadPool& pool, Arena& scratch) {
+  std::vector<Product> products(given.begin(), given.end());
+  for (auto& p : products) p.a = rounded_left(p, precision, pool, scratch);
   const Block block = choose_block(products, pool.threads());
   std::vector<Task> tasks;
   for (const auto& p : products)

@@ -12,7 +12,7 @@
 namespace bts::cpu::BTS_ISA {
 
 // C = A B (+ C if accumulate) (+ bias per column) (+ residual)      A [rows, depth]  B [depth, cols]  C [rows, cols]
-// A holds f32 and is contiguous along its rows or along its columns.
+// A holds f32 and is contiguous along its rows or along its columns; beside `precision` bf16 it is what rounded_left says.
 struct Product {
   Matrix a, b;
   float* c;
@@ -26,6 +26,10 @@ struct Product {
 // Computes all products, cut into tasks for the pool's threads. `precision` is that of operands: f32, or bf16 for processors
 // that multiply it. Products of few rows read most of their operands once, and wait for memory: those stay in f32.
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch);
+
+// What multiply_alone reads as the left operand: where it is contiguous along the depth, beside precision bf16, a copy in
+// scratch memory, rounded once for all that passes by it. Its rows hold pairs, and are whole tiles.
+Matrix rounded_left(const Product& product, DType precision, ThreadPool& pool, Arena& scratch);
 
 // Computes one product by tiles on the calling thread, as part of a task; `workspace` holds workspace_floats().
 void multiply_alone(const Product& product, DType precision, float* workspace);

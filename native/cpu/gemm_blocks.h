@@ -54,17 +54,21 @@ LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
     pack_rows(buffer, p.a, r);
     return {buffer, 0, nullptr};
   }
+  const int64_t stride = p.a.row_stride / kNumbersPerStep<Step>;
+  const Step* data =
+      static_cast<const Step*>(p.a.storage.data) + r.first * stride + r.first_depth / kNumbersPerStep<Step>;
   if constexpr (std::is_same_v<Step, float>) {
-    // Where it does no harm, rows are read as they lie.
-    if (p.a.row_stride * int64_t(sizeof(float)) % kConflictBytes != 0) {
-      const int64_t full = r.count / kTileRows * kTileRows;
-      if (full < r.count) copy_rows(buffer, kCopyStride, p.a, {r.first + full, r.count - full, r.first_depth, r.depth});
-      const float* data = static_cast<const float*>(p.a.storage.data) + r.first * p.a.row_stride + r.first_depth;
-      return {data, p.a.row_stride, full < r.count ? buffer : nullptr};
+    if (stride * int64_t(sizeof(float)) % kConflictBytes == 0) {
+      copy_rows(buffer, kCopyStride, p.a, r);
+      return {buffer, kCopyStride, nullptr};
+    }
+    const int64_t full = r.count / kTileRows * kTileRows;
+    if (full < r.count) {
+      copy_rows(buffer, kCopyStride, p.a, {r.first + full, r.count - full, r.first_depth, r.depth});
+      return {data, stride, buffer};
     }
   }
-  copy_rows(buffer, kCopyStride, p.a, r);
-  return {buffer, kCopyStride, nullptr};
+  return {data, stride, nullptr};
 }
 
 // One block of the depth for the rows in `left`: all columns that are packed in `right`, the result at (row, col).

@@ -39,8 +39,9 @@ void pack_rows(Pair* packed, const Matrix& a, const Region& part);
 // Packs columns of B: panels of kTileCols, each [steps][kTileCols].
 void pack_cols(float* packed, const Matrix& b, const Region& part);
 void pack_cols(Pair* packed, const Matrix& b, const Region& part);
-// Copies rows of A, f32 and contiguous along the depth, `stride` steps apart, and fills the last tile with rows of zeros.
-void copy_rows(float* rows, int64_t stride, const Matrix& a, const Region& part);
-void copy_rows(Pair* rows, int64_t stride, const Matrix& a, const Region& part);
+// Rows of A, which holds f32 and is contiguous along the depth, `stride` steps apart; copied ones fill their last tile with
+// rows of zeros.
+void copy_rows(float* copy, int64_t stride, const Matrix& a, const Region& part);
+void round_rows(Pair* rounded, int64_t stride, const Matrix& a, const Region& part);
 
 }  // namespace bts::cpu::BTS_ISA

@@ -48,11 +48,9 @@ void pack_cols(Pair* packed, const Matrix& b, const Region& r) {
   });
 }
 
-void copy_rows(Pair* rows, int64_t stride, const Matrix& a, const Region& r) {
+void round_rows(Pair* rounded, int64_t stride, const Matrix& a, const Region& r) {
   const float* from = static_cast<const float*>(a.storage.data) + r.first * a.row_stride + r.first_depth;
-  for (int64_t i = 0; i < r.count; i++) round_row(rows + i * stride, from + i * a.row_stride, r.depth);
-  for (int64_t i = r.count; i < round_up(r.count, kTileRows); i++)
-    std::fill_n(rows + i * stride, steps_of<Pair>(r.depth), Pair{});
+  for (int64_t i = 0; i < r.count; i++) round_row(rounded + i * stride, from + i * a.row_stride, r.depth);
 }
 
 }  // namespace bts::cpu::BTS_ISA
