@@ -1,3 +1,4 @@
+import { present } from '../lib/cli/options.js';
 import { Device, type Peaks } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Precision } from './models.js';
@@ -5,7 +6,10 @@ import type { SizeName } from './sizes.js';
 
 export interface BenchOptions {
   size: SizeName;
+  /** Of the frozen weights. */
   dtype: Precision;
+  /** What matrix products take; default: what the device does by itself. */
+  precision?: Precision;
   /** 'cpu', 'cuda' and so on. */
   device: string;
   threads: number;
@@ -18,7 +22,8 @@ export interface BenchOptions {
 }
 
 /** The device that was asked for and no other. Throws NO_DEVICE. */
-export const openDevice = ({ device, threads }: BenchOptions): Device => Device.open(device, { threads });
+export const openDevice = ({ device, threads, precision }: BenchOptions): Device =>
+  Device.open(device, present({ threads, precision }));
 
 /** Normal deviates in the type of the device's hidden states. */
 export function hiddenStates(device: Device, shape: readonly number[], deviation: number, seed: number): Tensor {
@@ -34,17 +39,20 @@ export function hiddenStates(device: Device, shape: readonly number[], deviation
 /** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */
 export type Row = Record<string, string | number | boolean>;
 
-/** Prints the ceiling and how much of it was reached. */
-export function reportCeiling(peaks: Peaks, reached: { flops?: number; readBytes?: number }): Row {
+/** Prints the device's ceiling and how much of it was reached. */
+export function reportCeiling(device: Device, peaks: Peaks, reached: { flops?: number; readBytes?: number }): Row {
   const row: Row = {
     peak_gflops: Math.round(peaks.flops / 1e9),
     peak_read_gb_s: Number((peaks.readBytes / 1e9).toFixed(1)),
   };
-  console.log(`ceiling: ${row.peak_gflops} GFLOP/s of f32 multiply-adds, ${row.peak_read_gb_s} GB/s read from memory`);
+  console.log(`ceiling: ${describeCeiling(device, peaks)}`);
   if (reached.flops !== undefined) row.flops_share = share('arithmetic', reached.flops / peaks.flops);
   if (reached.readBytes !== undefined) row.read_share = share('reading', reached.readBytes / peaks.readBytes);
   return row;
 }
+
+export const describeCeiling = ({ precision }: Device, { flops, readBytes }: Peaks): string =>
+  `${Math.round(flops / 1e9)} GFLOP/s of ${precision} multiply-adds, ${(readBytes / 1e9).toFixed(1)} GB/s read from memory`;
 
 function share(what: string, part: number): number {
   console.log(`${what}: ${(100 * part).toFixed(1)} % of the ceiling`);

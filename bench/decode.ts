@@ -42,7 +42,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
     slowest_tok_s: round(1 / each.slowest, 2),
     read_gb_s: round(read / each.median / 1e9, 1),
     rss_mib: resident,
-    ...reportCeiling(peaks, { readBytes: read / each.median }),
+    ...reportCeiling(device, peaks, { readBytes: read / each.median }),
   };
 }
 
@@ -87,7 +87,9 @@ async function verifyCache(model: LanguageModel): Promise<void> {
   const whole = (await model.logits(ids)).subarray(-stepped.length);
   const scale = Math.max(...whole.map(Math.abs));
   const off = stepped.reduce((most, logit, i) => Math.max(most, Math.abs(logit - whole[i]!)), 0);
-  if (!(off <= 1e-3 * scale)) throw new Error(`logits with the cache are off by ${off} of ${scale}`);
+  // In bf16 the prompt is rounded where it passes as a whole, and what follows it one by one is not.
+  const tolerance = model.device.precision === 'f32' ? 1e-3 : 0.06;
+  if (!(off <= tolerance * scale)) throw new Error(`logits with the cache are off by ${off} of ${scale}`);
 }
 
 /** Weights that one token is multiplied with: all but the embeddings and the heads of the experts; half the FLOPs. */

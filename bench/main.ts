@@ -32,6 +32,12 @@ const program = new Command('bench')
   .addArgument(new Argument('[what]', 'what to measure').choices(Object.keys(BENCHES)).default('ops'))
   .addOption(new Option('--size <name>', 'the shape').choices(Object.keys(SIZES)).default('tiny'))
   .addOption(new Option('--dtype <type>', 'precision of the frozen weights').choices(['f32', 'bf16']).default('f32'))
+  .addOption(
+    new Option(
+      '--precision <type>',
+      'with step, stitch, decode, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
+    ).choices(['f32', 'bf16']),
+  )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
   .option('--threads <n>', 'CPU threads', count, availableParallelism())
   .option('--steps <n>', 'timed runs', count, 5)
@@ -52,8 +58,8 @@ const options = { ...given, sizes: named ? [given.size] : (Object.keys(SIZES) as
 if (options.json) console.log = () => {};
 try {
   const row = await BENCHES[what]!(options);
-  const { size, dtype, device, threads } = options;
-  process.stdout.write(`${JSON.stringify({ what, size, dtype, device, threads, ...row })}\n`);
+  const { size, dtype, precision, device, threads } = options;
+  process.stdout.write(`${JSON.stringify({ what, size, dtype, precision, device, threads, ...row })}\n`);
 } catch (error) {
   process.exitCode = reportFailure(error, given.json);
 }

@@ -2,7 +2,7 @@ import type { OpArguments } from '../lib/addon.js';
 import { renderTable } from '../lib/cli/table.js';
 import type { Device } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
-import { type BenchOptions, hiddenStates, openDevice, type Row } from './bench.js';
+import { type BenchOptions, describeCeiling, hiddenStates, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
 
 const ROWS = 512;
@@ -77,7 +77,7 @@ export async function benchOps(options: BenchOptions): Promise<Row> {
     };
   });
   console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
-  console.log(`ceiling: ${Math.round(peaks.flops / 1e9)} GFLOP/s, ${(peaks.readBytes / 1e9).toFixed(1)} GB/s`);
+  console.log(`ceiling: ${describeCeiling(device, peaks)}`);
   console.log(
     renderTable(results, [
       { title: 'op', value: ({ work }) => work },
@@ -126,7 +126,7 @@ function works(device: Device): Work[] {
         label: `${label} ${dtype}`,
         flops: products,
         run: () => device.run('linear_forward', forward),
-        verify: () => verifyProduct(y, x, dtype === 'f32' ? weight : rounded),
+        verify: () => verifyProduct(device, y, x, dtype === 'f32' ? weight : rounded),
       },
       {
         op: 'linear_backward_input',
@@ -242,11 +242,11 @@ function works(device: Device): Work[] {
 }
 
 /** Throws unless a sample of y = x W^T is right, in f64. */
-async function verifyProduct(y: Tensor, x: Tensor, weight: Tensor): Promise<void> {
+async function verifyProduct({ precision }: Device, y: Tensor, x: Tensor, weight: Tensor): Promise<void> {
   const [ys, xs, ws] = await Promise.all([y.read(), x.read(), weight.read()]);
-  // Sums reach sqrt(WIDTH), and each step rounds them: errors of either sign add up like their root. The result is rounded
-  // once more; operands may be too, from f32 to the type of hidden states.
-  const tolerance = y.dtype === 'f32' ? 4 * 2 ** -24 * WIDTH : 4 * 2 ** -8 * Math.sqrt(WIDTH);
+  // Sums reach sqrt(WIDTH), and each step rounds them: errors of either sign add up like their root. In bf16 operands are
+  // rounded, and where hidden states are bf16 the result is once more.
+  const tolerance = precision === 'f32' ? 4 * 2 ** -24 * WIDTH : 4 * 2 ** -8 * Math.sqrt(WIDTH);
   for (let sample = 0; sample < 64; sample++) {
     const [row, column] = [(sample * 131) % ROWS, (sample * 1009) % WIDTH];
     let sum = 0;

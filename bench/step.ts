@@ -32,7 +32,7 @@ export async function measureStep(shape: Shape, options: BenchOptions): Promise<
   const resident = peakResidentMiB();
   const needed = rows * costOf(model, shape, dtype).trainingFlops;
   // Of the ceiling counts what is executed: layers that are computed again are work, too.
-  const ceiling = reportCeiling(await device.measurePeaks(), { flops: executed / timing.median });
+  const ceiling = reportCeiling(device, await device.measurePeaks(), { flops: executed / timing.median });
   return {
     step_s: round(timing.median, 4),
     fastest_s: round(timing.fastest, 4),

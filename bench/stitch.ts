@@ -45,7 +45,7 @@ export async function benchStitch(options: BenchOptions): Promise<Row> {
     forward_backward_s: round(both.median, 5),
     gflops: Math.round(flops / 1e9),
     rss_mib: peakResidentMiB(),
-    ...reportCeiling(await device.measurePeaks(), { flops }),
+    ...reportCeiling(device, await device.measurePeaks(), { flops }),
   };
 }
 

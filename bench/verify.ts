@@ -5,7 +5,7 @@ import { AdamW } from '../lib/train/adamw.js';
 
 /** How far the parameters are moved in each direction, as a distance. */
 const DISTANCE = 0.05;
-// Of the slope: what the curvature on the way and losses in f32 leave of it.
+// Of the slope: what the curvature on the way and losses in f32, of products in bf16 perhaps, leave of it.
 const TOLERANCE = 0.02;
 
 /**

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { renderTable } from '../lib/cli/table.js';
+import { whyNotBf16 } from '../lib/tensor/device.js';
 import type { BenchOptions, Row } from './bench.js';
 import { llamaDecode } from './llama.js';
 import { round } from './measure.js';
@@ -23,6 +24,8 @@ interface Work {
   what: 'step' | 'stitch' | 'decode' | 'ops';
   size: SizeName;
   dtype: Precision;
+  /** What our matrix products take. */
+  precision: Precision;
   /** Of ours and of the peer's row: the number that is compared, and whether it is a speed or a time. */
   key: string;
   isSpeed: boolean;
@@ -59,9 +62,9 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
   const peerMemory: Partial<Record<Work['what'], number>> = {};
   for (const work of works(sizes)) {
     if (options.work && !options.work.includes(work.what)) continue;
-    const { what, size, dtype, key, isSpeed, peerDtype = dtype } = work;
+    const { what, size, dtype, precision, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
-    const own = [here('main.ts'), what, ...common, '--dtype', dtype];
+    const own = [here('main.ts'), what, ...common, '--dtype', dtype, '--precision', precision];
     const ours = await lastRow(process.execPath, [...process.execArgv, ...own]);
     const peerWhat = what === 'ops' ? 'matmul' : what;
     const peer = (...more: string[]) =>
@@ -97,6 +100,8 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
       { title: 'work', value: ({ what }) => what },
       { title: 'size', value: ({ size }) => size },
       { title: 'weights', value: ({ dtype }) => dtype },
+      { title: 'products', value: ({ precision }) => precision },
+      { title: 'torch in', value: ({ dtype, peerDtype = dtype }) => peerDtype },
       { title: 'unit', value: ({ key }) => key },
       { title: 'ours', value: ({ ours }) => ours },
       { title: 'torch', value: ({ eager }) => eager },
@@ -118,24 +123,37 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
     );
   }
   return Object.fromEntries([
-    ...comparisons.map(({ what, size, dtype, ratio }) => [`${what} ${size} ${dtype}`, ratio] as const),
+    ...comparisons.map(
+      ({ what, size, dtype, precision, ratio }) =>
+        [[what, size, dtype, ...(precision === 'bf16' ? ['with products in bf16'] : [])].join(' '), ratio] as const,
+    ),
     ...llama.map(({ size, dtype, ratio }) => [`llama.cpp ${size} ${dtype}`, ratio] as const),
   ]);
 }
 
 function works(sizes: readonly SizeName[]): Work[] {
   const order = Object.keys(SIZES).filter((size) => sizes.includes(size as SizeName)) as SizeName[];
-  const products = (['f32', 'bf16'] as const).map(
-    (dtype): Work => ({ what: 'ops', size: order[0]!, dtype, key: 'matmul_s', isSpeed: false, peerDtype: 'f32' }),
-  );
-  const models = order.flatMap((size): Work[] => [
-    { what: 'step', size, dtype: 'f32', key: 'tok_s', isSpeed: true },
-    { what: 'step', size, dtype: 'bf16', key: 'tok_s', isSpeed: true },
-    { what: 'stitch', size, dtype: 'f32', key: 'forward_backward_s', isSpeed: false },
-    { what: 'decode', size, dtype: 'f32', key: 'decode_tok_s', isSpeed: true },
-    { what: 'decode', size, dtype: 'bf16', key: 'decode_tok_s', isSpeed: true, peerDtype: 'f32' },
-  ]);
-  return [...products, ...models];
+  const product = { what: 'ops', size: order[0]!, key: 'matmul_s', isSpeed: false } as const;
+  const products: Work[] = [
+    { ...product, dtype: 'f32', precision: 'f32' },
+    { ...product, dtype: 'bf16', precision: 'f32', peerDtype: 'f32' },
+    { ...product, dtype: 'bf16', precision: 'bf16' },
+  ];
+  const models = order.flatMap((size): Work[] => {
+    const f32 = { size, dtype: 'f32', precision: 'f32' } as const;
+    const bf16 = { size, dtype: 'bf16', precision: 'f32' } as const;
+    return [
+      { ...f32, what: 'step', key: 'tok_s', isSpeed: true },
+      { ...bf16, what: 'step', key: 'tok_s', isSpeed: true },
+      { ...bf16, what: 'step', precision: 'bf16', key: 'tok_s', isSpeed: true },
+      { ...f32, what: 'stitch', key: 'forward_backward_s', isSpeed: false },
+      { ...f32, what: 'decode', key: 'decode_tok_s', isSpeed: true },
+      { ...bf16, what: 'decode', key: 'decode_tok_s', isSpeed: true, peerDtype: 'f32' },
+    ];
+  });
+  const why = whyNotBf16();
+  if (why !== undefined) console.log(`products in bf16 are left out: ${why}`);
+  return [...products, ...models].filter(({ precision }) => precision === 'f32' || why === undefined);
 }
 
 /** What a program prints last, as JSON. */

@@ -53,7 +53,7 @@ std::vector<Variant> variants() {
   return list;
 }
 
-Backend open_backend(const std::string& variant, int, DType activations) {
+Backend open_backend(const std::string& variant, int, DType precision) {
   const auto list = variants();
   std::string known;
   for (size_t device = 0; device < list.size(); device++) {
@@ -63,8 +63,8 @@ Backend open_backend(const std::string& variant, int, DType activations) {
     auto context = std::make_shared<cuda::Context>(static_cast<int>(device));
     Backend backend{std::make_unique<cuda::CudaMemory>(context), std::make_unique<cuda::EventClock>(context), {}};
     backend.make_graph = [context] { return std::make_unique<cuda::CudaGraph>(context); };
-    if (activations == DType::F32) backend.ops = cuda::with_f32::make_ops(std::move(context));
-    else if (activations == DType::BF16) backend.ops = cuda::with_bf16::make_ops(std::move(context));
+    if (precision == DType::F32) backend.ops = cuda::with_f32::make_ops(std::move(context));
+    else if (precision == DType::BF16) backend.ops = cuda::with_bf16::make_ops(std::move(context));
     else throw Error("BAD_OPTION", "CUDA computes activations in f32 or bf16");
     return backend;
   }

@@ -146,7 +146,7 @@ export interface Variant {
 }
 
 interface Addon {
-  Device: new (threads: number, variant: string, activations?: DType) => NativeDevice;
+  Device: new (threads: number, variant: string, precision?: DType) => NativeDevice;
   /** Instruction sets from the narrowest on, GPUs by number. Throws NO_DEVICE where nothing can be said. */
   variants(): Variant[];
 }

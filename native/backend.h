@@ -87,7 +87,8 @@ struct Variant {
 std::vector<Variant> variants();
 
 // Opens the named variant, or the best supported one where the name is empty. `threads` are the host's, for backends that
-// compute on them. Throws NO_DEVICE for a variant that is not there, BAD_OPTION for a type that activations cannot have.
-Backend open_backend(const std::string& variant, int threads, DType activations);
+// compute on them. `precision` is that of activations or, where those are f32 all the same, of the operands of matrix
+// products. Throws NO_DEVICE for a variant that is not there or lacks the precision, BAD_OPTION for one that no variant has.
+Backend open_backend(const std::string& variant, int threads, DType precision);
 
 }  // namespace bts

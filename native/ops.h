@@ -6,7 +6,8 @@
 //
 // Arrays are row-major and dense. Arguments run outputs, inputs, sizes, options. Activations and their gradients have
 // the backend's activation type A, f32 or bf16, and are summed in f32 or wider; trainable weights, gradients of weights,
-// losses and optimizer state are f32; frozen weights keep the precision of their checkpoint. A list has one entry per
+// losses and optimizer state are f32; frozen weights keep the precision of their checkpoint. Matrix products round their
+// operands to bf16 where the backend was opened so, and are summed in f32. A list has one entry per
 // member, so members may differ in precision and may share storage. Gradients of weights are always added to what is
 // there; gradients of activations are added only where `accumulate` says so.
 // A null pointer or an empty list means "absent" where the comment allows it.
@@ -219,8 +220,9 @@ class OpsOf {
   virtual void adamw(Arrays parameters, Arrays gradients, Arrays first_moments, Arrays second_moments,
                      const float* norm, const AdamW& options) = 0;
 
-  // --- what the device reaches at most, measured within a second: peaks[0] FLOP/s of multiply-adds of activations in
-  // registers, summed in f32; peaks[1] bytes read in a second from memory that no cache holds. All of it takes part.
+  // --- what the device reaches at most, measured within a second: peaks[0] FLOP/s of multiply-adds in registers, of what
+  // matrix products take, summed in f32; peaks[1] bytes read in a second from memory that no cache holds. All of it takes
+  // part.
   virtual void measure_peaks(float* peaks) = 0;
 };
 

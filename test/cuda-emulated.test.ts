@@ -44,7 +44,7 @@ for (const device of devices()) {
 
     emulated(`${device.label}: ${op} gives what its formula says`, async () => {
       for (const each of own) {
-        await verify(device, `${op} ${each.label}`, each, new Expectations(each, device.activations));
+        await verify(device, `${op} ${each.label}`, each, new Expectations(each, device));
       }
     });
 

@@ -71,18 +71,18 @@ function difference(got: ArrayLike<number>, want: ArrayLike<number>): number {
 }
 
 // Both sides round in f32 in orders of their own: sums over whole models agree to a few 1e-5, gradients to some 1e-4. What
-// is computed in bf16 has 8 bits, and loses a few of them on the way through the layers.
+// is computed in bf16, be it products alone, has 8 bits, and loses a few of them on the way through the layers.
 const TOLERANCES = { f32: { values: 5e-5, gradients: 2e-4 }, bf16: { values: 0.06, gradients: 0.1 } };
 type Quantity = keyof (typeof TOLERANCES)['f32'];
 
 function close(
-  { activations }: Device,
+  { precision }: Device,
   got: ArrayLike<number>,
   want: ArrayLike<number>,
   what: string,
   quantity: Quantity = 'values',
 ): void {
-  const tolerance = TOLERANCES[activations][quantity];
+  const tolerance = TOLERANCES[precision][quantity];
   const found = difference(got, want);
   assert.ok(found <= tolerance, `${what} differs by ${found.toExponential(2)}, allowed are ${tolerance}`);
 }
@@ -123,7 +123,7 @@ async function trains(device: Device, model: LanguageModel, batch: Batch, settin
     close(device, [await norm.item()], norms.subarray(step, step + 1), `gradient norm of step ${step}`, 'gradients');
   }
   // Adam divides by the size of the gradient, so that of a small one nothing but its rounding may remain.
-  if (device.activations === 'bf16') return;
+  if (device.precision === 'bf16') return;
   for (const { name, value } of model.trainable) {
     closeAfterSteps(await value.read(), expected.floats(`after3.${name}`), lr, name);
   }
@@ -204,7 +204,7 @@ for (const device of devices()) {
       const options = { temperature: 0, maxTokens: want.length, stopTokens: [] };
       for await (const { id } of model.generate(prompt, options)) got.push(id);
       const at = want.findIndex((id, i) => got[i] !== id);
-      if (device.activations === 'f32' || at < 0) {
+      if (device.precision === 'f32' || at < 0) {
         assert.equal(got, want);
         return;
       }

@@ -9,18 +9,18 @@ import { devices } from './support/devices.js';
 import { Expectations, references, verify, withActivations } from './support/reference-case.js';
 
 const opened = [...devices()];
-const precisions = new Set(opened.map(({ activations }) => activations));
+const arithmetics = new Map(opened.map((device) => [`${device.activations} ${device.precision}`, device]));
 
 for (const op of Object.keys(references)) {
   const own = cases.filter((each) => each.op === op);
 
   test(`${op} gives what its formula says`, async () => {
     assert.ok(own.length > 0, 'no case calls it');
-    for (const precision of precisions) {
-      for (const each of own.map((own) => withActivations(own, precision))) {
-        const expected = new Expectations(each, precision);
+    for (const { activations, precision } of arithmetics.values()) {
+      for (const each of own.map((own) => withActivations(own, activations))) {
+        const expected = new Expectations(each, { activations, precision });
         for (const device of opened) {
-          if (device.activations !== precision) continue;
+          if (device.activations !== activations || device.precision !== precision) continue;
           await verify(device, `${device.label}: ${op} ${each.label}`, each, expected);
         }
       }

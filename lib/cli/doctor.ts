@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadAddon, type Variant } from '../addon.js';
 import { BtsError } from '../errors.js';
-import { Device, findGpus } from '../tensor/device.js';
+import { Device, findGpus, whyNotBf16 } from '../tensor/device.js';
 import { machineMemory } from './machine.js';
 import { print, printJson } from './output.js';
 import { bytes } from './units.js';
@@ -73,7 +73,8 @@ function findAddon(): Found {
 function findCpu(): Found {
   try {
     using device = Device.open('cpu');
-    return { ok: true, detail: `${device.threads} threads` };
+    const precisions = whyNotBf16() === undefined ? 'f32 and bf16' : 'f32 alone';
+    return { ok: true, detail: `${device.threads} threads, products in ${precisions}` };
   } catch (error) {
     return rejected(error);
   }

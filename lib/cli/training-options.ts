@@ -89,7 +89,8 @@ export const deviceOptions = {
     argument: 'name',
   }),
   precision: z.enum(['bf16', 'f32']).optional().meta({
-    description: 'What a GPU computes hidden states in (default: bf16)',
+    description:
+      'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
   }),
   threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
 };

@@ -37,21 +37,34 @@ function whyNotCuda(): string | undefined {
   }
 }
 
+/** Why the CPU cannot be opened with precision bf16 here; undefined where it can. Throws ADDON_NOT_LOADED. */
+export function whyNotBf16(): string | undefined {
+  try {
+    Device.open('cpu', { precision: 'bf16' }).dispose();
+    return undefined;
+  } catch (error) {
+    if (error instanceof BtsError && error.code === 'NO_DEVICE') return error.message;
+    throw error;
+  }
+}
+
 export interface DeviceOptions {
   /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
   threads?: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
   /**
-   * What a CUDA device computes hidden states in; default bf16, summed in f32, which is what tensor cores do. f32 is slower
-   * and for checks. The CPU computes in f32. Weights that are trained are f32 on every device.
+   * What matrix products take, which are summed in f32 all the same. A CUDA device has hidden states in this precision, too;
+   * default bf16, which is what tensor cores multiply; f32 is slower and for checks. On the CPU the default is f32, and bf16
+   * rounds nothing but the operands of products of more than four rows, for processors with AVX512_BF16, which multiply that
+   * twice as fast. Attention on the CPU, and weights that are trained, are f32 always.
    */
   precision?: 'f32' | 'bf16';
 }
 
 /** A device's ceilings. */
 export interface Peaks {
-  /** Floating-point operations a second, of f32 multiply-adds. */
+  /** Floating-point operations a second, of multiply-adds in the device's precision, summed in f32. */
   flops: number;
   /** Bytes a second that are read from memory which no cache holds. */
   readBytes: number;
@@ -71,6 +84,8 @@ export class Device implements Disposable {
     readonly threads: number,
     /** The element type of hidden states and their gradients. */
     readonly activations: 'f32' | 'bf16',
+    /** What matrix products take: DeviceOptions.precision. */
+    readonly precision: 'f32' | 'bf16',
     /** Why 'auto' did not take a GPU. */
     readonly fallback: string | undefined,
     private readonly native: NativeDevice,
@@ -96,10 +111,11 @@ export class Device implements Disposable {
     return Device.openCuda(backend as CudaBackend, index, options);
   }
 
-  private static openCpu({ threads = availableParallelism(), instructionSet = '' }: DeviceOptions, fallback?: string) {
+  private static openCpu(options: DeviceOptions, fallback?: string) {
+    const { threads = availableParallelism(), instructionSet = '', precision = 'f32' } = options;
     const { Device: Native } = loadAddon();
     try {
-      return new Device('cpu', threads, 'f32', fallback, new Native(threads, instructionSet));
+      return new Device('cpu', threads, 'f32', precision, fallback, new Native(threads, instructionSet, precision));
     } catch (error) {
       throw typed(error);
     }
@@ -110,7 +126,7 @@ export class Device implements Disposable {
       const { Device: Native, variants } = loadAddon(backend);
       const first = variants().find(({ supported }) => supported);
       const native = new Native(1, index, precision);
-      return new Device(`${backend}:${index || first?.name}`, 1, precision, undefined, native);
+      return new Device(`${backend}:${index || first?.name}`, 1, precision, precision, undefined, native);
     } catch (cause) {
       const error = typed(cause);
       if (!(error instanceof BtsError) || error.code === 'BAD_OPTION') throw error;
@@ -203,7 +219,7 @@ export class Device implements Disposable {
     return this.call(() => this.native.profile());
   }
 
-  /** What the device reaches at most, measured now: operations a second in the type of activations, bytes read from memory a second. */
+  /** What the device reaches at most, measured now. */
   async measurePeaks(): Promise<Peaks> {
     using peaks = this.empty([2]);
     this.run('measure_peaks', { peaks: peaks.native });

@@ -4,6 +4,6 @@
 
 namespace bts::cpu::BTS_ISA {
 
-std::unique_ptr<Ops> make_ops(int threads) { return std::make_unique<CpuOps>(threads); }
+std::unique_ptr<Ops> make_ops(int threads, DType precision) { return std::make_unique<CpuOps>(threads, precision); }
 
 }  // namespace bts::cpu::BTS_ISA

@@ -11,7 +11,7 @@ namespace bts::cpu::BTS_ISA {
 
 class CpuOps final : public Ops {
  public:
-  explicit CpuOps(int threads) : pool_(threads) {}
+  CpuOps(int threads, DType precision) : precision_(precision), pool_(threads) {}
 
   void embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C) override;
   void embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t V,
@@ -73,6 +73,7 @@ class CpuOps final : public Ops {
   void measure_peaks(float* peaks) override;
 
  private:
+  DType precision_;  // of the operands of matrix products, see gemm.h
   ThreadPool pool_;
   Arena scratch_;  // reset at the start of every op that takes from it
 };

@@ -19,7 +19,7 @@ void CpuOps::linear_forward(float* y, const float* x, Weights weight, Weights bi
                         .depth = I,
                         .bias = bias.empty() ? nullptr : &bias[m],
                         .residual = residual ? residual + m * N * O : nullptr});
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
 }
 
 // forward: y = x W^T
@@ -36,7 +36,7 @@ void CpuOps::linear_backward_input(float* dx, const float* dy, Weights weight, i
                         .cols = I,
                         .depth = O,
                         .accumulate = accumulate});
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
 }
 
 // forward: y = x W^T + bias
@@ -53,7 +53,7 @@ void CpuOps::linear_backward_weight(Gradients dweight, Gradients dbias, const fl
                         .cols = I,
                         .depth = N,
                         .accumulate = true});
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
   for (size_t m = 0; m < dbias.size(); m++) {
     const float* rows = dy + m * N * O;
     for (int64_t n = 0; n < N; n++)

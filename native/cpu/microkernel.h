@@ -2,6 +2,7 @@
 // Every element is summed over the depth in one order, whatever the operands' layout and whoever computes the tile.
 #pragma once
 
+#include "pairs.h"
 #include "simd.h"
 
 namespace bts::cpu::BTS_ISA {
@@ -16,14 +17,17 @@ constexpr int kTileRows = 4;
 #endif
 constexpr int kTileCols = 2 * kLanes;
 
-// The left operand's rows of a tile. Side by side: for each step of the depth kTileRows values in a row, `step` apart, as
-// in a packed panel or in a transposed matrix. Plain: rows as they lie in a row-major matrix, `stride` apart.
+// The depth is walked in steps: of one number, or of a Pair. The left operand's rows of a tile: side by side, for each step
+// kTileRows values in a row, `step` apart, as in a packed panel or in a transposed matrix; plain, as they lie in a row-major
+// matrix, `stride` apart.
+template <class Step>
 struct RowsSideBySide {
-  const float* data;
+  const Step* data;
   int64_t step;
 };
+template <class Step>
 struct PlainRows {
-  const float* data;
+  const Step* data;
   int64_t stride;
 };
 
@@ -36,56 +40,58 @@ struct Addend {
 
 using TileSums = vfloat[kTileRows][2];
 
-inline void accumulate(TileSums& sums, RowsSideBySide a, const float* b, int64_t depth) {
-  for (int64_t k = 0; k < depth; k++, a.data += a.step, b += kTileCols) {
-    const vfloat b0 = load(b), b1 = load(b + kLanes);
+template <class Step>
+inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, int64_t steps) {
+  for (int64_t k = 0; k < steps; k++, a.data += a.step, b += kTileCols) {
+    const auto b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; i++) {
-      const vfloat ai = splat(a.data[i]);
-      sums[i][0] += ai * b0;
-      sums[i][1] += ai * b1;
+      const auto ai = splat(a.data[i]);
+      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
+      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
     }
   }
 }
 
-inline void accumulate(TileSums& sums, PlainRows a, const float* b, int64_t depth) {
+template <class Step>
+inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t steps) {
   // One pointer for three rows: with the stride as an index that is all that the address modes need, and few enough for
   // the registers.
   constexpr int kPointers = (kTileRows + 2) / 3;
-  constexpr int kSteps = 4;
-  const float* rows[kPointers];
+  constexpr int kUnrolled = 4;
+  const Step* rows[kPointers];
 #pragma GCC unroll 8
   for (int p = 0; p < kPointers; p++) rows[p] = a.data + 3 * p * a.stride;
   const auto step = [&](int k) __attribute__((always_inline)) {
-    const vfloat b0 = load(b + k * kTileCols), b1 = load(b + k * kTileCols + kLanes);
+    const auto b0 = load(b + k * kTileCols), b1 = load(b + k * kTileCols + kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; i++) {
-      const vfloat ai = splat(rows[i / 3][(i % 3) * a.stride + k]);
-      sums[i][0] += ai * b0;
-      sums[i][1] += ai * b1;
+      const auto ai = splat(rows[i / 3][(i % 3) * a.stride + k]);
+      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
+      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
     }
   };
-  const auto advance = [&](int steps) __attribute__((always_inline)) {
+  const auto advance = [&](int count) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-    for (int p = 0; p < kPointers; p++) rows[p] += steps;
-    b += steps * kTileCols;
+    for (int p = 0; p < kPointers; p++) rows[p] += count;
+    b += count * kTileCols;
   };
   int64_t k = 0;
-  for (; k + kSteps <= depth; k += kSteps) {
+  for (; k + kUnrolled <= steps; k += kUnrolled) {
 #pragma GCC unroll 4
-    for (int s = 0; s < kSteps; s++) step(s);
-    advance(kSteps);
+    for (int s = 0; s < kUnrolled; s++) step(s);
+    advance(kUnrolled);
   }
-  for (; k < depth; k++) {
+  for (; k < steps; k++) {
     step(0);
     advance(1);
   }
 }
 
-// C = A B + addend for one tile. A has kTileRows rows and B, packed as [depth][kTileCols], kTileCols columns; of the
+// C = A B + addend for one tile. A has kTileRows rows and B, packed as [steps][kTileCols], kTileCols columns; of the
 // result only rows x cols exist.
-template <class Rows>
-void multiply_tile(float* c, int64_t c_stride, Rows a, const float* b, int64_t depth, int64_t rows, int64_t cols,
+template <class Rows, class Step>
+void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t steps, int64_t rows, int64_t cols,
                    const Addend& add) {
   // The result's lines come from memory while the sums are computed.
   for (int64_t i = 0; i < rows; i++)
@@ -94,7 +100,7 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const float* b, int64_t d
       if (add.matrix && add.matrix != c) __builtin_prefetch(add.matrix + i * add.stride + half * kLanes);
     }
   TileSums sums = {};
-  accumulate(sums, a, b, depth);
+  accumulate(sums, a, b, steps);
   if (rows == kTileRows && cols == kTileCols) {
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; i++) {

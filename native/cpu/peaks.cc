@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu_ops.h"
+#include "peaks.h"
 
 namespace bts::cpu::BTS_ISA {
 
@@ -11,7 +12,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kChains = 12;              // independent sums, enough to hide the latency of a multiply-add
 constexpr int64_t kSteps = 1 << 22;      // of each chain in one round, a few tens of milliseconds
 constexpr int64_t kBytes = 256 << 20;    // read by each thread, far more than caches hold
 constexpr int kRounds = 5;
@@ -60,8 +60,13 @@ double best_seconds(ThreadPool& pool, F&& work) {
 
 void CpuOps::measure_peaks(float* peaks) {
   const int64_t threads = pool_.threads(), n = kBytes / int64_t(sizeof(float));
-  const double flops = 2.0 * kLanes * kChains * kSteps * double(threads);
-  peaks[0] = float(flops / best_seconds(pool_, [&](int64_t) { return multiply_add(kSteps); }));
+  const bool in_pairs = precision_ == DType::BF16;
+  const double flops = 2.0 * (in_pairs ? 2 : 1) * kLanes * kChains * kSteps * double(threads);
+  peaks[0] = float(flops / best_seconds(pool_, [&](int64_t) {
+    if constexpr (kLanes == 16)
+      if (in_pairs) return multiply_add_pairs(kSteps);
+    return multiply_add(kSteps);
+  }));
   Arena memory;  // of its own, so that the ops' scratch does not stay this large
   float* data = memory.floats(n * threads);
   pool_.parallel_for(threads, [&](int64_t part, int) { std::fill_n(data + part * n, n, 1.0f); });

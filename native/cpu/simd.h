@@ -36,6 +36,7 @@ typedef uint16_t vhalf_unaligned __attribute__((vector_size(BTS_LANES * 2), alig
 inline vfloat load(const float* p) { return *reinterpret_cast<const vfloat_unaligned*>(p); }
 inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) = v; }
 inline vfloat splat(float x) { return x - vfloat{}; }
+inline vfloat multiply_add(vfloat a, vfloat b, vfloat sum) { return sum + a * b; }
 
 inline float widen_bf16(uint16_t bits) {
   uint32_t wide = uint32_t(bits) << 16;
@@ -148,12 +149,13 @@ inline void for_vectors(int64_t begin, int64_t end, F&& f) {
 inline vfloat max(vfloat a, vfloat b) { return a > b ? a : b; }
 
 // Rows become columns, in log2(lanes) rounds of interleaving each row with the one half the block away.
-inline void transpose(vfloat (&rows)[kLanes]) {
+template <class Vector>
+inline void transpose(Vector (&rows)[kLanes]) {
   for (int round = 1; round < kLanes; round *= 2) {
-    vfloat next[kLanes];
+    Vector next[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes / 2; i++) {
-      const vfloat a = rows[i], b = rows[i + kLanes / 2];
+      const Vector a = rows[i], b = rows[i + kLanes / 2];
 #if BTS_LANES == 16
       next[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
       next[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);

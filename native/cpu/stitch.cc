@@ -170,7 +170,7 @@ void CpuOps::experts_into_hub_forward(float* hub, float* gates, float* projected
   std::vector<Product> products{gate_product(gates, h, gate_weight, s, 0)};
   for (size_t e = 0; e < proj.size(); e++)
     products.push_back(projection(projected + e * NC, h + (e + 1) * NC, proj[e], s));
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
   for_rows(pool_, s.N, [&](int64_t n) {
     float* g = gates + n * s.M * s.G;
     finish_logits(g, gate_bias, s, n, 0);
@@ -217,7 +217,7 @@ void CpuOps::experts_into_hub_backward(float* dh, float* dgate_weight, float* dg
     for (int64_t e = 0; e < E; e++)
       products.push_back(projection_input_product(dh + (e + 1) * NC, dp + e * NC, proj[e], s, false));
   }
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
   add_bias_gradient(dgate_bias, dz, s);
 }
 
@@ -227,7 +227,7 @@ void CpuOps::hub_into_experts_forward(float* out, float* gates, float* projected
   const int64_t NC = s.N * s.C;
   std::vector<Product> products{gate_product(gates, h, gate_weight, s, 1)};
   for (size_t e = 0; e < proj.size(); e++) products.push_back(projection(projected + e * NC, h, proj[e], s));
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
   for_rows(pool_, s.N, [&](int64_t n) {
     float* g = gates + n * s.M * s.G;
     std::fill_n(g, s.G, 0.0f);
@@ -274,12 +274,12 @@ void CpuOps::hub_into_experts_backward(float* dh, float* dgate_weight, float* dg
   });
   std::vector<Product> products;
   weight_products(products, dgate_weight, dproj, dz, dp, h, true, s);
-  multiply(products, pool_, scratch_);
+  multiply(products, precision_, pool_, scratch_);
   if (dh) {
     // All of these add to the hub's gradient, so one after the other.
-    multiply(std::vector<Product>{gate_input_product(dh, dz, gate_weight, s)}, pool_, scratch_);
+    multiply(std::vector<Product>{gate_input_product(dh, dz, gate_weight, s)}, precision_, pool_, scratch_);
     for (int64_t e = 0; e < E; e++)
-      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, pool_, scratch_);
+      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, precision_, pool_, scratch_);
   }
   add_bias_gradient(dgate_bias, dz, s);
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <vector>
 
 #include "chunks.h"
 #include "cpu_ops.h"
@@ -57,6 +58,17 @@ void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, W
   const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
   const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
   const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
+  std::vector<Matrix> left;
+  for (int64_t m = 0; m < members; m++) {
+    const Product whole{.a = row_major(x + m * N * C, C),
+                        .b = {gate[m], 1, C},
+                        .c = nullptr,
+                        .c_stride = F,
+                        .rows = N,
+                        .cols = F,
+                        .depth = C};
+    left.push_back(rounded_left(whole, precision_, pool_, scratch_));
+  }
   float* memory = scratch_.floats(own * pool_.threads());
   pool_.parallel_for(members * row_blocks * col_blocks, [&](int64_t task, int worker) {
     const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
@@ -65,7 +77,7 @@ void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, W
     float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
     const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
       const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
-      const Product product{.a = row_major(x + (m * N + row) * C, C),
+      const Product product{.a = {from_row(left[m].storage, row, left[m].row_stride), left[m].row_stride, 1},
                             .b = {from_row(weight, col, C), 1, C},
                             .c = z,
                             .c_stride = cols,
@@ -75,7 +87,7 @@ void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, W
                             .bias = biases.empty() ? nullptr : &bias};
       // As linear_forward does for N rows, so that both agree to the last bit.
       if (rows == N && is_stream(product)) stream_product(product, 0, cols);
-      else multiply_alone(product, workspace);
+      else multiply_alone(product, precision_, workspace);
     };
     multiply(gated, gate[m], gate_bias);
     multiply(upper, up[m], up_bias);

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadAddon } from '../../lib/addon.js';
-import { Device } from '../../lib/tensor/device.js';
+import { Device, type DeviceOptions, whyNotBf16 } from '../../lib/tensor/device.js';
 import { type Case, run } from '../support/reference-case.js';
 import { attentionBackward, attentionForward } from './attention.js';
 import { elements } from './elementwise.js';
@@ -45,10 +45,15 @@ const cases: Case[] = [
 const bytes = (device: Device, each: Case) =>
   run(device, each, (tensors) => Promise.all([...tensors.values()].map((tensor) => tensor.readBytes())));
 
-for (const { name, supported } of loadAddon().variants()) {
-  if (!supported) continue;
-  test(`1, 2, 3 and 5 threads agree to the last bit (${name})`, async () => {
-    const opened = threads.map((count) => Device.open('cpu', { threads: count, instructionSet: name }));
+const instructionSets = loadAddon()
+  .variants()
+  .filter(({ supported }) => supported);
+const kinds: DeviceOptions[] = instructionSets.map(({ name }) => ({ instructionSet: name }));
+if (whyNotBf16() === undefined) kinds.push({ precision: 'bf16' });
+
+for (const kind of kinds) {
+  test(`1, 2, 3 and 5 threads agree to the last bit (${Object.values(kind)})`, async () => {
+    const opened = threads.map((count) => Device.open('cpu', { threads: count, ...kind }));
     for (const each of cases) {
       const [alone, ...shared] = await Promise.all(opened.map((device) => bytes(device, each)));
       shared.forEach((result, i) => {

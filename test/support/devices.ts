@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../../lib/addon.js';
-import { Device } from '../../lib/tensor/device.js';
+import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 
 /** A path in the folder of shared test material, which may not be there. */
 export function shared(path: string): string {
@@ -50,7 +50,7 @@ function* withPrecisions(name: string): Generator<Labelled> {
   }
 }
 
-/** The CPU once for each instruction set. */
+/** The CPU once for each instruction set, and with products in bf16. */
 function* cpus(): Generator<Labelled> {
   for (const { name, supported } of loadAddon().variants()) {
     if (!supported) {
@@ -60,4 +60,8 @@ function* cpus(): Generator<Labelled> {
     const device = Device.open('cpu', { threads: 2, instructionSet: name });
     yield Object.assign(device, { label: `cpu/${name}` });
   }
+  const why = whyNotBf16();
+  if (why === undefined) {
+    yield Object.assign(Device.open('cpu', { threads: 2, precision: 'bf16' }), { label: 'cpu/bf16' });
+  } else console.log(`cpu with products in bf16: skipped, ${why}`);
 }

@@ -9,6 +9,7 @@ import {
   Draw,
   exact,
   mixed,
+  mixedProducts,
   type Op,
   type Reference,
   type Round,
@@ -56,8 +57,9 @@ const ACTIVATIONS = new Set(
   ).split(' '),
 );
 const WITHOUT_ACTIVATIONS = new Set<Op>(['fill', 'fill_normal', 'convert', 'sum_forward', 'sum_backward']);
-/** Weights that are multiplied with activations, in their type. */
-const FACTORS = new Set(['weight', 'gateWeight', 'proj']);
+
+/** What a device computes in. */
+export type Arithmetic = Pick<Device, 'activations' | 'precision'>;
 
 /** The arguments with `change` made to what is named; contents that stand in two places stay one. */
 function mapValues(args: Case['args'], named: (name: string) => boolean, change: (values: Values) => Values) {
@@ -153,17 +155,13 @@ export class Expectations {
   private readonly outputs = new Map<Values, Expected>();
   private readonly floor: number;
 
-  constructor({ op, args }: Case, activations: 'f32' | 'bf16' = 'f32') {
+  constructor({ op, args }: Case, { activations, precision }: Arithmetic) {
     const reference = references[op] as Reference<Op>;
-    const evaluate = (args: Case['args'], round: Round): [string, Float64Array | Float64Array[]][] =>
+    const evaluate = (round: Round): [string, Float64Array | Float64Array[]][] =>
       Object.entries(reference(args as unknown as Arguments<Op>, round));
     const inBf16 = activations === 'bf16' && !WITHOUT_ACTIVATIONS.has(op);
-    const isFactor = (name: string) => inBf16 && FACTORS.has(name) && !op.startsWith('rms_norm');
-    const naive = evaluate(
-      mapValues(args, isFactor, (values) => rounded(values, 'bf16')),
-      inBf16 ? mixed : single,
-    );
-    evaluate(args, exact).forEach(([name, truth], output) => {
+    const naive = evaluate(inBf16 ? mixed : precision === 'bf16' ? mixedProducts : single);
+    evaluate(exact).forEach(([name, truth], output) => {
       const [truths, naives] = [[truth].flat(), [naive[output]![1]].flat()];
       valuesOf(args[name]).forEach((values, i) => {
         const kept = naives[i]!.map((x) => narrow(x, values.dtype));

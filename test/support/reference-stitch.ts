@@ -1,5 +1,15 @@
 /** Both stitch layers, the paper's section 3. Names and formulas are those of native/ops.h. */
-import { type Arguments, build, evaluate, type Op, type Reference, type Round, sum, type Values } from './reference.js';
+import {
+  type Arguments,
+  build,
+  evaluate,
+  type Op,
+  type Reference,
+  type Round,
+  sum,
+  times,
+  type Values,
+} from './reference.js';
 import { dropoutFactor } from './reference-random.js';
 
 type Stitch = Extract<Op, `experts_into_hub_${string}` | `hub_into_experts_${string}`>;
@@ -19,13 +29,15 @@ function dropped(r: Round, { gateWeight, dropout, seed }: Forward | Backward, n:
 const logits = (r: Round, args: Forward) =>
   evaluate(args.gates.shape, (n, m, g) => {
     const { h, gateWeight, gateBias } = args;
-    const product = sum(r, h.shape[2]!, (c) => r(h.at(0, n, c) * gateWeight.at(m!, g, c)));
+    const product = sum(r, h.shape[2]!, (c) => times(r, h.at(0, n, c), gateWeight.at(m!, g, c)));
     return r((gateBias ? r(product + gateBias.at(m!, g)) : product) * dropped(r, args, n!, m!, g!));
   });
 
 /** p_e = h_m W_e^T, m the member that expert e's projection reads     [E, N, C] */
 const projections = (r: Round, { h, proj, projected }: Forward, member: (e: number) => number) =>
-  evaluate(projected.shape, (e, n, o) => sum(r, h.shape[2]!, (i) => r(h.at(member(e!), n, i) * proj[e!]!.at(o!, i))));
+  evaluate(projected.shape, (e, n, o) =>
+    sum(r, h.shape[2]!, (i) => times(r, h.at(member(e!), n, i), proj[e!]!.at(o!, i))),
+  );
 
 /**
  * The gradient of the gates from that of what each weighs, da (n, m, c): dg where a gate weighs one channel, the sum over
@@ -42,13 +54,13 @@ function weightGradients(r: Round, args: Backward, dz: Values, dp: Values, membe
   const N = h.shape[1]!;
   return {
     dgateWeight: build(dgateWeight.shape, (m, g, c) =>
-      r(dgateWeight.at(m!, g, c) + sum(r, N, (n) => r(dz.at(n, m, g) * h.at(0, n, c)))),
+      r(dgateWeight.at(m!, g, c) + sum(r, N, (n) => times(r, dz.at(n, m, g), h.at(0, n, c)))),
     ),
     ...(dgateBias && {
       dgateBias: build(dgateBias.shape, (m, g) => r(dgateBias.at(m!, g) + sum(r, N, (n) => dz.at(n, m, g)))),
     }),
     dproj: dproj.map((dw, e) =>
-      build(dw.shape, (o, i) => r(dw.at(o!, i) + sum(r, N, (n) => r(dp.at(e, n, o) * h.at(member(e), n, i))))),
+      build(dw.shape, (o, i) => r(dw.at(o!, i) + sum(r, N, (n) => times(r, dp.at(e, n, o), h.at(member(e), n, i))))),
     ),
   };
 }
@@ -56,12 +68,12 @@ function weightGradients(r: Round, args: Backward, dz: Values, dp: Values, membe
 /** (dz Wg)[n, c] */
 function throughGates(r: Round, { gateWeight }: Backward, dz: Values, n: number, c: number): number {
   const [M, G] = gateWeight.shape as [number, number];
-  return sum(r, M, (m) => sum(r, G, (g) => r(dz.at(n, m, g) * gateWeight.at(m, g, c))));
+  return sum(r, M, (m) => sum(r, G, (g) => times(r, dz.at(n, m, g), gateWeight.at(m, g, c))));
 }
 
 /** (dp_e W_e)[n, c] */
 const throughProjection = (r: Round, { proj }: Backward, dp: Values, e: number, n: number, c: number) =>
-  sum(r, dp.shape[2]!, (o) => r(dp.at(e, n, o) * proj[e]!.at(o, c)));
+  sum(r, dp.shape[2]!, (o) => times(r, dp.at(e, n, o), proj[e]!.at(o, c)));
 
 const own = (e: number) => e + 1;
 const hub = () => 0;

@@ -1,5 +1,15 @@
 /** The layers of a transformer. Names and formulas are those of native/ops.h. */
-import { type Arguments, build, evaluate, type Op, type Reference, type Round, sum, type Values } from './reference.js';
+import {
+  type Arguments,
+  build,
+  evaluate,
+  type Op,
+  type Reference,
+  type Round,
+  sum,
+  times,
+  type Values,
+} from './reference.js';
 
 type Sizes = [number, number, number, number, number];
 
@@ -82,7 +92,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
 
   linear_forward: ({ y, x, weight, bias, residual }, r) => ({
     y: build(y.shape, (m, n, o) => {
-      const product = sum(r, x.shape[2]!, (i) => r(x.at(m!, n, i) * weight[m!]!.at(o!, i)));
+      const product = sum(r, x.shape[2]!, (i) => times(r, x.at(m!, n, i), weight[m!]!.at(o!, i)));
       const biased = bias ? r(product + bias[m!]!.at(o!)) : product;
       return residual ? r(biased + residual.at(m!, n, o)) : biased;
     }),
@@ -90,7 +100,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
 
   linear_backward_input: ({ dx, dy, weight, accumulate }, r) => ({
     dx: build(dx.shape, (m, n, i) => {
-      const product = sum(r, dy.shape[2]!, (o) => r(dy.at(m!, n, o) * weight[m!]!.at(o, i)));
+      const product = sum(r, dy.shape[2]!, (o) => times(r, dy.at(m!, n, o), weight[m!]!.at(o, i)));
       return accumulate ? r(dx.at(m!, n, i) + product) : product;
     }),
   }),
@@ -99,7 +109,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     const N = x.shape[1]!;
     return {
       dweight: dweight.map((dw, m) =>
-        build(dw.shape, (o, i) => r(dw.at(o!, i) + sum(r, N, (n) => r(dy.at(m, n, o) * x.at(m, n, i))))),
+        build(dw.shape, (o, i) => r(dw.at(o!, i) + sum(r, N, (n) => times(r, dy.at(m, n, o), x.at(m, n, i))))),
       ),
       ...(dbias && {
         dbias: dbias.map((db, m) => build(db.shape, (o) => r(db.at(o!) + sum(r, N, (n) => dy.at(m, n, o))))),
@@ -232,7 +242,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
   swiglu_linear: ({ y, x, gate, up, gateBias, upBias }, r) => ({
     y: build(y.shape, (m, n, f) => {
       const product = (weight: Values, bias?: Values) => {
-        const z = sum(r, x.shape[2]!, (c) => r(x.at(m!, n, c) * weight.at(f!, c)));
+        const z = sum(r, x.shape[2]!, (c) => times(r, x.at(m!, n, c), weight.at(f!, c)));
         return bias ? r(z + bias.at(f!)) : z;
       };
       const g = product(gate[m!]!, gateBias?.[m!]);

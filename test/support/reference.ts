@@ -1,7 +1,7 @@
 /**
  * What the ops of native/ops.h must compute, written from their formulas. Every reference takes the rounding of its
- * arithmetic as an argument: without rounding it is the truth (f64), with `single` or `mixed` it is the naive computation
- * in f32 or bf16 that a kernel is measured against.
+ * arithmetic as an argument: without rounding it is the truth (f64), with `single`, `mixed` or `mixedProducts` it is the naive
+ * computation in f32 or bf16 that a kernel is measured against.
  */
 import type { DType, NativeTensor, OpArguments } from '../../lib/addon.js';
 import { Random } from '../../lib/data/random.js';
@@ -15,12 +15,19 @@ export interface Round {
   (x: number): number;
   /** What numbers are rounded to that lie in memory between two steps of a naive computation. */
   stored(x: number): number;
+  /** What the operands of a matrix product are rounded to. */
+  operand(x: number): number;
 }
 const identity = (x: number) => x;
-export const exact: Round = Object.assign((x: number) => x, { stored: identity });
-export const single: Round = Object.assign((x: number) => Math.fround(x), { stored: identity });
-/** Products of bf16 numbers, summed in f32. */
-export const mixed: Round = Object.assign((x: number) => Math.fround(x), { stored: (x: number) => narrow(x, 'bf16') });
+const toBf16 = (x: number) => narrow(x, 'bf16');
+const rounding = (arithmetic: (x: number) => number, stored: Round['stored'], operand: Round['operand']): Round =>
+  Object.assign((x: number) => arithmetic(x), { stored, operand });
+export const exact = rounding(identity, identity, identity);
+export const single = rounding(Math.fround, identity, identity);
+/** Activations in bf16, and products of bf16 numbers, summed in f32. */
+export const mixed = rounding(Math.fround, toBf16, toBf16);
+/** Activations in f32, and products of bf16 numbers, summed in f32. */
+export const mixedProducts = rounding(Math.fround, identity, toBf16);
 
 /** The contents of a tensor: numbers that its element type holds exactly. */
 export class Values {
@@ -66,6 +73,9 @@ export function build(shape: readonly number[], f: (...index: number[]) => numbe
 
 export const evaluate = (shape: readonly number[], f: (...index: number[]) => number) =>
   new Values(shape, build(shape, f));
+
+/** a b, of a matrix product. */
+export const times = (r: Round, a: number, b: number) => r(r.operand(a) * r.operand(b));
 
 /** f(0) + .. + f(n-1), rounded after every addition. */
 export function sum(r: Round, n: number, f: (i: number) => number): number {
