@@ -29,6 +29,7 @@ cudaEvent_t EventClock::event() {
 void EventClock::start() {
   std::lock_guard lock(mutex_);
   collect();
+  if (begin_) free_.push_back(begin_);  // of what did not happen
   begin_ = event();
 }
 

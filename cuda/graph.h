@@ -13,7 +13,7 @@ class CudaGraph final : public Graph {
   explicit CudaGraph(std::shared_ptr<Context> context) : context_(std::move(context)) {}
   ~CudaGraph() override;
 
-  void launch(const std::function<void()>& work) override;
+  bool launch(const std::function<void()>& work) override;
 
  private:
   void record(const std::function<void()>& work);
@@ -22,7 +22,7 @@ class CudaGraph final : public Graph {
   std::shared_ptr<Context> context_;
   cudaGraphExec_t recorded_ = nullptr;
   uint64_t scratch_ = 0;  // its version when `recorded_` was made
-  bool refused_ = false;
+  bool refused_ = false;  // with scratch memory as it was then
 };
 
 }  // namespace bts::cuda

@@ -105,7 +105,6 @@ export interface OpArguments {
   measure_peaks: { peaks: T };
 }
 
-/** A device: memory and a queue of ops that a native thread runs in order. */
 /** Ops that were recorded while they were queued. */
 export interface NativeProgram {
   /** Queues all of them. */
@@ -114,9 +113,10 @@ export interface NativeProgram {
   dispose(): void;
 }
 
+/** A device: memory and a queue of ops that a native thread runs in order. */
 export interface NativeDevice {
-  /** Uninitialised memory. */
-  allocate(dtype: DType, shape: readonly number[]): NativeTensor;
+  /** Uninitialised memory; of what the host fills while a program is recorded, `constant`. */
+  allocate(dtype: DType, shape: readonly number[], constant?: boolean): NativeTensor;
   /** Copies the bytes of `data` before it returns. */
   upload(tensor: NativeTensor, data: NodeJS.TypedArray): void;
   /** Reads the tensor's bytes from a file. */

@@ -59,8 +59,9 @@ class Stopwatch {
 class Graph {
  public:
   virtual ~Graph() = default;
-  // Does what `work` queues on the device: records it where there is no record yet, and launches the record.
-  virtual void launch(const std::function<void()>& work) = 0;
+  // Does what `work` queues on the device: records it where there is no record yet, and launches the record. False, and
+  // nothing done, where it cannot be recorded.
+  virtual bool launch(const std::function<void()>& work) = 0;
 };
 
 struct Backend {

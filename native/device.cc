@@ -61,6 +61,14 @@ Tensor& own(const Napi::Value& value, const DeviceState& device, const std::stri
   return tensor;
 }
 
+// One that the host may fill: while a program is recorded, none that its runs fill themselves.
+Tensor& filled_once(const Napi::Value& value, const DeviceState& device, const std::string& doing) {
+  Tensor& tensor = own(value, device, doing);
+  if (device.is_recorded(*tensor.storage()))
+    throw Error("BAD_OPTION", doing + ": the tensor is computed by the program that is being recorded");
+  return tensor;
+}
+
 }  // namespace
 
 DeviceState::DeviceState(Napi::Env env, Backend backend)
@@ -76,8 +84,9 @@ DeviceState::DeviceState(Napi::Env env, Backend backend)
 
 DeviceState::~DeviceState() { close(); }
 
-std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
-  void* data = recording_ ? recording_->memory->take(bytes) : nullptr;
+std::shared_ptr<Storage> DeviceState::allocate(size_t bytes, bool constant) {
+  const bool recorded = recording_ && !constant;
+  void* data = recorded ? recording_->memory->take(bytes) : nullptr;
   if (!data) data = memory_.take(bytes);
   if (!data) {
     // Cached blocks may be in use by queued work; once that is done the system can have them back.
@@ -94,7 +103,7 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes) {
   storage->data = data;
   storage->bytes = bytes;
   storage->is_host = backend_.memory->is_host();
-  if (recording_) storage->program = recording_->memory;
+  if (recorded) storage->program = recording_->memory;
   return storage;
 }
 
@@ -123,6 +132,9 @@ Recording DeviceState::end_recording() {
 }
 
 void DeviceState::forget(Recording& recording) {
+  // A graph ends on the worker, where none is being recorded at that moment.
+  if (!closed() && recording.tasks->graph)
+    push({.name = "end of a program", .body = [tasks = std::move(recording.tasks)](Backend&) {}});
   for (const auto& storage : recording.outer)
     if (--storage->handles == 0) release(*storage);
   for (void* block : recording.memory->end())
@@ -215,13 +227,13 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::dispose>("dispose")});
 }
 
-// new Device(threads, variant or '', type of activations; default f32)
+// new Device(threads, variant or '', precision; default f32)
 Device::Device(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guarded(info.Env(), [&]() -> Napi::Value {
     const int threads = static_cast<int>(to_integer(info[0], "threads", 1, 1024));
     const std::string variant = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
-    const DType activations = info[2].IsUndefined() ? DType::F32 : to_dtype(info[2]);
-    state_ = std::make_shared<DeviceState>(info.Env(), open_backend(variant, threads, activations));
+    const DType precision = info[2].IsUndefined() ? DType::F32 : to_dtype(info[2]);
+    state_ = std::make_shared<DeviceState>(info.Env(), open_backend(variant, threads, precision));
     return info.Env().Undefined();
   });
 }
@@ -233,7 +245,7 @@ std::shared_ptr<DeviceState> Device::open() const {
   return state_;
 }
 
-// allocate(dtype, shape): Tensor, uninitialised
+// allocate(dtype, shape, constant): Tensor, uninitialised
 Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
@@ -241,7 +253,7 @@ Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
     auto shape = to_shape(info[1]);
     size_t bytes = size_of(dtype);
     for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
-    return Tensor::create(info.Env(), state, state->allocate(bytes), 0, dtype, std::move(shape));
+    return Tensor::create(info.Env(), state, state->allocate(bytes, info[2].ToBoolean()), 0, dtype, std::move(shape));
   });
 }
 
@@ -249,7 +261,7 @@ Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
 Napi::Value Device::upload(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    const Tensor& tensor = own(info[0], *state, "upload");
+    const Tensor& tensor = filled_once(info[0], *state, "upload");
     if (!info[1].IsTypedArray()) throw Error("BAD_OPTION", "upload: expected a typed array");
     const auto array = info[1].As<Napi::TypedArray>();
     if (array.ByteLength() != tensor.bytes()) {
@@ -269,7 +281,7 @@ Napi::Value Device::upload(const Napi::CallbackInfo& info) {
 Napi::Value Device::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    const Tensor& tensor = own(info[0], *state, "load");
+    const Tensor& tensor = filled_once(info[0], *state, "load");
     if (!info[1].IsString()) throw Error("BAD_OPTION", "load: expected a path");
     std::string path = info[1].As<Napi::String>().Utf8Value();
     const int64_t offset = to_integer(info[2], "offset", 0, int64_t{1} << 52);

@@ -30,7 +30,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   DeviceState(Napi::Env env, Backend backend);
   ~DeviceState();
 
-  std::shared_ptr<Storage> allocate(size_t bytes);
+  // Memory for a tensor; `constant`: what is recorded now must not use it for anything else, since the host fills it once.
+  std::shared_ptr<Storage> allocate(size_t bytes, bool constant = false);
   void release(Storage& storage);
   void push(Task task);
   // Queues an op, and records it where recording goes on.
@@ -38,6 +39,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   void run(std::shared_ptr<Tasks> tasks) { queue_->push(std::move(tasks)); }
   void begin_recording();
   Recording end_recording();
+  // Whether the storage lies in what the program now recorded uses again and again.
+  bool is_recorded(const Storage& storage) const { return recording_ && storage.program == recording_->memory; }
   // Gives back what a recording kept.
   void forget(Recording& recording);
   void drain() { queue_->drain(); }

@@ -38,13 +38,17 @@ std::vector<void*> ProgramMemory::end() {
   return blocks;
 }
 
-void Recording::add(const Task& task) {
-  tasks->list.push_back(task);
+void Recording::add(Task task) {
   const auto hold = [this](const std::shared_ptr<Storage>& storage) {
     if (storage->program != memory && outer.insert(storage).second) storage->handles++;
   };
   for (const auto& read : task.reads) hold(read);
-  for (const auto& write : task.writes) hold(write.storage);
+  for (auto& write : task.writes) {
+    hold(write.storage);
+    // A tensor of the program's own begins anew in each run, also where it is written part by part.
+    if (write.storage->program == memory && known_.insert(write.storage.get()).second) write.whole = true;
+  }
+  tasks->list.push_back(std::move(task));
 }
 
 Napi::Function Program::define(Napi::Env env) {

@@ -36,7 +36,10 @@ struct Recording {
   std::shared_ptr<ProgramMemory> memory = std::make_shared<ProgramMemory>();
   std::set<std::shared_ptr<Storage>> outer;  // storages of tensors from outside; each counts as one handle more
 
-  void add(const Task& task);
+  void add(Task task);
+
+ private:
+  std::set<const Storage*> known_;  // of the program's own
 };
 
 // The JavaScript class `Program`. Created by its device, never by JavaScript.

@@ -119,7 +119,8 @@ void Queue::run(Tasks& tasks) {
   for (const Task& task : tasks.list) run(task);
 }
 
-// Runs all of it as one; false where something is at fault beforehand, which concerns only what depends on it.
+// Runs all of it as one; false where the device cannot, or where something is at fault beforehand, which concerns only what
+// depends on it.
 bool Queue::launch(Tasks& tasks) {
   for (const Task& task : tasks.list) {
     const auto checked = fault_of_call(task.name, [&] {
@@ -127,12 +128,14 @@ bool Queue::launch(Tasks& tasks) {
     });
     if (checked || fault_of(task.reads)) return false;
   }
+  bool launched = false;
   backend_.stopwatch->start();
   const auto fault = fault_of_call("program", [&] {
-    tasks.graph->launch([&] {
+    launched = tasks.graph->launch([&] {
       for (const Task& task : tasks.list) task.body(backend_);
     });
   });
+  if (!launched && !fault) return false;
   for (const Task& task : tasks.list) mark(task, fault);
   backend_.stopwatch->stop("program");
   return true;

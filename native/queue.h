@@ -21,7 +21,7 @@ class ProgramMemory;
 struct Storage {
   void* data = nullptr;
   size_t bytes = 0;
-  int handles = 0;  // tensors that look at it; the JavaScript thread counts
+  int handles = 0;  // tensors and programs that need it; the JavaScript thread counts
   std::shared_ptr<const Error> fault;
   std::shared_ptr<ProgramMemory> program;  // whose block it is; null: the device's
   bool is_host = true;       // `data` can be read by the host

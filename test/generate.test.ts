@@ -290,6 +290,14 @@ generate('a cache that is full takes no more, and stays as it was', async () => 
   close(last, await lastLogits([1, 2, 3, 7, 4, 5, 6, 8], 2), 1e-5);
 });
 
+generate('a cache outlives its model, and is of no use then', async () => {
+  const loaded = await DenseModel.load(device, await writeModel(device, join(folder, 'disposed')));
+  using cache = loaded.createCache(1, 4);
+  for (const id of [5, 6]) await loaded.extend(cache, [id]);
+  loaded[Symbol.dispose]();
+  await fails(() => loaded.extend(cache, [7]), 'DISPOSED', /a model was used after it was disposed/);
+});
+
 generate('a cache that goes over to another model is continued by that model', async () => {
   const [one, two] = [
     await writeModel(device, join(folder, 'one')),

@@ -126,6 +126,36 @@ function define(device: Labelled): void {
     assert.is(await onlyValue(y), 30);
     assert.is(await onlyValue(garbage), -1);
     await fails(() => rows.write(new Int32Array([1, 2])), 'BAD_SHAPE', /8 bytes came for a tensor of shape \[1\]/);
+    await fails(
+      () => rows.write(new Float32Array(1)),
+      'BAD_OPTION',
+      /Float32Array elements of 4 bytes came for .* i32/,
+    );
+  });
+
+  programs('a constant shares no memory with what is computed', async () => {
+    using x = device.full([LENGTH], 3);
+    const copyOf = (from: Tensor) => {
+      const y = device.empty(from.shape);
+      device.run('convert', { y: y.native, x: from.native });
+      return y;
+    };
+    const { program, result: y } = device.record(() => {
+      copyOf(x).dispose();
+      using ten = device.tensor(new Float32Array(LENGTH).fill(10), [LENGTH]);
+      const y = copyOf(ten);
+      ten.dispose();
+      copyOf(x).dispose();
+      return y;
+    });
+    using _ = program;
+    using __ = y;
+    for (let run = 0; run < 3; run++) {
+      assert.is(await onlyValue(y), 10);
+      program.run();
+    }
+    const write = () => device.record(() => device.empty([1]).write(new Float32Array(1)));
+    await fails(write, 'BAD_OPTION', /computed by the program that is being recorded/);
   });
 
   programs('a fault spoils what depends on it, in that run alone', async () => {
@@ -133,9 +163,12 @@ function define(device: Labelled): void {
     using x = constant(device, 7);
     using table = x.reshape(LENGTH, 1);
     const { program, result } = device.record(() => {
-      const row = device.empty([1, 1], device.activations);
-      device.run('gather_rows', { y: row.native, x: table.native, rows: rows.native });
-      return { row, apart: sum(device, x, x) };
+      const twice = device.empty([2, 1], device.activations);
+      for (const half of [0, 1]) {
+        using row = twice.slice(half);
+        device.run('gather_rows', { y: row.native, x: table.native, rows: rows.native });
+      }
+      return { row: twice, apart: sum(device, x, x) };
     });
     using _ = program;
     using row = result.row;

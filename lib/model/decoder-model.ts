@@ -1,4 +1,5 @@
 import { type Batch, IGNORED } from '../data/packing.js';
+import { BtsError } from '../errors.js';
 import * as ops from '../tensor/ops.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -121,6 +122,8 @@ export abstract class DecoderModel extends LanguageModel {
 
   /** The logits that follow one token more for each sequence. They are the cache's. */
   private nextLogits(cache: KeyValueCache, ids: Int32Array, starts: Int32Array): Tensor {
+    // What was recorded would still run: it keeps the weights that it reads.
+    if (this.transformer.disposed) throw new BtsError('DISPOSED', 'a model was used after it was disposed.');
     if (cache.step?.model === this) {
       cache.step.decode.run(ids, starts);
       return cache.step.decode.logits;

@@ -22,7 +22,7 @@ export class KeyValueCache implements TokenCache {
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
-  /** What one token more for every sequence takes, once it has been computed. */
+  /** What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
   step: { model: object; decode: DecodeStep } | undefined;
 
   constructor(

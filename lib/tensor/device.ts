@@ -149,19 +149,13 @@ export class Device implements Disposable {
   /** A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array. */
   tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
-    const width = type === 'f32' || type === 'i32' ? 4 : 2;
-    if (data.BYTES_PER_ELEMENT !== width) {
-      throw new BtsError(
-        'BAD_OPTION',
-        `elements of ${data.BYTES_PER_ELEMENT} bytes came for a tensor of type ${type}.`,
-      );
-    }
-    return this.filled(this.empty(shape, type), (tensor) => this.native.upload(tensor, data));
+    expectElements(data, type);
+    return this.filled(this.constant(shape, type), (tensor) => this.native.upload(tensor, data));
   }
 
   /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
   load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
-    return this.filled(this.empty(shape, dtype), (tensor) => this.native.load(tensor, path, offset));
+    return this.filled(this.constant(shape, dtype), (tensor) => this.native.load(tensor, path, offset));
   }
 
   /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -171,23 +165,25 @@ export class Device implements Disposable {
 
   /**
    * Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
-   * very same tensors whenever it is run. Those of its tensors that are disposed meanwhile are the program's own.
+   * very same tensors whenever it is run. Those of its tensors that are disposed meanwhile are the program's own; those that
+   * are uploaded or loaded meanwhile are constants.
    * Throws BAD_OPTION within another recording.
    */
   record<R>(work: () => R): { program: Program; result: R } {
     this.call(() => this.native.beginRecording());
-    let recorded = false;
+    let result: R;
     try {
-      const result = work();
-      recorded = true;
-      return { program: new Program(this.call(() => this.native.endRecording())), result };
-    } finally {
-      if (!recorded) this.native.endRecording().dispose();
+      result = work();
+    } catch (error) {
+      if (!this.#disposed) this.call(() => this.native.endRecording()).dispose();
+      throw error;
     }
+    return { program: new Program(this.call(() => this.native.endRecording())), result };
   }
 
   /** @internal */
   upload(tensor: Tensor, data: Float32Array | Int32Array | Uint16Array): void {
+    expectElements(data, tensor.dtype);
     this.call(() => this.native.upload(tensor.native, data));
   }
 
@@ -245,6 +241,11 @@ export class Device implements Disposable {
     return this.#disposed;
   }
 
+  /** An uninitialised tensor that the host will fill. */
+  private constant(shape: readonly number[], dtype: DType): Tensor {
+    return this.call(() => new Tensor(this, this.native.allocate(dtype, shape, true), dtype, shape));
+  }
+
   /** The tensor whose contents `fill` has queued; where that throws, its memory is given back. */
   private filled(tensor: Tensor, fill: (native: NativeTensor) => void): Tensor {
     try {
@@ -262,5 +263,16 @@ export class Device implements Disposable {
     } catch (error) {
       throw typed(error);
     }
+  }
+}
+
+/** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
+function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
+  const width = dtype === 'f32' || dtype === 'i32' ? 4 : 2;
+  if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `${data.constructor.name} elements of ${data.BYTES_PER_ELEMENT} bytes came for a tensor of type ${dtype}.`,
+    );
   }
 }

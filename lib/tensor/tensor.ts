@@ -58,7 +58,7 @@ export class Tensor implements Disposable {
     return new Tensor(this.device, this.native, this.dtype, this.shape, node);
   }
 
-  /** Replaces the contents once all work queued so far is done. Throws BAD_SHAPE unless there are as many elements. */
+  /** Replaces the contents once all work queued so far is done. Throws BAD_SHAPE unless there are as many elements, BAD_OPTION for another type. */
   write(data: Float32Array | Int32Array | Uint16Array): void {
     this.device.upload(this, data);
   }

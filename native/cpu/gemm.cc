@@ -58,7 +58,8 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
 
 void multiply(std::span<const Product> given, DType precision, ThreadPool& pool, Arena& scratch) {
   std::vector<Product> products(given.begin(), given.end());
-  for (auto& p : products) p.a = rounded_left(p, precision, pool, scratch);
+  const auto precision_of = [&](const Product& p) { return p.rows > kStreamRows ? precision : DType::F32; };
+  for (auto& p : products) p.a = rounded_left(p, precision_of(p), pool, scratch);
   const Block block = choose_block(products, pool.threads());
   std::vector<Task> tasks;
   for (const auto& p : products)
@@ -68,7 +69,7 @@ void multiply(std::span<const Product> given, DType precision, ThreadPool& pool,
   pool.parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
     const Product& p = *tasks[i].product;
     if (is_stream(p)) return stream_product(p, tasks[i].col, std::min(tasks[i].col + block.cols, p.cols));
-    compute(tasks[i], precision, memory + worker * workspace_floats());
+    compute(tasks[i], precision_of(p), memory + worker * workspace_floats());
   });
 }
 

@@ -24,7 +24,7 @@ struct Product {
 };
 
 // Computes all products, cut into tasks for the pool's threads. `precision` is that of operands: f32, or bf16 for processors
-// that multiply it. Products of few rows read most of their operands once, and wait for memory: those stay in f32.
+// that multiply it. Products of up to kStreamRows rows wait for memory: those stay in f32.
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch);
 
 // What multiply_alone reads as the left operand: where it is contiguous along the depth, beside precision bf16, a copy in
