@@ -136,9 +136,12 @@ export class Device implements Disposable {
     }
   }
 
-  /** An uninitialised tensor. Throws OUT_OF_MEMORY, BAD_SHAPE, DISPOSED. */
-  empty(shape: readonly number[], dtype: DType = 'f32'): Tensor {
-    return this.call(() => new Tensor(this, this.native.allocate(dtype, shape), dtype, shape));
+  /**
+   * An uninitialised tensor; `constant` if it is filled from the host, which a program that is recorded does not do again.
+   * Throws OUT_OF_MEMORY, BAD_SHAPE, DISPOSED.
+   */
+  empty(shape: readonly number[], dtype: DType = 'f32', constant = false): Tensor {
+    return this.call(() => new Tensor(this, this.native.allocate(dtype, shape, constant), dtype, shape));
   }
 
   /** A tensor filled with one value. */
@@ -150,12 +153,12 @@ export class Device implements Disposable {
   tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
     expectElements(data, type);
-    return this.filled(this.constant(shape, type), (tensor) => this.native.upload(tensor, data));
+    return this.filled(this.empty(shape, type, true), (tensor) => this.native.upload(tensor, data));
   }
 
   /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
   load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
-    return this.filled(this.constant(shape, dtype), (tensor) => this.native.load(tensor, path, offset));
+    return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
   /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -239,11 +242,6 @@ export class Device implements Disposable {
 
   get disposed(): boolean {
     return this.#disposed;
-  }
-
-  /** An uninitialised tensor that the host will fill. */
-  private constant(shape: readonly number[], dtype: DType): Tensor {
-    return this.call(() => new Tensor(this, this.native.allocate(dtype, shape, true), dtype, shape));
   }
 
   /** The tensor whose contents `fill` has queued; where that throws, its memory is given back. */
