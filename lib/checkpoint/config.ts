@@ -45,7 +45,18 @@ const ARCHITECTURES = {
 } as const;
 
 const DTYPE_NAMES = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
-const DTYPE_CODES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+// PyTorch's names, with a `torch.` before them or without. What was made in f64 has its weights in f32 all the same, or is
+// refused by its tensors; `auto` says nothing.
+const DTYPE_CODES = {
+  float32: 'F32',
+  float: 'F32',
+  float64: 'F32',
+  double: 'F32',
+  auto: 'F32',
+  float16: 'F16',
+  half: 'F16',
+  bfloat16: 'BF16',
+} as const;
 
 // What transformers' configuration classes assume where config.json lacks a key.
 const COMMON_DEFAULTS = {
@@ -87,7 +98,16 @@ const DEFAULTS: Record<Family, object> = {
 const count = (most: number) => z.int().min(1).max(most);
 const MAX_INT32 = 0x7fffffff;
 const Token = z.int().min(0).max(MAX_INT32);
-const Dtype = z.enum(['float32', 'float16', 'bfloat16']).nullish();
+const Dtype = z
+  .string()
+  .transform((name) => name.replace(/^torch\./, ''))
+  .pipe(z.enum(Object.keys(DTYPE_CODES) as (keyof typeof DTYPE_CODES)[]))
+  .nullish();
+// Python takes None for false.
+const Flag = z
+  .boolean()
+  .nullable()
+  .transform((flag) => flag ?? false);
 
 /** The `eos_token_id` of a config.json or generation_config.json: one token, several or none. */
 export const EosTokens = z
@@ -106,12 +126,16 @@ const Fields = z.object({
   hidden_act: z.literal('silu'),
   max_position_embeddings: count(MAX_INT32),
   rms_norm_eps: z.number().positive().max(1),
-  tie_word_embeddings: z.boolean(),
-  attention_bias: z.boolean(),
-  mlp_bias: z.boolean(),
+  tie_word_embeddings: Flag,
+  attention_bias: Flag,
+  mlp_bias: Flag,
   sliding_window: count(MAX_INT32).nullable(),
-  use_sliding_window: z.boolean(),
-  max_window_layers: z.int().min(0),
+  use_sliding_window: Flag,
+  max_window_layers: z
+    .int()
+    .min(0)
+    .nullable()
+    .transform((first) => first ?? COMMON_DEFAULTS.max_window_layers),
   layer_types: z.array(z.enum(['full_attention', 'sliding_attention'])).nullish(),
   bos_token_id: Token.nullish(),
   eos_token_id: EosTokens,
