@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseConfig } from '../lib/checkpoint/config.js';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
-import { hashCheckpoint, hashFile, hashTokenizer } from '../lib/checkpoint/hash.js';
+import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../lib/checkpoint/hash.js';
 import { parameterNames } from '../lib/checkpoint/names.js';
 import { formatOwner, thisProcess } from '../lib/checkpoint/owner.js';
 import { readTensor } from '../lib/checkpoint/safetensors.js';
@@ -78,7 +78,9 @@ test('parameters are called what Hugging Face calls them', () => {
       'model.norm.weight',
     ],
   );
-  assert.not(parameterNames({ ...config, tiedEmbeddings: true }).some(({ role }) => role === 'head'));
+  assert.not(
+    parameterNames({ ...config, embedding: { ...config.embedding, tied: true } }).some(({ role }) => role === 'head'),
+  );
 });
 
 test('opens what it wrote, whole or in shards', () =>
@@ -236,6 +238,44 @@ test('hashes a file, and a tokenizer where there is one', () =>
     await fails(() => hashFile(join(folder, 'none')), 'FILE_NOT_FOUND', /none' does not exist/);
     await fails(() => hashFile(folder), 'FILE_IO', /not a regular file/);
   }));
+
+/** Models that were stitched remember these: they must not change. */
+const REMEMBERED: [json: Record<string, unknown>, hash: string][] = [
+  [{}, '28d0f716faf63df2b956c7a9dfa21fbce3c8c40cce26935c302bc8e68ba1acf0'],
+  [
+    { model_type: 'mistral', sliding_window: 5, torch_dtype: 'bfloat16' },
+    'b1ed03441f28b54b70cc6689e466b8201dc7effa4360d2d97e18f32129f00edc',
+  ],
+  [
+    { model_type: 'qwen2', tie_word_embeddings: true, eos_token_id: [4, 2] },
+    'a9eb0e40c6e12d4f2b3af35f7d183673d5de40e178879f564fa20c82f079b03f',
+  ],
+  [
+    {
+      model_type: 'qwen3',
+      head_dim: 6,
+      rope_theta: 5e5,
+      rope_scaling: {
+        rope_type: 'llama3',
+        factor: 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 16,
+      },
+    },
+    'e9787f3af083003595cebd14707ab9da9e68adfd2e8d607939dc8f1128a07fea',
+  ],
+  [
+    { attention_bias: true, mlp_bias: true, rope_scaling: { type: 'linear', factor: 2 } },
+    'f18755a2147fc852de6e720efc63bb59d18a73720ef805e808bf49c2bf816502',
+  ],
+];
+for (const [json, hash] of REMEMBERED) {
+  test(`the hash of the configuration ${JSON.stringify(json)} is what it always was`, () =>
+    inFolder({ 'config.json': JSON.stringify({ ...TINY, ...json }) }, async (folder) => {
+      assert.is(await hashConfig(folder), hash);
+    }));
+}
 
 test('opens every checkpoint of the shared material', async () => {
   if (!existsSync(shared('goldens'))) return console.log('shared/goldens: skipped');

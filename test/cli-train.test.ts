@@ -55,9 +55,9 @@ test('train makes a model from scratch, with a tokenizer of its own', async () =
 
     const config = await readConfig(join(folder, 'out'));
     assert.is(config.width, 16);
-    assert.is(config.tiedEmbeddings, true);
+    assert.is(config.embedding.tied, true);
     assert.is(config.maxPositions, 16, 'as many positions as a sequence has tokens');
-    assert.is(config.feedForwardWidth, 64, '8/3 of the width, up to a multiple of 32');
+    assert.is(config.feedForward.width, 64, '8/3 of the width, up to a multiple of 32');
     assert.is(config.vocabularySize, 280);
     assert.is(config.dtype, 'BF16');
     const { hash } = await Tokenizer.load(join(folder, 'out'));
@@ -78,9 +78,9 @@ test('a config.json gives the shape of a new model, and options win over it', as
     const config = await readConfig(join(folder, 'out'));
     assert.is(config.family, 'qwen3');
     assert.is(config.layers, 1);
-    assert.is(config.keyValueHeads, 2);
-    assert.is(config.feedForwardWidth, 40);
-    assert.equal(config.rope, { kind: 'default', theta: 5000 });
+    assert.is(config.attention.keyValueHeads, 2);
+    assert.is(config.feedForward.width, 40);
+    assert.equal(config.rope.global, { kind: 'default', theta: 5000 });
     assert.is(config.vocabularySize, 257);
     assert.equal(config.eosTokens, [256]);
   });

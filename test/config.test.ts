@@ -1,18 +1,19 @@
 import { existsSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { configToJson, type Family, type ModelConfig, parseConfig } from '../lib/checkpoint/config.js';
+import { configToJson, parseConfig } from '../lib/checkpoint/config.js';
 import { readConfig } from '../lib/checkpoint/dense-checkpoint.js';
 import { TINY } from './checkpoint-fixtures.js';
 import { fails, inFolder } from './data-fixtures.js';
 import { shared } from './support/devices.js';
+import { type FlatConfig, flat } from './support/flat-config.js';
 
 type Json = Record<string, unknown>;
 const LLAMA3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
 const QWEN = { model_type: 'qwen2', num_hidden_layers: 4, use_sliding_window: true, sliding_window: 64 };
 
 /** What transformers 4.57 and 5.18 make of a config.json that gives a model_type and nothing else. */
-const ASSUMED: Record<Family, Partial<ModelConfig>> = {
+const ASSUMED: Record<string, Partial<FlatConfig>> = {
   llama: {
     vocabularySize: 32000,
     feedForwardWidth: 11008,
@@ -65,7 +66,7 @@ const ASSUMED: Record<Family, Partial<ModelConfig>> = {
 
 for (const [family, assumed] of Object.entries(ASSUMED)) {
   test(`${family} without further keys is what transformers assumes`, () => {
-    assert.equal(parseConfig({ model_type: family }, 'x'), {
+    assert.equal(flat(parseConfig({ model_type: family }, 'x')), {
       family,
       width: 4096,
       layers: 32,
@@ -81,7 +82,7 @@ for (const [family, assumed] of Object.entries(ASSUMED)) {
   });
 }
 
-const READ: [what: string, json: Json, expected: Partial<ModelConfig>][] = [
+const READ: [what: string, json: Json, expected: Partial<FlatConfig>][] = [
   ['key/value heads that are null as equal to the heads', { ...TINY, num_key_value_heads: null }, { keyValueHeads: 2 }],
   ['a head width of its own', { ...TINY, head_dim: 6 }, { headWidth: 6 }],
   ["Qwen3's head width, whatever its width", { model_type: 'qwen3', hidden_size: 1024 }, { headWidth: 128 }],
@@ -205,7 +206,7 @@ const READ: [what: string, json: Json, expected: Partial<ModelConfig>][] = [
 
 for (const [what, json, expected] of READ) {
   test(`reads ${what}`, () => {
-    const config: Json = { ...parseConfig(json, 'x') };
+    const config: Json = { ...flat(parseConfig(json, 'x')) };
     for (const [key, value] of Object.entries(expected)) assert.equal(config[key], value, key);
   });
 }
@@ -362,7 +363,7 @@ test('a config.json that cannot be read is named', async () => {
 
 test('reads the configurations of the shared material', async () => {
   if (!existsSync(shared('goldens'))) return console.log('shared/goldens: skipped');
-  const hub = (name: string) => readConfig(shared(`goldens/${name}/hub`));
+  const hub = async (name: string) => flat(await readConfig(shared(`goldens/${name}/hub`)));
   const paper = await hub('llama-mqa-paper');
   assert.equal([paper.keyValueHeads, paper.rope, paper.dtype], [1, { kind: 'default', theta: 500000 }, 'BF16']);
   const qwen = await hub('qwen2-tied-scalar-gate');
@@ -376,7 +377,7 @@ test('reads the configurations of the shared material', async () => {
     highFrequencyFactor: 4,
     originalMaxPositions: 16,
   });
-  const stories = await readConfig(shared('data/models/stories260K'));
+  const stories = flat(await readConfig(shared('data/models/stories260K')));
   assert.equal([stories.heads, stories.keyValueHeads, stories.headWidth, stories.eosTokens], [8, 4, 8, [1, 2]]);
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Family, ModelConfig } from '../lib/checkpoint/config.js';
+import type { ModelConfig } from '../lib/checkpoint/config.js';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import { parameterNames } from '../lib/checkpoint/names.js';
 import { readTensor } from '../lib/checkpoint/safetensors.js';
@@ -17,6 +17,7 @@ import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { collect, fails } from './data-fixtures.js';
 import { openCpu } from './support/devices.js';
+import { varied } from './support/flat-config.js';
 import {
   CONFIGS,
   close,
@@ -40,7 +41,7 @@ dense.after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-const families = Object.entries(CONFIGS) as [Family, ModelConfig][];
+const families = Object.entries(CONFIGS) as [string, ModelConfig][];
 const ids = randomTokens(2 * 9);
 
 /** A folder that does not exist yet, inside the temporary one. */
@@ -114,7 +115,7 @@ for (const [family, config] of families) {
     const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
     assert.is(json.model_type, family);
     assert.is(json.vocab_size, config.vocabularySize);
-    assert.is(tensors.has('lm_head.weight'), !config.tiedEmbeddings);
+    assert.is(tensors.has('lm_head.weight'), !config.embedding.tied);
   });
 
   for (const [dtype, code, error] of [
@@ -176,7 +177,8 @@ dense('the same seed gives the same bytes, another seed others', async () => {
 dense('new weights are normal with deviation 0.02, less where they end in the residual stream', async () => {
   const tokenizer = newFolder();
   await writeTokenizer(tokenizer);
-  const config = { ...CONFIGS.qwen2, width: 64, feedForwardWidth: 96, layers: 8, heads: 16, keyValueHeads: 16 };
+  const shape = { width: 64, feedForwardWidth: 96, layers: 8, heads: 16, keyValueHeads: 16 };
+  const config = varied(CONFIGS.qwen2, shape);
   using model = await DenseModel.create(device, config, tokenizer, 1);
   const seen = new Set<string>();
   for (const { name, value } of model.trainable) {
@@ -223,8 +225,8 @@ const batch: Batch = { inputs: ids, targets: randomTokens(ids.length, 2), batch:
 const isNorm = (name: string) => /norm/.test(name);
 const frozenBy: Record<Freezable, (name: string, config: ModelConfig) => boolean> = {
   embeddings: (name) => name === 'model.embed_tokens.weight',
-  head: (name, { tiedEmbeddings }) =>
-    name === 'model.norm.weight' || name === (tiedEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'),
+  head: (name, { embedding }) =>
+    name === 'model.norm.weight' || name === (embedding.tied ? 'model.embed_tokens.weight' : 'lm_head.weight'),
   norms: isNorm,
 };
 for (const [family, config] of families) {
@@ -303,7 +305,7 @@ dense('with a window a token sees no further than the windows of all layers toge
     [1, 0],
     [null, 39],
   ] as const) {
-    const config = { ...CONFIGS.mistral, slidingWindow };
+    const config = varied(CONFIGS.mistral, { slidingWindow });
     using model = await DenseModel.load(device, await writeModel(device, newFolder(), { config }));
     const [one, two] = [await model.logits(text), await model.logits(other)];
     const changed = Array.from({ length: 40 }, (_, n) => n).filter((n) =>

@@ -2,9 +2,9 @@ import { copyFile, readFile, rename, rm, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ModelConfig } from '../lib/checkpoint/config.js';
 import { type Preflight, preflight, refusal } from '../lib/model/preflight.js';
 import { openCpu } from './support/devices.js';
+import { type FlatConfig, varied } from './support/flat-config.js';
 import { CONFIGS, inTemporaryFolder, type TinyModel, writeModel } from './support/models.js';
 
 const HUB = CONFIGS.llama;
@@ -44,8 +44,8 @@ test('models that fit give no findings', async () => {
 });
 
 test('all differences of all experts are reported at once', async () => {
-  const a = { ...HUB, layers: 2, feedForwardWidth: 32, rope: { kind: 'default', theta: 500000 } } as const;
-  const b = { ...HUB, width: 32, headWidth: 8, maxPositions: 32, normEpsilon: 1e-6 };
+  const a = varied(HUB, { layers: 2, feedForwardWidth: 32, rope: { kind: 'default', theta: 500000 } });
+  const b = varied(HUB, { width: 32, headWidth: 8, maxPositions: 32, normEpsilon: 1e-6 });
   await withModels({ a: { config: a }, b: { config: b } }, async (folder) => {
     const result = await check(folder, 'a', 'b');
     assert.equal(codes(result, 'error').sort(), [
@@ -65,7 +65,7 @@ test('all differences of all experts are reported at once', async () => {
 });
 
 /** Changes of the hub's configuration, and what is to be said of them. */
-const CHANGES: [Partial<ModelConfig>, level: 'error' | 'warning', code: string][] = [
+const CHANGES: [Partial<FlatConfig>, level: 'error' | 'warning', code: string][] = [
   [{ vocabularySize: 258 }, 'error', 'DIFFERENT_VOCABULARY_SIZE'],
   [{ keyValueHeads: 1 }, 'error', 'DIFFERENT_KEY_VALUE_HEADS'],
   [{ feedForwardBias: true }, 'error', 'DIFFERENT_FEED_FORWARD_BIAS'],
@@ -76,7 +76,7 @@ const CHANGES: [Partial<ModelConfig>, level: 'error' | 'warning', code: string][
 
 for (const [change, level, code] of CHANGES) {
   test(`${Object.keys(change)} that differs is ${level} ${code}`, async () => {
-    await withModels({ a: { seed: 2, config: { ...HUB, ...change } } }, async (folder) => {
+    await withModels({ a: { seed: 2, config: varied(HUB, change) } }, async (folder) => {
       const result = await check(folder, 'a');
       assert.equal(codes(result, level), [`a ${code}`]);
       assert.is(result.findings.length, 1);
@@ -85,7 +85,7 @@ for (const [change, level, code] of CHANGES) {
 }
 
 test('the heads are told with the key/value heads that they share', async () => {
-  const config = { ...HUB, heads: 8, headWidth: 2 };
+  const config = varied(HUB, { heads: 8, headWidth: 2 });
   await withModels({ a: { config } }, async (folder) => {
     const { findings } = await check(folder, 'a');
     const { message } = findings.find(({ code }) => code === 'DIFFERENT_HEADS')!;

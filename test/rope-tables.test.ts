@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ropeEverywhere } from '../lib/checkpoint/model-config.js';
 import type { Rope } from '../lib/checkpoint/rope-config.js';
 import { RopeTables, ropeFrequencies } from '../lib/model/rope-tables.js';
 import { openCpu } from './support/devices.js';
@@ -93,7 +94,7 @@ ropeTables('frequencies follow their formulas at every pair', () => {
 });
 
 ropeTables('a table holds the cosines and sines of every position', async () => {
-  using tables = new RopeTables(device, [{ rope: LLAMA31, headWidth: 128 }]);
+  using tables = new RopeTables(device, [{ rope: ropeEverywhere(LLAMA31, 128) }]);
   const [table] = tables.upTo(1001);
   const [positions, width] = table!.shape as [number, number];
   assert.ok(positions >= 1001);
@@ -116,9 +117,9 @@ ropeTables('a table holds the cosines and sines of every position', async () => 
 ropeTables('equal members share a table, others have their own', () => {
   const rope: Rope = { kind: 'default', theta: 10000 };
   using tables = new RopeTables(device, [
-    { rope, headWidth: 8 },
-    { rope: { kind: 'linear', theta: 10000, factor: 2 }, headWidth: 8 },
-    { rope: { ...rope }, headWidth: 8 },
+    { rope: ropeEverywhere(rope, 8) },
+    { rope: ropeEverywhere({ kind: 'linear', theta: 10000, factor: 2 }, 8) },
+    { rope: ropeEverywhere({ ...rope }, 8) },
   ]);
   const [first, second, third] = tables.upTo(10);
   assert.is(first, third);
@@ -126,7 +127,7 @@ ropeTables('equal members share a table, others have their own', () => {
 });
 
 ropeTables('tables grow when longer sequences come, and what was handed out before stays', async () => {
-  using tables = new RopeTables(device, [{ rope: { kind: 'default', theta: 10000 }, headWidth: 4 }]);
+  using tables = new RopeTables(device, [{ rope: ropeEverywhere({ kind: 'default', theta: 10000 }, 4) }]);
   const [short] = tables.upTo(3);
   assert.is(tables.upTo(4)[0], short, 'small growth is foreseen');
   const before = [...(await short!.read())];

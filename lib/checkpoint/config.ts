@@ -1,39 +1,10 @@
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
 import { check, type Fail } from './check.js';
-import { parseRope, type Rope, ropeToJson } from './rope-config.js';
+import { type ModelConfig, ropeEverywhere, type Window, windowEverywhere } from './model-config.js';
+import { parseRope, ropeToJson } from './rope-config.js';
 
-/** What the transformer needs to know of a dense checkpoint. */
-export interface ModelConfig {
-  readonly family: Family;
-  readonly vocabularySize: number;
-  readonly width: number;
-  readonly layers: number;
-  readonly feedForwardWidth: number;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headWidth: number;
-  readonly normEpsilon: number;
-  /** The embedding is the head too: there is no `lm_head.weight`. */
-  readonly tiedEmbeddings: boolean;
-  /** Query, key and value have biases. */
-  readonly attentionBias: boolean;
-  /** So has the attention's output projection. */
-  readonly outputBias: boolean;
-  /** Gate, up and down have biases. */
-  readonly feedForwardBias: boolean;
-  /** Query and key heads are normalized before they are rotated (Qwen3). */
-  readonly headNorms: boolean;
-  readonly maxPositions: number;
-  /** In every layer a token sees itself and the `slidingWindow - 1` tokens before it; null: all before it. */
-  readonly slidingWindow: number | null;
-  readonly rope: Rope;
-  readonly bosToken: number | null;
-  /** Generation stops at any of these. */
-  readonly eosTokens: readonly number[];
-  /** The precision the checkpoint says it was saved in; each tensor has its own dtype, which decides. */
-  readonly dtype: keyof typeof DTYPE_NAMES;
-}
+export type { ModelConfig } from './model-config.js';
 
 export type Family = keyof typeof ARCHITECTURES;
 
@@ -174,19 +145,27 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
     vocabularySize: fields.vocab_size,
     width: fields.hidden_size,
     layers: fields.num_hidden_layers,
-    feedForwardWidth: fields.intermediate_size,
-    heads,
-    keyValueHeads,
-    headWidth,
-    normEpsilon: fields.rms_norm_eps,
-    tiedEmbeddings: fields.tie_word_embeddings,
-    attentionBias,
-    outputBias: attentionBias && family !== 'qwen2',
-    feedForwardBias: family === 'llama' && fields.mlp_bias,
-    headNorms: family === 'qwen3',
     maxPositions: fields.max_position_embeddings,
-    slidingWindow: parseWindow(family, fields, fail),
-    rope: parseRope(given, fields.max_position_embeddings, fail),
+    attention: {
+      heads,
+      keyValueHeads,
+      headWidth,
+      bias: attentionBias,
+      outputBias: attentionBias && family !== 'qwen2',
+      queryKeyNorm: family === 'qwen3' ? 'head' : 'none',
+      scale: 1 / Math.sqrt(headWidth),
+      softcap: null,
+      window: parseWindow(family, fields, fail),
+    },
+    feedForward: {
+      width: fields.intermediate_size,
+      activation: fields.hidden_act,
+      bias: family === 'llama' && fields.mlp_bias,
+    },
+    norm: { epsilon: fields.rms_norm_eps, offset: 0, place: 'before' },
+    rope: ropeEverywhere(parseRope(given, fields.max_position_embeddings, fail), headWidth),
+    embedding: { tied: fields.tie_word_embeddings, scale: 1 },
+    logitSoftcap: null,
     bosToken: fields.bos_token_id ?? null,
     eosTokens: fields.eos_token_id,
     dtype: DTYPE_CODES[fields.dtype ?? fields.torch_dtype ?? 'float32'],
@@ -213,7 +192,7 @@ function requireFamily(given: Record<string, unknown>, fail: Fail): Family {
 }
 
 /** One window for all layers, or none. Mistral always has its window; Qwen's has a switch and may spare lower layers. */
-function parseWindow(family: Family, fields: z.infer<typeof Fields>, fail: Fail): number | null {
+function parseWindow(family: Family, fields: z.infer<typeof Fields>, fail: Fail): Window | null {
   const { num_hidden_layers: layers, layer_types: types } = fields;
   const switchedOn = family === 'mistral' || (family !== 'llama' && fields.use_sliding_window);
   const window = switchedOn ? fields.sliding_window : null;
@@ -226,14 +205,16 @@ function parseWindow(family: Family, fields: z.infer<typeof Fields>, fail: Fail)
     sliding = listed;
   }
   if (sliding === 0) return null;
-  if (sliding === layers && window !== null) return window;
+  if (sliding === layers && window !== null) return windowEverywhere(window, layers);
   throw fail(`${sliding} of ${layers} layers slide over a window of ${window}; all must, over the same, or none`);
 }
 
 /** The content of a `config.json` that transformers 4 and 5 both load, and that `parseConfig` reads back unchanged. */
 export function configToJson(config: ModelConfig): Record<string, unknown> {
-  const { family, slidingWindow, eosTokens } = config;
-  const bias = { attention_bias: config.attentionBias };
+  const { attention, feedForward, eosTokens } = config;
+  const family = config.family as Family;
+  const bias = { attention_bias: attention.bias };
+  const slidingWindow = attention.window?.tokens ?? null;
   const window = {
     use_sliding_window: slidingWindow !== null,
     sliding_window: slidingWindow,
@@ -241,7 +222,7 @@ export function configToJson(config: ModelConfig): Record<string, unknown> {
   };
   // Only what a family's class reads: other readers may give a stray key a meaning.
   const own: Record<Family, object> = {
-    llama: { ...bias, mlp_bias: config.feedForwardBias },
+    llama: { ...bias, mlp_bias: feedForward.bias },
     mistral: { sliding_window: slidingWindow },
     qwen2: window,
     qwen3: { ...bias, ...window },
@@ -251,17 +232,17 @@ export function configToJson(config: ModelConfig): Record<string, unknown> {
     model_type: family,
     vocab_size: config.vocabularySize,
     hidden_size: config.width,
-    intermediate_size: config.feedForwardWidth,
+    intermediate_size: feedForward.width,
     num_hidden_layers: config.layers,
-    num_attention_heads: config.heads,
-    num_key_value_heads: config.keyValueHeads,
-    head_dim: config.headWidth,
-    hidden_act: 'silu',
+    num_attention_heads: attention.heads,
+    num_key_value_heads: attention.keyValueHeads,
+    head_dim: attention.headWidth,
+    hidden_act: feedForward.activation,
     max_position_embeddings: config.maxPositions,
-    rms_norm_eps: config.normEpsilon,
-    tie_word_embeddings: config.tiedEmbeddings,
+    rms_norm_eps: config.norm.epsilon,
+    tie_word_embeddings: config.embedding.tied,
     ...own[family],
-    ...ropeToJson(config.rope),
+    ...ropeToJson(config.rope.global),
     bos_token_id: config.bosToken,
     eos_token_id: eosTokens.length > 1 ? eosTokens : (eosTokens[0] ?? null),
     torch_dtype: DTYPE_NAMES[config.dtype],

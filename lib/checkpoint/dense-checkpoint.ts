@@ -29,7 +29,7 @@ export async function openCheckpoint(folder: string): Promise<DenseCheckpoint> {
   const config = await readConfig(folder);
   const found = await readCheckpoint(folder);
   const tensors = matchCheckpoint(config, found, folder);
-  const head = config.tiedEmbeddings ? found.get('lm_head.weight') : undefined;
+  const head = config.embedding.tied ? found.get('lm_head.weight') : undefined;
   if (head) await requireEqual(head, tensors.get('model.embed_tokens.weight')!, folder);
   return { folder, config, tensors };
 }

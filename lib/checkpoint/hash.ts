@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { BtsError } from '../errors.js';
 import { readConfig } from './dense-checkpoint.js';
 import { readRegion } from './file.js';
+import type { ModelConfig } from './model-config.js';
 import { streamTensor } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
@@ -52,12 +53,60 @@ export async function hashCheckpoint(folder: string, options: HashOptions = {}):
 }
 
 /**
+ * What a configuration says, in a form that stays: models that were stitched remember its hash. What came to configurations
+ * later stands at the end, and only where a model makes use of it.
+ */
+function meaning(config: ModelConfig): Record<string, unknown> {
+  const { family, vocabularySize, width, layers, maxPositions, bosToken, eosTokens, dtype } = config;
+  const { attention, feedForward, norm, rope, embedding, logitSoftcap } = config;
+  const { heads, keyValueHeads, headWidth, window } = attention;
+  const plain = {
+    family,
+    vocabularySize,
+    width,
+    layers,
+    feedForwardWidth: feedForward.width,
+    heads,
+    keyValueHeads,
+    headWidth,
+    normEpsilon: norm.epsilon,
+    tiedEmbeddings: embedding.tied,
+    attentionBias: attention.bias,
+    outputBias: attention.outputBias,
+    feedForwardBias: feedForward.bias,
+    headNorms: attention.queryKeyNorm === 'head',
+    maxPositions,
+    slidingWindow: window?.tokens ?? null,
+    rope: rope.global,
+    bosToken,
+    eosTokens,
+    dtype,
+  };
+  const later: [name: string, value: unknown, plain: unknown][] = [
+    ['queryKeyNorm', attention.queryKeyNorm === 'projection', false],
+    ['scale', attention.scale, 1 / Math.sqrt(headWidth)],
+    ['softcap', attention.softcap, null],
+    ['windowLayers', window && window.layers.length < layers ? window.layers : null, null],
+    ['activation', feedForward.activation, 'silu'],
+    ['normOffset', norm.offset, 0],
+    ['normPlace', norm.place, 'before'],
+    ['rotated', rope.width, headWidth],
+    ['localRope', JSON.stringify(window ? rope.local : rope.global), JSON.stringify(rope.global)],
+    ['layersWithoutRope', rope.skipped.length > 0 ? rope.skipped : null, null],
+    ['embeddingScale', embedding.scale, 1],
+    ['logitSoftcap', logitSoftcap, null],
+  ];
+  const used = later.filter(([, value, plain]) => value !== plain).map(([name, value]) => [name, value]);
+  return { ...plain, ...Object.fromEntries(used) };
+}
+
+/**
  * SHA-256 of what a folder's configuration means to this package, in hexadecimal: old and new style, or another order of
  * keys, give the same. @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG
  */
 export async function hashConfig(folder: string): Promise<string> {
   return createHash('sha256')
-    .update(JSON.stringify(await readConfig(folder)))
+    .update(JSON.stringify(meaning(await readConfig(folder))))
     .digest('hex');
 }
 

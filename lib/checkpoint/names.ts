@@ -37,36 +37,39 @@ export interface ParameterSpec {
 type Row = readonly [role: Role, name: string, shape: readonly number[], present?: boolean];
 
 /** `[V, C]` embedding and head, `[C]` final norm; the head only where it is not the embedding. */
-function outerTable({ vocabularySize: V, width: C, tiedEmbeddings }: ModelConfig): Row[] {
+function outerTable({ vocabularySize: V, width: C, embedding }: ModelConfig): Row[] {
   return [
     ['embedding', 'model.embed_tokens.weight', [V, C]],
     ['finalNorm', 'model.norm.weight', [C]],
-    ['head', 'lm_head.weight', [V, C], !tiedEmbeddings],
+    ['head', 'lm_head.weight', [V, C], !embedding.tied],
   ];
 }
 
 /** One layer: linear weights are `[out, in]`, with H query heads and K key/value heads of width D. */
 function layerTable(config: ModelConfig): Row[] {
-  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
+  const { width: C, attention, feedForward } = config;
+  const { heads: H, keyValueHeads: K, headWidth: D } = attention;
+  const { width: F } = feedForward;
+  const headNorms = attention.queryKeyNorm === 'head';
   return [
     ['attentionNorm', 'input_layernorm.weight', [C]],
     ['query', 'self_attn.q_proj.weight', [H * D, C]],
-    ['queryBias', 'self_attn.q_proj.bias', [H * D], config.attentionBias],
+    ['queryBias', 'self_attn.q_proj.bias', [H * D], attention.bias],
     ['key', 'self_attn.k_proj.weight', [K * D, C]],
-    ['keyBias', 'self_attn.k_proj.bias', [K * D], config.attentionBias],
+    ['keyBias', 'self_attn.k_proj.bias', [K * D], attention.bias],
     ['value', 'self_attn.v_proj.weight', [K * D, C]],
-    ['valueBias', 'self_attn.v_proj.bias', [K * D], config.attentionBias],
+    ['valueBias', 'self_attn.v_proj.bias', [K * D], attention.bias],
     ['output', 'self_attn.o_proj.weight', [C, H * D]],
-    ['outputBias', 'self_attn.o_proj.bias', [C], config.outputBias],
-    ['queryNorm', 'self_attn.q_norm.weight', [D], config.headNorms],
-    ['keyNorm', 'self_attn.k_norm.weight', [D], config.headNorms],
+    ['outputBias', 'self_attn.o_proj.bias', [C], attention.outputBias],
+    ['queryNorm', 'self_attn.q_norm.weight', [D], headNorms],
+    ['keyNorm', 'self_attn.k_norm.weight', [D], headNorms],
     ['feedForwardNorm', 'post_attention_layernorm.weight', [C]],
     ['gate', 'mlp.gate_proj.weight', [F, C]],
-    ['gateBias', 'mlp.gate_proj.bias', [F], config.feedForwardBias],
+    ['gateBias', 'mlp.gate_proj.bias', [F], feedForward.bias],
     ['up', 'mlp.up_proj.weight', [F, C]],
-    ['upBias', 'mlp.up_proj.bias', [F], config.feedForwardBias],
+    ['upBias', 'mlp.up_proj.bias', [F], feedForward.bias],
     ['down', 'mlp.down_proj.weight', [C, F]],
-    ['downBias', 'mlp.down_proj.bias', [C], config.feedForwardBias],
+    ['downBias', 'mlp.down_proj.bias', [C], feedForward.bias],
   ];
 }
 
@@ -109,7 +112,7 @@ export function matchCheckpoint(
     else matched.set(name, entry);
   }
   const known = new Set(specs.map(({ name }) => name));
-  const tolerated = (name: string) => DERIVED.test(name) || (config.tiedEmbeddings && name === 'lm_head.weight');
+  const tolerated = (name: string) => DERIVED.test(name) || (config.embedding.tied && name === 'lm_head.weight');
   const unexpected = [...tensors.keys()].filter((name) => !known.has(name) && !tolerated(name)).map(quote);
 
   if (missing.length + wrong.length + unexpected.length > 0) {

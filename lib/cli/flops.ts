@@ -49,7 +49,7 @@ async function run(values: z.output<typeof Schema>, json: boolean): Promise<void
   const paper = paperFlops({
     width: config.width,
     // Table 6's own number where that is meant; see PAPER_CONFIG.
-    feedForwardWidth: values.config === 'paper' ? PAPER_SEGMENT.feedForwardWidth : config.feedForwardWidth,
+    feedForwardWidth: values.config === 'paper' ? PAPER_SEGMENT.feedForwardWidth : config.feedForward.width,
     context: tokens,
     members: stitched.members.length,
     layers,

@@ -117,7 +117,7 @@ export function trainableRoles(config: ModelConfig, { trainable = false, freeze 
   if (freeze.includes('embeddings')) frozen.add('embedding');
   if (freeze.includes('head')) {
     frozen.add('finalNorm').add('head');
-    if (config.tiedEmbeddings) frozen.add('embedding');
+    if (config.embedding.tied) frozen.add('embedding');
   }
   const norms = freeze.includes('norms');
   return ({ role }: ParameterSpec) => trainable && !frozen.has(role) && !(norms && role.endsWith('Norm'));

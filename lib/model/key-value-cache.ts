@@ -33,7 +33,8 @@ export class KeyValueCache implements TokenCache {
     readonly capacity: number,
   ) {
     this.lengths = new Array<number>(batch).fill(0);
-    const shape = [members, batch, capacity, config.keyValueHeads, config.headWidth];
+    const { keyValueHeads, headWidth } = config.attention;
+    const shape = [members, batch, capacity, keyValueHeads, headWidth];
     try {
       for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
     } catch (error) {

@@ -5,7 +5,7 @@ import { exists } from '../checkpoint/file.js';
 import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
 import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
 import { BtsError } from '../errors.js';
-import { expectSameShape } from './member.js';
+import { expectSameShape } from './config-differences.js';
 
 type ManifestMember = StitchManifest['members'][number];
 

@@ -2,7 +2,6 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
 import { hash32, hashName } from '../data/random.js';
-import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
 import { MEMORY_DTYPES } from './save.js';
@@ -109,29 +108,5 @@ export class Member implements Disposable {
 
   [Symbol.dispose](): void {
     for (const parameter of this.parameters) parameter[Symbol.dispose]();
-  }
-}
-
-// What may differ between members that run in lockstep, and what the checkpoint says of itself rather than of the model.
-export const FREE: readonly (keyof ModelConfig)[] = [
-  'family',
-  'rope',
-  'maxPositions',
-  'bosToken',
-  'eosTokens',
-  'dtype',
-  'tiedEmbeddings',
-];
-
-/** Throws MEMBERS_DIFFER, naming every difference, unless all configurations can run in lockstep with the first. */
-export function expectSameShape(members: readonly { name: string; config: ModelConfig }[]): void {
-  const [hub, ...experts] = members;
-  const differences = experts.flatMap(({ name, config }) =>
-    (Object.keys(hub!.config) as (keyof ModelConfig)[])
-      .filter((key) => !FREE.includes(key) && config[key] !== hub!.config[key])
-      .map((key) => `${name} has ${key} ${config[key]}, the hub ${hub!.config[key]}`),
-  );
-  if (differences.length > 0) {
-    throw new BtsError('MEMBERS_DIFFER', `hub and experts must have one shape, but ${differences.join('; ')}.`);
   }
 }

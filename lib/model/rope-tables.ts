@@ -1,9 +1,9 @@
-import type { ModelConfig } from '../checkpoint/config.js';
+import type { ModelConfig } from '../checkpoint/model-config.js';
 import type { Rope } from '../checkpoint/rope-config.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-type RopeConfig = Pick<ModelConfig, 'rope' | 'headWidth'>;
+type Rotation = Pick<ModelConfig, 'rope'>;
 
 /** Angular frequency of each pair of channels, [headWidth / 2], stretched as the checkpoint asks. */
 export function ropeFrequencies(rope: Rope, headWidth: number): Float64Array {
@@ -49,7 +49,7 @@ export class RopeTables implements Disposable {
 
   constructor(
     private readonly device: Device,
-    private readonly configs: readonly RopeConfig[],
+    private readonly configs: readonly Rotation[],
   ) {}
 
   /** One table for each member, [P, headWidth] with P >= positions. */
@@ -58,9 +58,9 @@ export class RopeTables implements Disposable {
       this.outgrown.push(...this.tables);
       this.positions = Math.max(FIRST_POSITIONS, 2 ** Math.ceil(Math.log2(positions)));
       const distinct = new Map<string, Tensor>();
-      this.tables = this.configs.map(({ rope, headWidth }) => {
-        const key = JSON.stringify(rope);
-        const table = distinct.get(key) ?? this.create(rope, headWidth);
+      this.tables = this.configs.map(({ rope: { global, width } }) => {
+        const key = JSON.stringify(global);
+        const table = distinct.get(key) ?? this.create(global, width);
         distinct.set(key, table);
         return table;
       });

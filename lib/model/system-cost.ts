@@ -62,7 +62,7 @@ export function systemParameters(config: ModelConfig, stitched: StitchedShape): 
   const stitches = stitchParameterCount(stitched);
   const unused = parameterCount(
     config,
-    ({ role }) => role === 'finalNorm' || (role === 'head' && !config.tiedEmbeddings),
+    ({ role }) => role === 'finalNorm' || (role === 'head' && !config.embedding.tied),
   );
   const behindLast = parameterCount(config, ({ layer }) => layer !== null && layer >= stitched.plan.at(-1)!.afterLayer);
   const bts = M * one + stitches;

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../checkpoint/config.js';
+import { type ModelConfig, windowOf } from '../checkpoint/model-config.js';
 import type { LayerRole, Role } from '../checkpoint/names.js';
 import type { Device } from '../tensor/device.js';
 import * as ops from '../tensor/ops.js';
@@ -89,12 +89,12 @@ export class Transformer implements Disposable {
 
   /** What the attention of layer `index` reads. */
   attentionNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).attentionNorm!, this.config.normEpsilon);
+    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).attentionNorm!, this.config.norm.epsilon);
   }
 
   /** What the feed-forward part of layer `index` reads. */
   feedForwardNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm!, this.config.normEpsilon);
+    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm!, this.config.norm.epsilon);
   }
 
   /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. */
@@ -104,8 +104,8 @@ export class Transformer implements Disposable {
     const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
     const member = this.members[index]!;
     const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
-    const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.normEpsilon);
-    const head = member.config.tiedEmbeddings ? 'embedding' : 'head';
+    const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.norm.epsilon);
+    const head = member.config.embedding.tied ? 'embedding' : 'head';
     const logits = ops.linear(inner, normed, [member.shared(head)]);
     return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
   }
@@ -121,7 +121,7 @@ export class Transformer implements Disposable {
   private mixTokens(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
     const { batch, tokens, cache, starts } = positions;
-    const { heads, keyValueHeads, headWidth, normEpsilon } = this.config;
+    const { heads, keyValueHeads, headWidth } = this.config.attention;
     const [members = 0, rows = 0] = x.shape;
     const layer = this.leading(index, members);
     const reach = cache ? cache.capacity : tokens;
@@ -134,7 +134,7 @@ export class Transformer implements Disposable {
     const normalised = (y: Tensor, norm: Parameter[] | undefined) => {
       if (!norm) return y;
       const flat = inner.track(y.reshape(members, y.size / members / headWidth, headWidth));
-      return inner.track(ops.rmsNorm(inner, flat, norm, normEpsilon).reshape(...y.shape));
+      return inner.track(ops.rmsNorm(inner, flat, norm, this.config.norm.epsilon).reshape(...y.shape));
     };
     const q = ops.rope(inner, normalised(project('query', heads), layer.queryNorm), tables, starts);
     let k = ops.rope(inner, normalised(project('key', keyValueHeads), layer.keyNorm), tables, starts);
@@ -148,7 +148,7 @@ export class Transformer implements Disposable {
       };
       [k, v] = [append(keys, k), append(values, v)];
     }
-    const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
+    const mixed = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index) ?? 0 });
     return scope.track(mixed.reshape(members, rows, heads * headWidth));
   }
 

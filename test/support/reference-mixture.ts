@@ -53,11 +53,12 @@ function norm(x: Values, weight: Values, epsilon: number): Values {
 }
 
 function attention(config: ModelConfig, x: Values, batch: number, weight: (name: string) => Values): Values {
-  const { heads, keyValueHeads, headWidth: D, rope } = config;
+  const { heads, keyValueHeads, headWidth: D } = config.attention;
+  const { theta } = config.rope.global;
   const rows = x.shape[1]!;
   const tokens = rows / batch;
   const table = evaluate([tokens, D], (p, d) => {
-    const angle = p! * (rope.theta ** ((2 * (d! % (D / 2))) / D)) ** -1;
+    const angle = p! * (theta ** ((2 * (d! % (D / 2))) / D)) ** -1;
     return d! < D / 2 ? Math.cos(angle) : Math.sin(angle);
   });
   const project = (name: string, count: number) => {
@@ -94,7 +95,7 @@ export function mixtureLogits(model: MixtureReference, ids: ArrayLike<number>, b
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}.`;
     const step = (part: string, normName: string, compute: (x: Values, weight: (name: string) => Values) => Values) => {
-      const x = norm(h, base(`${prefix}${normName}.weight`), config.normEpsilon);
+      const x = norm(h, base(`${prefix}${normName}.weight`), config.norm.epsilon);
       const before = h;
       if (!model.parts.includes(part)) {
         const y = compute(x, (name) => base(prefix + name));
@@ -120,7 +121,7 @@ export function mixtureLogits(model: MixtureReference, ids: ArrayLike<number>, b
     step('attention', 'input_layernorm', (x, weight) => attention(config, x, batch, weight));
     step('feedForward', 'post_attention_layernorm', (x, weight) => feedForward(x, weight));
   }
-  const normed = norm(h, base('model.norm.weight'), config.normEpsilon);
+  const normed = norm(h, base('model.norm.weight'), config.norm.epsilon);
   const logits = linear(normed, base('lm_head.weight'));
   return build([ids.length, config.vocabularySize], (n, v) => logits.at(0, n, v));
 }

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ModelConfig } from '../../checkpoint/config.js';
+import { llamaConfig } from '../../checkpoint/families/llama.js';
 import { exists } from '../../checkpoint/file.js';
 import { readDocuments } from '../../data/documents.js';
 import { Mixture } from '../../data/mixture.js';
@@ -205,29 +206,14 @@ async function makeTokenizer(folder: string, texts: readonly Text[], signal: Abo
 }
 
 function modelConfig(tokenizer: Tokenizer): ModelConfig {
-  const { width, layers, feedForwardWidth, heads, keyValueHeads } = MODEL;
-  return {
-    family: 'llama',
+  const { vocabulary: _, ...shape } = MODEL;
+  return llamaConfig({
+    ...shape,
     vocabularySize: tokenizer.vocabularySize,
-    width,
-    layers,
-    feedForwardWidth,
-    heads,
-    keyValueHeads,
-    headWidth: width / heads,
-    normEpsilon: 1e-5,
-    tiedEmbeddings: false,
-    attentionBias: false,
-    outputBias: false,
-    feedForwardBias: false,
-    headNorms: false,
     maxPositions: 1024,
-    slidingWindow: null,
-    rope: { kind: 'default', theta: 10_000 },
     bosToken: tokenizer.bosToken,
     eosTokens: [...tokenizer.stopTokens],
-    dtype: 'F32',
-  };
+  });
 }
 
 /** The first words of a domain's first document, to be continued. */

@@ -9,7 +9,7 @@ import { MEMORY_DTYPES } from '../save.js';
 /** Throws MEMBERS_DIFFER unless all weights have a counterpart in every model. */
 export function expectAveragable(checkpoints: readonly DenseCheckpoint[]): void {
   const [hub] = checkpoints;
-  const other = checkpoints.find(({ config }) => config.tiedEmbeddings !== hub!.config.tiedEmbeddings);
+  const other = checkpoints.find(({ config }) => config.embedding.tied !== hub!.config.embedding.tied);
   if (!other) return;
   throw new BtsError(
     'MEMBERS_DIFFER',
