@@ -213,7 +213,7 @@ test('what was interrupted leaves nothing behind, and can be begun again', async
       controller.abort('enough');
       return [];
     };
-    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /aborted/);
+    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /stopped/);
     assert.equal(await readdir(join(folder, 'cache')), []);
 
     // As a killed process of this machine would have left it; another machine's, or a running one's, is not touched.
