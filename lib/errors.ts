@@ -50,9 +50,12 @@ export type ErrorCode =
   /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */
   | 'ABORTED';
 
-/** An error with a stable `code`; `cause` holds the underlying error where there is one. */
+/**
+ * An error with a stable `code`; `cause` holds the underlying error where there is one. Its `name` is 'BtsError', but
+ * 'AbortError', as everywhere on the platform, with the code ABORTED: `cause` is then the signal's reason.
+ */
 export class BtsError extends Error {
-  override readonly name = 'BtsError';
+  override readonly name: 'BtsError' | 'AbortError';
 
   constructor(
     readonly code: ErrorCode,
@@ -60,7 +63,24 @@ export class BtsError extends Error {
     options?: { cause?: unknown },
   ) {
     super(message, options);
+    this.name = code === 'ABORTED' ? 'AbortError' : 'BtsError';
   }
+}
+
+/** What can be stopped takes a signal. */
+export interface Abortable {
+  /** Stops the work with an error of the code ABORTED. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Throws ABORTED once the signal has fired; `what` was stopped. */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new BtsError('ABORTED', `${what} was stopped.`, { cause: signal.reason });
+}
+
+/** Throws DISPOSED; `what` has an article. */
+export function expectAlive(disposed: boolean, what: string): void {
+  if (disposed) throw new BtsError('DISPOSED', `${what} was used after it was disposed.`);
 }
 
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */

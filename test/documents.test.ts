@@ -287,7 +287,7 @@ test('reading stops when the signal fires', async () => {
       for await (const _ of readDocuments([folder], { signal: controller.signal }))
         if (++seen === 5) controller.abort();
     };
-    await fails(read, 'ABORTED', /aborted/);
+    await fails(read, 'ABORTED', /stopped/);
     assert.is(seen, 5);
   });
 });

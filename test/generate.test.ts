@@ -83,13 +83,15 @@ generate('maxTokens ends generation with the reason length', async () => {
   assert.equal(await collect(model.generate('ab', { ...endless, maxTokens: 0 })), []);
 });
 
-generate('generation ends with the reason length where the positions of the model end', async () => {
+generate('generation ends with the reason context where the positions of the model end', async () => {
   const { maxPositions } = model.config;
   const { ids, finish } = await run(model, 'abcde', { stopTokens: [], maxTokens: 10 * maxPositions });
   // The last position's token is generated, and there is no place to put it.
   assert.is(ids.length, maxPositions - 5 + 1);
-  assert.is(finish, 'length');
+  assert.is(finish, 'context');
   assert.is((await run(model, [...randomTokens(maxPositions)], endless)).ids.length, 1);
+  const exact = await run(model, 'abcde', { stopTokens: [], maxTokens: maxPositions - 5 + 1 });
+  assert.is(exact.finish, 'length', 'both end at once: there is as much as was asked for');
   await fails(
     () => run(model, [...randomTokens(maxPositions + 1)], endless),
     'BAD_OPTION',
@@ -294,7 +296,7 @@ generate('a cache outlives its model, and is of no use then', async () => {
   const loaded = await DenseModel.load(device, await writeModel(device, join(folder, 'disposed')));
   using cache = loaded.createCache(1, 4);
   for (const id of [5, 6]) await loaded.extend(cache, [id]);
-  loaded[Symbol.dispose]();
+  loaded.dispose();
   await fails(() => loaded.extend(cache, [7]), 'DISPOSED', /a model was used after it was disposed/);
 });
 
@@ -358,7 +360,8 @@ for (const name of ['stories260K', 'aidreams260K']) {
       assert.equal(ids, want);
       if (want.length === new_ids.length) assert.is(prompt + text, new_text);
       else assert.ok(new_text.startsWith(prompt + text));
-      assert.is(finish, trained.stopTokens.includes(want.at(-1)!) ? 'stop' : 'length');
+      const end = want.length === new_ids.length ? 'length' : 'context';
+      assert.is(finish, trained.stopTokens.includes(want.at(-1)!) ? 'stop' : end);
     }
   });
 
@@ -462,7 +465,7 @@ if (existsSync(shared('data/models/stories260K'))) {
 }
 
 generate('nothing is left in device memory', async () => {
-  model[Symbol.dispose]();
+  model.dispose();
   assert.is(await liveBytes(device), 0);
 });
 

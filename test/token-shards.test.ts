@@ -43,7 +43,7 @@ function all(stream: TokenStream): Promise<Int32Array> {
   return stream.read(0, stream.length);
 }
 
-/** The texts of both sides; closes them. */
+/** The texts of both sides; disposes them. */
 async function textsOf(
   domain: DomainTokens,
   tokenizer: ByteTokenizer,
@@ -52,7 +52,7 @@ async function textsOf(
   const heldOut = tokenizer.texts(await all(domain.heldOut));
   assert.is(domain.train.documents, train.length);
   assert.is(domain.heldOut.documents, heldOut.length);
-  await domain.close();
+  await domain.dispose();
   return { train, heldOut };
 }
 
@@ -145,7 +145,7 @@ test('what is prepared is reused for the same content, and for nothing else', as
     const first = await textsOf(await prepare(folder, tokenizer), tokenizer);
     const isReused = async (options: Partial<PrepareOptions> = {}) => {
       const before = tokenizer.calls;
-      await (await prepare(folder, tokenizer, options)).close();
+      await (await prepare(folder, tokenizer, options)).dispose();
       return tokenizer.calls === before;
     };
     assert.ok(await isReused());
@@ -213,7 +213,7 @@ test('what was interrupted leaves nothing behind, and can be begun again', async
       controller.abort('enough');
       return [];
     };
-    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /aborted/);
+    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /stopped/);
     assert.equal(await readdir(join(folder, 'cache')), []);
 
     // As a killed process of this machine would have left it; another machine's, or a running one's, is not touched.
@@ -344,9 +344,9 @@ test('a stream reads any stretch across its files, and refuses others', async ()
     }
     await truncate(join(folder, '1.bin'), 8);
     await fails(() => files.read(150, 10), 'BAD_DATA', /1\.bin became shorter/);
-    await files.close();
-    await files.close();
-    await fails(() => files.read(0, 1), 'DISPOSED', /closed/);
+    await files.dispose();
+    await files.dispose();
+    await fails(() => files.read(0, 1), 'DISPOSED', /after it was disposed/);
     const missing = [
       { path: join(folder, '0.bin'), tokens: 100 },
       { path: join(folder, 'none.bin'), tokens: 1 },

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
-import { BtsError, type ErrorCode, fileError } from '../errors.js';
+import { BtsError, type ErrorCode, fileError, throwIfAborted } from '../errors.js';
 
 const CHUNK_BYTES = 1 << 18;
 const MAX_JSON_BYTES = 16 << 20;
@@ -49,13 +49,14 @@ export interface Region {
 export function readRegion(region: Region, use: (chunk: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
   const { path, offset, bytes = Number.POSITIVE_INFINITY } = region;
   return withFile(path, async (file) => {
+    throwIfAborted(signal, `reading '${path}'`);
     if (bytes === 0) return 0;
     let count = 0;
     // A stream reads ahead on another thread while `use` works on this one.
     const end = offset + bytes - 1;
     const stream = file.createReadStream({ start: offset, end, highWaterMark: CHUNK_BYTES, autoClose: false });
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (signal?.aborted) throw new BtsError('ABORTED', `reading '${path}' was stopped.`, { cause: signal.reason });
+      throwIfAborted(signal, `reading '${path}'`);
       use(chunk);
       count += chunk.length;
     }

@@ -1,19 +1,14 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
 import { readConfig } from './dense-checkpoint.js';
 import { readRegion } from './file.js';
 import type { ModelConfig } from './model-config.js';
 import { streamTensor } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
-export interface HashOptions {
-  /** Stops the work with an ABORTED error. */
-  signal?: AbortSignal | undefined;
-}
-
 /** SHA-256 of a file's bytes, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
-export async function hashFile(path: string, { signal }: HashOptions = {}): Promise<string> {
+export async function hashFile(path: string, { signal }: Abortable = {}): Promise<string> {
   const hash = createHash('sha256');
   await readRegion({ path, offset: 0 }, (chunk) => hash.update(chunk), signal);
   return hash.digest('hex');
@@ -25,7 +20,7 @@ export async function hashFile(path: string, { signal }: HashOptions = {}): Prom
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashTensors(folder: string, { signal }: HashOptions = {}): Promise<Map<string, string>> {
+export async function hashTensors(folder: string, { signal }: Abortable = {}): Promise<Map<string, string>> {
   const hashes = new Map<string, string>();
   for (const tensor of (await readCheckpoint(folder)).values()) {
     const hash = createHash('sha256');
@@ -48,7 +43,7 @@ export function combineHashes(tensors: ReadonlyMap<string, string>): string {
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashCheckpoint(folder: string, options: HashOptions = {}): Promise<string> {
+export async function hashCheckpoint(folder: string, options: Abortable = {}): Promise<string> {
   return combineHashes(await hashTensors(folder, options));
 }
 
@@ -111,7 +106,7 @@ export async function hashConfig(folder: string): Promise<string> {
 }
 
 /** SHA-256 of a folder's `tokenizer.json`, in hexadecimal; null where it has none. @throws FILE_IO, ABORTED */
-export async function hashTokenizer(folder: string, options: HashOptions = {}): Promise<string | null> {
+export async function hashTokenizer(folder: string, options: Abortable = {}): Promise<string | null> {
   try {
     return await hashFile(join(folder, 'tokenizer.json'), options);
   } catch (error) {

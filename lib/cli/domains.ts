@@ -18,7 +18,7 @@ export async function openDomains(
 ): Promise<OpenDomains> {
   const all: DomainTokens[] = [];
   const close = async () => {
-    for (const domain of all) await domain.close();
+    for (const domain of all) await domain.dispose();
   };
   try {
     for (const [name, paths] of Object.entries(values.domain)) {

@@ -52,7 +52,7 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
   const checkpoint = await claimOut(values.out, values.resume);
   using model = checkpoint
     ? await SparseModel.load(device, checkpoint, { trainable: true, signal })
-    : await SparseModel.create(device, folder, values.pick, signal);
+    : await SparseModel.create(device, folder, values.pick, { signal });
   await using domains = await openDomains(values, model.tokenizer, signal);
   const shares = stitchShares({ ...values, expert: {} });
   await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, signal });

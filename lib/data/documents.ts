@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
 import { cutText } from './cut-text.js';
 import { readParquetColumn } from './parquet.js';
 import { findTextFiles, type TextFile } from './text-files.js';
@@ -11,7 +11,7 @@ export interface Document {
   source: string;
 }
 
-export interface DocumentOptions {
+export interface DocumentOptions extends Abortable {
   /**
    * What one document is in a plain-text file: the whole file (the default), or each paragraph, that is what stands
    * between blank lines. Blank lines mostly stand inside documents (in books, source code, a problem and its solution),
@@ -21,7 +21,6 @@ export interface DocumentOptions {
   documents?: 'file' | 'paragraph';
   /** The field of a .jsonl line or column of a .parquet file that holds the text; default 'text'. */
   textField?: string;
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -58,16 +57,11 @@ export async function* readDocuments(
           await setImmediate();
           turnEnds = performance.now() + TURN_MS;
         }
-        throwIfAborted(signal);
+        throwIfAborted(signal, 'preparing the data');
         if (piece.trim()) yield { text: piece, source };
       }
     }
   }
-}
-
-/** @throws ABORTED if the signal fired */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BtsError('ABORTED', 'Preparing the data was aborted.', { cause: signal.reason });
 }
 
 function readFileDocuments(

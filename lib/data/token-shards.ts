@@ -46,7 +46,7 @@ export interface PrepareProgress {
   tokens: number;
 }
 
-/** A domain's text as tokens. The streams' files are open until `close`. */
+/** A domain's text as tokens. The streams' files are open until `dispose`. */
 export interface DomainTokens extends AsyncDisposable {
   name: string;
   train: TokenStream;
@@ -54,7 +54,8 @@ export interface DomainTokens extends AsyncDisposable {
   heldOut: TokenStream;
   /** How the text was divided between the two. */
   split: Split;
-  close(): Promise<void>;
+  /** Closes the files. Twice is harmless; reading afterwards throws DISPOSED. */
+  dispose(): Promise<void>;
 }
 
 const PROGRESS_MS = 250;
@@ -95,14 +96,14 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
   const { folder, index } = cache;
   const train = await openSide(folder, 'train', index);
   const heldOut = await openSide(folder, 'heldOut', index).catch(async (error) => {
-    await train.close();
+    await train.dispose();
     throw error;
   });
-  const close = async () => {
-    await train.close();
-    await heldOut.close();
+  const dispose = async () => {
+    await train.dispose();
+    await heldOut.dispose();
   };
-  return { name, train, heldOut, split: index.split, close, [Symbol.asyncDispose]: close };
+  return { name, train, heldOut, split: index.split, dispose, [Symbol.asyncDispose]: dispose };
 }
 
 /** Names everything that the prepared tokens depend on. */

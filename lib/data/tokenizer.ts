@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BtsError, fileError } from '../errors.js';
+import { type Abortable, BtsError, fileError, throwIfAborted } from '../errors.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
 import { badTokenizer } from './tokenizer/bad-tokenizer.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
@@ -88,11 +88,13 @@ export class Tokenizer {
    * Reads tokenizer.json of a checkpoint's folder, which alone decides about encoding and decoding, and from the other
    * files there which tokens begin and end a text. Large vocabularies take half a second.
    *
-   * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced
+   * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced; ABORTED
    */
-  static async load(folder: string): Promise<Tokenizer> {
+  static async load(folder: string, { signal }: Abortable = {}): Promise<Tokenizer> {
     const path = join(folder, 'tokenizer.json');
+    throwIfAborted(signal, 'loading a tokenizer');
     const bytes = await readLimited(path);
+    throwIfAborted(signal, 'loading a tokenizer');
     const format = readFormat(parseJson(bytes, path), path);
     const added = new Map(format.addedTokens.map(({ content, id }) => [content, id]));
     const idOf = (token: string): number | null => format.model.ids.get(token) ?? added.get(token) ?? null;

@@ -1,3 +1,4 @@
+import type { Abortable } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Column } from './registry.js';
@@ -7,7 +8,7 @@ import { runTask, type TaskResult } from './run/run-task.js';
 import { Sandbox } from './sandbox/sandbox.js';
 import type { Task } from './task.js';
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Abortable {
   /** Where the benchmarks lie. */
   data: DataFolder;
   /** Documents of each task, the first; default all. */
@@ -26,7 +27,6 @@ export interface EvaluateOptions {
   samples?: { path: (task: Task) => string; modelHash: string } | undefined;
   /** Documents that were answered, of all tasks together. */
   onProgress?: (documents: number, task: string) => void;
-  signal?: AbortSignal | undefined;
 }
 
 /** What one model reached. */
@@ -57,7 +57,7 @@ export async function evaluate(
   const { data, limit, samples, onProgress, signal } = options;
   const { seed = 0, batchSize = 8, sharePrefixes = true } = options;
   const tasks = tasksOf(columns);
-  const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open() : undefined);
+  const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open({ signal }) : undefined);
   const results = new Map<string, TaskResult>();
   let before = 0;
   for (const task of tasks) {

@@ -1,16 +1,15 @@
 import { heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, throwIfAborted } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
 
-export interface HeldOutOptions {
+export interface HeldOutOptions extends Abortable {
   /** Default: 256, or what the model takes. */
   sequenceLength?: number;
   /** Default 8. */
   batchSize?: number;
   /** At most this many tokens of each domain; default all. */
   maxTokens?: number;
-  signal?: AbortSignal | undefined;
   onProgress?: (domain: string, tokens: number) => void;
 }
 
@@ -42,7 +41,7 @@ export async function heldOutLosses(
     let total = 0;
     let tokens = 0;
     for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
-      if (signal?.aborted) throw new BtsError('ABORTED', 'the evaluation was stopped.', { cause: signal.reason });
+      throwIfAborted(signal, 'the evaluation');
       const losses = await model.losses(batch);
       for (const [i, loss] of losses.entries()) {
         if (batch.targets[i]! < 0) continue;

@@ -2,11 +2,16 @@
 import { join } from 'node:path';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { describeMember, openMembers, openUnchanged } from './member-files.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
+
+export interface AddOptions extends Abortable {
+  /** What is trained: all stitches (default), or what belongs to the new experts alone. */
+  train?: 'all' | 'new';
+}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
@@ -17,7 +22,7 @@ export async function addExperts(
   device: Device,
   folder: string,
   experts: Readonly<Record<string, string>>,
-  { train = 'all', signal }: { train?: 'all' | 'new'; signal?: AbortSignal | undefined } = {},
+  { train = 'all', signal }: AddOptions = {},
 ): Promise<StitchedModel> {
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
@@ -38,7 +43,7 @@ export async function addExperts(
     return stitch.grow(device, added.length);
   };
   const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
-  return await StitchedModel.assemble(device, manifest, opened, grow, trainOnly);
+  return await StitchedModel.assemble(device, manifest, opened, grow, { trainOnly, signal });
 }
 
 /**
@@ -49,7 +54,7 @@ export async function removeExperts(
   device: Device,
   folder: string,
   names: readonly string[],
-  { signal }: { signal?: AbortSignal | undefined } = {},
+  { signal }: Abortable = {},
 ): Promise<StitchedModel> {
   const before = await readManifest(folder);
   const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
@@ -64,5 +69,5 @@ export async function removeExperts(
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.select(device, kept, { trainable: true });
   };
-  return await StitchedModel.assemble(device, manifest, opened, shrink);
+  return await StitchedModel.assemble(device, manifest, opened, shrink, { signal });
 }

@@ -1,5 +1,4 @@
 import { type Batch, IGNORED } from '../data/packing.js';
-import { BtsError } from '../errors.js';
 import * as ops from '../tensor/ops.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -22,6 +21,8 @@ const LOGIT_ROWS = 1024;
 
 /** A decoder whose last hidden states the head of one transformer turns into logits: a dense model, or several in one. */
 export abstract class DecoderModel extends LanguageModel {
+  /** @internal */
+  override readonly decodesTogether = true;
   /** The members; member 0 gives the logits. */
   abstract readonly transformer: Transformer;
 
@@ -59,6 +60,7 @@ export abstract class DecoderModel extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
+    this.expectAlive();
     return new KeyValueCache(this.device, this.config, this.transformer.members.length, batch, capacity);
   }
 
@@ -122,8 +124,6 @@ export abstract class DecoderModel extends LanguageModel {
 
   /** The logits that follow one token more for each sequence. They are the cache's. */
   private nextLogits(cache: KeyValueCache, ids: Int32Array, starts: Int32Array): Tensor {
-    // What was recorded would still run: it keeps the weights that it reads.
-    if (this.transformer.disposed) throw new BtsError('DISPOSED', 'a model was used after it was disposed.');
     if (cache.step?.model === this) {
       cache.step.decode.run(ids, starts);
       return cache.step.decode.logits;
@@ -160,7 +160,7 @@ export abstract class DecoderModel extends LanguageModel {
     return losses;
   }
 
-  override [Symbol.dispose](): void {
+  protected override free(): void {
     this.transformer[Symbol.dispose]();
   }
 }

@@ -6,7 +6,7 @@ import { writeJson } from '../checkpoint/file.js';
 import type { ParameterSpec } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
@@ -20,7 +20,7 @@ import { Transformer } from './transformer.js';
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
-export interface LoadOptions {
+export interface LoadOptions extends Abortable {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -48,23 +48,31 @@ export class DenseModel extends DecoderModel {
 
   /**
    * Loads a Hugging Face checkpoint.
-   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY.
+   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
-    const checkpoint = await openCheckpoint(folder);
-    const tokenizer = await loadTokenizer(folder);
+    const { signal } = options;
+    const checkpoint = await openCheckpoint(folder, { signal });
+    const tokenizer = await loadTokenizer(folder, { signal });
     expectVocabulary(checkpoint.config, tokenizer, folder);
     const trainable = trainableRoles(checkpoint.config, options);
     const files = await readTokenizer(folder);
-    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, files);
+    const member = await Member.load(device, checkpoint, { trainable, signal });
+    return new DenseModel(device, member, tokenizer, files);
   }
 
   /**
    * A new, untrained model whose tokenizer lies in `tokenizerFolder`. The same seed gives the same weights.
-   * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY.
+   * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
-  static async create(device: Device, config: ModelConfig, tokenizerFolder: string, seed: number): Promise<DenseModel> {
-    const tokenizer = await Tokenizer.load(tokenizerFolder);
+  static async create(
+    device: Device,
+    config: ModelConfig,
+    tokenizerFolder: string,
+    seed: number,
+    { signal }: Abortable = {},
+  ): Promise<DenseModel> {
+    const tokenizer = await Tokenizer.load(tokenizerFolder, { signal });
     expectVocabulary(config, tokenizer, tokenizerFolder);
     const files = await readTokenizer(tokenizerFolder);
     return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
@@ -81,6 +89,7 @@ export class DenseModel extends DecoderModel {
 
   /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
+    this.expectAlive();
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
     );
@@ -91,10 +100,10 @@ export class DenseModel extends DecoderModel {
   }
 }
 
-/** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO */
-export async function loadTokenizer(folder: string): Promise<Tokenizer | undefined> {
+/** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO, ABORTED */
+export async function loadTokenizer(folder: string, options: Abortable = {}): Promise<Tokenizer | undefined> {
   try {
-    return await Tokenizer.load(folder);
+    return await Tokenizer.load(folder, options);
   } catch (error) {
     if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;

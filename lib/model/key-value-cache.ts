@@ -1,5 +1,5 @@
 import type { ModelConfig } from '../checkpoint/config.js';
-import { BtsError } from '../errors.js';
+import { BtsError, expectAlive } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { DecodeStep } from './decode-step.js';
@@ -12,6 +12,8 @@ export interface TokenCache extends Disposable {
   readonly lengths: number[];
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: this, from: number, to: number): void;
+  /** Gives back the memory. Twice is harmless; a cache that is used afterwards throws DISPOSED. */
+  dispose(): void;
 }
 
 /**
@@ -19,6 +21,7 @@ export interface TokenCache extends Disposable {
  * have different lengths.
  */
 export class KeyValueCache implements TokenCache {
+  #disposed = false;
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
@@ -38,7 +41,7 @@ export class KeyValueCache implements TokenCache {
     try {
       for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
     } catch (error) {
-      this[Symbol.dispose]();
+      this.dispose();
       throw error;
     }
   }
@@ -47,8 +50,9 @@ export class KeyValueCache implements TokenCache {
     return { keys: this.tensors[2 * index]!, values: this.tensors[2 * index + 1]! };
   }
 
-  /** Throws BAD_OPTION unless `tokens` more fit for every sequence. */
+  /** Throws BAD_OPTION unless `tokens` more fit for every sequence, DISPOSED. */
   expectRoom(tokens: number): void {
+    expectAlive(this.#disposed, 'a cache');
     const most = Math.max(...this.lengths);
     if (most + tokens > this.capacity) {
       throw new BtsError(
@@ -60,6 +64,7 @@ export class KeyValueCache implements TokenCache {
 
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: KeyValueCache, from: number, to: number): void {
+    expectAlive(this.#disposed || source.#disposed, 'a cache');
     const length = source.lengths[from]!;
     if (length > this.capacity) {
       throw new BtsError(
@@ -81,10 +86,15 @@ export class KeyValueCache implements TokenCache {
     this.lengths[to] = length;
   }
 
-  [Symbol.dispose](): void {
+  dispose(): void {
+    this.#disposed = true;
     this.step?.decode[Symbol.dispose]();
     this.step = undefined;
     for (const tensor of this.tensors.splice(0)) tensor.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

@@ -1,17 +1,24 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type Batch, IGNORED } from '../data/packing.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError, expectAlive } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type GeneratedToken, type GenerateOptions, generate } from './generate.js';
+import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './generate.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
 
+export interface LoadModelOptions extends Abortable {
+  /** Makes what its training changed trainable again; default: frozen. */
+  trainable?: boolean;
+}
+
 /** A model that gives each token's successor a distribution: a dense one, or several stitched into one. */
 export abstract class LanguageModel implements Disposable {
+  #disposed = false;
+
   constructor(
     readonly device: Device,
     /** Absent where the checkpoint has none; text in and out then throws BAD_TOKENIZER. */
@@ -20,6 +27,8 @@ export abstract class LanguageModel implements Disposable {
 
   /** The shape of what is generated with: of a model of several, the first one's. */
   abstract readonly config: ModelConfig;
+  /** @internal Whether a step computes the sequences of a cache together. Else they are generated one after another. */
+  readonly decodesTogether: boolean = false;
   /** What a training run changes. */
   abstract readonly trainable: readonly Parameter[];
 
@@ -55,7 +64,7 @@ export abstract class LanguageModel implements Disposable {
   /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   abstract logits(ids: ArrayLike<number>, batch?: number): Promise<Float32Array>;
 
-  /** An empty cache for `batch` sequences of at most `capacity` tokens. */
+  /** An empty cache for `batch` sequences of at most `capacity` tokens, which the caller disposes. */
   abstract createCache(batch: number, capacity: number): TokenCache;
 
   /**
@@ -81,15 +90,40 @@ export abstract class LanguageModel implements Disposable {
     return losses.reduce((sum, loss) => sum + loss, 0) / count;
   }
 
-  /** Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. */
-  generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
-    return generate(this, prompt, options);
+  /**
+   * Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. Of several prompts,
+   * each token has the `index` of its own. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+   */
+  generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
+    return generate(this, prompts, options);
   }
 
-  abstract [Symbol.dispose](): void;
+  /** Gives back the memory of all weights. Twice is harmless; a model that is used afterwards throws DISPOSED. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Disposes what the model owns; called once. */
+  protected abstract free(): void;
+
+  /** Throws DISPOSED. */
+  protected expectAlive(): void {
+    expectAlive(this.#disposed, 'a model');
+  }
 
   /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */
   protected toInputs(ids: ArrayLike<number>, batch: number): Int32Array {
+    this.expectAlive();
     const inputs = Int32Array.from(ids);
     // The conversion cuts fractions off and wraps what is too large.
     const at = inputs.findIndex((id, i) => id !== ids[i]);
@@ -100,6 +134,7 @@ export abstract class LanguageModel implements Disposable {
   }
 
   protected expectBatch(batch: Batch): void {
+    this.expectAlive();
     this.expectTokens(batch.inputs, batch);
     this.expectTokens(batch.targets, batch, IGNORED);
   }

@@ -4,7 +4,7 @@ import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkp
 import { exists } from '../checkpoint/file.js';
 import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
 import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
 import { expectSameShape } from './config-differences.js';
 
 type ManifestMember = StitchManifest['members'][number];
@@ -25,7 +25,11 @@ export async function openMembers(
 ): Promise<OpenMember[]> {
   const members: OpenMember[] = [];
   for (const { name, path } of folders) {
-    members.push({ name, ...(await openCheckpoint(path)), tokenizerHash: await hashTokenizer(path, { signal }) });
+    members.push({
+      name,
+      ...(await openCheckpoint(path, { signal })),
+      tokenizerHash: await hashTokenizer(path, { signal }),
+    });
   }
   expectOneTokenizer(members);
   expectSameShape(members);
@@ -33,12 +37,11 @@ export async function openMembers(
 }
 
 /** A hub and its experts, of whom a model is made. */
-export interface Family {
+export interface Family extends Abortable {
   /** The hub's folder. */
   hub: string;
   /** The experts' folders by name, in order. */
   experts: Readonly<Record<string, string>>;
-  signal?: AbortSignal | undefined;
 }
 
 /** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */

@@ -2,6 +2,7 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
 import { hash32, hashName } from '../data/random.js';
+import { type Abortable, throwIfAborted } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
 import { MEMORY_DTYPES } from './save.js';
@@ -13,7 +14,7 @@ export type Trainable = (spec: ParameterSpec) => boolean;
 /** What a stitched model reads of its experts: all but what turns hidden states into logits. */
 export const withoutHead: Trainable = ({ role }) => role !== 'finalNorm' && role !== 'head';
 
-export interface MemberOptions {
+export interface MemberOptions extends Abortable {
   /** Default: none. */
   trainable?: Trainable;
   /** Which parameters are loaded; default all. */
@@ -53,12 +54,12 @@ export class Member implements Disposable {
 
   /**
    * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
-   * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT.
+   * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
    */
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
-    { trainable = () => false, present, shared }: MemberOptions = {},
+    { trainable = () => false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const create = (spec: ParameterSpec) => {
       const { path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
@@ -74,14 +75,28 @@ export class Member implements Disposable {
       device.run('convert', { y: value.native, x: narrow.native });
       return Parameter.trainable(device, spec.name, value);
     };
-    const member = new Member(checkpoint.config, create, present);
+    return await Member.gather(checkpoint.config, create, options);
+  }
+
+  /** Weights that are made one after another: what is queued could not be stopped. Throws ABORTED, and what making them throws. */
+  static async gather(
+    config: ModelConfig,
+    create: (spec: ParameterSpec) => Parameter,
+    { present = () => true, signal }: Pick<MemberOptions, 'present' | 'signal'>,
+  ): Promise<Member> {
+    const made = new Map<string, Parameter>();
     try {
-      await Promise.all(member.parameters.map(({ value }) => value.settled()));
+      for (const spec of parameterNames(config).filter(present)) {
+        throwIfAborted(signal, 'loading a model');
+        const parameter = create(spec);
+        made.set(spec.name, parameter);
+        await parameter.value.settled();
+      }
+      return new Member(config, ({ name }) => made.get(name)!, present);
     } catch (error) {
-      member[Symbol.dispose]();
+      for (const parameter of made.values()) parameter.dispose();
       throw error;
     }
-    return member;
   }
 
   /** New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), norms 1, biases 0. */
@@ -107,6 +122,6 @@ export class Member implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters) parameter[Symbol.dispose]();
+    for (const parameter of this.parameters) parameter.dispose();
   }
 }

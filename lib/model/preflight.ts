@@ -3,7 +3,7 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { hashCheckpoint } from '../checkpoint/hash.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { BtsError, type ErrorCode } from '../errors.js';
+import { type Abortable, BtsError, type ErrorCode } from '../errors.js';
 import { configDifferences } from './config-differences.js';
 import { parameterCount } from './cost.js';
 import { loadTokenizer } from './dense-model.js';
@@ -33,10 +33,9 @@ export interface Preflight {
   members: CheckedMember[];
 }
 
-export interface PreflightOptions {
+export interface PreflightOptions extends Abortable {
   /** Reads all weights to find members that are equal; default true. */
   contents?: boolean;
-  signal?: AbortSignal | undefined;
 }
 
 interface OpenMember {
@@ -75,7 +74,7 @@ export async function preflight(
   const report: Report = (finding) => findings.push(finding);
   const folders = [['hub', hub], ...Object.entries(experts)] as const;
   const opened: (OpenMember | undefined)[] = [];
-  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report));
+  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, signal));
   const [first, ...rest] = opened;
   const readable = rest.filter((member) => member !== undefined);
   if (first) {
@@ -99,13 +98,18 @@ export async function preflight(
   };
 }
 
-async function openMember(name: string, folder: string, report: Report): Promise<OpenMember | undefined> {
+async function openMember(
+  name: string,
+  folder: string,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<OpenMember | undefined> {
   const error = (cause: unknown) => {
     if (!(cause instanceof BtsError) || cause.code === 'ABORTED') throw cause;
     report({ level: 'error', code: cause.code, member: name, message: cause.message });
   };
   try {
-    const checkpoint = await openCheckpoint(folder);
+    const checkpoint = await openCheckpoint(folder, { signal });
     const { dtypes, config } = withStoredDtype(checkpoint);
     if (dtypes.length > 1) {
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
@@ -113,7 +117,7 @@ async function openMember(name: string, folder: string, report: Report): Promise
     }
     let tokenizer: Tokenizer | null | undefined;
     try {
-      tokenizer = (await loadTokenizer(folder)) ?? null;
+      tokenizer = (await loadTokenizer(folder, { signal })) ?? null;
     } catch (cause) {
       error(cause);
     }

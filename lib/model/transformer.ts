@@ -46,10 +46,6 @@ export class Transformer implements Disposable {
     });
   }
 
-  get disposed(): boolean {
-    return this.members[0]!.shared('embedding').value.disposed;
-  }
-
   /** The same over some of the members, which stay this one's to dispose. */
   select(members: readonly number[]): Transformer {
     const selected = members.map((m) => this.members[m]!);

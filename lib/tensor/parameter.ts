@@ -19,9 +19,13 @@ export class Parameter implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

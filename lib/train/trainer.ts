@@ -227,7 +227,7 @@ class Run implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.optimizer[Symbol.dispose]();
+    this.optimizer.dispose();
   }
 }
 

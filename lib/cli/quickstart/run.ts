@@ -73,7 +73,7 @@ export async function* quickstart(device: Device, options: QuickstartOptions): A
     }
     yield* branchTrainStitch(device, options, { tokenizer, tokenizerFolder, texts, domains });
   } finally {
-    for (const domain of domains) await domain.close();
+    for (const domain of domains) await domain.dispose();
   }
 }
 

@@ -1,14 +1,13 @@
-import { BtsError } from '../../errors.js';
+import { type Abortable, throwIfAborted } from '../../errors.js';
 
-export interface RunOptions {
+export interface RunOptions extends Abortable {
   /** Sequences that are computed together. */
   batchSize: number;
   /** Whether what prompts have in common is computed once. Results are the same. */
   sharePrefixes: boolean;
-  signal?: AbortSignal | undefined;
 }
 
 /** Throws ABORTED once the signal has fired. */
 export function expectRunning(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BtsError('ABORTED', 'the evaluation was stopped.', { cause: signal.reason });
+  throwIfAborted(signal, 'the evaluation');
 }

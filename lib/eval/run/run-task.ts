@@ -7,7 +7,7 @@ import type { Sandbox } from '../sandbox/sandbox.js';
 import type { Answer, Metric, Outcome, Response, Task } from '../task.js';
 import { scoreChoices } from './choices.js';
 import { type GenerationRequest, generateTexts } from './generations.js';
-import type { RunOptions } from './run-options.js';
+import { expectRunning, type RunOptions } from './run-options.js';
 import { scoreTexts } from './texts.js';
 
 /** One document's way through a model. */
@@ -74,7 +74,9 @@ export interface TaskResult {
 export async function runTask(model: LanguageModel, task: Task, options: TaskOptions): Promise<TaskResult> {
   const { data, limit, store, onProgress } = options;
   const shots = options.shots ?? task.shots;
+  expectRunning(options.signal);
   const all = await task.documents(data);
+  expectRunning(options.signal);
   const documents = all.slice(0, limit);
   const pool = shots > 0 && task.examples ? await task.examples(data) : all;
   const prompts = task.kind === 'text' ? documents.map(task.question) : buildContexts(task, documents, pool, shots);

@@ -4,11 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
-export interface SandboxOptions {
+export interface SandboxOptions extends Abortable {
   limits?: Partial<Limits>;
   /** Runs programs with limits alone where the system has no isolation. */
   allowUnsafe?: boolean;
@@ -48,12 +48,15 @@ export class Sandbox {
    */
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
     const limits = { ...LIMITS, ...options.limits };
+    const { signal } = options;
+    throwIfAborted(signal, 'looking for a sandbox');
     const interpreters = await findInterpreters(options.python);
     const isolations = options.isolations ?? ISOLATIONS;
     for (const isolation of options.allowUnsafe ? [...isolations, none] : isolations) {
       for (const interpreter of interpreters) {
         const trial = new Sandbox(interpreter, isolation, LIMITS);
-        if ((await trial.run('assert sum([1, 2]) == 3')).passed) return new Sandbox(interpreter, isolation, limits);
+        if ((await trial.run('assert sum([1, 2]) == 3', signal)).passed)
+          return new Sandbox(interpreter, isolation, limits);
       }
     }
     throw new BtsError(
@@ -76,7 +79,7 @@ export class Sandbox {
     if (this.free === 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
     else this.free--;
     try {
-      if (signal?.aborted) throw new BtsError('ABORTED', 'running programs was stopped.', { cause: signal.reason });
+      throwIfAborted(signal, 'running programs');
       return await this.execute(program, signal);
     } finally {
       const next = this.waiting.shift();
@@ -140,7 +143,8 @@ export class Sandbox {
       });
       child.on('close', () => {
         finish();
-        if (stopped === 'aborted') reject(new BtsError('ABORTED', 'running programs was stopped.'));
+        if (stopped === 'aborted')
+          reject(new BtsError('ABORTED', 'running programs was stopped.', { cause: signal?.reason }));
         else resolve(judge(stopped, verdict, secret));
       });
       // A program that ends before it is read leaves a broken pipe.

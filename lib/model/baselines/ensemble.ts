@@ -1,7 +1,7 @@
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { DenseModel } from '../dense-model.js';
@@ -34,8 +34,12 @@ class EnsembleCache implements TokenCache {
     this.lengths[to] = source.lengths[from]!;
   }
 
+  dispose(): void {
+    for (const cache of this.caches) cache.dispose();
+  }
+
   [Symbol.dispose](): void {
-    for (const cache of this.caches) cache[Symbol.dispose]();
+    this.dispose();
   }
 }
 
@@ -66,7 +70,7 @@ export class EnsembleModel extends LanguageModel {
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(device: Device, folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<EnsembleModel> {
+  static async load(device: Device, folder: string, { signal }: Abortable = {}): Promise<EnsembleModel> {
     return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, signal);
   }
 
@@ -137,12 +141,13 @@ export class EnsembleModel extends LanguageModel {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    for (const model of this.models) model[Symbol.dispose]();
+  protected override free(): void {
+    for (const model of this.models) model.dispose();
   }
 }
 

@@ -20,6 +20,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
+import type { LoadModelOptions } from '../language-model.js';
 import { Member } from '../member.js';
 import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
@@ -82,10 +83,10 @@ export class MixtureModel extends DecoderModel {
     const size = mixtureSize(system, config, opened.length);
     const owned: Disposable[] = [];
     try {
-      const parts = await ofMembers(device, opened, MIXTURES[system], owned);
+      const parts = await ofMembers(device, opened, MIXTURES[system], owned, signal);
       const layers = own(owned, MixtureLayers.create(device, size, seed));
       const files = await readTokenizer(hub);
-      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub), files);
+      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub, { signal }), files);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -96,7 +97,7 @@ export class MixtureModel extends DecoderModel {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
+    { trainable = false, signal }: LoadModelOptions = {},
   ): Promise<MixtureModel> {
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];
@@ -106,15 +107,22 @@ export class MixtureModel extends DecoderModel {
       let parts: Omit<Parts, 'layers'>;
       if ('members' in manifest) {
         const opened = await openUnchanged(manifest.members, signal);
-        parts = await ofMembers(device, opened, shape, owned);
+        parts = await ofMembers(device, opened, shape, owned, signal);
       } else {
         const config = baselineConfig(manifest, folder);
-        parts = ofFile(device, config, { tensors, trainable, count: manifest.experts.length, shape }, owned);
+        const stored = { tensors, trainable, count: manifest.experts.length, shape };
+        parts = await ofFile(device, config, stored, owned, signal);
       }
       const size = mixtureSize(manifest.system, parts.base.config, parts.experts.length);
       const layers = own(owned, MixtureLayers.load(device, size, { tensors, trainable }));
       const files = await readTokenizer(folder);
-      const model = new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(folder), files);
+      const model = new MixtureModel(
+        device,
+        { ...parts, layers },
+        manifest,
+        await loadTokenizer(folder, { signal }),
+        files,
+      );
       await Promise.all(model.parameters.map(({ value }) => value.settled()));
       return model;
     } catch (error) {
@@ -198,6 +206,7 @@ export class MixtureModel extends DecoderModel {
 
   /** Writes baseline.json, the weights that were trained, and the tokenizer. */
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     const refers = 'members' in this.manifest;
     const written = refers ? this.parts.layers.parameters : this.parameters;
@@ -208,10 +217,10 @@ export class MixtureModel extends DecoderModel {
     await writeTokenizer(folder, this.tokenizerFiles);
   }
 
-  override [Symbol.dispose](): void {
+  protected override free(): void {
     this.parts.layers[Symbol.dispose]();
     this.experts[Symbol.dispose]();
-    super[Symbol.dispose]();
+    super.free();
   }
 }
 
@@ -241,7 +250,13 @@ function own<T extends Disposable>(owned: Disposable[], made: T): T {
 }
 
 /** Averages and experts out of the members' own files; trainable unless it is adapters that are trained. */
-async function ofMembers(device: Device, opened: readonly OpenMember[], shape: MixtureShape, owned: Disposable[]) {
+async function ofMembers(
+  device: Device,
+  opened: readonly OpenMember[],
+  shape: MixtureShape,
+  owned: Disposable[],
+  signal: AbortSignal | undefined,
+) {
   expectAveragable(opened);
   const isOne = isExpert(shape);
   const trainable = !shape.adapters;
@@ -249,38 +264,36 @@ async function ofMembers(device: Device, opened: readonly OpenMember[], shape: M
     const value = averageWeight(device, opened, spec);
     return trainable ? Parameter.trainable(device, spec.name, value) : new Parameter(spec.name, value);
   };
-  const base = own(owned, new Member(opened[0]!.config, average, (spec) => !isOne(spec)));
+  const present = (spec: ParameterSpec) => !isOne(spec);
+  const base = own(owned, await Member.gather(opened[0]!.config, average, { present, signal }));
   const experts: Member[] = [];
   using shared = new SharedTensors();
   for (const checkpoint of opened) {
-    const options = { trainable: () => trainable, present: isOne, shared };
+    const options = { trainable: () => trainable, present: isOne, shared, signal };
     experts.push(own(owned, await Member.load(device, checkpoint, options)));
   }
   return { base, experts };
 }
 
 /** Averages and experts as they were trained and written. */
-function ofFile(
+async function ofFile(
   device: Device,
   config: ModelConfig,
   { count, shape, ...stored }: StoredWeights & { count: number; shape: MixtureShape },
   owned: Disposable[],
+  signal: AbortSignal | undefined,
 ) {
   const isOne = isExpert(shape);
   const load = (name: string, spec: ParameterSpec) => {
     const { value, gradient } = loadParameter(device, stored, name, spec.shape);
     return new Parameter(spec.name, value, gradient);
   };
-  const base = own(
-    owned,
-    new Member(
-      config,
-      (spec) => load(spec.name, spec),
-      (spec) => !isOne(spec),
-    ),
-  );
-  const experts = Array.from({ length: count }, (_, m) =>
-    own(owned, new Member(config, (spec) => load(expertName(m, spec), spec), isOne)),
-  );
+  const present = (spec: ParameterSpec) => !isOne(spec);
+  const base = own(owned, await Member.gather(config, (spec) => load(spec.name, spec), { present, signal }));
+  const experts: Member[] = [];
+  for (let m = 0; m < count; m++) {
+    const create = (spec: ParameterSpec) => load(expertName(m, spec), spec);
+    experts.push(own(owned, await Member.gather(config, create, { present: isOne, signal })));
+  }
   return { base, experts };
 }

@@ -4,6 +4,7 @@ import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
+import type { LoadModelOptions } from '../language-model.js';
 import type { Family } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { loadParameter } from '../stored-parameter.js';
@@ -41,7 +42,7 @@ export class RoutedModel extends SequenceRouter {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
+    { trainable = false, signal }: LoadModelOptions = {},
   ): Promise<RoutedModel> {
     const manifest = (await readBaseline(folder)) as ReferringManifest;
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
@@ -63,8 +64,8 @@ export class RoutedModel extends SequenceRouter {
       await router.value.settled();
       return new RoutedModel(device, members, manifest, router);
     } catch (error) {
-      router?.[Symbol.dispose]();
-      for (const model of members.models) model[Symbol.dispose]();
+      router?.dispose();
+      for (const model of members.models) model.dispose();
       throw error;
     }
   }
@@ -83,13 +84,14 @@ export class RoutedModel extends SequenceRouter {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    for (const model of this.candidates) model[Symbol.dispose]();
-    super[Symbol.dispose]();
+  protected override free(): void {
+    for (const model of this.candidates) model.dispose();
+    super.free();
   }
 }

@@ -1,6 +1,7 @@
 import { type Batch, IGNORED } from '../../data/packing.js';
 import { Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { expectAlive } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import { combineRows } from '../../tensor/mixture-ops.js';
 import * as ops from '../../tensor/ops.js';
@@ -19,6 +20,7 @@ const MOST_TOKENS = 256;
 
 /** Each sequence's own cache in the model that it was given to. */
 class RoutedCache implements TokenCache {
+  #disposed = false;
   readonly sequences: ({ model: DecoderModel; cache: KeyValueCache } | undefined)[];
 
   constructor(
@@ -30,14 +32,24 @@ class RoutedCache implements TokenCache {
 
   copySequence(source: RoutedCache, from: number, to: number): void {
     const sequence = source.sequences[from];
-    this.sequences[to]?.cache[Symbol.dispose]();
+    this.expectAlive();
+    this.sequences[to]?.cache.dispose();
     this.sequences[to] = sequence && { ...sequence, cache: sequence.model.createCache(1, this.capacity) };
     if (sequence) this.sequences[to]!.cache.copySequence(sequence.cache, 0, 0);
     this.lengths[to] = source.lengths[from]!;
   }
 
+  expectAlive(): void {
+    expectAlive(this.#disposed, 'a cache');
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    for (const sequence of this.sequences) sequence?.cache.dispose();
+  }
+
   [Symbol.dispose](): void {
-    for (const sequence of this.sequences) sequence?.cache[Symbol.dispose]();
+    this.dispose();
   }
 }
 
@@ -163,6 +175,7 @@ export abstract class SequenceRouter extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): RoutedCache {
+    this.expectAlive();
     return new RoutedCache(new Array<number>(batch).fill(0), capacity);
   }
 
@@ -193,6 +206,7 @@ export abstract class SequenceRouter extends LanguageModel {
     ids: ArrayLike<number>,
     append: (model: DecoderModel, own: KeyValueCache, inputs: Int32Array, sequence: number) => Promise<void>,
   ): Promise<void> {
+    cache.expectAlive();
     const batch = cache.lengths.length;
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
@@ -208,8 +222,8 @@ export abstract class SequenceRouter extends LanguageModel {
     }
   }
 
-  override [Symbol.dispose](): void {
-    this.router[Symbol.dispose]();
+  protected override free(): void {
+    this.router.dispose();
   }
 }
 

@@ -3,9 +3,10 @@ import { readBaseline, type SparseManifest, writeBaseline } from '../../checkpoi
 import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
+import type { LoadModelOptions } from '../language-model.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { STITCHES, StitchedModel } from '../stitched-model.js';
 import { loadParameter } from '../stored-parameter.js';
@@ -32,7 +33,7 @@ export class SparseModel extends SequenceRouter {
   }
 
   /** A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws. */
-  static async create(device: Device, folder: string, k: number, signal?: AbortSignal): Promise<SparseModel> {
+  static async create(device: Device, folder: string, k: number, { signal }: Abortable = {}): Promise<SparseModel> {
     const stitches = await hashFile(join(folder, STITCHES), { signal });
     const manifest = { system: 'sparse', k, model: { path: resolve(folder), stitches } } as const;
     return await SparseModel.open(device, manifest, signal, (shape) =>
@@ -44,7 +45,7 @@ export class SparseModel extends SequenceRouter {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, k, signal }: { trainable?: boolean; k?: number; signal?: AbortSignal | undefined } = {},
+    { trainable = false, k, signal }: LoadModelOptions & { k?: number } = {},
   ): Promise<SparseModel> {
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
@@ -77,8 +78,8 @@ export class SparseModel extends SequenceRouter {
       await router.value.settled();
       return new SparseModel(stitched, manifest, router);
     } catch (error) {
-      router?.[Symbol.dispose]();
-      stitched[Symbol.dispose]();
+      router?.dispose();
+      stitched.dispose();
       throw error;
     }
   }
@@ -110,13 +111,14 @@ export class SparseModel extends SequenceRouter {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
     await copyTokenizer(this.manifest.model.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    this.stitched[Symbol.dispose]();
-    super[Symbol.dispose]();
+  protected override free(): void {
+    this.stitched.dispose();
+    super.free();
   }
 }
