@@ -106,10 +106,11 @@ export class Tokenizer {
    *
    * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
-   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for; default true
+   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for, or of those only the
+   * ones before it, for a text that goes on; default true
    * @throws BAD_DATA where a single word has millions of characters
    */
-  encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
+  encode(text: string, { specials = true }: { specials?: boolean | 'before' } = {}): number[] {
     const ids: number[] = specials ? [...this.template.before] : [];
     const sections = this.findAsWritten(wellFormed(text));
     for (const [outer, section] of sections.entries()) {
@@ -119,7 +120,7 @@ export class Tokenizer {
         else for (const piece of this.cut(part, outer + inner === 0)) this.model.encode(piece, ids);
       }
     }
-    if (specials) ids.push(...this.template.after);
+    if (specials === true) ids.push(...this.template.after);
     return ids;
   }
 

@@ -48,7 +48,7 @@ export class KeyValueCache implements TokenCache {
 
   /** Throws BAD_OPTION unless `tokens` more fit for every sequence. */
   expectRoom(tokens: number): void {
-    const most = Math.max(...this.lengths);
+    const most = this.lengths.reduce((a, b) => Math.max(a, b), 0);
     if (most + tokens > this.capacity) {
       throw new BtsError(
         'BAD_OPTION',

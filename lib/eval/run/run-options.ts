@@ -5,7 +5,14 @@ export interface RunOptions {
   batchSize: number;
   /** Whether what prompts have in common is computed once. Results are the same. */
   sharePrefixes: boolean;
+  /** What errors call a request, by its index; default 'request 3'. */
+  nameOf?: (index: number) => string;
   signal?: AbortSignal | undefined;
+}
+
+/** An error about what one request asks. */
+export function badRequest(index: number, { nameOf }: RunOptions, reason: string): BtsError {
+  return new BtsError('BAD_DATA', `${nameOf?.(index) ?? `request ${index}`}: ${reason}`);
 }
 
 /** Throws ABORTED once the signal has fired. */
