@@ -76,7 +76,8 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [] } = values;
+  const { without = [], maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop } = values;
+  const sampling = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop };
   using device = openDevice(values);
   using loaded = await loadModel(device, folder);
   const model = withoutExperts(loaded, without);
@@ -86,7 +87,7 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...values, signal })) {
+    for await (const token of model.generate(prompt, { ...sampling, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       text += token.text;

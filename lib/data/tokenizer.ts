@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BtsError, fileError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
 import { badTokenizer } from './tokenizer/bad-tokenizer.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
@@ -110,7 +111,9 @@ export class Tokenizer {
    * ones before it, for a text that goes on; default true
    * @throws BAD_DATA where a single word has millions of characters
    */
-  encode(text: string, { specials = true }: { specials?: boolean | 'before' } = {}): number[] {
+  encode(text: string, options: { specials?: boolean | 'before' } = {}): number[] {
+    expectOptions('encode', options, { specials: true });
+    const { specials = true } = options;
     const ids: number[] = specials ? [...this.template.before] : [];
     const sections = this.findAsWritten(wellFormed(text));
     for (const [outer, section] of sections.entries()) {
@@ -138,7 +141,9 @@ export class Tokenizer {
   }
 
   /** Decodes a text as its tokens come in. Options as in `decode`. */
-  createDecoder({ skipSpecials = false }: { skipSpecials?: boolean } = {}): StreamDecoder {
+  createDecoder(options: { skipSpecials?: boolean } = {}): StreamDecoder {
+    expectOptions('decode', options, { skipSpecials: true });
+    const { skipSpecials = false } = options;
     const decoder = this.startDecoding();
     return {
       push: (id) => {

@@ -2,6 +2,7 @@ import { heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import { BtsError } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 
 export interface HeldOutOptions {
   /** Default: 256, or what the model takes. */
@@ -13,6 +14,14 @@ export interface HeldOutOptions {
   signal?: AbortSignal | undefined;
   onProgress?: (domain: string, tokens: number) => void;
 }
+
+export const HELD_OUT_OPTIONS: OptionNames<HeldOutOptions> = {
+  sequenceLength: true,
+  batchSize: true,
+  maxTokens: true,
+  signal: true,
+  onProgress: true,
+};
 
 export interface HeldOutLoss {
   domain: string;
@@ -35,6 +44,7 @@ export async function heldOutLosses(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions = {},
 ): Promise<HeldOutLoss[]> {
+  expectOptions('heldOutLosses', options, HELD_OUT_OPTIONS);
   const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
   const results: HeldOutLoss[] = [];

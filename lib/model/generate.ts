@@ -1,8 +1,9 @@
 import { Random } from '../data/random.js';
 import type { StreamDecoder, Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import type { LanguageModel } from './language-model.js';
-import { checkSampling, type SamplingOptions } from './sampler.js';
+import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
 import { StopStrings } from './stop-strings.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -16,6 +17,15 @@ export interface GenerateOptions extends SamplingOptions {
   stopTokens?: readonly number[];
   signal?: AbortSignal | undefined;
 }
+
+const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
+  ...SAMPLING_OPTIONS,
+  maxTokens: true,
+  seed: true,
+  stop: true,
+  stopTokens: true,
+  signal: true,
+};
 
 export interface GeneratedToken {
   id: number;
@@ -37,6 +47,7 @@ export async function* generate(
   prompt: string | readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void> {
+  expectOptions('generate', options, GENERATE_OPTIONS);
   const { maxTokens = 256, seed = 0, stop = [], signal } = options;
   const sampling = checkSampling(options);
   if (!Number.isInteger(maxTokens) || maxTokens < 0) {

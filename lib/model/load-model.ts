@@ -5,6 +5,7 @@ import { readConfig } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
 import { recoverFolder } from '../checkpoint/folder.js';
 import { readManifest } from '../checkpoint/stitch-manifest.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { EnsembleModel } from './baselines/ensemble.js';
 import { MixtureModel } from './baselines/mixture-model.js';
@@ -26,8 +27,10 @@ export interface LoadModelOptions {
 export async function loadModel(
   device: Device,
   folder: string,
-  { trainable = false }: LoadModelOptions = {},
+  options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
+  expectOptions('loadModel', options, { trainable: true });
+  const { trainable = false } = options;
   await recoverFolder(folder);
   if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, { trainable });
   if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, { trainable });

@@ -11,6 +11,7 @@ import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { hash32, Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { mix, repeat } from '../../tensor/mixture-ops.js';
 import * as ops from '../../tensor/ops.js';
@@ -21,7 +22,14 @@ import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
 import { Member } from '../member.js';
-import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
+import {
+  describeMember,
+  FAMILY_OPTIONS,
+  type Family,
+  type OpenMember,
+  openFamily,
+  openUnchanged,
+} from '../member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../stored-parameter.js';
@@ -72,6 +80,7 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
+    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
     const { hub, seed = 0, signal } = options;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
@@ -96,8 +105,10 @@ export class MixtureModel extends DecoderModel {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
+    options: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
   ): Promise<MixtureModel> {
+    expectOptions('MixtureModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));

@@ -4,6 +4,7 @@ import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { BtsError } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import { copyTokenizer, tensorSource } from '../save.js';
@@ -44,8 +45,10 @@ export class SparseModel extends SequenceRouter {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, k, signal }: { trainable?: boolean; k?: number; signal?: AbortSignal | undefined } = {},
+    options: { trainable?: boolean; k?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<SparseModel> {
+    expectOptions('SparseModel.load', options, { trainable: true, k: true, signal: true });
+    const { trainable = false, k, signal } = options;
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
     if ((await hashFile(join(path, STITCHES), { signal })) !== stitches) {
