@@ -1,5 +1,6 @@
 import { readAt, withFile } from '../checkpoint/file.js';
 import { BtsError } from '../errors.js';
+import { didYouMean } from '../suggest.js';
 
 const MOST_BYTES = 1 << 20;
 
@@ -33,7 +34,8 @@ export async function readConfigFile(path: string, names: readonly string[]): Pr
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(content)) {
     const name = camel(key);
-    if (!names.includes(name)) throw fail(`there is no option '${key}'. There are ${names.join(', ')}.`);
+    if (!names.includes(name))
+      throw fail(`there is no option '${key}'.${didYouMean(key, names) || ` There are ${names.join(', ')}.`}`);
     if (Object.hasOwn(options, name)) throw fail(`'${key}' is given twice.`);
     options[name] = value;
   }

@@ -85,7 +85,8 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [], logprobs } = values;
+  const { without = [], maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs } = values;
+  const settings = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs };
   if (logprobs !== undefined && !json) {
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }
@@ -99,7 +100,7 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...values, signal })) {
+    for await (const token of model.generate(prompt, { ...settings, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       const { logProbability, topLogProbabilities = [] } = token;

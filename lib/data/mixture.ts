@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { type Batch, type BatchShape, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
 import { permute } from './permutation.js';
 import { checkSeed, hash32, hashName } from './random.js';
@@ -55,6 +56,7 @@ export class Mixture {
 
   /** @throws BAD_OPTION; BAD_DATA where a domain is too short for one row */
   constructor(domains: readonly MixtureDomain[], options: MixtureOptions) {
+    expectOptions('Mixture', options, { sequenceLength: true, batchSize: true, seed: true });
     checkShape(options);
     checkSeed(options.seed);
     checkDomains(domains, options.sequenceLength);

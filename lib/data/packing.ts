@@ -1,4 +1,5 @@
 import { BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import type { TokenStream } from './token-stream.js';
 
 /** A target that is not to be predicted: the loss leaves it out. */
@@ -75,6 +76,7 @@ export async function* heldOutBatches(
   stream: TokenStream,
   options: BatchShape & { maxTokens?: number },
 ): AsyncGenerator<Batch> {
+  expectOptions('heldOutBatches', options, { sequenceLength: true, batchSize: true, maxTokens: true });
   checkShape(options);
   const { sequenceLength, batchSize, maxTokens = Infinity } = options;
   if (!(maxTokens >= 1)) throw new BtsError('BAD_OPTION', `maxTokens is a positive number, not ${maxTokens}.`);

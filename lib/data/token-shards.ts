@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BtsError } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import { type DocumentOptions, readDocuments } from './documents.js';
 import { planSplit, type Split, splitDocument } from './held-out.js';
 import { ShardWriter } from './shard-writer.js';
@@ -40,6 +41,18 @@ export interface PrepareOptions extends DocumentOptions {
   onProgress?: (progress: PrepareProgress) => void;
 }
 
+const PREPARE_OPTIONS: OptionNames<PrepareOptions> = {
+  name: true,
+  paths: true,
+  tokenizer: true,
+  cacheFolder: true,
+  heldOutFraction: true,
+  documents: true,
+  textField: true,
+  onProgress: true,
+  signal: true,
+};
+
 export interface PrepareProgress {
   domain: string;
   documents: number;
@@ -69,6 +82,7 @@ const PROGRESS_MS = 250;
  *   BAD_TOKEN, BAD_OPTION, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
 export async function prepareTokens(options: PrepareOptions): Promise<DomainTokens> {
+  expectOptions('prepareTokens', options, PREPARE_OPTIONS);
   const { name, paths, tokenizer, cacheFolder, heldOutFraction = 0.05, signal } = options;
   if (!(heldOutFraction >= 0 && heldOutFraction < 1)) {
     throw new BtsError('BAD_OPTION', `heldOutFraction is from 0 to less than 1, not ${heldOutFraction}.`);

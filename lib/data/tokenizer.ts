@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Abortable, BtsError, fileError, throwIfAborted } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
 import { badTokenizer } from './tokenizer/bad-tokenizer.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
@@ -108,10 +109,13 @@ export class Tokenizer {
    *
    * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
-   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for; default true
+   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for, or of those only the
+   * ones before it, for a text that goes on; default true
    * @throws BAD_DATA where a single word has millions of characters
    */
-  encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
+  encode(text: string, options: { specials?: boolean | 'before' } = {}): number[] {
+    expectOptions('encode', options, { specials: true });
+    const { specials = true } = options;
     const ids: number[] = specials ? [...this.template.before] : [];
     const sections = this.findAsWritten(wellFormed(text));
     for (const [outer, section] of sections.entries()) {
@@ -121,7 +125,7 @@ export class Tokenizer {
         else for (const piece of this.cut(part, outer + inner === 0)) this.model.encode(piece, ids);
       }
     }
-    if (specials) ids.push(...this.template.after);
+    if (specials === true) ids.push(...this.template.after);
     return ids;
   }
 
@@ -139,7 +143,9 @@ export class Tokenizer {
   }
 
   /** Decodes a text as its tokens come in. Options as in `decode`. */
-  createDecoder({ skipSpecials = false }: { skipSpecials?: boolean } = {}): StreamDecoder {
+  createDecoder(options: { skipSpecials?: boolean } = {}): StreamDecoder {
+    expectOptions('decode', options, { skipSpecials: true });
+    const { skipSpecials = false } = options;
     const decoder = this.startDecoding();
     return {
       push: (id) => {

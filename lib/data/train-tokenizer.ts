@@ -3,6 +3,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Abortable, BtsError, fileError, throwIfAborted } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { BYTE_CHARACTERS, toByteCharacters } from './tokenizer/byte-level.js';
 import { MAX_TOKENS, MergeLearner } from './tokenizer/merge-learner.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
@@ -41,8 +42,10 @@ const WORDS_PER_CHECK = 1000;
  */
 export async function trainTokenizer(
   texts: AsyncIterable<string> | Iterable<string>,
-  { vocabularySize, specialTokens = ['<|endoftext|>'], signal }: TrainTokenizerOptions,
+  options: TrainTokenizerOptions,
 ): Promise<TrainedTokenizer> {
+  expectOptions('trainTokenizer', options, { vocabularySize: true, specialTokens: true, signal: true });
+  const { vocabularySize, specialTokens = ['<|endoftext|>'], signal } = options;
   const tokens = firstTokens(specialTokens, vocabularySize);
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const merges: [string, string][] = [];

@@ -2,6 +2,7 @@ import { heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import { type Abortable, throwIfAborted } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 
 export interface HeldOutOptions extends Abortable {
   /** Default: 256, or what the model takes. */
@@ -12,6 +13,14 @@ export interface HeldOutOptions extends Abortable {
   maxTokens?: number;
   onProgress?: (domain: string, tokens: number) => void;
 }
+
+export const HELD_OUT_OPTIONS: OptionNames<HeldOutOptions> = {
+  sequenceLength: true,
+  batchSize: true,
+  maxTokens: true,
+  signal: true,
+  onProgress: true,
+};
 
 export interface HeldOutLoss {
   domain: string;
@@ -34,6 +43,7 @@ export async function heldOutLosses(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions = {},
 ): Promise<HeldOutLoss[]> {
+  expectOptions('heldOutLosses', options, HELD_OUT_OPTIONS);
   const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
   const results: HeldOutLoss[] = [];

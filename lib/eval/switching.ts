@@ -1,7 +1,14 @@
 import { windowCount } from '../data/packing.js';
 import { ArrayTokens, type TokenStream } from '../data/token-stream.js';
 import { BtsError } from '../errors.js';
-import { type HeldOutDomain, type HeldOutLoss, type HeldOutOptions, heldOutLosses } from './held-out-loss.js';
+import { expectOptions } from '../options-check.js';
+import {
+  HELD_OUT_OPTIONS,
+  type HeldOutDomain,
+  type HeldOutLoss,
+  type HeldOutOptions,
+  heldOutLosses,
+} from './held-out-loss.js';
 
 /** What the loss on texts that switch is called. */
 export const SWITCHING = 'switching';
@@ -16,6 +23,7 @@ export async function switchingLoss(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions & { sequenceLength: number },
 ): Promise<HeldOutLoss> {
+  expectOptions('switchingLoss', options, HELD_OUT_OPTIONS);
   const heldOut = await switchingTokens(domains, options);
   const { maxTokens: _, ...rest } = options;
   const [loss] = await heldOutLosses(model, [{ name: SWITCHING, heldOut }], rest);

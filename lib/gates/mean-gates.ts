@@ -3,6 +3,7 @@ import { heldOutBatches, IGNORED } from '../data/packing.js';
 import { type Abortable, throwIfAborted } from '../errors.js';
 import type { HeldOutDomain } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
+import { expectOptions } from '../options-check.js';
 
 export interface GateOptions extends Abortable {
   /** Default: 256, or what the model takes. */
@@ -28,8 +29,10 @@ export interface MeanGates {
 export async function meanGates(
   model: StitchedModel,
   domains: readonly HeldOutDomain[],
-  { batchSize = 8, maxTokens = 4096, signal, ...options }: GateOptions = {},
+  options: GateOptions = {},
 ): Promise<MeanGates[]> {
+  expectOptions('meanGates', options, { sequenceLength: true, batchSize: true, maxTokens: true, signal: true });
+  const { batchSize = 8, maxTokens = 4096, signal } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
   const means: MeanGates[] = [];
   for (const { name, heldOut } of domains) {

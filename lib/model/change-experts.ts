@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
 import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { describeMember, openMembers, openUnchanged } from './member-files.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
@@ -22,8 +23,10 @@ export async function addExperts(
   device: Device,
   folder: string,
   experts: Readonly<Record<string, string>>,
-  { train = 'all', signal }: AddOptions = {},
+  options: AddOptions = {},
 ): Promise<StitchedModel> {
+  expectOptions('addExperts', options, { train: true, signal: true });
+  const { train = 'all', signal } = options;
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);
@@ -54,8 +57,10 @@ export async function removeExperts(
   device: Device,
   folder: string,
   names: readonly string[],
-  { signal }: Abortable = {},
+  options: Abortable = {},
 ): Promise<StitchedModel> {
+  expectOptions('removeExperts', options, { signal: true });
+  const { signal } = options;
   const before = await readManifest(folder);
   const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
   if (missing !== undefined) throw noExpert(missing, before);

@@ -7,6 +7,7 @@ import type { ParameterSpec } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
@@ -51,6 +52,7 @@ export class DenseModel extends DecoderModel {
    * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
+    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, signal: true });
     const { signal } = options;
     const checkpoint = await openCheckpoint(folder, { signal });
     const tokenizer = await loadTokenizer(folder, { signal });

@@ -1,10 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
 import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import { advance, decodeTogether } from './decode-together.js';
 import { Generation, type GenerationPlan } from './generation.js';
 import type { LanguageModel } from './language-model.js';
 import type { LogProbabilities } from './log-probabilities.js';
-import { checkSampling, type SamplingOptions } from './sampler.js';
+import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
 
 /** A text to continue, or its token ids. */
 export type Prompt = string | readonly number[];
@@ -23,6 +24,17 @@ export interface GenerateOptions extends SamplingOptions, Abortable {
   /** How many of several prompts are computed together, at most; default 8. */
   batchSize?: number;
 }
+
+const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
+  ...SAMPLING_OPTIONS,
+  maxTokens: true,
+  seed: true,
+  stop: true,
+  stopTokens: true,
+  logprobs: true,
+  batchSize: true,
+  signal: true,
+};
 
 /** With `logprobs`, its log-probabilities are those of the model itself: before temperature, penalty and the rest. */
 export interface GeneratedToken extends Partial<LogProbabilities> {
@@ -51,6 +63,7 @@ export async function* generate(
   prompts: Prompt | readonly Prompt[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void> {
+  expectOptions('generate', options, GENERATE_OPTIONS);
   const { batchSize = 8, signal } = options;
   expectWhole('batchSize', batchSize, 1);
   const settings = checkSettings(model, options);

@@ -53,7 +53,7 @@ export class KeyValueCache implements TokenCache {
   /** Throws BAD_OPTION unless `tokens` more fit for every sequence, DISPOSED. */
   expectRoom(tokens: number): void {
     expectAlive(this.#disposed, 'a cache');
-    const most = Math.max(...this.lengths);
+    const most = this.lengths.reduce((a, b) => Math.max(a, b), 0);
     if (most + tokens > this.capacity) {
       throw new BtsError(
         'BAD_OPTION',

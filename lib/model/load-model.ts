@@ -5,6 +5,7 @@ import { readConfig } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
 import { recoverFolder } from '../checkpoint/folder.js';
 import { readManifest } from '../checkpoint/stitch-manifest.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { EnsembleModel } from './baselines/ensemble.js';
 import { MixtureModel } from './baselines/mixture-model.js';
@@ -21,9 +22,10 @@ import { StitchedModel } from './stitched-model.js';
 export async function loadModel(
   device: Device,
   folder: string,
-  { trainable = false, signal }: LoadModelOptions = {},
+  options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
-  const options = { trainable, signal };
+  expectOptions('loadModel', options, { trainable: true, signal: true });
+  const { signal } = options;
   await recoverFolder(folder);
   if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, options);
   if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, options);

@@ -5,6 +5,7 @@ import { exists } from '../checkpoint/file.js';
 import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
 import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
 import { type Abortable, BtsError } from '../errors.js';
+import type { OptionNames } from '../options-check.js';
 import { expectSameShape } from './config-differences.js';
 
 type ManifestMember = StitchManifest['members'][number];
@@ -43,6 +44,8 @@ export interface Family extends Abortable {
   /** The experts' folders by name, in order. */
   experts: Readonly<Record<string, string>>;
 }
+
+export const FAMILY_OPTIONS: OptionNames<Family> = { hub: true, experts: true, signal: true };
 
 /** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
 export async function openFamily({ hub, experts, signal }: Family): Promise<OpenMember[]> {

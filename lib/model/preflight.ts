@@ -4,6 +4,7 @@ import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkp
 import { hashCheckpoint } from '../checkpoint/hash.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError, type ErrorCode } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { configDifferences } from './config-differences.js';
 import { parameterCount } from './cost.js';
 import { loadTokenizer } from './dense-model.js';
@@ -68,8 +69,10 @@ type Report = (finding: Finding) => void;
 export async function preflight(
   hub: string,
   experts: Readonly<Record<string, string>>,
-  { contents = true, signal }: PreflightOptions = {},
+  options: PreflightOptions = {},
 ): Promise<Preflight> {
+  expectOptions('preflight', options, { contents: true, signal: true });
+  const { contents = true, signal } = options;
   const findings: Finding[] = [];
   const report: Report = (finding) => findings.push(finding);
   const folders = [['hub', hub], ...Object.entries(experts)] as const;

@@ -7,6 +7,7 @@ import { Placement, readManifest, type StitchManifest, writeManifest } from '../
 import { hash32 } from '../data/random.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
@@ -16,7 +17,14 @@ import type { Tensor } from '../tensor/tensor.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member, withoutHead } from './member.js';
-import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from './member-files.js';
+import {
+  describeMember,
+  FAMILY_OPTIONS,
+  type Family,
+  type OpenMember,
+  openFamily,
+  openUnchanged,
+} from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { SharedTensors } from './shared-tensors.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
@@ -47,6 +55,17 @@ export interface StitchedLoadOptions extends Abortable {
    */
   trainable?: boolean | readonly string[];
 }
+
+const STITCH_OPTIONS: OptionNames<StitchOptions> = {
+  ...FAMILY_OPTIONS,
+  stitches: true,
+  alternate: true,
+  plan: true,
+  gate: true,
+  expertsAfterMerge: true,
+  init: true,
+  dropout: true,
+};
 
 /** The file of the trained weights. */
 export const STITCHES = 'stitch.safetensors';
@@ -99,6 +118,7 @@ export class StitchedModel extends DecoderModel {
    * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
+    expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
@@ -120,11 +140,9 @@ export class StitchedModel extends DecoderModel {
    * Loads a stitched model and its members, whose contents must be what they were.
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: StitchedLoadOptions = {},
-  ): Promise<StitchedModel> {
+  static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
+    expectOptions('StitchedModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = await readManifest(folder);
     const opened = await openUnchanged(manifest.members, signal);
     const { tensors } = await readSafetensors(join(folder, STITCHES));

@@ -11,6 +11,7 @@ import {
   type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 
@@ -96,6 +97,7 @@ export class Device implements Disposable {
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
    */
   static open(name = 'auto', options: DeviceOptions = {}): Device {
+    expectOptions('Device.open', options, { threads: true, instructionSet: true, precision: true });
     if (name === 'auto') {
       const why = whyNotCuda();
       return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
@@ -210,6 +212,7 @@ export class Device implements Disposable {
 
   /** Bytes in use now and at peak (since the last reset). */
   memory(options: { resetPeak?: boolean } = {}): MemoryStatistics {
+    expectOptions('memory', options, { resetPeak: true });
     return this.call(() => this.native.memory(options.resetPeak ?? false));
   }
 

@@ -5,8 +5,15 @@ import { lockFolder } from '../checkpoint/lock.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
 import { hash32 } from '../data/random.js';
 import { BtsError } from '../errors.js';
-import { type HeldOutDomain, type HeldOutLoss, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
+import {
+  HELD_OUT_OPTIONS,
+  type HeldOutDomain,
+  type HeldOutLoss,
+  type HeldOutOptions,
+  heldOutLosses,
+} from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import { Scope } from '../tensor/scope.js';
 import { AdamW, type AdamWOptions } from './adamw.js';
 import { readTrainingCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
@@ -38,6 +45,30 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   /** Lets the update at work finish, saves, and ends the run. */
   signal?: AbortSignal | undefined;
 }
+
+const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
+  learningRate: true,
+  steps: true,
+  warmupSteps: true,
+  finalFraction: true,
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  weightDecay: true,
+  clipNorm: true,
+  folder: true,
+  accumulation: true,
+  seed: true,
+  recompute: true,
+  heldOut: true,
+  evaluateEvery: true,
+  evaluation: true,
+  checkpointEvery: true,
+  keep: true,
+  resume: true,
+  write: true,
+  signal: true,
+};
 
 export type TrainEvent =
   | {
@@ -72,6 +103,8 @@ export async function* train(
   data: Mixture,
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
+  expectOptions('train', options, TRAIN_OPTIONS);
+  expectOptions('train: evaluation', options.evaluation ?? {}, HELD_OUT_OPTIONS);
   const {
     folder,
     signal,

@@ -48,7 +48,7 @@ export interface GenerationItem {
  * Texts are decoded without their prompt, as lm-eval does. Where a prompt and `maxTokens` do not fit the model together, at
  * most half of its positions are for the text, and the prompt loses its beginning.
  *
- * Throws BAD_OPTION, LOSS_NOT_FINITE, ABORTED.
+ * Throws BAD_OPTION, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED.
  */
 export async function* generateTexts(
   model: LanguageModel,
@@ -58,9 +58,9 @@ export async function* generateTexts(
   const encoder = new PromptEncoder(model.tokenizer);
   const { maxPositions } = model.config;
   const encode = ({ prompt, generation }: GenerationRequest, index: number): GenerationItem => {
-    const tokens = prompt === '' ? [encoder.prefixToken] : encoder.encode(prompt);
+    const tokens = encoder.encodePrompt(prompt);
     const maxTokens = Math.min(generation.maxTokens ?? MOST_TOKENS, Math.max(1, Math.floor(maxPositions / 2)));
-    const kept = tokens.slice(-(maxPositions - maxTokens));
+    const kept = tokens.slice(-Math.max(1, maxPositions - maxTokens));
     return { index, prompt: kept, maxTokens, isCut: kept.length < tokens.length };
   };
   const items = await mapInTurns(requests, encode, options.signal);

@@ -70,7 +70,7 @@ export interface TaskResult {
   samples: Sample[];
 }
 
-/** Answers a task with a model. Throws what reading its documents throws, LOSS_NOT_FINITE, ABORTED. */
+/** Answers a task with a model. Throws what reading its documents throws, BAD_DATA, LOSS_NOT_FINITE, ABORTED. */
 export async function runTask(model: LanguageModel, task: Task, options: TaskOptions): Promise<TaskResult> {
   const { data, limit, store, onProgress } = options;
   const shots = options.shots ?? task.shots;
@@ -136,8 +136,9 @@ async function* answer(
   pending: readonly number[],
   documents: readonly unknown[],
   prompts: readonly string[],
-  options: TaskOptions,
+  taskOptions: TaskOptions,
 ): AsyncGenerator<Answered> {
+  const options = { ...taskOptions, nameOf: (at: number) => `document ${pending[at]} of '${task.name}'` };
   if (task.kind === 'choices') {
     const requests = pending.map((i) => ({ context: prompts[i]!, continuations: continuations(task, documents[i]) }));
     for await (const { index, scores, isCut } of scoreChoices(model, requests, options)) {

@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
+import { expectOptions, type OptionNames } from '../../options-check.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
@@ -23,6 +24,14 @@ export interface Run {
   /** 'passed', 'failed: AssertionError', 'out of time', 'too much output', 'ended early'. */
   verdict: string;
 }
+
+const LIMIT_NAMES: OptionNames<Limits> = {
+  milliseconds: true,
+  memoryBytes: true,
+  processes: true,
+  fileBytes: true,
+  outputBytes: true,
+};
 
 /** The user nobody: what root starts is not root. */
 const NOBODY = 65534;
@@ -47,6 +56,14 @@ export class Sandbox {
    * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; ABORTED.
    */
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
+    expectOptions('Sandbox.open', options, {
+      limits: true,
+      allowUnsafe: true,
+      isolations: true,
+      python: true,
+      signal: true,
+    });
+    expectOptions('Sandbox.open: limits', options.limits ?? {}, LIMIT_NAMES);
     const limits = { ...LIMITS, ...options.limits };
     const { signal } = options;
     throwIfAborted(signal, 'looking for a sandbox');

@@ -2,12 +2,13 @@ import { type ReferringManifest, readBaseline, writeBaseline } from '../../check
 import { type Batch, IGNORED } from '../../data/packing.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import { type Abortable, BtsError } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { DenseModel } from '../dense-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
-import type { Family } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family } from '../member-files.js';
 import { copyTokenizer } from '../save.js';
 import { logSumExp, Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
@@ -65,13 +66,15 @@ export class EnsembleModel extends LanguageModel {
 
   /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.create', options, FAMILY_OPTIONS);
     const manifest = { system: 'btm', members: await describeMembers(options) } as const;
     return await EnsembleModel.open(device, manifest, options.signal);
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(device: Device, folder: string, { signal }: Abortable = {}): Promise<EnsembleModel> {
-    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, signal);
+  static async load(device: Device, folder: string, options: Abortable = {}): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.load', options, { signal: true });
+    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, options.signal);
   }
 
   private static async open(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {

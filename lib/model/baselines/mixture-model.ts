@@ -11,6 +11,7 @@ import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { hash32, Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { mix, repeat } from '../../tensor/mixture-ops.js';
 import * as ops from '../../tensor/ops.js';
@@ -22,7 +23,14 @@ import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { Member } from '../member.js';
-import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
+import {
+  describeMember,
+  FAMILY_OPTIONS,
+  type Family,
+  type OpenMember,
+  openFamily,
+  openUnchanged,
+} from '../member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../stored-parameter.js';
@@ -73,6 +81,7 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
+    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
     const { hub, seed = 0, signal } = options;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
@@ -94,11 +103,9 @@ export class MixtureModel extends DecoderModel {
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: LoadModelOptions = {},
-  ): Promise<MixtureModel> {
+  static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<MixtureModel> {
+    expectOptions('MixtureModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));

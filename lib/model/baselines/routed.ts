@@ -2,10 +2,11 @@ import { join } from 'node:path';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
-import type { Family } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { loadParameter } from '../stored-parameter.js';
 import { largest, SequenceRouter } from './sequence-router.js';
@@ -32,6 +33,7 @@ export class RoutedModel extends SequenceRouter {
 
   /** A router to be trained, indifferent at first. Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<RoutedModel> {
+    expectOptions('RoutedModel.create', options, FAMILY_OPTIONS);
     const manifest = { system: 'routing', members: await describeMembers(options) } as const;
     return await RoutedModel.open(device, manifest, options.signal, (shape) =>
       Parameter.trainable(device, ROUTER, device.full(shape, 0)),
@@ -39,11 +41,9 @@ export class RoutedModel extends SequenceRouter {
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: LoadModelOptions = {},
-  ): Promise<RoutedModel> {
+  static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<RoutedModel> {
+    expectOptions('RoutedModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = (await readBaseline(folder)) as ReferringManifest;
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
     return await RoutedModel.open(device, manifest, signal, (shape) =>

@@ -6,9 +6,10 @@ import { replaceFolder } from '../../checkpoint/folder.js';
 import { parameterNames } from '../../checkpoint/names.js';
 import { writeCheckpoint } from '../../checkpoint/shards.js';
 import { throwIfAborted } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import { type Family, openFamily } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family, openFamily } from '../member-files.js';
 import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
 import { averageWeight, expectAveragable } from './average.js';
 
@@ -22,6 +23,7 @@ export interface SoupOptions extends Family {
  * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, ABORTED, and what opening checkpoints and writing throw.
  */
 export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
+  expectOptions('writeSoup', options, { ...FAMILY_OPTIONS, dtype: true });
   const members = await openFamily(options);
   expectAveragable(members);
   const { signal } = options;

@@ -4,6 +4,7 @@ import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { type Abortable, BtsError } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
@@ -45,8 +46,10 @@ export class SparseModel extends SequenceRouter {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, k, signal }: LoadModelOptions & { k?: number } = {},
+    options: LoadModelOptions & { k?: number } = {},
   ): Promise<SparseModel> {
+    expectOptions('SparseModel.load', options, { trainable: true, k: true, signal: true });
+    const { trainable = false, k, signal } = options;
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
     if ((await hashFile(join(path, STITCHES), { signal })) !== stitches) {
