@@ -98,8 +98,9 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
   }
 
   const { folder, index } = cache;
-  const train = await openSide(folder, 'train', index);
-  const heldOut = await openSide(folder, 'heldOut', index).catch(async (error) => {
+  const contentHash = hashContent(index);
+  const train = await openSide(folder, 'train', index, contentHash);
+  const heldOut = await openSide(folder, 'heldOut', index, contentHash).catch(async (error) => {
     await train.close();
     throw error;
   });
@@ -107,7 +108,6 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
     await train.close();
     await heldOut.close();
   };
-  const contentHash = hashContent(index);
   return { name, train, heldOut, split: index.split, contentHash, close, [Symbol.asyncDispose]: close };
 }
 
@@ -168,7 +168,9 @@ async function tokenize(
   return { format: CACHE_FORMAT, tokenBytes, split, train: side(train), heldOut: side(heldOut) };
 }
 
-function openSide(folder: string, side: Side, { [side]: { shards, documents }, tokenBytes }: CacheIndex) {
+/** Each side goes by the content of both, so that a mixture of what is trained on knows what was held out, too. */
+function openSide(folder: string, side: Side, index: CacheIndex, contentHash: string): Promise<FileTokens> {
+  const { shards, documents } = index[side];
   const files = shards.map(({ tokens }, shard) => ({ path: shardPath(folder, side, shard), tokens }));
-  return FileTokens.open(files, tokenBytes, documents);
+  return FileTokens.open(files, index.tokenBytes, documents, contentHash);
 }
