@@ -2,16 +2,16 @@ import { CommanderError } from 'commander';
 import { BtsError, fileError } from '../errors.js';
 import { note, printJson } from './output.js';
 
-/** Exit codes, beside 0. */
+/** Exit codes, beside 0 and those of signals. */
 const FAILED = 1;
 const MISUSED = 2;
 const INTERRUPTED = 130;
 
 /**
  * Tells what went wrong, on stderr as one line (with `json` on stdout, too), and returns the exit code: 2 where the command
- * line or the file of options is wrong, 130 where the user interrupted, else 1.
+ * line or the file of options is wrong, `interrupted` where the user stopped it, else 1.
  */
-export function reportFailure(thrown: unknown, json: boolean): number {
+export function reportFailure(thrown: unknown, json: boolean, interrupted = INTERRUPTED): number {
   if (thrown instanceof CommanderError) {
     // Help and version were asked for; help of a command without one was shown.
     if (thrown.exitCode === 0) return 0;
@@ -27,7 +27,7 @@ export function reportFailure(thrown: unknown, json: boolean): number {
   const { code, message } = error;
   note(`bts: ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`);
   if (json) printJson({ error: { code, message } });
-  if (code === 'ABORTED') return INTERRUPTED;
+  if (code === 'ABORTED') return interrupted;
   return code === 'BAD_OPTION' ? MISUSED : FAILED;
 }
 

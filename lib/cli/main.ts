@@ -7,7 +7,9 @@ import { createProgram } from './program.js';
 const interrupt = new Interrupt();
 const json = process.argv.includes('--json');
 const report = (error: unknown) => {
-  if (!interrupt.outputClosed) process.exitCode = reportFailure(error, json);
+  // A reader that went away is no failure; a terminal that was closed takes stdout with it, and is one.
+  if (interrupt.outputClosed && interrupt.exitCode === undefined) return;
+  process.exitCode = reportFailure(error, json, interrupt.exitCode);
 };
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -73,12 +73,15 @@ export const runOptions = {
   resume: z.boolean().default(false).meta({
     description: 'Go on at the newest checkpoint in FOLDER.training, if there is one',
   }),
-  evaluateEvery: count().optional().meta({ description: 'Updates between evaluations (default: only at the end)' }),
+  evaluateEvery: count()
+    .optional()
+    .meta({ description: 'Updates between evaluations (default: one before the first and one after the last)' }),
   evaluateTokens: count().default(100_000).meta({
     description: 'Held-out tokens of each domain that an evaluation looks at, at most',
   }),
-  checkpointEvery: count().optional().meta({
-    description: 'Updates between checkpoints (default: only when interrupted)',
+  checkpointEvery: count().optional().meta({ description: 'Updates between checkpoints (default: by time alone)' }),
+  checkpointMinutes: z.number().positive().default(10).meta({
+    description: 'Minutes between checkpoints, which are all that a crash can lose',
   }),
   keep: count().default(2).meta({ description: 'Checkpoints that are kept' }),
 };
