@@ -30,7 +30,8 @@ export async function openCheckpoint(folder: string): Promise<DenseCheckpoint> {
   const found = await readCheckpoint(folder);
   const tensors = matchCheckpoint(config, found, folder);
   const head = config.tiedEmbeddings ? found.get('lm_head.weight') : undefined;
-  if (head) await requireEqual(head, tensors.get('model.embed_tokens.weight')!, folder);
+  const embedding = tensors.get('model.embed_tokens.weight')!;
+  if (head && head !== embedding) await requireEqual(head, embedding, folder);
   return { folder, config, tensors };
 }
 
