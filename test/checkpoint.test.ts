@@ -6,10 +6,12 @@ import * as assert from 'uvu/assert';
 import { parseConfig } from '../lib/checkpoint/config.js';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../lib/checkpoint/hash.js';
+import { parseJson } from '../lib/checkpoint/json.js';
 import { parameterNames } from '../lib/checkpoint/names.js';
 import { formatOwner, thisProcess } from '../lib/checkpoint/owner.js';
 import { readTensor } from '../lib/checkpoint/safetensors.js';
 import type { TensorSource } from '../lib/checkpoint/safetensors-writer.js';
+import type { ErrorCode } from '../lib/errors.js';
 import { parameters, TINY, tensor, writeModel } from './checkpoint-fixtures.js';
 import { fails, inFolder } from './data-fixtures.js';
 import { shared } from './support/devices.js';
@@ -194,6 +196,68 @@ test('opens a checkpoint whose replacement was cut off by a crash', () =>
     const dead = formatOwner({ ...(await thisProcess()), started: 0 });
     await rename(join(folder, 'hub'), join(folder, `.hub~old~${dead}~00000000`));
     assert.is((await openCheckpoint(join(folder, 'hub'))).tensors.size, 21);
+  }));
+
+test('a tied embedding that is stored as lm_head.weight alone is the embedding', () =>
+  inFolder({}, async (folder) => {
+    const json = { ...TINY, tie_word_embeddings: true };
+    const [embedding, ...others] = parameters(parseConfig(json, 'x'));
+    const head = { ...embedding!, name: 'lm_head.weight' };
+    for (const [name, maxShardBytes] of Object.entries({ whole: 1e9, shards: 300 })) {
+      await writeModel(join(folder, name), json, [...others, head], { maxShardBytes });
+      const { tensors } = await openCheckpoint(join(folder, name));
+      assert.equal(
+        [...tensors.keys()],
+        parameterNames(parseConfig(json, 'x')).map(({ name }) => name),
+      );
+      assert.equal(await readTensor(tensors.get('model.embed_tokens.weight')!), await embedding!.data());
+    }
+    await writeModel(join(folder, 'untied'), TINY, [...others, head]);
+    await fails(
+      () => openCheckpoint(join(folder, 'untied')),
+      'BAD_CHECKPOINT',
+      /missing: model.embed_tokens.weight\.$/,
+    );
+  }));
+
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 4976698672\n`;
+const INDEX = JSON.stringify({ weight_map: { a: 'model-1.safetensors' } });
+const pointers: [file: string, code: ErrorCode, beside: Record<string, string>][] = [
+  ['config.json', 'BAD_CONFIG', {}],
+  ['generation_config.json', 'BAD_CONFIG', {}],
+  ['model.safetensors', 'BAD_SAFETENSORS', {}],
+  ['model.safetensors.index.json', 'BAD_SAFETENSORS', {}],
+  ['model-1.safetensors', 'BAD_SAFETENSORS', { 'model.safetensors.index.json': INDEX }],
+];
+for (const [file, code, beside] of pointers) {
+  test(`a ${file} that Git LFS did not fetch is named as such`, () =>
+    inFolder({ 'config.json': JSON.stringify(TINY), ...beside, [file]: POINTER }, (folder) =>
+      fails(
+        () => openCheckpoint(folder),
+        code,
+        new RegExp(`${file}'.* is a Git LFS pointer, and the file of 4976698672 bytes .* Run 'git lfs pull'`),
+      ),
+    ));
+}
+
+test('reads JSON with the numbers that Python writes and JSON lacks', () => {
+  const parse = (text: string) => parseJson(Buffer.from(text), (reason) => new Error(reason));
+  assert.equal(parse('{"a": [NaN, -Infinity, Infinity, 1], "NaN": "\\"NaN, Infinity\\""}'), {
+    a: [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 1],
+    NaN: '"NaN, Infinity"',
+  });
+  assert.throws(() => parse('{"a": NaNs}'), /^is not valid JSON: /);
+  assert.throws(() => parse('{"a": nan}'), /^is not valid JSON: /);
+});
+
+test('a checkpoint whose configurations hold NaN where nothing is read from it opens', () =>
+  inFolder({}, async (folder) => {
+    await writeModel(folder, TINY);
+    await writeFile(join(folder, 'config.json'), `{"length_penalty": NaN, ${JSON.stringify(TINY).slice(1)}`);
+    await writeFile(join(folder, 'generation_config.json'), '{"eos_token_id": [3], "top_p": Infinity}');
+    assert.equal((await openCheckpoint(folder)).config.eosTokens, [3]);
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...TINY, rms_norm_eps: 0 }).replace(':0}', ':NaN}'));
+    await fails(() => openCheckpoint(folder), 'BAD_CONFIG', /rms_norm_eps/);
   }));
 
 test('the hash of a checkpoint is of its content, however it is cut into files', () =>

@@ -353,7 +353,7 @@ test('generation_config.json has the last word on where to stop', async () => {
 
 test('a config.json that cannot be read is named', async () => {
   await inFolder({}, (folder) => fails(() => readConfig(folder), 'FILE_NOT_FOUND', /config.json' does not exist/));
-  await inFolder({ 'config.json': '{"a":NaN}' }, (folder) =>
+  await inFolder({ 'config.json': '{"a":}' }, (folder) =>
     fails(() => readConfig(folder), 'BAD_CONFIG', /config.json' is not valid JSON/),
   );
   await inFolder({ 'config.json': Buffer.alloc((16 << 20) + 1, ' ') }, (folder) =>

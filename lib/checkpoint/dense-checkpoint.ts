@@ -31,7 +31,8 @@ export async function openCheckpoint(folder: string, { signal }: Abortable = {})
   const found = await readCheckpoint(folder);
   const tensors = matchCheckpoint(config, found, folder);
   const head = config.embedding.tied ? found.get('lm_head.weight') : undefined;
-  if (head) await requireEqual(head, tensors.get('model.embed_tokens.weight')!, folder, signal);
+  const embedding = tensors.get('model.embed_tokens.weight')!;
+  if (head && head !== embedding) await requireEqual(head, embedding, folder, signal);
   return { folder, config, tensors };
 }
 

@@ -39,9 +39,9 @@ type Row = readonly [role: Role, name: string, shape: readonly number[], present
 /** `[V, C]` embedding and head, `[C]` final norm; the head only where it is not the embedding. */
 function outerTable({ vocabularySize: V, width: C, embedding }: ModelConfig): Row[] {
   return [
-    ['embedding', 'model.embed_tokens.weight', [V, C]],
+    ['embedding', EMBEDDING, [V, C]],
     ['finalNorm', 'model.norm.weight', [C]],
-    ['head', 'lm_head.weight', [V, C], !embedding.tied],
+    ['head', HEAD, [V, C], !embedding.tied],
   ];
 }
 
@@ -84,12 +84,16 @@ export function parameterNames(config: ModelConfig): ParameterSpec[] {
   return [...specs(outerTable(config), '', null), ...layers.flat()];
 }
 
+const EMBEDDING = 'model.embed_tokens.weight';
+const HEAD = 'lm_head.weight';
+
 // Old files carry these; they follow from the configuration.
 const DERIVED = /(^|\.)rotary_emb\.inv_freq$/;
 
 /**
  * Holds a checkpoint's tensors against its configuration and returns those the model needs, in the order of
- * `parameterNames`. Passed over: rotary frequencies, and an `lm_head.weight` in a model whose head is its embedding.
+ * `parameterNames`. Passed over: rotary frequencies, and an `lm_head.weight` in a model whose head is its embedding. Such a
+ * model's embedding may be stored under that name alone; its entry keeps the name that it has in the file.
  *
  * @param source names the checkpoint in the error
  * @throws BAD_CHECKPOINT with all that is missing, unexpected, or of another shape or a dtype other than F32, F16, BF16
@@ -104,7 +108,7 @@ export function matchCheckpoint(
   const wrong: string[] = [];
   const specs = parameterNames(config);
   for (const { name, shape } of specs) {
-    const entry = tensors.get(name);
+    const entry = tensors.get(name) ?? (config.tiedEmbeddings && name === EMBEDDING ? tensors.get(HEAD) : undefined);
     if (!entry) missing.push(name);
     else if (!['F32', 'F16', 'BF16'].includes(entry.dtype))
       wrong.push(`${name} is ${entry.dtype}, not F32, F16 or BF16`);
@@ -112,7 +116,7 @@ export function matchCheckpoint(
     else matched.set(name, entry);
   }
   const known = new Set(specs.map(({ name }) => name));
-  const tolerated = (name: string) => DERIVED.test(name) || (config.embedding.tied && name === 'lm_head.weight');
+  const tolerated = (name: string) => DERIVED.test(name) || (config.embedding.tied && name === HEAD);
   const unexpected = [...tensors.keys()].filter((name) => !known.has(name) && !tolerated(name)).map(quote);
 
   if (missing.length + wrong.length + unexpected.length > 0) {

@@ -62,9 +62,9 @@ export class Member implements Disposable {
     { trainable = () => false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const create = (spec: ParameterSpec) => {
-      const { path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
+      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
       const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      const content = checkpoint.contents?.get(spec.name);
+      const content = checkpoint.contents?.get(name);
       if (!trainable(spec)) {
         return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
       }
