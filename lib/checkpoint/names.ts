@@ -108,7 +108,7 @@ export function matchCheckpoint(
   const wrong: string[] = [];
   const specs = parameterNames(config);
   for (const { name, shape } of specs) {
-    const entry = tensors.get(name) ?? (config.tiedEmbeddings && name === EMBEDDING ? tensors.get(HEAD) : undefined);
+    const entry = tensors.get(name) ?? (config.embedding.tied && name === EMBEDDING ? tensors.get(HEAD) : undefined);
     if (!entry) missing.push(name);
     else if (!['F32', 'F16', 'BF16'].includes(entry.dtype))
       wrong.push(`${name} is ${entry.dtype}, not F32, F16 or BF16`);
