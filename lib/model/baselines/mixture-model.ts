@@ -52,6 +52,7 @@ interface Parts {
  * trained). What is no expert is the mean of all members' weights. A router, linear in what the experts read, weighs them.
  */
 export class MixtureModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
   private readonly experts: Transformer;
@@ -60,6 +61,7 @@ export class MixtureModel extends DecoderModel {
   private constructor(
     device: Device,
     private readonly parts: Parts,
+    /** @internal */
     readonly manifest: BaselineManifest & { system: MixtureSystem },
     tokenizer: Tokenizer | undefined,
     private readonly tokenizerFiles: TokenizerFiles,
@@ -138,6 +140,7 @@ export class MixtureModel extends DecoderModel {
     return [...base.parameters, ...ofExperts, ...layers.parameters];
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {
