@@ -203,6 +203,7 @@ export class MixtureModel extends DecoderModel {
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
+    this.expectAlive();
     const members = this.isMixed('attention') ? this.experts.members.length : 1;
     return new KeyValueCache(this.device, this.config, members, batch, capacity);
   }
