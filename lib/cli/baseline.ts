@@ -17,7 +17,7 @@ import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, count, readOptions } from './options.js';
-import { claimOut } from './out-folder.js';
+import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
 import { memberOptions } from './stitch-options.js';
@@ -85,6 +85,7 @@ async function run(system: Trained | Untrained, values: Values, json: boolean, s
   if (needs && (values.steps === undefined || values.domain === undefined)) {
     throw new BtsError('BAD_OPTION', `${system} is trained: give --steps and --domain. See 'bts baseline --help'.`);
   }
+  if (needs && (await isFinished(values as TrainedValues, json))) return;
   using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   const losses = needs
@@ -109,7 +110,10 @@ async function trainBaseline(
     ? await loadModel(device, checkpoint, { trainable: true })
     : await createBaseline(device, system, values, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);
-  return await runTraining(model, domains.all, values, { label: system, shares, resume: checkpoint, signal });
+  // Of a resumed run all of it is in the checkpoint: another system or other members would be ignored.
+  const { out, hub, expert } = values;
+  const identity = { system, members: await placesBeside(out, { hub, ...expert }) };
+  return await runTraining(model, domains.all, values, { label: system, shares, resume: checkpoint, identity, signal });
 }
 
 async function createBaseline(

@@ -1,16 +1,21 @@
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+import { constants } from 'node:os';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+type Signal = (typeof SIGNALS)[number];
 
 /**
- * Fires at the first Ctrl-C (or SIGTERM), so that work can be saved; a second one ends the process at once. It fires, too,
- * where stdout is closed (`bts generate .. | head`): nobody waits for more.
+ * Fires at the first Ctrl-C, SIGTERM or SIGHUP (a terminal that is closed), so that work can be saved; a second one ends the
+ * process at once. It fires, too, where stdout is closed (`bts generate .. | head`): nobody waits for more.
  */
 export class Interrupt {
   readonly #controller = new AbortController();
+  #received: Signal | undefined;
   /** Nothing more can be written to stdout. */
   outputClosed = false;
 
   constructor() {
-    const stop = () => {
+    const stop = (signal: Signal) => {
+      this.#received = signal;
       for (const name of SIGNALS) process.removeListener(name, stop);
       if (process.stderr.isTTY) process.stderr.write('\nStopping. Ctrl-C again ends at once, without saving.\n');
       this.#controller.abort();
@@ -20,6 +25,11 @@ export class Interrupt {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** What shells make of a process that a signal ended: 130, 143 or 129; undefined where none came. */
+  get exitCode(): number | undefined {
+    return this.#received && 128 + constants.signals[this.#received];
   }
 
   closeOutput(): void {

@@ -6,7 +6,7 @@ import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, count, readOptions } from './options.js';
-import { claimOut } from './out-folder.js';
+import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { renderTable } from './table.js';
 import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
@@ -48,6 +48,7 @@ export function sparseCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
+  if (await isFinished(values, json)) return;
   using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   using model = checkpoint
@@ -55,7 +56,8 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
     : await SparseModel.create(device, folder, values.pick, { signal });
   await using domains = await openDomains(values, model.tokenizer, signal);
   const shares = stitchShares({ ...values, expert: {} });
-  await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, signal });
+  const identity = { ...(await placesBeside(values.out, { model: folder })), pick: values.pick };
+  await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, identity, signal });
   note(`The router is in '${values.out}'; '${folder}' is as it was.`);
   const experts = model.expertCount;
   model[Symbol.dispose]();

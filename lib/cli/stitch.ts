@@ -14,7 +14,7 @@ import { ablationOptions, applyAblations, stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, readOptions } from './options.js';
-import { claimOut, inspectOut } from './out-folder.js';
+import { claimOut, inspectOut, isFinished } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { Progress } from './progress.js';
 import { lossTable, type ModelLosses } from './results.js';
@@ -79,6 +79,7 @@ async function run(
   { dryRun, json }: { dryRun?: boolean; json?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
+  if (await isFinished(given, json)) return;
   const shares = stitchShares(given);
   const values = applyAblations(given);
   using device = openDevice(values);
@@ -176,12 +177,17 @@ async function memberLosses(
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
     using member = await DenseModel.load(device, folder);
     const progress = new Progress(`evaluating ${name}`);
-    const losses = await heldOutLosses(member, domains, {
-      ...evaluationOptions(values, member),
-      signal,
-      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
-    }).finally(() => progress.done(`evaluated ${name}`));
-    rows.push({ model: name, losses });
+    try {
+      const losses = await heldOutLosses(member, domains, {
+        ...evaluationOptions(values, member),
+        signal,
+        onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
+      });
+      rows.push({ model: name, losses });
+      progress.done(`evaluated ${name}`);
+    } finally {
+      progress.done();
+    }
   }
   return rows;
 }

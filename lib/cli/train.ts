@@ -12,7 +12,7 @@ import { mixtureShares } from './mixture-shares.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from './new-model.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, commaList, readOptions } from './options.js';
-import { claimOut, inspectOut } from './out-folder.js';
+import { claimOut, inspectOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
 import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
@@ -71,6 +71,7 @@ async function run(
   signal: AbortSignal,
 ): Promise<void> {
   checkSource(values);
+  if (await isFinished(values, json)) return;
   const shares = mixtureShares(Object.keys(values.domain), values.weight);
   using device = openDevice(values);
 
@@ -88,10 +89,13 @@ async function run(
   const checkpoint = await claimOut(values.out, values.resume);
   using model = await openModel(device, values, checkpoint, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);
+  // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
+  const { out, from, tokenizer, trainTokenizer = null } = values;
   const losses = await runTraining(model, domains.all, values, {
     label: 'training',
     shares,
     resume: checkpoint,
+    identity: { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) },
     signal,
     write: (folder) => model.write(folder, values.dtype),
   });

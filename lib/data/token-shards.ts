@@ -54,6 +54,11 @@ export interface DomainTokens extends AsyncDisposable {
   heldOut: TokenStream;
   /** How the text was divided between the two. */
   split: Split;
+  /**
+   * Names the tokens of both sides, in order: SHA-256 in hexadecimal, which differs as soon as one of them does. It stays
+   * the same whatever the domain, its files and the cache are called.
+   */
+  contentHash: string;
   /** Closes the files. Twice is harmless; reading afterwards throws DISPOSED. */
   dispose(): Promise<void>;
 }
@@ -94,8 +99,9 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
   }
 
   const { folder, index } = cache;
-  const train = await openSide(folder, 'train', index);
-  const heldOut = await openSide(folder, 'heldOut', index).catch(async (error) => {
+  const contentHash = hashContent(index);
+  const train = await openSide(folder, 'train', index, contentHash);
+  const heldOut = await openSide(folder, 'heldOut', index, contentHash).catch(async (error) => {
     await train.dispose();
     throw error;
   });
@@ -103,7 +109,13 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
     await train.dispose();
     await heldOut.dispose();
   };
-  return { name, train, heldOut, split: index.split, dispose, [Symbol.asyncDispose]: dispose };
+  return { name, train, heldOut, split: index.split, contentHash, dispose, [Symbol.asyncDispose]: dispose };
+}
+
+/** From the hashes of the shards, which were checked when the cache was opened. */
+function hashContent({ tokenBytes, train, heldOut }: CacheIndex): string {
+  const content = { tokenBytes, train: train.shards, heldOut: heldOut.shards };
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 
 /** Names everything that the prepared tokens depend on. */
@@ -157,7 +169,9 @@ async function tokenize(
   return { format: CACHE_FORMAT, tokenBytes, split, train: side(train), heldOut: side(heldOut) };
 }
 
-function openSide(folder: string, side: Side, { [side]: { shards, documents }, tokenBytes }: CacheIndex) {
+/** Each side goes by the content of both, so that a mixture of what is trained on knows what was held out, too. */
+function openSide(folder: string, side: Side, index: CacheIndex, contentHash: string): Promise<FileTokens> {
+  const { shards, documents } = index[side];
   const files = shards.map(({ tokens }, shard) => ({ path: shardPath(folder, side, shard), tokens }));
-  return FileTokens.open(files, tokenBytes, documents);
+  return FileTokens.open(files, index.tokenBytes, documents, contentHash);
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { BtsError, expectAlive, fileError } from '../errors.js';
 
@@ -7,6 +8,8 @@ export interface TokenStream extends AsyncDisposable {
   readonly length: number;
   /** Texts in the stream, that is, how many of its tokens are the end-of-text that was put behind one. */
   readonly documents: number;
+  /** Names the content, where it is known: equal names mean equal tokens. */
+  readonly contentHash?: string | undefined;
   /**
    * The `count` tokens from `offset` on.
    * @throws BAD_OPTION beyond the stream's ends, DISPOSED after `dispose`, BAD_DATA or FILE_IO if its files were damaged
@@ -27,6 +30,7 @@ function checkRange(stream: TokenStream, offset: number, count: number): void {
 export class ArrayTokens implements TokenStream {
   #disposed = false;
   readonly #tokens: Int32Array;
+  #contentHash: string | undefined;
 
   constructor(
     tokens: ArrayLike<number>,
@@ -37,6 +41,11 @@ export class ArrayTokens implements TokenStream {
 
   get length(): number {
     return this.#tokens.length;
+  }
+
+  get contentHash(): string {
+    this.#contentHash ??= createHash('sha256').update(this.#tokens).digest('hex');
+    return this.#contentHash;
   }
 
   // biome-ignore lint/suspicious/useAwait: errors must reject, as they do where the tokens are in files
@@ -74,6 +83,7 @@ export class FileTokens implements TokenStream {
     readonly documents: number,
     readonly tokenBytes: TokenBytes,
     readonly shards: readonly Shard[],
+    readonly contentHash?: string,
   ) {}
 
   /** @throws FILE_NOT_FOUND, FILE_IO */
@@ -81,6 +91,7 @@ export class FileTokens implements TokenStream {
     files: readonly { path: string; tokens: number }[],
     tokenBytes: TokenBytes,
     documents: number,
+    contentHash?: string,
   ): Promise<FileTokens> {
     const shards: Shard[] = [];
     for (const { path, tokens } of files) {
@@ -92,7 +103,7 @@ export class FileTokens implements TokenStream {
         throw fileError(error, path, 'Opening tokens');
       }
     }
-    return new FileTokens(documents, tokenBytes, shards);
+    return new FileTokens(documents, tokenBytes, shards, contentHash);
   }
 
   get length(): number {
