@@ -169,7 +169,7 @@ function sampleFolders(folders: readonly string[]): string[] {
 
 async function samplesIn(folder: string, model: string, signal: AbortSignal) {
   const path = (task: Task) => join(folder, `${task.name}.jsonl`);
-  return { path, modelHash: await hashModel(model, signal) };
+  return { path, modelHash: await hashModel(model, { signal }) };
 }
 
 const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;

@@ -70,3 +70,8 @@ export function createProgram(signal: AbortSignal): Command {
   for (const add of COMMANDS) add(program, signal);
   return program;
 }
+
+/** The options of all commands, as the API names them. */
+export function optionNames(program: Command): string[] {
+  return program.commands.flatMap(({ options }) => options.map((option) => option.attributeName()));
+}

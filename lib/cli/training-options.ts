@@ -86,11 +86,17 @@ export const runOptions = {
   keep: count().default(2).meta({ description: 'Checkpoints that are kept' }),
 };
 
+const DEVICE = /^(auto|cpu|cuda(-emulated)?(:\d+)?)$/;
+
 export const deviceOptions = {
-  device: z.string().default('auto').meta({
-    description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
-    argument: 'name',
-  }),
+  device: z
+    .string()
+    .regex(DEVICE, "expected 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'")
+    .default('auto')
+    .meta({
+      description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
+      argument: 'name',
+    }),
   precision: z.enum(['bf16', 'f32']).optional().meta({
     description:
       'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',

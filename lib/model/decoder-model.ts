@@ -23,10 +23,10 @@ const LOGIT_ROWS = 1024;
 export abstract class DecoderModel extends LanguageModel {
   /** @internal */
   override readonly decodesTogether = true;
-  /** The members; member 0 gives the logits. */
+  /** @internal The members; member 0 gives the logits. */
   abstract readonly transformer: Transformer;
 
-  /** Hidden states [1, N, C] of member 0 after all layers. */
+  /** @internal Hidden states [1, N, C] of member 0 after all layers. */
   abstract hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor;
 
   override get config() {
@@ -69,6 +69,7 @@ export abstract class DecoderModel extends LanguageModel {
     return await this.advance(scope, cache, ids).logits.read();
   }
 
+  /** @internal */
   override async next(
     cache: KeyValueCache,
     ids: ArrayLike<number>,
@@ -78,7 +79,7 @@ export abstract class DecoderModel extends LanguageModel {
     return await sample(this.advance(scope, cache, ids).logits, draws);
   }
 
-  /** `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each sequence. */
+  /** @internal `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each. */
   async extendWithLosses(
     cache: KeyValueCache,
     ids: ArrayLike<number>,

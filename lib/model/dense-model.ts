@@ -33,6 +33,7 @@ export interface LoadOptions extends Abortable {
 
 /** A dense Llama-family model. */
 export class DenseModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
@@ -80,6 +81,7 @@ export class DenseModel extends DecoderModel {
     return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {

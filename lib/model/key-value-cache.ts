@@ -25,9 +25,10 @@ export class KeyValueCache implements TokenCache {
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
-  /** What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
+  /** @internal What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
   step: { model: object; decode: DecodeStep } | undefined;
 
+  /** @internal */
   constructor(
     device: Device,
     config: ModelConfig,
@@ -46,6 +47,7 @@ export class KeyValueCache implements TokenCache {
     }
   }
 
+  /** @internal */
   layer(index: number): { keys: Tensor; values: Tensor } {
     return { keys: this.tensors[2 * index]!, values: this.tensors[2 * index + 1]! };
   }

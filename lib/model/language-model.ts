@@ -74,7 +74,7 @@ export abstract class LanguageModel implements Disposable {
   abstract extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
 
   /**
-   * Appends tokens [B * T] to a cache of this model and draws the next token of each sequence; where `draws` has a hole, any
+   * @internal Appends tokens [B * T] to a cache of this model and draws the next token of each sequence; where `draws` has a hole, any
    * token. Throws BAD_TOKEN, BAD_OPTION, LOSS_NOT_FINITE.
    */
   async next(cache: TokenCache, ids: ArrayLike<number>, draws: readonly (Draw | undefined)[]): Promise<Int32Array> {

@@ -90,6 +90,7 @@ export interface StitchTrace {
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
 export class StitchedModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
@@ -259,6 +260,7 @@ export class StitchedModel extends DecoderModel {
     throw noExpert(name, this.manifest);
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     return this.run(scope, ids, pass);
   }

@@ -163,13 +163,13 @@ export class Device implements Disposable {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
-  /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
+  /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
   run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void {
     this.call(() => this.native.run(op, args));
   }
 
   /**
-   * Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
+   * @internal Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
    * very same tensors whenever it is run. Those of its tensors that are disposed meanwhile are the program's own; those that
    * are uploaded or loaded meanwhile are constants.
    * Throws BAD_OPTION within another recording.

@@ -14,6 +14,7 @@ export class Scope implements Disposable {
 
   private constructor(
     readonly device: Device,
+    /** @internal */
     readonly tape: Tape | undefined,
     private readonly outer: Scope | undefined,
     /** Whether what can be computed again for its gradient is (see recompute.ts), and not kept. */

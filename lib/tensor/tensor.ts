@@ -15,10 +15,11 @@ export class Tensor implements Disposable {
   /** @internal Tensors are made by devices and ops. */
   constructor(
     readonly device: Device,
+    /** @internal */
     readonly native: NativeTensor,
     readonly dtype: DType,
     readonly shape: readonly number[],
-    /** Set where a gradient is needed. */
+    /** @internal Set where a gradient is needed. */
     readonly node?: GradientNode,
   ) {}
 

@@ -106,7 +106,7 @@ export class Run implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.optimizer[Symbol.dispose]();
+    this.optimizer.dispose();
   }
 }
 

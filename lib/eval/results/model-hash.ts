@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
 import { exists } from '../../checkpoint/file.js';
 import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../../checkpoint/hash.js';
+import type { Abortable } from '../../errors.js';
 
 /**
  * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of
  * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
  * them throws, ABORTED.
  */
-export async function hashModel(folder: string, signal?: AbortSignal): Promise<string> {
-  const options = { signal };
+export async function hashModel(folder: string, options: Abortable = {}): Promise<string> {
   const made = (await exists(join(folder, 'bts.json'))) || (await exists(join(folder, BASELINE_FILE)));
   const parts = made
     ? (await readdir(folder))

@@ -13,7 +13,7 @@ export interface SandboxOptions extends Abortable {
   limits?: Partial<Limits>;
   /** Runs programs with limits alone where the system has no isolation. */
   allowUnsafe?: boolean;
-  /** Ways of isolation to try; default: all that there are. */
+  /** @internal Ways of isolation to try; default: all that there are. */
   isolations?: readonly Isolation[];
   /** Python's file; default: the first python3 on the path that runs. */
   python?: string;

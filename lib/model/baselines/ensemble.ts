@@ -14,12 +14,15 @@ import { logSumExp, Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
-class EnsembleCache implements TokenCache {
+export class EnsembleCache implements TokenCache {
+  /** @internal */
   readonly posteriors: Posterior[];
-  /** Of each sequence, what each model expects next: logits [V]; absent before the first tokens. */
+  /** @internal Of each sequence, what each model expects next: logits [V]; absent before the first tokens. */
   readonly next: (readonly Float32Array[] | undefined)[];
 
+  /** @internal */
   constructor(
+    /** @internal */
     readonly caches: readonly KeyValueCache[],
     readonly lengths: number[],
     readonly capacity: number,
@@ -54,6 +57,7 @@ export class EnsembleModel extends LanguageModel {
   private constructor(
     device: Device,
     private readonly models: readonly DenseModel[],
+    /** @internal */
     readonly manifest: ReferringManifest,
     tokenizer: Tokenizer | undefined,
   ) {

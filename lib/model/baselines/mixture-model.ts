@@ -60,6 +60,7 @@ interface Parts {
  * trained). What is no expert is the mean of all members' weights. A router, linear in what the experts read, weighs them.
  */
 export class MixtureModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
   private readonly experts: Transformer;
@@ -68,6 +69,7 @@ export class MixtureModel extends DecoderModel {
   private constructor(
     device: Device,
     private readonly parts: Parts,
+    /** @internal */
     readonly manifest: BaselineManifest & { system: MixtureSystem },
     tokenizer: Tokenizer | undefined,
     private readonly tokenizerFiles: TokenizerFiles,
@@ -145,6 +147,7 @@ export class MixtureModel extends DecoderModel {
     return [...base.parameters, ...ofExperts, ...layers.parameters];
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {
@@ -207,6 +210,7 @@ export class MixtureModel extends DecoderModel {
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
+    this.expectAlive();
     const members = this.isMixed('attention') ? this.experts.members.length : 1;
     return new KeyValueCache(this.device, this.config, members, batch, capacity);
   }

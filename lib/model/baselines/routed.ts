@@ -19,11 +19,13 @@ type Members = Awaited<ReturnType<typeof loadMembers>>;
 
 /** Expert Routing: the whole sequence goes to the hub or one of the experts. */
 export class RoutedModel extends SequenceRouter {
+  /** @internal */
   protected readonly candidates;
 
   private constructor(
     device: Device,
     { models, tokenizer }: Members,
+    /** @internal */
     readonly manifest: ReferringManifest,
     router: Parameter,
   ) {
@@ -70,10 +72,12 @@ export class RoutedModel extends SequenceRouter {
     }
   }
 
+  /** @internal */
   protected override get hub() {
     return this.candidates[0]!.transformer;
   }
 
+  /** @internal */
   protected override modelFor(logits: Float32Array) {
     return this.candidates[largest([...logits])]!;
   }

@@ -19,8 +19,9 @@ const FEWEST_TOKENS = 32;
 const MOST_TOKENS = 256;
 
 /** Each sequence's own cache in the model that it was given to. */
-class RoutedCache implements TokenCache {
+export class RoutedCache implements TokenCache {
   #disposed = false;
+  /** @internal */
   readonly sequences: ({ model: DecoderModel; cache: KeyValueCache } | undefined)[];
 
   constructor(
@@ -39,6 +40,7 @@ class RoutedCache implements TokenCache {
     this.lengths[to] = source.lengths[from]!;
   }
 
+  /** @internal */
   expectAlive(): void {
     expectAlive(this.#disposed, 'a cache');
   }
@@ -72,11 +74,11 @@ export abstract class SequenceRouter extends LanguageModel {
     this.trainable = router.gradient ? [router] : [];
   }
 
-  /** What the router's outputs stand for. */
+  /** @internal What the router's outputs stand for. */
   protected abstract readonly candidates: readonly DecoderModel[];
-  /** Whose embeddings the router reads. */
+  /** @internal Whose embeddings the router reads. */
   protected abstract readonly hub: Transformer;
-  /** The model for a sequence, given the router's logits of all candidates. */
+  /** @internal The model for a sequence, given the router's logits of all candidates. */
   protected abstract modelFor(logits: Float32Array): DecoderModel;
 
   override get config() {
@@ -188,6 +190,7 @@ export abstract class SequenceRouter extends LanguageModel {
     return logits;
   }
 
+  /** @internal */
   override async next(
     cache: RoutedCache,
     ids: ArrayLike<number>,

@@ -21,10 +21,12 @@ const ROUTER = 'router.weight';
  * learns which single expert, stitched with the hub, has the lowest loss on a sequence; the k likeliest are picked.
  */
 export class SparseModel extends SequenceRouter {
+  /** @internal */
   protected readonly candidates: readonly StitchedModel[];
 
   private constructor(
     private readonly stitched: StitchedModel,
+    /** @internal */
     readonly manifest: SparseManifest,
     router: Parameter,
   ) {
@@ -92,11 +94,13 @@ export class SparseModel extends SequenceRouter {
     return this.candidates.length;
   }
 
+  /** @internal */
   protected override get hub() {
     // Without experts, so that nobody else's embeddings are looked up.
     return this.stitched.without(this.stitched.memberNames.slice(1)).transformer;
   }
 
+  /** @internal */
   protected override modelFor(logits: Float32Array): StitchedModel {
     const picked = this.pick(logits);
     return this.stitched.without(this.stitched.memberNames.slice(1).filter((name) => !picked.includes(name)));
