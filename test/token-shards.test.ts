@@ -167,6 +167,24 @@ test('what is prepared is reused for the same content, and for nothing else', as
   });
 });
 
+test('the content hash names the tokens of both sides, whatever names, caches and options they came by', async () => {
+  const files = { 'text/a.jsonl': jsonLines(DOCUMENTS), 'edited/a.jsonl': jsonLines(DOCUMENTS).replace('399', '398') };
+  await inFolder(files, async (folder) => {
+    const hashOf = async (options: Partial<PrepareOptions> = {}) => {
+      await using domain = await prepare(folder, new ByteTokenizer(), options);
+      return domain.contentHash;
+    };
+    const hash = await hashOf();
+    assert.match(hash, /^[0-9a-f]{64}$/);
+    assert.is(await hashOf(), hash, 'from the cache');
+    assert.is(await hashOf({ name: 'other', cacheFolder: join(folder, 'other'), documents: 'paragraph' }), hash);
+    // As many tokens, one of them another: on either side.
+    assert.is.not(await hashOf({ paths: [join(folder, 'edited')] }), hash);
+    assert.is.not(await hashOf({ heldOutFraction: 0.06 }), hash, 'what is held out counts');
+    assert.is.not(await hashOf({ tokenizer: new ByteTokenizer(70_000) }), hash, 'how wide tokens are counts');
+  });
+});
+
 test('a damaged cache is made anew', async () => {
   await inFolder({ 'text/a.jsonl': jsonLines(DOCUMENTS) }, async (folder) => {
     const tokenizer = new ByteTokenizer();

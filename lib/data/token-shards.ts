@@ -54,6 +54,11 @@ export interface DomainTokens extends AsyncDisposable {
   heldOut: TokenStream;
   /** How the text was divided between the two. */
   split: Split;
+  /**
+   * Names the tokens of both sides, in order: SHA-256 in hexadecimal, which differs as soon as one of them does. It stays
+   * the same whatever the domain, its files and the cache are called.
+   */
+  contentHash: string;
   close(): Promise<void>;
 }
 
@@ -102,7 +107,14 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
     await train.close();
     await heldOut.close();
   };
-  return { name, train, heldOut, split: index.split, close, [Symbol.asyncDispose]: close };
+  const contentHash = hashContent(index);
+  return { name, train, heldOut, split: index.split, contentHash, close, [Symbol.asyncDispose]: close };
+}
+
+/** From the hashes of the shards, which were checked when the cache was opened. */
+function hashContent({ tokenBytes, train, heldOut }: CacheIndex): string {
+  const content = { tokenBytes, train: train.shards, heldOut: heldOut.shards };
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 
 /** Names everything that the prepared tokens depend on. */
