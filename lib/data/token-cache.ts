@@ -8,7 +8,7 @@ import { BtsError, fileError } from '../errors.js';
 import { throwIfAborted } from './documents.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
-export const CACHE_FORMAT = 1;
+export const CACHE_FORMAT = 2;
 
 const count = z.number().int().nonnegative();
 const side = z.strictObject({
