@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { BtsError, fileError, throwIfAborted } from '../errors.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
-export const CACHE_FORMAT = 1;
+export const CACHE_FORMAT = 2;
 
 const count = z.number().int().nonnegative();
 const side = z.strictObject({
