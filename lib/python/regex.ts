@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../errors.js';
 import { SPACE } from './text.js';
 
 /** Python's classes of characters of `str` patterns, written for the inside of a class. */
