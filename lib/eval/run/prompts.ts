@@ -1,6 +1,6 @@
 import type { Tokenizer } from '../../data/tokenizer.js';
 import { BtsError } from '../../errors.js';
-import { stripEnd } from '../python/text.js';
+import { stripEnd } from '../../python/text.js';
 
 /** Tokens as lm-eval gives them to a model. */
 export class PromptEncoder {

@@ -1,0 +1,47 @@
+import { orElse, PythonError, type Value } from '../python/values.js';
+import type { Block } from './ast.js';
+import type { Environment } from './environment.js';
+import { TemplateError } from './errors.js';
+import { parseTemplate } from './parser.js';
+import { Renderer } from './renderer.js';
+import { Scope } from './scope.js';
+
+/**
+ * A Jinja template over Python's values, as Python's Jinja2 reads it and prints them. It ends whatever it says: loops, texts and
+ * calls have limits.
+ *
+ *     const environment = new Environment({ isStrict: true, keepTrailingNewline: true });
+ *     new Template('{{ flags }}', environment).render(new Map([['flags', [true, null, 1, 1n]]]));   // [True, None, 1.0, 1]
+ */
+export class Template {
+  private readonly body: Block;
+
+  /** @throws TemplateError with the line where it is malformed */
+  constructor(
+    source: string,
+    private readonly environment: Environment,
+  ) {
+    this.body = failing(() => parseTemplate(source, environment.options));
+  }
+
+  /**
+   * The text for these variables. Templates may change lists and dicts that they are given.
+   * @throws TemplateError, UndefinedError
+   */
+  render(variables: ReadonlyMap<string, Value>): string {
+    const { globals } = this.environment;
+    const scope = new Scope((name) => orElse(variables.get(name), () => globals.get(name)));
+    return failing(() => new Renderer(this.environment).render(this.body, scope));
+  }
+}
+
+/** What Python would raise, and what would not fit JavaScript's stack, is a template's fault. */
+function failing<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof PythonError) throw new TemplateError(error.message, { cause: error });
+    if (error instanceof RangeError) throw new TemplateError('it is nested too deeply', { cause: error });
+    throw error;
+  }
+}
