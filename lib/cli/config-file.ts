@@ -35,7 +35,7 @@ export async function readConfigFile(path: string, names: readonly string[]): Pr
   for (const [key, value] of Object.entries(content)) {
     const name = camel(key);
     if (!names.includes(name))
-      throw fail(`there is no option '${key}'.${didYouMean(key, names) || ` There are ${names.join(', ')}.`}`);
+      throw fail(`there is no option '${key}'. There are ${names.join(', ')}.${didYouMean(key, names)}`);
     if (Object.hasOwn(options, name)) throw fail(`'${key}' is given twice.`);
     options[name] = value;
   }
