@@ -72,7 +72,7 @@ function render(
     renderTable(members, [
       { title: 'member', value: ({ name }) => name },
       { title: 'folder', value: ({ folder }) => folder },
-      { title: 'parameters', value: ({ parameters }) => parameters && whole(parameters) },
+      { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
       { title: 'precision', value: ({ config }) => config?.dtype },
     ]),
   ];

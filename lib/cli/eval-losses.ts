@@ -37,6 +37,9 @@ export async function evaluateLosses(
   { json, markdown = false }: { json?: boolean; markdown?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
+  if (values.switching && Object.keys(values.domain).length < 2) {
+    throw new BtsError('BAD_OPTION', '--switching is about texts that switch between domains: name two with --domain.');
+  }
   // All folders are looked at first: hours of evaluation must not end in a mistyped path.
   const sequenceLength = await commonLength(folders, values);
   using device = openDevice(values);
@@ -96,8 +99,10 @@ async function evaluate(
   };
   try {
     const losses = await heldOutLosses(model, streams, options);
-    return switching ? { losses, switching: await switchingLoss(model, streams, options) } : { losses };
-  } finally {
+    const found = switching ? { losses, switching: await switchingLoss(model, streams, options) } : { losses };
     progress.done(`evaluated ${folder}`);
+    return found;
+  } finally {
+    progress.done();
   }
 }

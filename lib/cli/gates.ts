@@ -7,7 +7,7 @@ import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
-import { addOptions, count, present, readOptions } from './options.js';
+import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
 import { overwrite } from './overwrite.js';
 import { type Column, renderTable } from './table.js';
@@ -39,6 +39,7 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Text:', domainOptions);
   addOptions(command, 'Options:', lookGroup);
+  addConfigOption(command);
   command
     .option('--json', 'Print the result as JSON')
     .action(async (folder: string) =>

@@ -29,6 +29,14 @@ export async function readOptions<Schema extends z.ZodObject>(
   command: Command,
   schema: Schema,
 ): Promise<z.output<Schema>> {
+  return (await readGivenOptions(command, schema)).values;
+}
+
+/** The same, and the names of those options that were given, on the command line or in the file. */
+export async function readGivenOptions<Schema extends z.ZodObject>(
+  command: Command,
+  schema: Schema,
+): Promise<{ values: z.output<Schema>; given: string[] }> {
   const typed = command.opts();
   const given = Object.fromEntries(
     Object.entries(typed).filter(([name]) => name in schema.shape && command.getOptionValueSource(name) === 'cli'),
@@ -39,7 +47,7 @@ export async function readOptions<Schema extends z.ZodObject>(
   const inFile = file === undefined ? none : await readConfigFile(file, Object.keys(schema.shape));
   const all: Values = { ...inFile.values, ...given };
   const parsed = schema.safeParse(all);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { values: parsed.data, given: Object.keys(all) };
   const faults = parsed.error.issues.map((issue) => {
     const [name, ...inner] = issue.path as [string, ...PropertyKey[]];
     if (all[name] === undefined) return `--${kebab(name)} is missing`;

@@ -8,6 +8,7 @@ import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError } from '../errors.js';
 import { expectOptions } from '../options-check.js';
+import { didYouMean } from '../suggest.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
@@ -54,6 +55,7 @@ export class DenseModel extends DecoderModel {
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
     expectOptions('DenseModel.load', options, { trainable: true, freeze: true, signal: true });
+    expectFreezable(options);
     const { signal } = options;
     const checkpoint = await openCheckpoint(folder, { signal });
     const tokenizer = await loadTokenizer(folder, { signal });
@@ -121,6 +123,18 @@ function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined,
       `the tokenizer in '${folder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ${config.vocabularySize}: ` +
         'it belongs to another model.',
     );
+  }
+}
+
+/** Throws BAD_OPTION for parts that a model does not have, and where all of it stays as it is. */
+function expectFreezable({ trainable = false, freeze = [] }: LoadOptions): void {
+  const unknown = freeze.find((part) => !FREEZABLE.includes(part));
+  if (unknown !== undefined) {
+    const hint = didYouMean(unknown, FREEZABLE) || ` There are ${FREEZABLE.join(', ')}.`;
+    throw new BtsError('BAD_OPTION', `freeze: there is no part '${unknown}'.${hint}`);
+  }
+  if (!trainable && freeze.length > 0) {
+    throw new BtsError('BAD_OPTION', 'freeze holds parts of a model that is trained: load it with trainable: true.');
   }
 }
 

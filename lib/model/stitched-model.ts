@@ -122,6 +122,9 @@ export class StitchedModel extends DecoderModel {
     expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
+    if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
+      throw fail('a plan says where the stitches stand: leave out stitches and alternate');
+    }
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
