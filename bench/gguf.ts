@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import type { LayerRole, Role } from '../lib/checkpoint/names.js';
-import { parameterNames } from '../lib/checkpoint/names.js';
+import { parameterNames, rolesOf } from '../lib/checkpoint/names.js';
 
 const NAMES: Partial<Record<Role, string>> = {
   embedding: 'token_embd',
@@ -40,7 +40,8 @@ export async function writeGguf(folder: string, path: string): Promise<void> {
   const { config, tensors } = await openCheckpoint(folder);
   const { vocabularySize } = config;
   const { heads, keyValueHeads, headWidth } = config.attention;
-  const stored = parameterNames(config).map(({ role, layer, name, shape }): StoredTensor => {
+  const stored = parameterNames(config).map(({ layer, name, shape, ...spec }): StoredTensor => {
+    const role = rolesOf(spec)[0]!;
     const { path, offset, dtype } = tensors.get(name)!;
     const size = shape.reduce((product, length) => product * length, 1);
     const isNorm = shape.length === 1;

@@ -1,6 +1,6 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
 export type { DType, MemoryStatistics, OpTiming, Variant } from './addon.js';
-export type { Family as ModelFamily, ModelConfig } from './checkpoint/config.js';
+export type { ModelConfig } from './checkpoint/config.js';
 export { replaceFolder } from './checkpoint/folder.js';
 export type { LayerRole, ParameterSpec, Role } from './checkpoint/names.js';
 export type { Rope } from './checkpoint/rope-config.js';

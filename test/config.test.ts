@@ -214,7 +214,7 @@ for (const [what, json, expected] of READ) {
 const BAD: [what: string, json: unknown, message: RegExp][] = [
   ['null', null, /expected object/],
   ['an array', [], /expected object/],
-  ['no model_type', {}, /a model_type among llama, mistral, qwen2, qwen3; got undefined/],
+  ['no model_type', {}, /a model_type among llama, mistral, qwen2, qwen3, .*; got undefined/],
   ['another family', { model_type: 'gpt2' }, /got "gpt2"/],
   ['an inherited family', { model_type: 'constructor' }, /got "constructor"/],
   ['a mixture of experts', { model_type: 'mixtral' }, /got "mixtral"/],
@@ -227,7 +227,7 @@ const BAD: [what: string, json: unknown, message: RegExp][] = [
     /expected the architecture LlamaForCausalLM.*LlamaModel/,
   ],
   ['a classifier', { ...TINY, architectures: ['LlamaForSequenceClassification'] }, /expected the architecture/],
-  ['another activation', { ...TINY, hidden_act: 'gelu' }, /hidden_act: .*"silu"/],
+  ['another activation', { ...TINY, hidden_act: 'relu' }, /hidden_act: .*"silu"/],
   ['a width of zero', { ...TINY, hidden_size: 0 }, /hidden_size: /],
   ['a negative number of layers', { ...TINY, num_hidden_layers: -1 }, /num_hidden_layers: /],
   ['half a layer', { ...TINY, num_hidden_layers: 1.5 }, /num_hidden_layers: /],
@@ -282,12 +282,6 @@ const BAD: [what: string, json: unknown, message: RegExp][] = [
   ],
   ['heads rotated in part', { ...TINY, partial_rotary_factor: 0.5 }, /rotated in part/],
   ['heads rotated in part, new style', { ...TINY, rope_parameters: { partial_rotary_factor: 0.5 } }, /rotated in part/],
-  ["Qwen's window in some layers", { ...QWEN, max_window_layers: 2 }, /2 of 4 layers slide over a window of 64/],
-  [
-    'a window listed for some layers',
-    { ...QWEN, layer_types: ['full_attention', 'sliding_attention', 'full_attention', 'full_attention'] },
-    /1 of 4 layers slide/,
-  ],
   [
     'sliding layers without a window',
     { ...QWEN, use_sliding_window: false, layer_types: Array(4).fill('sliding_attention') },

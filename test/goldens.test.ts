@@ -1,5 +1,5 @@
 /**
- * Every case of $BTS_GOLDENS (default: ../shared/goldens) on every device: what an independent PyTorch reference computes
+ * Every case of $BTS_GOLDENS (default: those of ../shared) on every device: what an independent PyTorch reference computes
  * on tiny checkpoints, from logits to three optimizer steps. The folder's README describes the files.
  */
 import { existsSync } from 'node:fs';
@@ -17,7 +17,10 @@ import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { devices, shared } from './support/devices.js';
 
-const root = process.env.BTS_GOLDENS ?? shared('goldens');
+/** Folders of cases. */
+const roots = process.env.BTS_GOLDENS
+  ? [process.env.BTS_GOLDENS]
+  : ['goldens', 'goldens-next/families'].map((name) => shared(name));
 
 interface Case {
   plan: { after_layer: number; kind: 'hub_into_experts' | 'experts_into_hub' }[];
@@ -155,12 +158,17 @@ async function stitch(device: Device, folder: string, settings: Case): Promise<S
 }
 
 const goldens = suite('goldens');
-const cases = existsSync(root) ? (await readdir(root)).filter((name) => existsSync(join(root, name, 'case.json'))) : [];
-if (cases.length === 0) console.log(`goldens: skipped, there are no cases in ${root}`);
+const cases: { name: string; folder: string }[] = [];
+for (const root of roots) {
+  const names = existsSync(root) ? (await readdir(root)).sort() : [];
+  const found = names.map((name) => ({ name, folder: join(root, name) }));
+  // Gemma is read and written, but not computed yet.
+  cases.push(...found.filter(({ folder, name }) => existsSync(join(folder, 'case.json')) && !/gemma/.test(name)));
+  if (names.length === 0) console.log(`goldens: skipped, there are no cases in ${root}`);
+}
 
 for (const device of devices()) {
-  for (const name of cases) {
-    const folder = join(root, name);
+  for (const { name, folder } of cases) {
     const label = `${device.label}/${name}`;
 
     goldens(`${label}: each member alone gives the reference's logits`, async () => {

@@ -3,7 +3,7 @@ import type { DType } from '../addon.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { writeJson } from '../checkpoint/file.js';
-import type { ParameterSpec } from '../checkpoint/names.js';
+import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError } from '../errors.js';
@@ -99,7 +99,8 @@ export class DenseModel extends DecoderModel {
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
     );
-    const main = written.find(({ name }) => name.endsWith('q_proj.weight'))!.dtype as ModelConfig['dtype'];
+    const { name } = this.member.layer(0).query!;
+    const main = written.find((tensor) => tensor.name === name)!.dtype as ModelConfig['dtype'];
     await writeJson(join(folder, 'config.json'), configToJson({ ...this.config, dtype: main }));
     await writeCheckpoint(folder, written);
     await writeTokenizer(folder, this.tokenizerFiles);
@@ -147,5 +148,6 @@ export function trainableRoles(config: ModelConfig, { trainable = false, freeze 
     if (config.embedding.tied) frozen.add('embedding');
   }
   const norms = freeze.includes('norms');
-  return ({ role }: ParameterSpec) => trainable && !frozen.has(role) && !(norms && role.endsWith('Norm'));
+  const isFrozen = (role: string) => frozen.has(role) || (norms && role.endsWith('Norm'));
+  return (spec: ParameterSpec) => trainable && !rolesOf(spec).some(isFrozen);
 }

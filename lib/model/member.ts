@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
-import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
+import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../checkpoint/names.js';
 import { hash32, hashName } from '../data/random.js';
 import { type Abortable, throwIfAborted } from '../errors.js';
 import type { Device } from '../tensor/device.js';
@@ -12,7 +12,7 @@ import type { SharedTensors } from './shared-tensors.js';
 export type Trainable = (spec: ParameterSpec) => boolean;
 
 /** What a stitched model reads of its experts: all but what turns hidden states into logits. */
-export const withoutHead: Trainable = ({ role }) => role !== 'finalNorm' && role !== 'head';
+export const withoutHead: Trainable = (spec) => !rolesOf(spec).some((role) => role === 'finalNorm' || role === 'head');
 
 export interface MemberOptions extends Abortable {
   /** Default: none. */
@@ -27,8 +27,10 @@ export interface MemberOptions extends Abortable {
 export class Member implements Disposable {
   private readonly outer = new Map<Role, Parameter>();
   private readonly layers: Partial<Record<LayerRole, Parameter>>[];
-  /** All weights, in the order of `parameterNames`. */
+  /** All weights as they are stored, in the order of `parameterNames`. */
   readonly parameters: readonly Parameter[];
+  /** Handles on the parts of those that hold several weights. */
+  private readonly parts: Parameter[] = [];
 
   /** @param present which parameters there are; default all */
   constructor(
@@ -43,13 +45,27 @@ export class Member implements Disposable {
       for (const spec of parameterNames(config).filter(present)) {
         const parameter = create(spec);
         parameters.push(parameter);
-        if (spec.layer === null) this.outer.set(spec.role, parameter);
-        else this.layers[spec.layer]![spec.role as LayerRole] = parameter;
+        for (const [role, weight] of this.weightsOf(spec, parameter)) {
+          if (spec.layer === null) this.outer.set(role, weight);
+          else this.layers[spec.layer]![role as LayerRole] = weight;
+        }
       }
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** The weights that a stored tensor holds: itself, or slices of it and of its gradient. */
+  private weightsOf({ parts }: ParameterSpec, parameter: Parameter): [Role, Parameter][] {
+    if (parts.length === 1) return [[parts[0]!.role, parameter]];
+    let first = 0;
+    return parts.map(({ role, rows }) => {
+      const part = parameter.slice(first, first + rows);
+      this.parts.push(part);
+      first += rows;
+      return [role, part];
+    });
   }
 
   /**
@@ -99,13 +115,17 @@ export class Member implements Disposable {
     }
   }
 
-  /** New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), norms 1, biases 0. */
+  /**
+   * New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), biases 0, norms such that they
+   * multiply by 1.
+   */
   static create(device: Device, config: ModelConfig, seed: number): Member {
     return new Member(config, (spec) => {
-      const norm = /norm/i.test(spec.role);
-      const value = device.full(spec.shape, norm ? 1 : 0);
-      if (!norm && !spec.role.endsWith('Bias')) {
-        const residual = spec.role === 'output' || spec.role === 'down';
+      const role = rolesOf(spec)[0]!;
+      const norm = /norm/i.test(role);
+      const value = device.full(spec.shape, norm ? 1 - config.norm.offset : 0);
+      if (!norm && !role.endsWith('Bias')) {
+        const residual = role === 'output' || role === 'down';
         const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
         device.run('fill_normal', { y: value.native, deviation, seed: hash32(seed, hashName(spec.name)) });
       }
@@ -122,6 +142,6 @@ export class Member implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters) parameter.dispose();
+    for (const parameter of [...this.parts, ...this.parameters]) parameter.dispose();
   }
 }

@@ -1,5 +1,6 @@
 import { type ModelConfig, windowOf } from '../checkpoint/model-config.js';
 import type { LayerRole, Role } from '../checkpoint/names.js';
+import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import * as ops from '../tensor/ops.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -22,6 +23,22 @@ export interface Positions {
 
 type Layer = Partial<Record<LayerRole, Parameter[]>>;
 
+/** Throws BAD_CONFIG where a model needs arithmetic that is not there. */
+function expectComputable({ family, attention, feedForward, norm, rope, embedding, logitSoftcap }: ModelConfig): void {
+  const needs: [boolean, string][] = [
+    [feedForward.activation !== 'silu', `the activation ${feedForward.activation}`],
+    [attention.softcap !== null, 'a soft cap on scores'],
+    [attention.scale !== 1 / Math.sqrt(attention.headWidth), 'scores scaled otherwise than by the width of a head'],
+    [norm.offset !== 0, 'norms whose weights count from one'],
+    [rope.width !== attention.headWidth, 'heads that are rotated in part'],
+    [embedding.scale !== 1, 'scaled embeddings'],
+    [logitSoftcap !== null, 'a soft cap on logits'],
+  ];
+  const missing = needs.filter(([needed]) => needed).map(([, what]) => what);
+  if (missing.length === 0) return;
+  throw new BtsError('BAD_CONFIG', `${family} models are not supported yet: this one has ${missing.join(', ')}.`);
+}
+
 /**
  * A Llama-family decoder over M members of one shape, run in lockstep: hidden states are [M, N, C] and every layer is one
  * grouped op. A dense model is the case M = 1.
@@ -38,6 +55,7 @@ export class Transformer implements Disposable {
     private readonly owns = true,
   ) {
     this.config = members[0]!.config;
+    expectComputable(this.config);
     const configs = members.map(({ config }) => config);
     this.ropeTables = new RopeTables(device, configs);
     this.layers = Array.from({ length: this.config.layers }, (_, index) => {
@@ -85,12 +103,21 @@ export class Transformer implements Disposable {
 
   /** What the attention of layer `index` reads. */
   attentionNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).attentionNorm!, this.config.norm.epsilon);
+    return this.normalized(scope, h, this.leading(index, h.shape[0]!).attentionNorm);
   }
 
   /** What the feed-forward part of layer `index` reads. */
   feedForwardNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm!, this.config.norm.epsilon);
+    return this.normalized(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm);
+  }
+
+  /** h normalized, or h itself where there is no such norm. */
+  private normalized(scope: Scope, h: Tensor, weight: Parameter[] | undefined): Tensor {
+    return weight ? this.norm(scope, h, weight) : h;
+  }
+
+  private norm(scope: Scope, x: Tensor, weight: readonly Parameter[], residual?: Tensor): Tensor {
+    return ops.rmsNorm(scope, x, weight, { epsilon: this.config.norm.epsilon, residual });
   }
 
   /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. */
@@ -100,7 +127,7 @@ export class Transformer implements Disposable {
     const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
     const member = this.members[index]!;
     const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
-    const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.norm.epsilon);
+    const normed = this.norm(inner, input, [member.shared('finalNorm')]);
     const head = member.config.embedding.tied ? 'embedding' : 'head';
     const logits = ops.linear(inner, normed, [member.shared(head)]);
     return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
@@ -121,19 +148,22 @@ export class Transformer implements Disposable {
     const [members = 0, rows = 0] = x.shape;
     const layer = this.leading(index, members);
     const reach = cache ? cache.capacity : tokens;
-    const tables = this.ropeTables.upTo(reach).slice(0, members);
+    const tables = this.ropeTables.upTo(reach, index)?.slice(0, members);
 
     const project = (role: 'query' | 'key' | 'value', count: number) => {
       const y = ops.linear(inner, x, layer[role]!, { bias: layer[`${role}Bias`] });
       return inner.track(y.reshape(members, batch, tokens, count, headWidth));
     };
-    const normalised = (y: Tensor, norm: Parameter[] | undefined) => {
-      if (!norm) return y;
-      const flat = inner.track(y.reshape(members, y.size / members / headWidth, headWidth));
-      return inner.track(ops.rmsNorm(inner, flat, norm, this.config.norm.epsilon).reshape(...y.shape));
+    // Over each head or over all of them: as many channels as the weight has.
+    const normalized = (y: Tensor, weight: Parameter[] | undefined) => {
+      if (!weight) return y;
+      const width = weight[0]!.value.size;
+      const flat = inner.track(y.reshape(members, y.size / members / width, width));
+      return inner.track(this.norm(inner, flat, weight).reshape(...y.shape));
     };
-    const q = ops.rope(inner, normalised(project('query', heads), layer.queryNorm), tables, starts);
-    let k = ops.rope(inner, normalised(project('key', keyValueHeads), layer.keyNorm), tables, starts);
+    const rotated = (y: Tensor) => (tables ? ops.rope(inner, y, tables, starts) : y);
+    const q = rotated(normalized(project('query', heads), layer.queryNorm));
+    let k = rotated(normalized(project('key', keyValueHeads), layer.keyNorm));
     let v = project('value', keyValueHeads);
     if (cache) {
       const { keys, values } = cache.layer(index);
@@ -149,8 +179,10 @@ export class Transformer implements Disposable {
   }
 
   private attentionOutput(scope: Scope, index: number, mixed: Tensor, residual?: Tensor): Tensor {
-    const layer = this.leading(index, mixed.shape[0]!);
-    return ops.linear(scope, mixed, layer.output!, { bias: layer.outputBias, residual });
+    const { output, outputBias } = this.leading(index, mixed.shape[0]!);
+    return this.added(scope, index, 'attention', residual, (scope, residual) =>
+      ops.linear(scope, mixed, output!, { bias: outputBias, residual }),
+    );
   }
 
   /** The feed-forward part of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
@@ -166,8 +198,28 @@ export class Transformer implements Disposable {
   }
 
   private feedForwardOutput(scope: Scope, index: number, activated: Tensor, residual?: Tensor): Tensor {
-    const layer = this.leading(index, activated.shape[0]!);
-    return ops.linear(scope, activated, layer.down!, { bias: layer.downBias, residual });
+    const { down, downBias } = this.leading(index, activated.shape[0]!);
+    return this.added(scope, index, 'feedForward', residual, (scope, residual) =>
+      ops.linear(scope, activated, down!, { bias: downBias, residual }),
+    );
+  }
+
+  /**
+   * h and what a part of layer `index` gives, which is normalized first where the family does so. `compute` adds the residual
+   * that it is given itself.
+   */
+  added(
+    scope: Scope,
+    index: number,
+    part: 'attention' | 'feedForward',
+    h: Tensor | undefined,
+    compute: (scope: Scope, residual?: Tensor) => Tensor,
+  ): Tensor {
+    const weight = this.layers[index]![`${part}OutputNorm`];
+    if (!weight) return compute(scope, h);
+    using inner = scope.inner();
+    const y = compute(inner);
+    return inner.leave(this.norm(inner, y, weight.slice(0, y.shape[0]!), h));
   }
 
   private leading(index: number, members: number): Layer {

@@ -61,18 +61,28 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
 /** x's shape and place in the gradient, without a claim on its memory. */
 const detached = (x: Tensor) => x.withNode(x.node);
 
-/** y = x / sqrt(mean(x^2) + epsilon) * w over the last dimension: [M, N, C]. */
-export function rmsNorm(scope: Scope, x: Tensor, weight: readonly Parameter[], epsilon: number): Tensor {
+export interface RmsNormOptions {
+  epsilon: number;
+  /** [M, N, C], added to the result. */
+  residual?: Tensor | undefined;
+}
+
+/** y = x / sqrt(mean(x^2) + epsilon) * w (+ residual) over the last dimension: [M, N, C]. */
+export function rmsNorm(scope: Scope, x: Tensor, weight: readonly Parameter[], options: RmsNormOptions): Tensor {
   const { device } = scope;
-  const y = scope.empty(x.shape, needsGradient(x) || trained(weight));
+  const { epsilon, residual } = options;
+  const y = scope.empty(x.shape, needsGradient(x, residual) || trained(weight));
   device.run('rms_norm_forward', { y: y.native, x: x.native, weight: values(weight), epsilon });
+  if (residual) device.run('add', { y: y.native, a: y.native, b: residual.native });
   if (y.node) {
+    const end = residual && detached(residual);
     scope.tape!.record(y, [x], (dy, [x], known) => {
       const common = { dy: dy.native, x: x!.native, epsilon };
       if (trained(weight)) device.run('rms_norm_backward_weight', { dweight: gradients(weight), ...common });
       known.add(x!, (dx, accumulate) => {
         device.run('rms_norm_backward_input', { dx: dx.native, weight: values(weight), accumulate, ...common });
       });
+      if (end) known.give(end, dy);
     });
   }
   return y;

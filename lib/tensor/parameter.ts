@@ -19,6 +19,11 @@ export class Parameter implements Disposable {
     }
   }
 
+  /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
+  slice(first: number, last: number): Parameter {
+    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
+  }
+
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();

@@ -94,13 +94,13 @@ const functions: Function[] = [
     label: 'trained',
     inputs: { x: [2, 3, 4] },
     weights: { a: [4], b: [4] },
-    y: (scope, { x }, { a, b }) => ops.rmsNorm(scope, x!, [a!, b!], 1e-5),
+    y: (scope, { x }, { a, b }) => ops.rmsNorm(scope, x!, [a!, b!], { epsilon: 1e-5 }),
   },
   {
     op: 'rmsNorm',
     label: 'frozen',
     inputs: { x: [2, 3, 4] },
-    y: (scope, { x }) => ops.rmsNorm(scope, x!, norms, 1e-5),
+    y: (scope, { x }) => ops.rmsNorm(scope, x!, norms, { epsilon: 1e-5 }),
   },
   {
     op: 'rope',

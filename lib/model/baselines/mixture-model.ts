@@ -191,7 +191,9 @@ export class MixtureModel extends DecoderModel {
       sampled && pass.seed !== undefined ? this.gumbel(scope, hash32(pass.seed, index), rows) : undefined;
     const logits = ops.linear(scope, x, [router], { residual });
     const flat = scope.track(logits.reshape(rows, members));
-    return mix(scope, adapted, flat, { residual: h, ...(sampled && sampling(pass)) });
+    return this.transformer.added(scope, index, part, h, (scope, residual) =>
+      mix(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
+    );
   }
 
   /** Noise that turns the largest of noisy logits into a sample of their softmax (Gumbel 1954): [1, N, M]. */
