@@ -327,7 +327,7 @@ trainer('ten minutes after the last checkpoint there is another, unless asked ot
       return saved;
     };
     try {
-      // A step of four minutes ends before the event that it is reported with.
+      // Four minutes pass at each step.
       assert.equal(await savedAfter({}), [3, 6]);
       assert.equal(await savedAfter({ checkpointMinutes: 3 }), [1, 2, 3, 4, 5, 6, 7, 8]);
       assert.equal(await savedAfter({ checkpointMinutes: Infinity }), []);

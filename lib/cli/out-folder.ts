@@ -33,8 +33,8 @@ export async function inspectOut(out: string, resume: boolean): Promise<string |
   if (checkpoint && !resume) {
     throw new BtsError(
       'BAD_OPTION',
-      `'${training}' has checkpoints of an unfinished run, the newest after step ${stepOf(checkpoint)}: ` +
-        'go on with --resume, choose another folder with --out, or remove that folder.',
+      `'${training}' has checkpoints of an unfinished run: go on with --resume after step ${stepOf(checkpoint)}, ` +
+        'choose another folder with --out, or remove that folder.',
     );
   }
   return checkpoint;
