@@ -11,6 +11,8 @@ import {
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
 import { BtsError, fileError } from '../errors.js';
+import type { Dict } from '../python/values.js';
+import { pythonRow } from './parquet-values.js';
 
 /** A row group's column is decoded as a whole; text files are written with a few MB to a few hundred. */
 const MAX_COLUMN_BYTES = 2 ** 30;
@@ -60,27 +62,21 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
   }
 }
 
-/** All rows of a small file as objects, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
-export async function readParquetObjects(path: string): Promise<Record<string, unknown>[]> {
+/** All rows of a small file, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
+export async function readParquetRows(path: string): Promise<Dict[]> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
-    const rows = await parquetReadObjects({ file, compressors: CODECS });
-    return rows.map((row) => plainNumbers(row) as Record<string, unknown>);
+    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+    const rows = await parquetReadObjects({ file, metadata, compressors: CODECS });
+    const schema = parquetSchema(metadata);
+    return rows.map((row) => pythonRow(row, schema));
   } catch (error) {
     throw parquetError(error, path);
   } finally {
     await handle?.close();
   }
-}
-
-/** 64-bit integers come as BigInt; those of data fit a number. */
-function plainNumbers(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
-  if (Array.isArray(value)) return value.map(plainNumbers);
-  if (value === null || typeof value !== 'object' || value instanceof Date || ArrayBuffer.isView(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plainNumbers(inner)]));
 }
 
 function parquetError(error: unknown, path: string): unknown {
