@@ -35,7 +35,7 @@ export {
   heldOutLosses,
   meanLoss,
 } from './eval/held-out-loss.js';
-export type { Fields } from './eval/own/jinja.js';
+export type { Fields } from './eval/own/document.js';
 export { readOwnTask } from './eval/own/own-task.js';
 export { type Column, GROUPS, resolveTasks, TASKS } from './eval/registry.js';
 export type { ColumnResult } from './eval/results/columns.js';

@@ -13,7 +13,8 @@ import {
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
 import { BtsError, fileError } from '../errors.js';
-import { plainValue } from './parquet-values.js';
+import type { Dict } from '../python/values.js';
+import { pythonRow } from './parquet-values.js';
 
 /** A row group's column is decoded as a whole; text files are written with a few MB to a few hundred. */
 const MAX_COLUMN_BYTES = 2 ** 30;
@@ -76,26 +77,16 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
   }
 }
 
-/**
- * All rows of a small file as objects, whatever its columns hold.
- *
- * @param options.integers 'number' (the default): integers are numbers, but bigint beyond 2^53; 'bigint': all integers are
- *   bigint, so that the numbers among the values are those of FLOAT and DOUBLE columns
- * @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO
- */
-export async function readParquetObjects(
-  path: string,
-  { integers = 'number' }: { integers?: 'number' | 'bigint' } = {},
-): Promise<Record<string, unknown>[]> {
+/** All rows of a small file, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
+export async function readParquetRows(path: string): Promise<Dict[]> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
     const metadata = await parquetMetadataAsync(file, { geoparquet: false });
-    const columns = new Map(parquetSchema(metadata).children.map((column) => [column.element.name, column]));
     const rows = await parquetReadObjects({ file, metadata, compressors: CODECS });
-    const plain = ([name, value]: [string, unknown]) => [name, plainValue(value, columns.get(name)!, integers)];
-    return rows.map((row) => Object.fromEntries(Object.entries(row).map(plain)));
+    const schema = parquetSchema(metadata);
+    return rows.map((row) => pythonRow(row, schema));
   } catch (error) {
     throw parquetError(error, path);
   } finally {

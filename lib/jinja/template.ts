@@ -1,4 +1,5 @@
-import { orElse, PythonError, type Value } from '../python/values.js';
+import { deepCopy } from '../python/plain.js';
+import { PythonError, type Value } from '../python/values.js';
 import type { Block } from './ast.js';
 import type { Environment } from './environment.js';
 import { TemplateError } from './errors.js';
@@ -25,12 +26,20 @@ export class Template {
   }
 
   /**
-   * The text for these variables. Templates may change lists and dicts that they are given.
+   * The text for these variables, which stay as they are: a template changes copies.
    * @throws TemplateError, UndefinedError
    */
   render(variables: ReadonlyMap<string, Value>): string {
     const { globals } = this.environment;
-    const scope = new Scope((name) => orElse(variables.get(name), () => globals.get(name)));
+    const copies = new Map<string, Value>();
+    const scope = new Scope((name) => {
+      const known = copies.get(name);
+      if (known !== undefined) return known;
+      const value = variables.get(name);
+      if (value === undefined) return globals.get(name);
+      copies.set(name, deepCopy(value));
+      return copies.get(name);
+    });
     return failing(() => new Renderer(this.environment).render(this.body, scope));
   }
 }

@@ -5,6 +5,8 @@ import { Dict, expectDepth, expectLength, Tuple, typeError, typeName, type Value
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
 const WORD = /true|false|null|NaN|-?Infinity/y;
 const BLANK = /[ \t\n\r]*/y;
+/** Without escapes, and without control characters, which JSON refuses. */
+const PLAIN_STRING = /"[^"\\\p{Cc}]*"/uy;
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 const WORDS: Record<string, Value> = {
   true: true,
@@ -64,6 +66,8 @@ class Reader {
   }
 
   private string(): string {
+    const plain = this.match(PLAIN_STRING);
+    if (plain) return plain[0].slice(1, -1);
     const match = this.match(STRING);
     if (!match) throw new SyntaxError(`a string that begins at position ${this.at} has no end`);
     return JSON.parse(match[0]) as string;
