@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import {
   type DType,
   loadAddon,
@@ -11,6 +10,7 @@ import {
   type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { availableProcessors, checkThreads } from '../processors.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 
@@ -49,7 +49,10 @@ export function whyNotBf16(): string | undefined {
 }
 
 export interface DeviceOptions {
-  /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
+  /**
+   * CPU threads that share the work; default: as many as there are processors to use, which a container's CPU quota and
+   * affinity restrict. Results do not depend on it.
+   */
   threads?: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
@@ -96,6 +99,7 @@ export class Device implements Disposable {
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
    */
   static open(name = 'auto', options: DeviceOptions = {}): Device {
+    if (options.threads !== undefined) checkThreads(options.threads);
     if (name === 'auto') {
       const why = whyNotCuda();
       return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
@@ -112,7 +116,7 @@ export class Device implements Disposable {
   }
 
   private static openCpu(options: DeviceOptions, fallback?: string) {
-    const { threads = availableParallelism(), instructionSet = '', precision = 'f32' } = options;
+    const { threads = availableProcessors(), instructionSet = '', precision = 'f32' } = options;
     const { Device: Native } = loadAddon();
     try {
       return new Device('cpu', threads, 'f32', precision, fallback, new Native(threads, instructionSet, precision));

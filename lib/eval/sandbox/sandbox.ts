@@ -1,10 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { BtsError } from '../../errors.js';
+import { availableProcessors } from '../../processors.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
@@ -34,7 +35,7 @@ const NOBODY = 65534;
  */
 export class Sandbox {
   private readonly waiting: (() => void)[] = [];
-  private free = availableParallelism();
+  private free = availableProcessors();
 
   private constructor(
     private readonly python: Interpreter,
