@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { reportFailure } from '../lib/cli/failure.js';
 import { openDevice } from '../lib/cli/open-device.js';
 import { BtsError } from '../lib/errors.js';
+import { availableProcessors } from '../lib/processors.js';
 import { callCli, runCli, startNode, until } from './support/cli.js';
 import { noGpu } from './support/devices.js';
 
@@ -224,6 +225,9 @@ test('doctor tells what this machine has, for people and for programs', async ()
   assert.ok(detail.length > 0 && Array.isArray(gpus));
   assert.ok(report.instructionSets.found.includes(report.instructionSets.used));
   assert.ok(report.memoryBytes > 2 ** 28);
+  assert.is(report.threads, availableProcessors());
+  assert.ok(report.processors >= report.threads);
+  assert.match(text.stdout, new RegExp(`^threads +${report.threads}, of ${report.processors} processors$`, 'm'));
 });
 
 test('results that cannot be written are an error', async () => {

@@ -4,6 +4,7 @@ import { appendFile, mkdir, readdir, readFile, rename, rm, truncate, utimes, wri
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readDocuments } from '../lib/data/documents.js';
@@ -168,7 +169,13 @@ test('what is prepared is reused for the same content, and for nothing else', as
 });
 
 test('the content hash names the tokens of both sides, whatever names, caches and options they came by', async () => {
-  const files = { 'text/a.jsonl': jsonLines(DOCUMENTS), 'edited/a.jsonl': jsonLines(DOCUMENTS).replace('399', '398') };
+  const lines = jsonLines(DOCUMENTS);
+  const files = {
+    'text/a.jsonl': lines,
+    'edited/a.jsonl': lines.replace('399', '398'),
+    'compressed/a.jsonl.gz': gzipSync(lines),
+    'compressed-edited/a.jsonl.gz': gzipSync(lines.replace('399', '398')),
+  };
   await inFolder(files, async (folder) => {
     const hashOf = async (options: Partial<PrepareOptions> = {}) => {
       await using domain = await prepare(folder, new ByteTokenizer(), options);
@@ -179,7 +186,10 @@ test('the content hash names the tokens of both sides, whatever names, caches an
     assert.is(await hashOf(), hash, 'from the cache');
     assert.is(await hashOf({ name: 'other', cacheFolder: join(folder, 'other'), documents: 'paragraph' }), hash);
     // As many tokens, one of them another: on either side.
-    assert.is.not(await hashOf({ paths: [join(folder, 'edited')] }), hash);
+    const edited = await hashOf({ paths: [join(folder, 'edited')] });
+    assert.is.not(edited, hash);
+    assert.is(await hashOf({ paths: [join(folder, 'compressed')] }), hash);
+    assert.is(await hashOf({ paths: [join(folder, 'compressed-edited')] }), edited);
     assert.is.not(await hashOf({ heldOutFraction: 0.06 }), hash, 'what is held out counts');
     assert.is.not(await hashOf({ tokenizer: new ByteTokenizer(70_000) }), hash, 'how wide tokens are counts');
   });

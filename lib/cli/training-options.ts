@@ -26,7 +26,8 @@ export const domainOptions = {
     description: 'How much of each text is set aside to evaluate on',
   }),
   cache: folder().optional().meta({
-    description: 'Where tokenized text is kept for the next time (default: ~/.cache/branch-train-stitch)',
+    description:
+      'Where tokenized text is kept for the next time (default: branch-train-stitch in XDG_CACHE_HOME or ~/.cache)',
     argument: 'folder',
   }),
 };

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import {
   type DType,
   loadAddon,
@@ -12,6 +11,7 @@ import {
 } from '../addon.js';
 import { BtsError } from '../errors.js';
 import { expectOptions } from '../options-check.js';
+import { availableProcessors, checkThreads } from '../processors.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 
@@ -50,7 +50,10 @@ export function whyNotBf16(): string | undefined {
 }
 
 export interface DeviceOptions {
-  /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
+  /**
+   * CPU threads that share the work; default: as many as there are processors to use, which a container's CPU quota and
+   * affinity restrict. Results do not depend on it.
+   */
   threads?: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
@@ -98,6 +101,7 @@ export class Device implements Disposable {
    */
   static open(name = 'auto', options: DeviceOptions = {}): Device {
     expectOptions('Device.open', options, { threads: true, instructionSet: true, precision: true });
+    if (options.threads !== undefined) checkThreads(options.threads);
     if (name === 'auto') {
       const why = whyNotCuda();
       return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
@@ -114,7 +118,7 @@ export class Device implements Disposable {
   }
 
   private static openCpu(options: DeviceOptions, fallback?: string) {
-    const { threads = availableParallelism(), instructionSet = '', precision = 'f32' } = options;
+    const { threads = availableProcessors(), instructionSet = '', precision = 'f32' } = options;
     const { Device: Native } = loadAddon();
     try {
       return new Device('cpu', threads, 'f32', precision, fallback, new Native(threads, instructionSet, precision));

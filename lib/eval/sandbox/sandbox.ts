@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
 import { expectOptions, type OptionNames } from '../../options-check.js';
+import { availableProcessors } from '../../processors.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
@@ -43,7 +44,7 @@ const NOBODY = 65534;
  */
 export class Sandbox {
   private readonly waiting: (() => void)[] = [];
-  private free = availableParallelism();
+  private free = availableProcessors();
 
   private constructor(
     private readonly python: Interpreter,
