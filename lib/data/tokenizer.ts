@@ -1,20 +1,12 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError } from '../errors.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
-import { badTokenizer } from './tokenizer/bad-tokenizer.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
-import { readFormat, type TokenizerFormat } from './tokenizer/format.js';
+import { readDefinition, type TokenizerDefinition } from './tokenizer/definition.js';
 import { compileNormalizers } from './tokenizer/normalizer.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
-import { readSpecialTokens, type SpecialTokens } from './tokenizer/special-tokens.js';
 import { wellFormed } from './tokenizer/strings.js';
-import { compileTemplates, type Template } from './tokenizer/template.js';
+import type { Template } from './tokenizer/template.js';
 import { compileDecoders, type TokenDecoder } from './tokenizer/token-decoder.js';
-
-/** Far above any real file, far below what a string can hold. */
-const MAX_FILE_BYTES = 2 ** 28;
 
 /** Turns tokens into text one by one. */
 export interface StreamDecoder {
@@ -25,8 +17,8 @@ export interface StreamDecoder {
 }
 
 /**
- * A checkpoint's tokenizer.json, executed exactly as Hugging Face's reference, the Rust `tokenizers` 0.23. What cannot
- * be reproduced is refused on loading: models other than byte-pair encoding, and whatever `components.ts` does not list.
+ * A checkpoint's tokenizer.json, with the settings of the files beside it, executed exactly as Hugging Face's reference,
+ * the Rust `tokenizers` 0.23 under transformers. What cannot be reproduced is refused on loading: models other than byte-pair encoding, and whatever `components.ts` does not list.
  *
  * @huggingface/tokenizers translates the regular expressions. The rest of that package (0.2.0) is not used: it takes 30
  * times as long on Llama 2 text, drops byte order marks, reads invalid runs of byte tokens otherwise, and ignores
@@ -34,13 +26,18 @@ export interface StreamDecoder {
  */
 export class Tokenizer {
   readonly vocabularySize: number;
+  /** How many of the tokens are not added ones: ids from 0, which text is cut and merged into. */
+  readonly modelVocabularySize: number;
   /** The token that begins a text, if there is one. */
   readonly bosToken: number | null;
   /** The token that ends a text, if there is one. */
   readonly eosToken: number | null;
   /** The tokens at which generation ends: end of text, and what generation_config.json or config.json add. */
   readonly stopTokens: readonly number[];
+  /** SHA-256 of what the tokenizer does, in hexadecimal: how its files are written does not matter. */
+  readonly hash: string;
 
+  private readonly idOf: (token: string) => number | null;
   private readonly tokens: string[];
   private readonly specials: Set<number>;
   /** Added tokens that decode to something else than their content. */
@@ -53,23 +50,20 @@ export class Tokenizer {
   private readonly template: Template;
   private readonly startDecoding: () => TokenDecoder;
 
-  private constructor(
-    format: TokenizerFormat,
-    roles: SpecialTokens,
-    private readonly idOf: (token: string) => number | null,
-    /** SHA-256 of tokenizer.json, in hexadecimal. */
-    readonly hash: string,
-  ) {
+  private constructor({ format, template, roles, idOf, hash, splitSpecialTokens }: TokenizerDefinition) {
     const { tokens, addedTokens, preTokenizers } = format;
+    this.hash = hash;
+    this.idOf = idOf;
     this.tokens = tokens;
     this.vocabularySize = tokens.length;
+    this.modelVocabularySize = format.model.ids.size;
     this.bosToken = roles.bosToken;
     this.eosToken = roles.eosToken;
     this.stopTokens = roles.stopTokens;
     this.normalize = compileNormalizers(format.normalizers);
     this.cut = compilePreTokenizers(preTokenizers);
     this.model = new BytePairs(format.model, preTokenizers.at(-1)?.type === 'ByteLevel');
-    this.template = compileTemplates(format.postProcessors, tokens.length);
+    this.template = template;
     this.startDecoding = compileDecoders(format.decoders);
 
     const asWritten = addedTokens.filter((token) => !token.normalized);
@@ -78,26 +72,21 @@ export class Tokenizer {
     this.findAsWritten = findAddedTokens(
       asWritten,
       asWritten.map(({ content }) => content),
+      splitSpecialTokens,
     );
-    this.findNormalized = findAddedTokens(normalized, normalForms);
+    this.findNormalized = findAddedTokens(normalized, normalForms, splitSpecialTokens);
     for (const [index, { id }] of normalized.entries()) this.decodedAs.set(id, normalForms[index]!);
     this.specials = new Set(addedTokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
   /**
-   * Reads tokenizer.json of a checkpoint's folder, which alone decides about encoding and decoding, and from the other
-   * files there which tokens begin and end a text. Large vocabularies take half a second.
+   * Reads tokenizer.json of a checkpoint's folder, and from the other files there what transformers changes about it, and
+   * which tokens begin and end a text. Large vocabularies take half a second.
    *
    * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced
    */
   static async load(folder: string): Promise<Tokenizer> {
-    const path = join(folder, 'tokenizer.json');
-    const bytes = await readLimited(path);
-    const format = readFormat(parseJson(bytes, path), path);
-    const added = new Map(format.addedTokens.map(({ content, id }) => [content, id]));
-    const idOf = (token: string): number | null => format.model.ids.get(token) ?? added.get(token) ?? null;
-    const roles = await readSpecialTokens(folder, idOf, format.tokens.length);
-    return new Tokenizer(format, roles, idOf, createHash('sha256').update(bytes).digest('hex'));
+    return new Tokenizer(await readDefinition(folder));
   }
 
   /**
@@ -106,7 +95,7 @@ export class Tokenizer {
    *
    * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
-   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for; default true
+   * @param options.specials whether to add the special tokens around it that the files ask for; default true
    * @throws BAD_DATA where a single word has millions of characters
    */
   encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
@@ -162,23 +151,5 @@ export class Tokenizer {
   /** How the vocabulary spells token `id`; null if there is none. */
   idToToken(id: number): string | null {
     return this.tokens[id] ?? null;
-  }
-}
-
-async function readLimited(path: string): Promise<Buffer> {
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_FILE_BYTES) throw badTokenizer(`'${path}' has ${size} bytes; at most ${MAX_FILE_BYTES} are read.`);
-    return await readFile(path);
-  } catch (error) {
-    throw fileError(error, path, 'Reading a tokenizer');
-  }
-}
-
-function parseJson(bytes: Buffer, path: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (error) {
-    throw badTokenizer(`'${path}' is not JSON in UTF-8: ${(error as Error).message}. Fetch the file again.`, error);
   }
 }

@@ -15,6 +15,7 @@ import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { Transformer } from './transformer.js';
+import { expectVocabulary } from './vocabulary.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
@@ -65,7 +66,13 @@ export class DenseModel extends DecoderModel {
    */
   static async create(device: Device, config: ModelConfig, tokenizerFolder: string, seed: number): Promise<DenseModel> {
     const tokenizer = await Tokenizer.load(tokenizerFolder);
-    expectVocabulary(config, tokenizer, tokenizerFolder);
+    if (tokenizer.vocabularySize > config.vocabularySize) {
+      throw new BtsError(
+        'BAD_TOKENIZER',
+        `the tokenizer in '${tokenizerFolder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ` +
+          `${config.vocabularySize}: a new model needs one for each.`,
+      );
+    }
     const files = await readTokenizer(tokenizerFolder);
     return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
   }
@@ -98,16 +105,6 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer | undefin
   } catch (error) {
     if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;
-  }
-}
-
-function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined, folder: string): void {
-  if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
-    throw new BtsError(
-      'BAD_TOKENIZER',
-      `the tokenizer in '${folder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ${config.vocabularySize}: ` +
-        'it belongs to another model.',
-    );
   }
 }
 

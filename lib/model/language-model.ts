@@ -31,10 +31,9 @@ export abstract class LanguageModel implements Disposable {
     throw new BtsError('BAD_TOKENIZER', 'the model has no tokenizer: its folder lacks tokenizer.json. Pass token ids.');
   }
 
-  /** Tokens at which generation ends. */
+  /** Tokens at which generation ends: those of the configuration, and the tokenizer's end of text. */
   get stopTokens(): readonly number[] {
-    const { eosTokens } = this.config;
-    return eosTokens.length > 0 ? eosTokens : (this.maybeTokenizer?.stopTokens ?? []);
+    return [...new Set([...this.config.eosTokens, ...(this.maybeTokenizer?.stopTokens ?? [])])];
   }
 
   /**
@@ -121,10 +120,15 @@ export abstract class LanguageModel implements Disposable {
     }
     const at = ids.findIndex((id) => id < lowest || id >= vocabularySize);
     if (at >= 0) {
+      const token = this.maybeTokenizer?.idToToken(ids[at]!);
+      const spelled = token == null ? '' : ` (${JSON.stringify(token)})`;
+      const advice =
+        token == null
+          ? 'was the text encoded with another tokenizer?'
+          : 'it was added to the tokenizer without a row in the embedding. Leave it out of the text.';
       throw new BtsError(
         'BAD_TOKEN',
-        `token id ${ids[at]} at place ${at} lies outside the vocabulary of ${vocabularySize}: ` +
-          'was the text encoded with another tokenizer?',
+        `token id ${ids[at]}${spelled} at place ${at} lies outside the vocabulary of ${vocabularySize}: ${advice}`,
       );
     }
   }
