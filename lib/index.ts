@@ -7,6 +7,7 @@ export { Mixture, type MixtureBatch, type MixtureDomain, type MixtureOptions } f
 export type { Batch } from './data/packing.js';
 export { type DomainTokens, type PrepareOptions, prepareTokens } from './data/token-shards.js';
 export type { TokenStream } from './data/token-stream.js';
+export type { ChatMessage, ChatOptions } from './data/tokenizer/chat-template.js';
 export { type StreamDecoder, Tokenizer } from './data/tokenizer.js';
 export { type TrainedTokenizer, trainTokenizer } from './data/train-tokenizer.js';
 export { BtsError, type ErrorCode } from './errors.js';
@@ -27,7 +28,7 @@ export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { SparseModel } from './model/baselines/sparse-model.js';
 export { addExperts, removeExperts } from './model/change-experts.js';
 export { DenseModel, type LoadOptions } from './model/dense-model.js';
-export type { GeneratedToken, GenerateOptions } from './model/generate.js';
+export type { GeneratedToken, GenerateOptions, Prompt } from './model/generate.js';
 export type { LanguageModel } from './model/language-model.js';
 export { type LoadModelOptions, loadModel } from './model/load-model.js';
 export { planStitches } from './model/stitch-plan.js';

@@ -34,7 +34,12 @@ const samplingOptions = {
     .default([])
     .meta({ description: 'Ends the text where this would appear. Repeatable' }),
 };
-const Schema = z.object({ ...samplingOptions, ...deviceOptions });
+const promptOptions = {
+  chat: z.boolean().default(false).meta({
+    description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
+  }),
+};
+const Schema = z.object({ ...promptOptions, ...samplingOptions, ...deviceOptions });
 const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
@@ -43,7 +48,8 @@ Without a prompt, the text begins as the tokenizer begins texts. The prompt itse
 Examples:
   bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
   echo "Once upon a time" | bts generate generalist - --top-p 0.9 --seed 7
-  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json`;
+  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json
+  bts generate generalist --chat "What is 2 + 2?"`;
 
 export function generateCommand(program: Command, signal: AbortSignal): void {
   const command = program
@@ -52,6 +58,7 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .argument('<model>', "The model's folder")
     .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
     .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Prompt:', promptOptions);
   addOptions(command, 'Sampling:', samplingOptions);
   addOptions(command, 'Device:', deviceOptions);
   addConfigOption(command);
@@ -76,7 +83,8 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [] } = values;
+  const { without = [], chat, ...settings } = values;
+  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using device = openDevice(values);
   using loaded = await loadModel(device, folder);
   const model = withoutExperts(loaded, without);
@@ -86,7 +94,8 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...values, signal })) {
+    const input = chat ? [{ role: 'user', content: prompt }] : prompt;
+    for await (const token of model.generate(input, { ...settings, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       text += token.text;

@@ -1,6 +1,7 @@
 import { BtsError } from '../errors.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
+import { type ChatMessage, type ChatOptions, renderChat } from './tokenizer/chat-template.js';
 import { readDefinition, type TokenizerDefinition } from './tokenizer/definition.js';
 import { compileNormalizers } from './tokenizer/normalizer.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
@@ -37,7 +38,6 @@ export class Tokenizer {
   /** SHA-256 of what the tokenizer does, in hexadecimal: how its files are written does not matter. */
   readonly hash: string;
 
-  private readonly idOf: (token: string) => number | null;
   private readonly tokens: string[];
   private readonly specials: Set<number>;
   /** Added tokens that decode to something else than their content. */
@@ -50,10 +50,10 @@ export class Tokenizer {
   private readonly template: Template;
   private readonly startDecoding: () => TokenDecoder;
 
-  private constructor({ format, template, roles, idOf, hash, splitSpecialTokens }: TokenizerDefinition) {
+  private constructor(private readonly definition: TokenizerDefinition) {
+    const { format, template, roles, hash, splitSpecialTokens } = definition;
     const { tokens, addedTokens, preTokenizers } = format;
     this.hash = hash;
-    this.idOf = idOf;
     this.tokens = tokens;
     this.vocabularySize = tokens.length;
     this.modelVocabularySize = format.model.ids.size;
@@ -113,6 +113,23 @@ export class Tokenizer {
   }
 
   /**
+   * The text that the checkpoint's chat template makes of a conversation, special tokens included: encode it with
+   * `specials: false`, as `encodeChat` does.
+   *
+   * @throws BAD_TOKENIZER where there is no template, or it is malformed, fails or does not end; BAD_OPTION where it
+   *   refuses the conversation, or has not the name asked for
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options?: ChatOptions): string {
+    const { chatTemplates, named } = this.definition;
+    return renderChat(chatTemplates, named, messages, options);
+  }
+
+  /** The tokens of a conversation. @throws what `applyChatTemplate` throws */
+  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[] {
+    return this.encode(this.applyChatTemplate(messages, options), { specials: false });
+  }
+
+  /**
    * The text of `ids`, with nothing "cleaned up". Bytes that are not UTF-8 become U+FFFD.
    *
    * @param options.skipSpecials whether to leave out special tokens; default false
@@ -145,7 +162,7 @@ export class Tokenizer {
 
   /** The id of a token as the vocabulary spells it, such as 'Ġthe' or '▁the'; null if there is none. */
   tokenToId(token: string): number | null {
-    return this.idOf(token);
+    return this.definition.idOf(token);
   }
 
   /** How the vocabulary spells token `id`; null if there is none. */

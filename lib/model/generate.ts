@@ -1,9 +1,13 @@
 import { Random } from '../data/random.js';
+import type { ChatMessage, ChatOptions } from '../data/tokenizer/chat-template.js';
 import type { StreamDecoder, Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import type { LanguageModel } from './language-model.js';
 import { checkSampling, type SamplingOptions } from './sampler.js';
 import { StopStrings } from './stop-strings.js';
+
+/** A text to continue, its token ids, or a conversation to answer by the tokenizer's chat template. */
+export type Prompt = string | readonly number[] | readonly ChatMessage[];
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default 256; fewer where the model's positions run out. */
@@ -14,6 +18,8 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: readonly string[];
   /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
   stopTokens?: readonly number[];
+  /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
+  chat?: ChatOptions;
   signal?: AbortSignal | undefined;
 }
 
@@ -34,7 +40,7 @@ export interface GeneratedToken {
  */
 export async function* generate(
   model: LanguageModel,
-  prompt: string | readonly number[],
+  prompt: Prompt,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void> {
   const { maxTokens = 256, seed = 0, stop = [], signal } = options;
@@ -43,7 +49,7 @@ export async function* generate(
     throw new BtsError('BAD_OPTION', `maxTokens must be a whole number from 0 on, not ${maxTokens}.`);
   }
   if (stop.includes('')) throw new BtsError('BAD_OPTION', 'an empty stop string would end every text at once.');
-  const tokens = typeof prompt === 'string' ? encodePrompt(model, prompt) : [...prompt];
+  const tokens = isTokens(prompt) ? [...prompt] : encodePrompt(model, prompt, options.chat);
   const room = model.config.maxPositions - tokens.length;
   if (tokens.length === 0 || room < 0) {
     throw new BtsError(
@@ -55,7 +61,7 @@ export async function* generate(
   const stopTokens = new Set(options.stopTokens ?? model.stopTokens);
   const wanted = Math.min(maxTokens, room + 1);
   const random = new Random(seed, 'generate');
-  const needsText = typeof prompt === 'string' || stop.length > 0;
+  const needsText = !isTokens(prompt) || stop.length > 0;
   const decoder = needsText ? continueText(model.tokenizer, tokens) : undefined;
   const stops = new StopStrings(stop);
 
@@ -82,8 +88,19 @@ export async function* generate(
   }
 }
 
-/** A text's tokens, begun as the tokenizer begins texts; an empty one begins with the token that begins or ends texts. */
-function encodePrompt({ tokenizer }: LanguageModel, prompt: string): number[] {
+const isTokens = (prompt: Prompt): prompt is readonly number[] =>
+  typeof prompt !== 'string' && typeof prompt[0] !== 'object';
+
+/**
+ * A text's tokens, begun as the tokenizer begins texts; an empty one begins with the token that begins or ends texts. How a
+ * conversation begins is up to its template.
+ */
+function encodePrompt(
+  { tokenizer }: LanguageModel,
+  prompt: string | readonly ChatMessage[],
+  chat?: ChatOptions,
+): number[] {
+  if (typeof prompt !== 'string') return tokenizer.encodeChat(prompt, { addGenerationPrompt: true, ...chat });
   const tokens = tokenizer.encode(prompt);
   if (tokens.length > 0) return tokens;
   const first = tokenizer.bosToken ?? tokenizer.eosToken;

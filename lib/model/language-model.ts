@@ -6,7 +6,7 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type GeneratedToken, type GenerateOptions, generate } from './generate.js';
+import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './generate.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
 
@@ -80,8 +80,11 @@ export abstract class LanguageModel implements Disposable {
     return losses.reduce((sum, loss) => sum + loss, 0) / count;
   }
 
-  /** Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. */
-  generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
+  /**
+   * Continues a text or token ids, or answers a conversation, token by token:
+   * `for await (const { text } of model.generate('Once'))`, `model.generate([{ role: 'user', content: 'Hello' }])`.
+   */
+  generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
     return generate(this, prompt, options);
   }
 

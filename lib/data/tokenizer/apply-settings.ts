@@ -22,7 +22,9 @@ export function applySettings(format: TokenizerFormat, settings: TokenizerSettin
  */
 function addTokens({ model, addedTokens, tokens }: TokenizerFormat, settings: TokenizerSettings): AddedToken[] {
   const added = new Map(addedTokens.map((token) => [token.content, token]));
-  const specials = new Set(settings.specialTokens.map(({ content }) => content));
+  const { bos_token, eos_token } = settings.named;
+  const specialTokens = [...Object.values(settings.named), ...settings.unnamed].filter((token) => token != null);
+  const specials = new Set(specialTokens.map(({ content }) => content));
   let next = tokens.length;
   const add = (token: TokenSetting, special: boolean) => {
     const { content, single_word = false, lstrip = false, rstrip = false } = token;
@@ -32,8 +34,8 @@ function addTokens({ model, addedTokens, tokens }: TokenizerFormat, settings: To
     added.set(content, { id, content, single_word, lstrip, rstrip, normalized, special });
   };
   for (const token of settings.addedTokens) add(token, token.special === true || specials.has(token.content));
-  const mustExist = new Set([settings.bosToken?.content, settings.eosToken?.content]);
-  for (const token of settings.specialTokens) {
+  const mustExist = new Set([bos_token?.content, eos_token?.content]);
+  for (const token of specialTokens) {
     const isUnknown = !added.has(token.content) && !model.ids.has(token.content);
     // One that begins or ends texts without a row of its own is a mistake, of which its reader tells.
     if (!added.has(token.content) && !(isUnknown && mustExist.has(token.content))) add(token, true);

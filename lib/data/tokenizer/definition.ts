@@ -19,6 +19,8 @@ export interface TokenizerDefinition {
   idOf: (token: string) => number | null;
   splitSpecialTokens: boolean;
   chatTemplates: ReadonlyMap<string, string>;
+  /** The contents of special tokens by name, such as `bos_token`, as chat templates read them. */
+  named: Readonly<Record<string, string>>;
   /** See `hashMeaning`. */
   hash: string;
 }
@@ -39,7 +41,11 @@ export async function readDefinition(folder: string): Promise<TokenizerDefinitio
   const template = frameText(format, settings, roles);
   const { splitSpecialTokens, chatTemplates } = settings;
   const hash = hashMeaning(format, template, splitSpecialTokens);
-  return { format, template, roles, idOf, splitSpecialTokens, chatTemplates, hash };
+  const named: Record<string, string> = {};
+  if (roles.bosToken !== null) named.bos_token = format.tokens[roles.bosToken]!;
+  if (roles.eosToken !== null) named.eos_token = format.tokens[roles.eosToken]!;
+  for (const [name, token] of Object.entries(settings.named)) if (token) named[name] = token.content;
+  return { format, template, roles, idOf, splitSpecialTokens, chatTemplates, named, hash };
 }
 
 /**

@@ -26,11 +26,10 @@ export interface TokenizerSettings {
   legacy: boolean | undefined;
   /** Text that looks like a special token stays text. */
   splitSpecialTokens: boolean;
-  /** Undefined where it is not said, null where it is said that there is none. */
-  bosToken: TokenSetting | null | undefined;
-  eosToken: TokenSetting | null | undefined;
-  /** All special tokens that have a name or are listed, those two as well. */
-  specialTokens: TokenSetting[];
+  /** `bos_token` and others by name: undefined where one is not said, null where it is said that there is none. */
+  named: NamedTokens;
+  /** Special tokens without a name. */
+  unnamed: TokenSetting[];
   /** In the order of their ids. */
   addedTokens: TokenSetting[];
   /** Chat templates by name; a single one is called 'default'. */
@@ -59,6 +58,7 @@ const named = z.object({
   mask_token: name,
 });
 const NAMED = named.keyof().options;
+export type NamedTokens = z.infer<typeof named>;
 const listed = z.object({ additional_special_tokens: tokens, extra_special_tokens: tokens });
 const tokenFile = z.object({ ...named.shape, ...listed.shape });
 
@@ -123,12 +123,8 @@ export async function readSettings(folder: string): Promise<TokenizerSettings> {
     addPrefixSpace: config.add_prefix_space ?? undefined,
     legacy: config.legacy ?? undefined,
     splitSpecialTokens: config.split_special_tokens ?? false,
-    bosToken: find('bos_token'),
-    eosToken: find('eos_token'),
-    specialTokens: [
-      ...NAMED.map(find).filter((value) => value != null),
-      ...files.flatMap((file) => [...(file.additional_special_tokens ?? []), ...(file.extra_special_tokens ?? [])]),
-    ],
+    named: Object.fromEntries(NAMED.map((key) => [key, find(key)])),
+    unnamed: files.flatMap((file) => [...(file.additional_special_tokens ?? []), ...(file.extra_special_tokens ?? [])]),
     addedTokens: Object.entries(config.added_tokens_decoder ?? {})
       .sort(([a], [b]) => Number(a) - Number(b))
       .map(([, token]) => token),

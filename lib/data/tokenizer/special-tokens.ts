@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { badTokenizer } from './bad-tokenizer.js';
-import { readBeside, type TokenizerSettings, type TokenSetting } from './settings.js';
+import { readBeside, type TokenizerSettings } from './settings.js';
 
 /** The roles that tokens have for the model; tokenizer.json does not tell them. */
 export interface SpecialTokens {
@@ -30,7 +30,8 @@ export async function readSpecialTokens(
   const generation = await readBeside(folder, 'generation_config.json', ids);
   const model = await readBeside(folder, 'config.json', ids);
 
-  const named = (key: string, token: TokenSetting | null | undefined): number | null | undefined => {
+  const named = (key: 'bos_token' | 'eos_token'): number | null | undefined => {
+    const token = settings.named[key];
     const id = token == null ? token : idOf(token.content);
     if (token && id === null) {
       throw badTokenizer(`'${folder}' names ${key} '${token.content}', which its vocabulary lacks.`);
@@ -47,10 +48,10 @@ export async function readSpecialTokens(
   const resolve = (byName: number | null | undefined, byId: number[]) =>
     byName === undefined ? (byId[0] ?? null) : byName;
   const ends = numbered('eos_token_id');
-  const eosToken = resolve(named('eos_token', settings.eosToken), ends);
+  const eosToken = resolve(named('eos_token'), ends);
   const stops = eosToken === null ? ends : [eosToken, ...ends];
   return {
-    bosToken: resolve(named('bos_token', settings.bosToken), numbered('bos_token_id')),
+    bosToken: resolve(named('bos_token'), numbered('bos_token_id')),
     eosToken,
     stopTokens: [...new Set(stops)],
   };
