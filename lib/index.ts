@@ -23,6 +23,7 @@ export {
   type TextTokenizer,
 } from './data/token-shards.js';
 export type { TokenStream } from './data/token-stream.js';
+export type { ChatMessage, ChatOptions } from './data/tokenizer/chat-template.js';
 export { type StreamDecoder, Tokenizer } from './data/tokenizer.js';
 export { type TrainedTokenizer, type TrainTokenizerOptions, trainTokenizer } from './data/train-tokenizer.js';
 export { type Abortable, BtsError, type ErrorCode } from './errors.js';

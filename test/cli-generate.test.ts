@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -39,6 +39,24 @@ test('generate prints what the library generates', async () => {
     assert.is(finish, 'length');
     assert.ok(times.tokensPerSecond > 0);
     assert.ok(times.firstTokenMs > 0);
+  });
+});
+
+test('generate --chat answers a message by the chat template', async () => {
+  await inTemporaryFolder(async (cwd) => {
+    await writeProject(cwd);
+    const hub = join(cwd, 'hub');
+    const args = ['generate', hub, 'Hi', '--chat', '--max-tokens', '6', '--seed', '2', '--json'];
+    const refused = await callCli(...args);
+    assert.is(refused.error?.code, 'BAD_TOKENIZER');
+    const config = join(hub, 'tokenizer_config.json');
+    const template =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ '<a>' if add_generation_prompt }}";
+    await writeFile(config, JSON.stringify({ ...JSON.parse(await readFile(config, 'utf8')), chat_template: template }));
+    const { text, tokens } = JSON.parse((await callCli(...args)).stdout);
+    assert.equal({ text, tokens }, await generated(hub, '<user>Hi<a>', { maxTokens: 6, seed: 2 }));
+    const empty = await callCli('generate', hub, '--chat');
+    assert.match(empty.error?.message ?? '', '--chat answers a message');
   });
 });
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ModelConfig } from '../lib/checkpoint/config.js';
@@ -414,6 +415,29 @@ dense('a tokenizer with more tokens than the vocabulary belongs to another model
   assert.is(await liveBytes(device), 0);
 });
 
+dense('an added token without a row is warned of once, and refused where it is used', async () => {
+  const folder = await writeModel(device, newFolder(), { config: { ...CONFIGS.llama, vocabularySize: 257 } });
+  const path = join(folder, 'tokenizer.json');
+  const tokenizer = JSON.parse(await readFile(path, 'utf8'));
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 257, content: '<pad>' });
+  await writeFile(path, JSON.stringify(tokenizer));
+  const warnings: string[] = [];
+  const listen = ({ message }: Error) => warnings.push(message);
+  process.on('warning', listen);
+  try {
+    using model = await DenseModel.load(device, folder);
+    using again = await DenseModel.load(device, folder);
+    await setImmediate();
+    assert.is(warnings.length, 1);
+    assert.match(warnings[0]!, `added tokens of '${folder}' lie beyond its embedding of 257 rows: "<pad>" (257)`);
+    assert.equal(await again.logits(model.tokenizer.encode('ab')), await model.logits(model.tokenizer.encode('ab')));
+    await fails(() => model.logits(model.tokenizer.encode('ab<pad>')), 'BAD_TOKEN', /257 \("<pad>"\) at place 2/);
+    await fails(() => collect(model.generate('<pad>', { maxTokens: 1 })), 'BAD_TOKEN', /"<pad>"/);
+  } finally {
+    process.off('warning', listen);
+  }
+});
+
 type Damage = (folder: string) => Promise<unknown>;
 const edit =
   (name: string, change: (text: string) => string): Damage =>
@@ -510,6 +534,21 @@ dense('generation_config.json names the tokens that end generation, and is writt
   await copyFile(join(folder, 'config.json'), join(written, 'config.json'));
   using again = await DenseModel.load(device, written);
   assert.equal(again.stopTokens, [5, 256]);
+});
+
+dense("the tokenizer's end of text ends generation beside those of the configurations", async () => {
+  const folder = await writeModel(device, newFolder());
+  const stops = async (generation: object | null, config: object = {}) => {
+    const path = join(folder, 'config.json');
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...config }));
+    if (generation) await writeFile(join(folder, 'generation_config.json'), JSON.stringify(generation));
+    using model = await DenseModel.load(device, folder);
+    return [...model.stopTokens].sort((a, b) => a - b);
+  };
+  assert.equal(await stops(null, { eos_token_id: 7 }), [7, 256]);
+  assert.equal(await stops({ eos_token_id: [5, 6] }), [5, 6, 256]);
+  assert.equal(await stops({ eos_token_id: 256 }), [256]);
+  assert.equal(await stops({ eos_token_id: null }), [7, 256]);
 });
 
 dense('nothing is left in device memory', async () => {

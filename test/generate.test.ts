@@ -3,13 +3,13 @@
  * computes (golden.json).
  */
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DenseModel } from '../lib/model/dense-model.js';
-import type { GeneratedToken, GenerateOptions } from '../lib/model/generate.js';
+import type { GeneratedToken, GenerateOptions, Prompt } from '../lib/model/generate.js';
 import type { LanguageModel } from '../lib/model/language-model.js';
 import { collect, fails } from './data-fixtures.js';
 import { openCpu, shared } from './support/devices.js';
@@ -28,8 +28,6 @@ generate.after(async () => {
   device.dispose();
   await rm(folder, { recursive: true, force: true });
 });
-
-type Prompt = string | readonly number[];
 
 async function run(from: LanguageModel, prompt: Prompt, options: GenerateOptions = {}) {
   const tokens: GeneratedToken[] = await collect(from.generate(prompt, options));
@@ -70,6 +68,26 @@ generate('a repetition penalty counts the prompt and what was generated', async 
   const prompt = randomTokens(20);
   const { ids } = await run(model, [...prompt], { ...endless, temperature: 0, repetitionPenalty: 1e6 });
   assert.is(new Set([...prompt, ...ids]).size, new Set(prompt).size + ids.length);
+});
+
+generate('a conversation is answered by the chat template', async () => {
+  const path = await writeModel(device, join(folder, 'chat'));
+  const config = join(path, 'tokenizer_config.json');
+  const template =
+    '{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}a:{% endif %}';
+  const settings = { ...JSON.parse(await readFile(config, 'utf8')), chat_template: template };
+  await writeFile(config, JSON.stringify(settings));
+  using chatting = await DenseModel.load(device, path);
+  const options = { maxTokens: 8, stopTokens: [] };
+  const conversation = [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: 'y' },
+    { role: 'user', content: 'z' },
+  ];
+  assert.equal(await run(chatting, conversation, options), await run(chatting, 'u:x\na:y\nu:z\na:', options));
+  const open = { ...options, chat: { addGenerationPrompt: false } };
+  assert.equal(await run(chatting, conversation, open), await run(chatting, 'u:x\na:y\nu:z\n', options));
+  await fails(() => run(model, conversation, options), 'BAD_TOKENIZER', /no chat template/);
 });
 
 generate('maxTokens ends generation with the reason length', async () => {

@@ -115,12 +115,29 @@ test('another tokenizer is an error that shows a token', async () => {
   });
 });
 
-test('the same tokens in another file are an error that says so', async () => {
+test('a tokenizer that is written otherwise is the same', async () => {
   await withModels({ a: { seed: 2 } }, async (folder) => {
-    await writeFile(join(folder, 'a', 'tokenizer.json'), ' ', { flag: 'a' });
+    const path = join(folder, 'a', 'tokenizer.json');
+    await writeFile(path, JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2));
+    assert.equal(codes(await check(folder, 'a'), 'error'), []);
+  });
+});
+
+test('the same tokens by other rules are an error that says so', async () => {
+  await withModels({ a: { seed: 2 } }, async (folder) => {
+    const settings = {
+      tokenizer_class: 'LlamaTokenizerFast',
+      bos_token: null,
+      eos_token: '<|end|>',
+      add_eos_token: true,
+    };
+    await writeFile(join(folder, 'a', 'tokenizer_config.json'), JSON.stringify({ ...settings, add_bos_token: false }));
     const result = await check(folder, 'a');
     assert.equal(codes(result, 'error'), ['a DIFFERENT_TOKENIZER']);
-    assert.match(result.findings[0]!.message, "a has the hub's tokens");
+    assert.match(
+      result.findings[0]!.message,
+      "a has the hub's tokens, but its tokenizer.json or tokenizer_config.json",
+    );
   });
 });
 
@@ -145,13 +162,25 @@ test("an expert's missing tokenizer is a warning, the hub's an error", async () 
   });
 });
 
-test('a tokenizer that is larger than its model is an error', async () => {
+test('a tokenizer that is larger than its model is an error, added tokens without a row are a warning', async () => {
   const config = { ...HUB, vocabularySize: 300 };
   await withModels({ a: { seed: 2, config } }, async (folder) => {
     const small = join(folder, 'hub', 'tokenizer.json');
-    const text = JSON.stringify({ ...JSON.parse(await readFile(small, 'utf8')), added_tokens: added(44) });
-    await writeFile(small, text);
-    await writeFile(join(folder, 'a', 'tokenizer.json'), text);
+    const tokenizer = JSON.parse(await readFile(small, 'utf8'));
+    const withAdded = JSON.stringify({ ...tokenizer, added_tokens: added(44) });
+    await writeFile(small, withAdded);
+    await writeFile(join(folder, 'a', 'tokenizer.json'), withAdded);
+    const tolerated = await check(folder, 'a');
+    assert.not.ok(codes(tolerated, 'error').some((code) => code.endsWith('BAD_TOKENIZER')));
+    assert.ok(codes(tolerated, 'warning').includes('hub TOKENS_BEYOND_EMBEDDING'));
+    assert.not.ok(codes(tolerated, 'warning').includes('a TOKENS_BEYOND_EMBEDDING'));
+
+    const vocab = { ...tokenizer.model.vocab };
+    for (const { id, content } of added(44)) vocab[content] = id;
+    const model = { ...tokenizer.model, vocab };
+    const larger = JSON.stringify({ ...tokenizer, added_tokens: added(44), model });
+    await writeFile(small, larger);
+    await writeFile(join(folder, 'a', 'tokenizer.json'), larger);
     const result = await check(folder, 'a');
     assert.ok(codes(result, 'error').includes('hub BAD_TOKENIZER'));
     assert.not.ok(codes(result, 'error').includes('a BAD_TOKENIZER'));
@@ -216,7 +245,7 @@ test('reading contents can be interrupted', async () => {
 });
 
 /** The end-of-text token and `count - 1` more. */
-function added(count: number): object[] {
+function added(count: number): { id: number; content: string }[] {
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   return Array.from({ length: count }, (_, i) => ({
     id: 256 + i,

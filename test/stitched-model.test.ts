@@ -629,6 +629,32 @@ for (const [name, change, code, message] of changes) {
   });
 }
 
+stitched('a member whose tokenizer is written otherwise is the same member', async () => {
+  const folder = await savedWith(async (home) => {
+    const path = join(home, 'code', 'tokenizer.json');
+    await writeFile(path, JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2));
+  });
+  using model = await StitchedModel.load(device, folder);
+  assert.is(model.manifest.members.length, 2);
+});
+
+stitched('a model whose bts.json knows the bytes of tokenizer.json, as they once did, loads', async () => {
+  const change = (hash: (bytes: Buffer) => string) =>
+    savedWith(async (home) => {
+      const path = join(home, 'stitched', 'bts.json');
+      const manifest = JSON.parse(await readFile(path, 'utf8'));
+      for (const member of manifest.members) {
+        member.tokenizer = hash(await readFile(join(home, 'stitched', member.path, 'tokenizer.json')));
+      }
+      await writeFile(path, JSON.stringify(manifest));
+    });
+  const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+  using model = await StitchedModel.load(device, await change(sha256));
+  assert.is(model.manifest.members.length, 2);
+  const other = await change((bytes) => sha256(bytes.subarray(1)));
+  await fails(() => StitchedModel.load(device, other), 'MEMBER_CHANGED', /the tokenizer of member 'hub'/);
+});
+
 stitched('a member cut into other shards, with other metadata, is the same member', async () => {
   const folder = await savedWith(async (home) => {
     const path = join(home, 'code', 'model.safetensors');

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { type Abortable, BtsError } from '../errors.js';
+import type { Abortable } from '../errors.js';
 import { readConfig } from './dense-checkpoint.js';
 import { readRegion } from './file.js';
 import type { ModelConfig } from './model-config.js';
@@ -103,14 +102,4 @@ export async function hashConfig(folder: string): Promise<string> {
   return createHash('sha256')
     .update(JSON.stringify(meaning(await readConfig(folder))))
     .digest('hex');
-}
-
-/** SHA-256 of a folder's `tokenizer.json`, in hexadecimal; null where it has none. @throws FILE_IO, ABORTED */
-export async function hashTokenizer(folder: string, options: Abortable = {}): Promise<string | null> {
-  try {
-    return await hashFile(join(folder, 'tokenizer.json'), options);
-  } catch (error) {
-    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return null;
-    throw error;
-  }
 }

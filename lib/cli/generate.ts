@@ -42,7 +42,12 @@ const outputOptions = {
     argument: 'n',
   }),
 };
-const Schema = z.object({ ...samplingOptions, ...outputOptions, ...deviceOptions });
+const promptOptions = {
+  chat: z.boolean().default(false).meta({
+    description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
+  }),
+};
+const Schema = z.object({ ...promptOptions, ...samplingOptions, ...outputOptions, ...deviceOptions });
 const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
@@ -51,7 +56,8 @@ Without a prompt, the text begins as the tokenizer begins texts. The prompt itse
 Examples:
   bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
   echo "Once upon a time" | bts generate generalist - --top-p 0.9 --seed 7
-  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json`;
+  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json
+  bts generate generalist --chat "What is 2 + 2?"`;
 
 export function generateCommand(program: Command, signal: AbortSignal): void {
   const command = program
@@ -60,6 +66,7 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .argument('<model>', "The model's folder")
     .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
     .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Prompt:', promptOptions);
   addOptions(command, 'Sampling:', samplingOptions);
   addOptions(command, 'Output:', outputOptions);
   addOptions(command, 'Device:', deviceOptions);
@@ -85,11 +92,24 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [], maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs } = values;
+  const {
+    without = [],
+    chat,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+    stop,
+    logprobs,
+  } = values;
   const settings = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs };
   if (logprobs !== undefined && !json) {
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }
+  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using device = openDevice(values);
   using loaded = await loadModel(device, folder, { signal });
   const model = withoutExperts(loaded, without);
@@ -100,7 +120,8 @@ async function run(
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...settings, signal })) {
+    const input = chat ? [{ role: 'user', content: prompt }] : prompt;
+    for await (const token of model.generate(input, { ...settings, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
       const { logProbability, topLogProbabilities = [] } = token;

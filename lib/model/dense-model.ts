@@ -17,6 +17,7 @@ import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { Transformer } from './transformer.js';
+import { expectVocabulary } from './vocabulary.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
@@ -78,7 +79,13 @@ export class DenseModel extends DecoderModel {
     { signal }: Abortable = {},
   ): Promise<DenseModel> {
     const tokenizer = await Tokenizer.load(tokenizerFolder, { signal });
-    expectVocabulary(config, tokenizer, tokenizerFolder);
+    if (tokenizer.vocabularySize > config.vocabularySize) {
+      throw new BtsError(
+        'BAD_TOKENIZER',
+        `the tokenizer in '${tokenizerFolder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ` +
+          `${config.vocabularySize}: a new model needs one for each.`,
+      );
+    }
     const files = await readTokenizer(tokenizerFolder);
     return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
   }
@@ -114,16 +121,6 @@ export async function loadTokenizer(folder: string, options: Abortable = {}): Pr
   } catch (error) {
     if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;
-  }
-}
-
-function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined, folder: string): void {
-  if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
-    throw new BtsError(
-      'BAD_TOKENIZER',
-      `the tokenizer in '${folder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ${config.vocabularySize}: ` +
-        'it belongs to another model.',
-    );
   }
 }
 

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { ChatMessage, ChatOptions } from '../data/tokenizer/chat-template.js';
 import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
 import { expectOptions, type OptionNames } from '../options-check.js';
 import { advance, decodeTogether } from './decode-together.js';
@@ -7,8 +8,8 @@ import type { LanguageModel } from './language-model.js';
 import type { LogProbabilities } from './log-probabilities.js';
 import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
 
-/** A text to continue, or its token ids. */
-export type Prompt = string | readonly number[];
+/** A text to continue, its token ids, or a conversation to answer by the tokenizer's chat template. */
+export type Prompt = string | readonly number[] | readonly ChatMessage[];
 
 export interface GenerateOptions extends SamplingOptions, Abortable {
   /** Default 256; fewer where the model's positions run out. */
@@ -19,6 +20,8 @@ export interface GenerateOptions extends SamplingOptions, Abortable {
   stop?: readonly string[];
   /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
   stopTokens?: readonly number[];
+  /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
+  chat?: ChatOptions;
   /** Tells each token's log-probability, and the so many likeliest ones in its place; 0: its own alone. */
   logprobs?: number | undefined;
   /** How many of several prompts are computed together, at most; default 8. */
@@ -33,6 +36,7 @@ const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
   stopTokens: true,
   logprobs: true,
   batchSize: true,
+  chat: true,
   signal: true,
 };
 
@@ -71,8 +75,8 @@ export async function* generate(
   for (const [index, prompt] of (isOne(prompts) ? [prompts] : prompts).entries()) {
     throwIfAborted(signal, 'generating');
     if (index > 0) await setImmediate();
-    const tokens = toTokens(model, prompt, isOne(prompts) ? 'the prompt' : `prompt ${index}`);
-    lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: typeof prompt === 'string' }));
+    const tokens = toTokens(model, prompt, options.chat, isOne(prompts) ? 'the prompt' : `prompt ${index}`);
+    lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
   if (settings.maxTokens === 0) return;
   if (model.decodesTogether && batchSize > 1 && lanes.length > 1) yield* together(model, lanes, batchSize, signal);
@@ -80,7 +84,7 @@ export async function* generate(
 }
 
 const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
-  typeof prompts === 'string' || prompts.length === 0 || typeof prompts[0] === 'number';
+  typeof prompts === 'string' || !(typeof prompts[0] === 'string' || Array.isArray(prompts[0]));
 
 async function* alone(
   model: LanguageModel,
@@ -133,16 +137,33 @@ function expectWhole(name: string, value: number, least: number, most = Number.M
   throw new BtsError('BAD_OPTION', `${name} must be a whole number ${range}, not ${value}.`);
 }
 
-/** A prompt's tokens; a text is begun as the tokenizer begins texts, an empty one with the token that begins or ends texts. */
-function toTokens(model: LanguageModel, prompt: Prompt, name: string): readonly number[] {
-  const tokens = typeof prompt === 'string' ? encodePrompt(model, prompt) : [...prompt];
+/** Throws BAD_OPTION where there are none, or more than the model has positions. */
+function toTokens(
+  model: LanguageModel,
+  prompt: Prompt,
+  chat: ChatOptions | undefined,
+  name: string,
+): readonly number[] {
+  const tokens = isTokens(prompt) ? [...prompt] : encodePrompt(model, prompt, chat);
   const { maxPositions } = model.config;
   if (tokens.length > 0 && tokens.length <= maxPositions) return tokens;
   throw new BtsError('BAD_OPTION', `${name} has ${tokens.length} tokens, expected 1 to ${maxPositions}.`);
 }
 
-function encodePrompt({ tokenizer }: LanguageModel, prompt: string): number[] {
-  const tokens = tokenizer.encode(prompt);
+const isTokens = (prompt: Prompt): prompt is readonly number[] =>
+  typeof prompt !== 'string' && typeof prompt[0] !== 'object';
+
+/**
+ * A text's tokens, begun as the tokenizer begins texts; an empty one begins with the token that begins or ends texts. How a
+ * conversation begins is up to its template.
+ */
+function encodePrompt(
+  { tokenizer }: LanguageModel,
+  prompt: string | readonly ChatMessage[],
+  chat?: ChatOptions,
+): number[] {
+  if (typeof prompt !== 'string') return tokenizer.encodeChat(prompt, { addGenerationPrompt: true, ...chat });
+  const tokens = tokenizer.encode(prompt, { specials: 'before' });
   if (tokens.length > 0) return tokens;
   const first = tokenizer.bosToken ?? tokenizer.eosToken;
   return first === null ? [] : [first];

@@ -40,10 +40,9 @@ export abstract class LanguageModel implements Disposable {
     throw new BtsError('BAD_TOKENIZER', 'the model has no tokenizer: its folder lacks tokenizer.json. Pass token ids.');
   }
 
-  /** Tokens at which generation ends. */
+  /** Tokens at which generation ends: those of the configuration, and the tokenizer's end of text. */
   get stopTokens(): readonly number[] {
-    const { eosTokens } = this.config;
-    return eosTokens.length > 0 ? eosTokens : (this.maybeTokenizer?.stopTokens ?? []);
+    return [...new Set([...this.config.eosTokens, ...(this.maybeTokenizer?.stopTokens ?? [])])];
   }
 
   /**
@@ -91,8 +90,9 @@ export abstract class LanguageModel implements Disposable {
   }
 
   /**
-   * Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. Of several prompts,
-   * each token has the `index` of its own. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+   * Continues a text or token ids, or answers a conversation, token by token:
+   * `for await (const { text } of model.generate('Once'))`, `model.generate([{ role: 'user', content: 'Hello' }])`. Of several
+   * prompts, each token has the `index` of its own. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
    */
   generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
     return generate(this, prompts, options);
@@ -156,10 +156,15 @@ export abstract class LanguageModel implements Disposable {
     }
     const at = ids.findIndex((id) => id < lowest || id >= vocabularySize);
     if (at >= 0) {
+      const token = this.maybeTokenizer?.idToToken(ids[at]!);
+      const spelled = token == null ? '' : ` (${JSON.stringify(token)})`;
+      const advice =
+        token == null
+          ? 'was the text encoded with another tokenizer?'
+          : 'it was added to the tokenizer without a row in the embedding. Leave it out of the text.';
       throw new BtsError(
         'BAD_TOKEN',
-        `token id ${ids[at]} at place ${at} lies outside the vocabulary of ${vocabularySize}: ` +
-          'was the text encoded with another tokenizer?',
+        `token id ${ids[at]}${spelled} at place ${at} lies outside the vocabulary of ${vocabularySize}: ${advice}`,
       );
     }
   }

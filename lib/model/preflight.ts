@@ -8,6 +8,7 @@ import { expectOptions } from '../options-check.js';
 import { configDifferences } from './config-differences.js';
 import { parameterCount } from './cost.js';
 import { loadTokenizer } from './dense-model.js';
+import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
 export interface Finding {
@@ -124,9 +125,10 @@ async function openMember(
     } catch (cause) {
       error(cause);
     }
-    if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
-      const message = `the tokenizer of ${name} has ${tokenizer.vocabularySize} tokens, its model ${config.vocabularySize}: it belongs to another model.`;
-      report({ level: 'error', code: 'BAD_TOKENIZER', member: name, message });
+    const fault = tokenizer && vocabularyFault(config, tokenizer, name);
+    if (fault) {
+      const code = fault.level === 'error' ? 'BAD_TOKENIZER' : 'TOKENS_BEYOND_EMBEDDING';
+      report({ ...fault, code, member: name });
     }
     return { name, folder, checkpoint, config, tokenizer };
   } catch (cause) {
@@ -181,7 +183,7 @@ function tokenizerDifference(member: string, own: Tokenizer, hubs: Tokenizer): s
   );
   const first = differing[0];
   if (first === undefined) {
-    return `tokenizer: ${member} has the hub's tokens, but its tokenizer.json is another file. Copy the hub's if they mean the same.`;
+    return `tokenizer: ${member} has the hub's tokens, but its tokenizer.json or tokenizer_config.json turn text into them by other rules.`;
   }
   const spell = (tokenizer: Tokenizer) => JSON.stringify(tokenizer.idToToken(first));
   return (

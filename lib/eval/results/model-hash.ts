@@ -3,7 +3,8 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
 import { exists } from '../../checkpoint/file.js';
-import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../../checkpoint/hash.js';
+import { hashCheckpoint, hashConfig, hashFile } from '../../checkpoint/hash.js';
+import { hashTokenizer } from '../../data/tokenizer/definition.js';
 import type { Abortable } from '../../errors.js';
 
 /**
@@ -18,7 +19,7 @@ export async function hashModel(folder: string, options: Abortable = {}): Promis
         .filter((name) => /^(bts|baseline|tokenizer)\.json$|\.safetensors$/.test(name))
         .sort()
         .map((name) => hashFile(join(folder, name), options))
-    : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder, options)];
+    : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder)];
   return createHash('sha256')
     .update(JSON.stringify(await Promise.all(parts)))
     .digest('hex');
