@@ -9,6 +9,7 @@ import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
@@ -137,7 +138,11 @@ async function change(
   };
   // The old model makes room for the new one.
   const before = await loadModel(device, folder);
-  await using domains = await openDomains(values, before.tokenizer, signal).catch((error) => {
+  const open = async () => {
+    if (values.steps > 0) expectStepRoom(before, values);
+    return await openDomains(values, before.tokenizer, signal);
+  };
+  await using domains = await open().catch((error) => {
     before[Symbol.dispose]();
     throw error;
   });

@@ -68,6 +68,12 @@ export class Mixture {
     this.#shares = ends.map((end) => end / ends.at(-1)!);
   }
 
+  /** What its batches have in common. */
+  get shape(): BatchShape {
+    const { sequenceLength, batchSize } = this.#options;
+    return { sequenceLength, batchSize };
+  }
+
   /**
    * The next rows. Its rows are taken when it is called: `state()` counts them at once, and calls may overlap.
    * @throws what reading the streams throws

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import type { Rope } from '../checkpoint/rope-config.js';
+import { expectMemory } from '../memory.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -69,6 +70,8 @@ export class RopeTables implements Disposable {
   }
 
   private create(rope: Rope, headWidth: number): Tensor {
+    const bytes = 2 * Float32Array.BYTES_PER_ELEMENT * this.positions * headWidth;
+    expectMemory(bytes, `the rotary table of ${this.positions} positions`);
     const table = computeTable(ropeFrequencies(rope, headWidth), this.positions);
     return this.device.tensor(table, [this.positions, headWidth]);
   }

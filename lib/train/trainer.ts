@@ -19,6 +19,7 @@ import { AdamW, type AdamWOptions } from './adamw.js';
 import { readTrainingCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import { Metrics } from './metrics.js';
 import { checkSchedule, learningRateAt, type ScheduleOptions } from './schedule.js';
+import { expectStepRoom } from './step-memory.js';
 
 export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
@@ -119,6 +120,7 @@ export async function* train(
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
+  expectStepRoom(model, { ...data.shape, accumulation, recompute: options.recompute ?? false });
   await using _lock = await lockFolder(folder);
   const training = trainingFolder(folder);
   using run = new Run(model, data, schedule, options);
