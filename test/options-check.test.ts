@@ -123,6 +123,25 @@ test('numbers of evaluate are checked', async () => {
   });
 });
 
+test('options of which one would be ignored beside the other are refused', async () => {
+  await inTemporaryFolder(async (folder) => {
+    using device = openCpu();
+    const hub = await writeModel(device, join(folder, 'hub'));
+    const a = await writeModel(device, join(folder, 'a'), { seed: 2 });
+    const plan = [{ afterLayer: 3, kind: 'experts_into_hub' }] as const;
+    for (const other of [{ stitches: 1 }, { alternate: false }]) {
+      const stitch = () => StitchedModel.create(device, { hub, experts: { a }, plan, ...other });
+      await fails(stitch, 'BAD_OPTION', /leave out stitches and alternate/);
+    }
+    await fails(() => DenseModel.load(device, hub, { freeze: ['head'] }), 'BAD_OPTION', /trainable: true/);
+    const heads = () => DenseModel.load(device, hub, { trainable: true, freeze: ['heads' as never] });
+    await fails(heads, 'BAD_OPTION', /no part 'heads'\. Did you mean 'head'/);
+    for (const milliseconds of [0, -1, 2 ** 31, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await fails(() => Sandbox.open({ limits: { milliseconds } }), 'BAD_OPTION', /milliseconds must be/);
+    }
+  });
+});
+
 test('a mistyped name brings up those most like it, the likeliest first', () => {
   const names = ['stitches', 'gate', 'init', 'dropout', 'learningRate', 'seed'];
   assert.equal(similarNames('stiches', names), ['stitches']);

@@ -13,6 +13,7 @@ import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { SYSTEM_TITLES } from '../model/systems.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
@@ -109,6 +110,7 @@ async function trainBaseline(
   using model = checkpoint
     ? await loadModel(device, checkpoint, { trainable: true })
     : await createBaseline(device, system, values, signal);
+  expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
   // Of a resumed run all of it is in the checkpoint: another system or other members would be ignored.
   const { out, hub, expert } = values;

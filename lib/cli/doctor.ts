@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadAddon, type Variant } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { machineMemory } from '../memory.js';
 import { availableProcessors } from '../processors.js';
 import { Device, findGpus, whyNotBf16 } from '../tensor/device.js';
-import { machineMemory } from './machine.js';
 import { print, printJson } from './output.js';
 import { bytes } from './units.js';
 

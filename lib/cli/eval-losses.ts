@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkShape } from '../data/packing.js';
 import { BtsError } from '../errors.js';
 import { heldOutLosses } from '../eval/held-out-loss.js';
 import { switchingLoss } from '../eval/switching.js';
@@ -48,6 +49,8 @@ export async function evaluateLosses(
   try {
     for (const folder of folders) {
       using model = await loadModel(device, folder);
+      checkShape({ sequenceLength, batchSize: values.batchSize });
+      model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;
       const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
       texts.set(hash, domains);

@@ -54,7 +54,12 @@ export const taskOptions = {
   allowUnsafeCode: z.boolean().default(false).meta({
     description: 'Run generated programs without isolation where the system has none',
   }),
-  codeTimeout: z.number().positive().default(10).meta({ description: 'Seconds that a generated program may take' }),
+  codeTimeout: z
+    .number()
+    .positive()
+    .max(86_400)
+    .default(10)
+    .meta({ description: 'Seconds that a generated program may take' }),
   python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
 };
 const shape = z.object(taskOptions);

@@ -53,6 +53,7 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
+  if (values.sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: values.sequenceLength });
   await using domains = await openDomains(values, model.tokenizer, signal);
   const { maxTokens, sequenceLength, svg } = values;
   const means = await meanGates(model, domains.all, { maxTokens, signal, ...present({ sequenceLength }) });

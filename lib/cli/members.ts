@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { replaceFolder } from '../checkpoint/folder.js';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../data/token-shards.js';
-import { Tokenizer } from '../data/tokenizer.js';
 import { BtsError } from '../errors.js';
 import { heldOutLosses } from '../eval/held-out-loss.js';
 import { addExperts, removeExperts } from '../model/change-experts.js';
@@ -11,6 +10,7 @@ import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
@@ -154,13 +154,13 @@ async function change(
     const options = { ...evaluationOptions(values, model), signal };
     rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
   };
-  await using texts = domain && (await openDomains({ ...values, domain }, await Tokenizer.load(folder), signal));
+  using old = domain && (await loadModel(device, folder, { signal }));
+  if (old && steps > 0) expectStepRoom(old, values);
+  await using texts = old && (await openDomains({ ...values, domain }, old.tokenizer, signal));
   const domains = texts?.all ?? [];
-  if (domains.length > 0) {
-    // The old model makes room for the new one.
-    using old = await loadModel(device, folder);
-    await evaluate(old, 'before', domains);
-  }
+  if (old) await evaluate(old, 'before', domains);
+  // It makes room for the new model.
+  old?.dispose();
   using model = checkpoint ? await load(device, checkpoint) : await create(device);
   if (steps === 0) {
     await replaceFolder(out, (temporary) => model.write(temporary));

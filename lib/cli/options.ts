@@ -89,7 +89,7 @@ export function commaList<T extends z.ZodType<unknown, string>>(element: T) {
 
 /** A whole number from `least` on. */
 export function integer(least: number) {
-  const error = ({ code }: { code: string }) => (code === 'too_small' ? undefined : 'expected a whole number');
+  const error = ({ code }: { code: string }) => (code.startsWith('too_') ? undefined : 'expected a whole number');
   return z.int({ error }).min(least);
 }
 

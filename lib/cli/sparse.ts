@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { heldOutLosses, meanLoss } from '../eval/held-out-loss.js';
 import { SparseModel } from '../model/baselines/sparse-model.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
@@ -54,6 +55,7 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
   using model = checkpoint
     ? await SparseModel.load(device, checkpoint, { trainable: true, signal })
     : await SparseModel.create(device, folder, values.pick, { signal });
+  expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
   const shares = stitchShares({ ...values, expert: {} });
   const identity = { ...(await placesBeside(values.out, { model: folder })), pick: values.pick };

@@ -10,6 +10,7 @@ import { DenseModel } from '../model/dense-model.js';
 import { preflight, refusal } from '../model/preflight.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { ablationOptions, applyAblations, stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
@@ -96,14 +97,16 @@ async function run(
   }
   const shape = stitchShape(values, hub.layers);
 
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  const cost = stitchedCost({ members: configs, ...shape }, size);
   if (dryRun) {
-    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-    const plan = await planTraining(values, shares, stitchedCost({ members: configs, ...shape }, size), checkpoint);
+    const plan = await planTraining(values, shares, cost, checkpoint);
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
   }
 
+  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   for (const { message } of checked.findings) note(`warning: ${message}`);
   using model = await openModel(device, values, shape, checkpoint, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);

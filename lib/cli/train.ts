@@ -7,6 +7,7 @@ import { BtsError } from '../errors.js';
 import { denseCost } from '../model/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../model/dense-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { openDomains } from './domains.js';
 import { mixtureShares } from './mixture-shares.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from './new-model.js';
@@ -75,18 +76,19 @@ async function run(
   const shares = mixtureShares(Object.keys(values.domain), values.weight);
   using device = openDevice(values);
 
+  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
+  const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
   if (dryRun) {
-    const checkpoint = await inspectOut(values.out, values.resume);
-    const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
-    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-    const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
+    if (values.from && !checkpoint) await Tokenizer.load(values.from);
     const plan = await planTraining(values, shares, cost, checkpoint);
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
   }
 
-  const checkpoint = await claimOut(values.out, values.resume);
+  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   using model = await openModel(device, values, checkpoint, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);
   // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
@@ -121,7 +123,6 @@ const loadOptions = ({ freeze = [] }: Values) => ({ trainable: true, freeze });
 async function plannedConfig(values: Values): Promise<ModelConfig> {
   const { from } = values;
   const config = from ? (await openCheckpoint(from)).config : await newConfig(values, await tokenizerToBe(values));
-  if (from) await Tokenizer.load(from);
   expectRoom(config, values);
   return config;
 }

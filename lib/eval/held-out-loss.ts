@@ -1,4 +1,4 @@
-import { heldOutBatches } from '../data/packing.js';
+import { checkShape, heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import { type Abortable, throwIfAborted } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
@@ -46,6 +46,8 @@ export async function heldOutLosses(
   expectOptions('heldOutLosses', options, HELD_OUT_OPTIONS);
   const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  checkShape({ sequenceLength, batchSize });
+  model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const results: HeldOutLoss[] = [];
   for (const { name, heldOut } of domains) {
     let total = 0;

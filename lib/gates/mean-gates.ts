@@ -1,5 +1,5 @@
 import type { Placement } from '../checkpoint/stitch-manifest.js';
-import { heldOutBatches, IGNORED } from '../data/packing.js';
+import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
 import { type Abortable, throwIfAborted } from '../errors.js';
 import type { HeldOutDomain } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
@@ -34,6 +34,8 @@ export async function meanGates(
   expectOptions('meanGates', options, { sequenceLength: true, batchSize: true, maxTokens: true, signal: true });
   const { batchSize = 8, maxTokens = 4096, signal } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  checkShape({ sequenceLength, batchSize });
+  model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const means: MeanGates[] = [];
   for (const { name, heldOut } of domains) {
     const sums: { stitch: Placement; gates: Float64Array }[] = [];

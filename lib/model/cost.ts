@@ -43,6 +43,8 @@ const FLOAT_BYTES = 4;
 const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 // The value, its gradient, and AdamW's two moments.
 const FLOATS_PER_TRAINED = 4;
+/** Of a trained parameter in all. */
+export const TRAINED_BYTES = FLOAT_BYTES * FLOATS_PER_TRAINED;
 // The backward of attention computes q k^T again beside the four products of the gradients; the forward has two.
 const ATTENTION_BACKWARD = 5 / 2;
 const SHORTEST_ROPE_TABLE = 512;
@@ -102,6 +104,12 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
       FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTable(config, tokens)),
     cacheBytes: cacheBytes(config),
   };
+}
+
+/** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
+export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens }: BatchSize): number {
+  const weights = sum(members.map((config, m) => bytesOf(config, m === 0 ? undefined : withoutHead)));
+  return weights + FLOAT_BYTES * batch * tokens * members.length * insideInference(members[0]!);
 }
 
 /**
@@ -230,7 +238,8 @@ function bytesOf(config: ModelConfig, part?: Trainable): number {
   return DTYPE_BYTES[config.dtype] * parameterCount(config, part);
 }
 
-function cacheBytes({ layers, attention: { keyValueHeads: K, headWidth: D } }: ModelConfig): number {
+/** Of a key/value cache, for each token of a sequence. */
+export function cacheBytes({ layers, attention: { keyValueHeads: K, headWidth: D } }: ModelConfig): number {
   return FLOAT_BYTES * layers * 2 * K * D;
 }
 

@@ -2,6 +2,7 @@ import { type Batch, IGNORED } from '../data/packing.js';
 import * as ops from '../tensor/ops.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, inferenceBytes } from './cost.js';
 import { DecodeStep } from './decode-step.js';
 import { KeyValueCache } from './key-value-cache.js';
 import { LanguageModel } from './language-model.js';
@@ -33,6 +34,13 @@ export abstract class DecoderModel extends LanguageModel {
     return this.transformer.config;
   }
 
+  override inferenceBytes(size: BatchSize): number {
+    return inferenceBytes(
+      this.transformer.members.map(({ config }) => config),
+      size,
+    );
+  }
+
   override trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number, progress = 0): Tensor {
     this.expectBatch(batch);
     using inner = scope.inner();
@@ -46,6 +54,7 @@ export abstract class DecoderModel extends LanguageModel {
 
   override async losses(batch: Batch): Promise<Float32Array> {
     this.expectBatch(batch);
+    this.expectPass(batch);
     using scope = Scope.inference(this.device);
     const ids = scope.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
     return await this.targetLosses(scope, this.hidden(scope, ids, batch), batch.targets);
@@ -53,6 +62,8 @@ export abstract class DecoderModel extends LanguageModel {
 
   override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
     const inputs = this.toInputs(ids, batch);
+    this.expectPass({ batch, tokens: inputs.length / batch });
+    this.expectLogits(inputs.length, 2);
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
@@ -117,6 +128,7 @@ export abstract class DecoderModel extends LanguageModel {
   private prefill(scope: Scope, cache: KeyValueCache, ids: Int32Array, starts: Int32Array) {
     const batch = starts.length;
     const tokens = ids.length / batch;
+    this.expectPass({ batch, tokens });
     const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
     const integers = (values: Int32Array) => scope.track(this.device.tensor(values, [values.length]));
     const h = this.hidden(scope, integers(ids), { batch, tokens, cache, starts: integers(starts) });

@@ -13,6 +13,7 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, denseCost } from './cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
@@ -98,6 +99,11 @@ export class DenseModel extends DecoderModel {
       h = scope.exchange(h, inner.leave(this.transformer.layer(inner, index, h, pass)));
     }
     return h;
+  }
+
+  override trainingBytes(size: BatchSize): number {
+    const trained = new Set(this.trainable.map(({ name }) => name));
+    return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
   /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */

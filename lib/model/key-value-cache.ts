@@ -36,9 +36,13 @@ export class KeyValueCache implements TokenCache {
     batch: number,
     readonly capacity: number,
   ) {
-    this.lengths = new Array<number>(batch).fill(0);
     const { keyValueHeads, headWidth } = config.attention;
     const shape = [members, batch, capacity, keyValueHeads, headWidth];
+    const width = device.activations === 'f32' ? 4 : 2;
+    const bytes = shape.reduce((product, size) => product * size, 2 * config.layers * width);
+    expectCacheSize(batch, capacity);
+    device.expectRoom(bytes, `a cache for ${batch} x ${capacity} tokens`);
+    this.lengths = new Array<number>(batch).fill(0);
     try {
       for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
     } catch (error) {
@@ -97,6 +101,14 @@ export class KeyValueCache implements TokenCache {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+/** Throws BAD_OPTION unless both are positive whole numbers of 32 bits. */
+export function expectCacheSize(batch: number, capacity: number): void {
+  for (const [name, value] of Object.entries({ batch, capacity })) {
+    if (Number.isInteger(value) && value >= 1 && value < 2 ** 31) continue;
+    throw new BtsError('BAD_OPTION', `a cache's ${name} is a positive whole number of 32 bits, not ${value}.`);
   }
 }
 

@@ -2,10 +2,12 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import { type Batch, IGNORED } from '../data/packing.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { type Abortable, BtsError, expectAlive } from '../errors.js';
+import { expectMemory } from '../memory.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { BatchSize } from './cost.js';
 import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './generate.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
@@ -82,6 +84,16 @@ export abstract class LanguageModel implements Disposable {
     return await sample(rows, draws);
   }
 
+  /** Bytes that a pass over a batch takes, about, weights included; 0 where it is not known. */
+  inferenceBytes(_size: BatchSize): number {
+    return 0;
+  }
+
+  /** The same of a step that trains what is trainable. */
+  trainingBytes(_size: BatchSize): number {
+    return 0;
+  }
+
   /** The mean loss of a batch in nats per token. */
   async loss(batch: Batch): Promise<number> {
     const losses = await this.losses(batch);
@@ -133,6 +145,27 @@ export abstract class LanguageModel implements Disposable {
     return inputs;
   }
 
+  /** Throws BAD_OPTION for sequences longer than the model takes, OUT_OF_MEMORY for more of them than memory can hold. */
+  expectPass(size: BatchSize): void {
+    this.expectPositions(size.tokens);
+    this.device.expectRoom(this.inferenceBytes(size), `computing ${size.batch} x ${size.tokens} tokens`);
+  }
+
+  private expectPositions(tokens: number): void {
+    const { maxPositions } = this.config;
+    if (tokens <= maxPositions) return;
+    throw new BtsError(
+      'BAD_OPTION',
+      `${tokens} tokens came, the model takes at most ${maxPositions} (max_position_embeddings).`,
+    );
+  }
+
+  /** Throws OUT_OF_MEMORY where the host cannot hold the logits of so many tokens, as often as is needed. */
+  protected expectLogits(tokens: number, copies: number): void {
+    const bytes = copies * Float32Array.BYTES_PER_ELEMENT * tokens * this.config.vocabularySize;
+    expectMemory(bytes, `holding the logits of ${tokens} tokens`);
+  }
+
   protected expectBatch(batch: Batch): void {
     this.expectAlive();
     this.expectTokens(batch.inputs, batch);
@@ -141,19 +174,14 @@ export abstract class LanguageModel implements Disposable {
 
   /** Throws BAD_TOKEN for ids outside lowest..V-1, BAD_OPTION for a shape that does not fit. */
   protected expectTokens(ids: Int32Array, { batch, tokens }: { batch: number; tokens: number }, lowest = 0): void {
-    const { vocabularySize, maxPositions } = this.config;
+    const { vocabularySize } = this.config;
     if (!Number.isInteger(tokens) || tokens < 1 || ids.length !== batch * tokens) {
       throw new BtsError(
         'BAD_OPTION',
         `${ids.length} token ids came for ${batch} sequences of equal length, one at least.`,
       );
     }
-    if (tokens > maxPositions) {
-      throw new BtsError(
-        'BAD_OPTION',
-        `${tokens} tokens came, the model takes at most ${maxPositions} (max_position_embeddings).`,
-      );
-    }
+    this.expectPositions(tokens);
     const at = ids.findIndex((id) => id < lowest || id >= vocabularySize);
     if (at >= 0) {
       const token = this.maybeTokenizer?.idToToken(ids[at]!);

@@ -1,5 +1,6 @@
 import { type ModelConfig, ropeOf } from '../checkpoint/model-config.js';
 import type { Rope } from '../checkpoint/rope-config.js';
+import { expectMemory } from '../memory.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -83,6 +84,8 @@ export class RopeTables implements Disposable {
   }
 
   private create(rope: Rope, width: number, long: boolean): Tensor {
+    const bytes = 2 * Float32Array.BYTES_PER_ELEMENT * this.positions * width;
+    expectMemory(bytes, `the rotary table of ${this.positions} positions`);
     const factor = rope.kind === 'longrope' ? rope.attentionFactor : 1;
     const table = computeTable(ropeFrequencies(rope, width, long), this.positions, factor);
     return this.device.tensor(table, [this.positions, table.length / this.positions]);

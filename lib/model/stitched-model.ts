@@ -14,6 +14,7 @@ import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, stitchedCost } from './cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member, withoutHead } from './member.js';
@@ -268,9 +269,15 @@ export class StitchedModel extends DecoderModel {
     return this.run(scope, ids, pass);
   }
 
+  override trainingBytes(size: BatchSize): number {
+    const members = this.transformer.members.map(({ config }) => config);
+    return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
+  }
+
   /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
     const inputs = this.toInputs(ids, batch);
+    this.expectPass({ batch, tokens: inputs.length / batch });
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];

@@ -10,6 +10,7 @@ import {
   type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { expectMemory } from '../memory.js';
 import { expectOptions } from '../options-check.js';
 import { availableProcessors, checkThreads } from '../processors.js';
 import { Program } from './program.js';
@@ -165,6 +166,11 @@ export class Device implements Disposable {
   /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
   load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
+  }
+
+  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. A GPU tells when they are asked for. */
+  expectRoom(bytes: number, what: string): void {
+    if (this.name === 'cpu') expectMemory(bytes, what);
   }
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */

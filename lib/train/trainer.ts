@@ -16,6 +16,7 @@ import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './che
 import { Metrics } from './metrics.js';
 import { DivergedError, Run } from './run.js';
 import { checkSchedule, type ScheduleOptions } from './schedule.js';
+import { expectStepRoom } from './step-memory.js';
 
 export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
@@ -137,6 +138,7 @@ export async function* train(
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
+  expectStepRoom(model, { ...data.options, accumulation, recompute: options.recompute ?? false });
   await using _lock = await lockFolder(folder);
   const training = trainingFolder(folder);
   const unfinished = options.resume ? undefined : await newestCheckpoint(training);

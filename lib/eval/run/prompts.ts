@@ -22,8 +22,9 @@ export class PromptEncoder {
 
   /** A text that is scored as a whole, with the special tokens that the tokenizer adds; none where the text itself has none. */
   encodeText(text: string): number[] {
-    const hasOwn = this.tokenizer.encode(text, { specials: false }).length > 0;
-    return hasOwn ? this.tokenizer.encode(text, { specials: !this.begins(text) }) : [];
+    const specials = !this.begins(text);
+    const tokens = this.tokenizer.encode(text, { specials });
+    return tokens.length > this.tokenizer.encode('', { specials }).length ? tokens : [];
   }
 
   /** What a model is to go on with, one token at least. Throws BAD_TOKENIZER. */

@@ -178,10 +178,23 @@ async function* generate(
   }
 }
 
+/** Rises where the same prompt is asked in another way, so that samples kept earlier are not taken for answers to it. */
+const REQUEST_VERSION = 2;
+
 function hashSample(task: Task, doc: unknown, prompt: string, document: number, options: TaskOptions): string {
   const { name, version, kind, generation } = task;
   const asked = kind === 'choices' ? continuations(task, doc) : kind === 'generate' ? generation : null;
   const drawn = generation?.temperature ? [options.seed, document] : null;
-  const content = [options.modelHash ?? '', name, version, kind, prompt, asked, task.answer(doc), drawn];
+  const content = [
+    REQUEST_VERSION,
+    options.modelHash ?? '',
+    name,
+    version,
+    kind,
+    prompt,
+    asked,
+    task.answer(doc),
+    drawn,
+  ];
   return createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16);
 }

@@ -1,4 +1,4 @@
-import { IGNORED } from '../../data/packing.js';
+import { emptyBatch, IGNORED } from '../../data/packing.js';
 import { padded } from '../../model/append-tokens.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
@@ -48,13 +48,12 @@ export async function* scoreTexts(
     expectRunning(signal);
     const batch = order.slice(first, first + batchSize);
     const tokens = Math.min(maxPositions, padded(batch[0]!.inputs.length));
-    const inputs = new Int32Array(batch.length * tokens);
-    const targets = new Int32Array(batch.length * tokens).fill(IGNORED);
+    const rows = emptyBatch({ batchSize: batch.length, sequenceLength: tokens });
     for (const [b, window] of batch.entries()) {
-      inputs.set(window.inputs, b * tokens);
-      targets.set(window.targets, b * tokens);
+      rows.inputs.set(window.inputs, b * tokens);
+      rows.targets.set(window.targets, b * tokens);
     }
-    const losses = await model.losses({ inputs, targets, batch: batch.length, tokens });
+    const losses = await model.losses(rows);
     for (const [b, { text }] of batch.entries()) {
       for (let t = 0; t < tokens; t++) sums[text]! -= losses[b * tokens + t]!;
       if (--open[text]! === 0) yield { index: text, logProbability: sums[text]! };

@@ -54,7 +54,7 @@ export class Sandbox {
 
   /**
    * Finds an interpreter and a way to isolate it, and tries them.
-   * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; ABORTED.
+   * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; BAD_OPTION, ABORTED.
    */
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
     expectOptions('Sandbox.open', options, {
@@ -66,6 +66,12 @@ export class Sandbox {
     });
     expectOptions('Sandbox.open: limits', options.limits ?? {}, LIMIT_NAMES);
     const limits = { ...LIMITS, ...options.limits };
+    for (const [name, value] of Object.entries(limits)) {
+      // Timers wrap around beyond 31 bits, and fire at once.
+      const most = name === 'milliseconds' ? 2 ** 31 - 1 : Number.MAX_SAFE_INTEGER;
+      if (value > 0 && value <= most) continue;
+      throw new BtsError('BAD_OPTION', `Sandbox.open: ${name} must be a positive number up to ${most}, not ${value}.`);
+    }
     const { signal } = options;
     throwIfAborted(signal, 'looking for a sandbox');
     const interpreters = await findInterpreters(options.python);

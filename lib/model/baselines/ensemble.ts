@@ -5,6 +5,7 @@ import { type Abortable, BtsError } from '../../errors.js';
 import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { BatchSize } from '../cost.js';
 import type { DenseModel } from '../dense-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
@@ -90,6 +91,10 @@ export class EnsembleModel extends LanguageModel {
     throw new BtsError('BAD_OPTION', 'an ensemble has nothing to train.');
   }
 
+  override inferenceBytes(size: BatchSize): number {
+    return this.models.reduce((sum, model) => sum + model.inferenceBytes(size), 0);
+  }
+
   override async losses(batch: Batch): Promise<Float32Array> {
     this.expectBatch(batch);
     const { inputs, targets, tokens } = batch;
@@ -112,6 +117,7 @@ export class EnsembleModel extends LanguageModel {
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
     const { vocabularySize: V } = this.config;
+    this.expectLogits(inputs.length, this.models.length + 1);
     const all = await Promise.all(this.models.map((model) => model.logits(inputs, batch)));
     const mixed = new Float32Array(inputs.length * V);
     let posterior = new Posterior(all.length);
@@ -125,7 +131,13 @@ export class EnsembleModel extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): EnsembleCache {
-    const caches = this.models.map((model) => model.createCache(batch, capacity));
+    const caches: KeyValueCache[] = [];
+    try {
+      for (const model of this.models) caches.push(model.createCache(batch, capacity));
+    } catch (error) {
+      for (const cache of caches) cache[Symbol.dispose]();
+      throw error;
+    }
     return new EnsembleCache(caches, new Array<number>(batch).fill(0), capacity);
   }
 

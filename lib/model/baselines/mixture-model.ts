@@ -18,6 +18,7 @@ import * as ops from '../../tensor/ops.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
@@ -145,6 +146,13 @@ export class MixtureModel extends DecoderModel {
     const { base, experts, layers } = this.parts;
     const ofExperts = experts.flatMap((expert, m) => expert.parameters.map((own) => renamed(own, expertName(m, own))));
     return [...base.parameters, ...ofExperts, ...layers.parameters];
+  }
+
+  /** At least: what the base alone would keep, beside gradients and moments of all that is trained. */
+  override trainingBytes(size: BatchSize): number {
+    const trained = this.trainable.reduce((sum, { value }) => sum + value.size, 0);
+    const base = denseCost(this.config, size, () => false).trainingBytes;
+    return base + TRAINED_BYTES * trained;
   }
 
   /** @internal */

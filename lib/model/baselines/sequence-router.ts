@@ -8,8 +8,9 @@ import * as ops from '../../tensor/ops.js';
 import type { Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type BatchSize, cacheBytes } from '../cost.js';
 import type { DecoderModel } from '../decoder-model.js';
-import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import { expectCacheSize, type KeyValueCache, type TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
 import type { Draw } from '../sampler.js';
 import type { Transformer } from '../transformer.js';
@@ -100,6 +101,15 @@ export abstract class SequenceRouter extends LanguageModel {
     return inner.leave(ops.sum(inner, losses, batch.tokens / divisor));
   }
 
+  override inferenceBytes(size: BatchSize): number {
+    return this.candidates[0]!.inferenceBytes(size) + routingBytes(size);
+  }
+
+  /** The candidates are only looked at. */
+  override trainingBytes(size: BatchSize): number {
+    return this.inferenceBytes(size);
+  }
+
   /** For each sequence the candidate with the lowest loss. */
   private async bestCandidates(batch: Batch): Promise<number[]> {
     const sums: number[][] = [];
@@ -116,6 +126,7 @@ export abstract class SequenceRouter extends LanguageModel {
     const batch = seen.length;
     const tokens = inputs.length / batch;
     const { width } = this.config;
+    this.device.expectRoom(routingBytes({ batch, tokens }), `routing ${batch} x ${tokens} tokens`);
     const mean = new Float32Array(batch * inputs.length);
     for (const [b, count] of seen.entries()) {
       const first = b * inputs.length + b * tokens;
@@ -168,6 +179,7 @@ export abstract class SequenceRouter extends LanguageModel {
   override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
+    this.expectLogits(inputs.length, 1);
     const logits = new Float32Array(inputs.length * this.config.vocabularySize);
     for (const [b, model] of (await this.choose(inputs, batch)).entries()) {
       const own = await model.logits(inputs.subarray(b * tokens, (b + 1) * tokens));
@@ -178,6 +190,8 @@ export abstract class SequenceRouter extends LanguageModel {
 
   override createCache(batch: number, capacity: number): RoutedCache {
     this.expectAlive();
+    expectCacheSize(batch, capacity);
+    this.device.expectRoom(cacheBytes(this.config) * batch * capacity, `a cache for ${batch} x ${capacity} tokens`);
     return new RoutedCache(new Array<number>(batch).fill(0), capacity);
   }
 
@@ -229,6 +243,9 @@ export abstract class SequenceRouter extends LanguageModel {
     this.router.dispose();
   }
 }
+
+/** Of the weights [B, B * T] that make a mean of each sequence's embeddings, on the host and on the device. */
+const routingBytes = ({ batch, tokens }: BatchSize) => 2 * Float32Array.BYTES_PER_ELEMENT * batch * batch * tokens;
 
 const total = (values: Float32Array, from: number, count: number) =>
   values.subarray(from, from + count).reduce((sum, value) => sum + value, 0);
