@@ -101,7 +101,7 @@ export async function expectUnchanged(
 async function hasTokenizer(folder: string, hash: string | null, signal?: AbortSignal): Promise<boolean> {
   const path = join(folder, 'tokenizer.json');
   if (!(await exists(path))) return hash === null;
-  // Models that version 0.1.0 made know the hash of the file.
+  // Older manifests hold the hash of the file itself.
   if ((await hashFile(path, { signal })) === hash) return true;
   try {
     return (await hashTokenizer(folder)) === hash;
