@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { BtsError } from '../../errors.js';
 import type { Value } from '../../python/values.js';
+import { withinTime } from '../../python/within-time.js';
 import { type Row, readExactRows } from '../data/read-rows.js';
 import { chain, type Filter, regexFilter, stripped } from '../filters.js';
 import {
@@ -70,8 +71,18 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
     question: type === 'loglikelihood_rolling' ? (doc) => `${answer(doc)}` : question,
     answer: type === 'loglikelihood' ? () => 0 : answer,
     ...(offered ? { choices: offered } : {}),
-    ...scoringOf(own, answer, offered),
+    ...limited(own.task, scoringOf(own, answer, offered)),
   };
+}
+
+/** Scoring that ends, whatever the file's regular expressions are. */
+function limited(task: string, { metrics, score }: Scoring): Scoring {
+  const fail = (seconds: number) =>
+    new BtsError(
+      'BAD_TASK',
+      `'${task}': scoring one answer takes more than ${seconds} seconds. Look at its regular expressions.`,
+    );
+  return { metrics, score: (doc, response, tools) => withinTime(() => score(doc, response, tools), fail) };
 }
 
 /** What is scored: the choices of a document; a single continuation is its target. */
@@ -84,6 +95,8 @@ function offeredChoices(
   return own.output_type === 'loglikelihood' ? (doc) => [answer(doc)].flat().map(String).slice(0, 1) : undefined;
 }
 
+type Scoring = Pick<Task<Fields>, 'metrics' | 'score'>;
+
 const METRICS = {
   multiple_choice: ['acc', 'acc_norm', 'acc_bytes'],
   generate_until: ['exact_match', 'bleu', 'chrf'],
@@ -95,7 +108,7 @@ function scoringOf(
   own: OwnTask,
   answer: (doc: Fields) => Answer,
   choices: ((doc: Fields) => readonly string[]) | undefined,
-): Pick<Task<Fields>, 'metrics' | 'score'> {
+): Scoring {
   const { output_type: type, metric_list: list } = own;
   const allowed: readonly string[] = METRICS[type];
   const wrong = list?.find(({ metric }) => !allowed.includes(metric));
