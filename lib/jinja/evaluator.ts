@@ -107,12 +107,16 @@ export class Evaluator {
 
   /** `value.name`: a method, an attribute, or an item of that name. */
   attribute(value: Value, name: string): Value {
+    const found = this.method(value, name) ?? (value instanceof PythonObject ? value.attribute(name) : undefined);
+    const either = orElse(found, () => (value instanceof PythonObject ? itemOf(value, name) : undefined));
+    return orElse(either, () => this.noAttribute(value, name));
+  }
+
+  private method(value: Value, name: string): Callable | undefined {
     const method = methodOf(value, name);
     // What a method does with its own value is counted here, where that is at hand.
     if (method) this.spend(sizeOf(value) * READ);
-    const found = method ?? (value instanceof PythonObject ? value.attribute(name) : undefined);
-    const either = orElse(found, () => (value instanceof PythonObject ? itemOf(value, name) : undefined));
-    return orElse(either, () => this.noAttribute(value, name));
+    return method;
   }
 
   private noAttribute(value: Value, name: string): Undefined {
@@ -124,7 +128,7 @@ export class Evaluator {
     const found = itemOf(value, this.defined(key));
     if (found !== undefined) return found;
     if (typeof key !== 'string') return this.undefined(`'${typeName(value)} object' has no element ${repr(key)}`);
-    return orElse(methodOf(value, key), () => this.noAttribute(value, key));
+    return orElse(this.method(value, key), () => this.noAttribute(value, key));
   }
 
   private slice(value: Value, [start = null, stop = null, step = null]: readonly Value[]): Value {
