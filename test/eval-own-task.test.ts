@@ -6,7 +6,7 @@ import { DataFolder } from '../lib/eval/data/data-folder.js';
 import type { Fields } from '../lib/eval/own/document.js';
 import { JinjaTemplate } from '../lib/eval/own/jinja.js';
 import { readOwnTask } from '../lib/eval/own/own-task.js';
-import { buildContexts, continuations } from '../lib/eval/prompt.js';
+import { buildContexts, continuations, showExample } from '../lib/eval/prompt.js';
 import type { Task, Tools } from '../lib/eval/task.js';
 import { fails, inFolder } from './data-fixtures.js';
 
@@ -223,6 +223,17 @@ test('the words of well-known tasks mean what they mean in lm-eval', async () =>
     (task, [doc]) =>
       assert.equal([task.question(doc!), task.answer(doc!), task.choices!(doc!)], ['Q\nAnswer:\n', 1, ['a', 'b']]),
   );
+});
+
+test("a single continuation has one blank before it, the file's or its own", async () => {
+  const lambada = { output_type: 'loglikelihood', doc_to_text: "{{text.split(' ')[:-1]|join(' ')}}" };
+  const rows = '{"text":"the quick fox"}\n';
+  for (const doc_to_target of ["{{' '+text.split(' ')[-1]}}", "{{text.split(' ')[-1]}}"]) {
+    await withTask({ ...lambada, doc_to_target }, rows, (task, [doc]) => {
+      assert.equal([task.question(doc!), ...continuations(task, doc)], ['the quick', ' fox']);
+      assert.is(showExample(task, doc), 'the quick fox\n\n');
+    });
+  }
 });
 
 test('an answer is a boolean, a number, a digit or a text: with choices the index of one', async () => {

@@ -38,7 +38,7 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
   const columns = new Set<string>();
   const documents = (rows: readonly Row<Value>[]) => {
     const fields = withNames(rows).map(toFields);
-    for (const name of fields.flatMap((one) => Object.keys(one))) columns.add(name);
+    for (const one of fields) for (const name of Object.keys(one)) columns.add(name);
     return fields;
   };
   const read = async (file: string) => documents(await readExactRows(resolve(dirname(path), file)));
@@ -55,7 +55,7 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
     kind: type === 'generate_until' ? 'generate' : type === 'loglikelihood_rolling' ? 'text' : 'choices',
     shots: own.num_fewshot,
     draw: config.sampler === 'first_n' ? 'first' : 'random',
-    answerDelimiter: own.target_delimiter,
+    answerDelimiter: type === 'loglikelihood' ? '' : own.target_delimiter,
     shotDelimiter: own.fewshot_delimiter,
     generation: {
       stop,
@@ -85,14 +85,18 @@ function limited(task: string, { metrics, score }: Scoring): Scoring {
   return { metrics, score: (doc, response, tools) => withinTime(() => score(doc, response, tools), fail) };
 }
 
-/** What is scored: the choices of a document; a single continuation is its target. */
+/** What is scored: the choices of a document; a single continuation is its target, with the delimiter before it. */
 function offeredChoices(
-  own: OwnTask,
+  { output_type: type, target_delimiter: delimiter }: OwnTask,
   answer: TaskFields['answer'],
   choices: TaskFields['choices'],
 ): TaskFields['choices'] {
-  if (own.output_type === 'multiple_choice') return choices;
-  return own.output_type === 'loglikelihood' ? (doc) => [answer(doc)].flat().map(String).slice(0, 1) : undefined;
+  if (type !== 'loglikelihood') return type === 'multiple_choice' ? choices : undefined;
+  return (doc) => {
+    const [target] = [answer(doc)].flat().map(String);
+    // lm-eval puts no delimiter here: targets of its tasks, LAMBADA's for one, begin with their own blank.
+    return [/^\s/.test(target!) ? target! : `${delimiter}${target}`];
+  };
 }
 
 type Scoring = Pick<Task<Fields>, 'metrics' | 'score'>;
