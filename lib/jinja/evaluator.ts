@@ -24,8 +24,12 @@ import { TemplateError } from './errors.js';
 import type { Variables } from './scope.js';
 import { Undefined } from './undefined.js';
 
-/** What one rendering may take: parts of expressions evaluated, and characters and items that they pass on. */
-const MAX_WORK = 2 ** 25;
+/** What one rendering may take, about: the unit is a character or item that is made. */
+const MAX_WORK = 2 ** 28;
+/** What the steps of a rendering take in this unit. A loop's turn and a macro's call are the dear ones. */
+export const COST = { expression: 16, statement: 64, turn: 256, call: 2048 };
+/** Reading is cheaper than making. */
+const READ = 1 / 16;
 const MAX_DEPTH = 1500;
 
 /** Evaluates the expressions of one rendering of a template. */
@@ -36,7 +40,7 @@ export class Evaluator {
   constructor(readonly environment: Environment) {}
 
   evaluate(expression: Expression, scope: Variables): Value {
-    this.spend(1);
+    this.spend(COST.expression);
     if (++this.depth > MAX_DEPTH) throw new TemplateError('it is nested too deeply');
     const value = this.result(expression, scope);
     this.depth--;
@@ -103,9 +107,16 @@ export class Evaluator {
 
   /** `value.name`: a method, an attribute, or an item of that name. */
   attribute(value: Value, name: string): Value {
-    const found = methodOf(value, name) ?? (value instanceof PythonObject ? value.attribute(name) : undefined);
+    const found = this.method(value, name) ?? (value instanceof PythonObject ? value.attribute(name) : undefined);
     const either = orElse(found, () => (value instanceof PythonObject ? itemOf(value, name) : undefined));
     return orElse(either, () => this.noAttribute(value, name));
+  }
+
+  private method(value: Value, name: string): Callable | undefined {
+    const method = methodOf(value, name);
+    // What a method does with its own value is counted here, where that is at hand.
+    if (method) this.spend(sizeOf(value) * READ);
+    return method;
   }
 
   private noAttribute(value: Value, name: string): Undefined {
@@ -117,7 +128,7 @@ export class Evaluator {
     const found = itemOf(value, this.defined(key));
     if (found !== undefined) return found;
     if (typeof key !== 'string') return this.undefined(`'${typeName(value)} object' has no element ${repr(key)}`);
-    return orElse(methodOf(value, key), () => this.noAttribute(value, key));
+    return orElse(this.method(value, key), () => this.noAttribute(value, key));
   }
 
   private slice(value: Value, [start = null, stop = null, step = null]: readonly Value[]): Value {
@@ -179,7 +190,7 @@ export class Evaluator {
     let left = first;
     for (const [operator, expression] of rest) {
       const right = of(expression);
-      this.spend(sizeOf(left) + sizeOf(right));
+      this.spend((sizeOf(left) + sizeOf(right)) * READ);
       if (!COMPARE[operator](this.compared(left), this.compared(right))) return false;
       left = right;
     }
@@ -206,7 +217,7 @@ export class Evaluator {
 
   /** Counts the work of an operation by what goes in and what comes out. */
   private charged(result: Value, ...operands: readonly Value[]): Value {
-    this.spend(operands.reduce((sum: number, operand) => sum + sizeOf(operand), sizeOf(result)));
+    this.spend(operands.reduce((sum: number, operand) => sum + sizeOf(operand) * READ, sizeOf(result)));
     return result;
   }
 

@@ -14,7 +14,7 @@ import {
 import type { Block, Expression, Macro, Statement, Target } from './ast.js';
 import type { Environment } from './environment.js';
 import { TemplateError } from './errors.js';
-import { Evaluator } from './evaluator.js';
+import { COST, Evaluator } from './evaluator.js';
 import { Loop } from './loop.js';
 import { Namespace, Scope } from './scope.js';
 
@@ -51,7 +51,7 @@ export class Renderer {
   }
 
   private execute(statement: Statement, scope: Scope, out: Output): Jump {
-    this.evaluator.spend(1);
+    this.evaluator.spend(COST.statement);
     const evaluate = (expression: Expression) => this.evaluator.evaluate(expression, scope.get);
     switch (statement.kind) {
       case 'text':
@@ -111,6 +111,7 @@ export class Renderer {
     const recurse = statement.isRecursive ? this.recursion(statement, scope, depth) : undefined;
     const loop = new Loop(items, depth, recurse, (message) => this.evaluator.undefined(message));
     for (loop.index = 0; loop.index < items.length; loop.index++) {
+      this.evaluator.spend(COST.turn);
       const inner = new Scope(scope.get);
       inner.set('loop', loop);
       this.assign(target, items[loop.index]!, inner);
@@ -167,6 +168,7 @@ export class Renderer {
 
   private deeper<T>(call: () => T): T {
     if (++this.calls > MAX_CALLS) throw new TemplateError('macros or loops call one another without an end');
+    this.evaluator.spend(COST.call);
     const result = call();
     this.calls--;
     return result;

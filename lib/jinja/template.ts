@@ -50,7 +50,8 @@ function failing<T>(run: () => T): T {
     return run();
   } catch (error) {
     if (error instanceof PythonError) throw new TemplateError(error.message, { cause: error });
-    if (error instanceof RangeError) throw new TemplateError('it is nested too deeply', { cause: error });
+    if (error instanceof RangeError)
+      throw new TemplateError('it is nested too deeply, or makes too long a text', { cause: error });
     throw error;
   }
 }

@@ -3,7 +3,7 @@ import { toJson } from '../python/json.js';
 import { percentFormat } from '../python/percent-format.js';
 import { str } from '../python/repr.js';
 import { capitalize, center, replace, stripCharacters } from '../python/string-methods.js';
-import { splitLines, strip } from '../python/text.js';
+import { SPACE, splitLines, strip } from '../python/text.js';
 import {
   codePoints,
   Dict,
@@ -68,10 +68,12 @@ export const TEXT_FILTERS: Readonly<Record<string, Filter>> = {
   wordcount: filter([], (value) => BigInt(str(value).match(/[\p{L}\p{N}_]+/gu)?.length ?? 0)),
 };
 
+const WORD_BREAK = new RegExp(`([-${SPACE}({[<]+)`);
+
 /** Words begin behind blanks, dashes and opening brackets: `it's` becomes `It's`, other than with `title()`. */
 function title(text: string): string {
   return text
-    .split(/([-\s({[<]+)/)
+    .split(WORD_BREAK)
     .map((part) =>
       part.replace(/^(.)(.*)$/su, (_, first: string, rest: string) => first.toUpperCase() + rest.toLowerCase()),
     )

@@ -55,6 +55,10 @@ export function format(value: Value, spec: string): string {
   if (number === undefined) throw typeError(`unsupported format string passed to ${typeName(value)}.__format__`);
   const isInt = typeof number === 'bigint';
   if (type && !(isInt ? 'bcdoxXneEfFgG%' : 'neEfFgG%').includes(type)) throw unknownCode(type, value);
+  if (grouping && type && (grouping === ',' ? 'nboxXc' : 'nc').includes(type)) {
+    throw valueError(`Cannot specify '${grouping}' with '${type}'`);
+  }
+  if ((sign || alternate) && type === 'c') throw valueError("neither sign nor # go with 'c'");
   const style = {
     type: isInt && (!type || type === 'n') ? 'd' : (type ?? ''),
     precision,
@@ -63,7 +67,9 @@ export function format(value: Value, spec: string): string {
     grouping,
   };
   const text = numberText(number, style);
-  if (align === '=' || (zero && !align)) return padInside(text, width ?? 0, fill ?? (zero ? '0' : ' '), grouping);
+  if (align === '=' || (zero && !align)) {
+    return padInside(text, width ?? 0, fill ?? (zero ? '0' : ' '), grouping, groupSize(style.type));
+  }
   return pad(joined(text), width ?? 0, align ?? '>', fill ?? (zero ? '0' : ' '));
 }
 
@@ -86,7 +92,7 @@ export function numberText(value: bigint | number, style: NumberStyle): NumberTe
   return {
     sign: negative ? '-' : sign === '+' || sign === ' ' ? sign : '',
     ...text,
-    digits: grouping ? group(text.digits, grouping, 'box'.includes(type.toLowerCase() || '-') ? 4 : 3) : text.digits,
+    digits: grouping ? group(text.digits, grouping, groupSize(type)) : text.digits,
   };
 }
 
@@ -116,7 +122,7 @@ function floating(value: number, { type, precision, isAlternate = false }: Numbe
   }
   const text = floatingText(Math.abs(value), type, precision, isAlternate);
   const cased = type !== '' && 'EG'.includes(type) ? text.toUpperCase() : text;
-  const digits = /^\d+/.exec(cased)![0];
+  const digits = /^(?:\d+|inf)/.exec(cased)![0];
   return { prefix: '', digits, rest: cased.slice(digits.length) };
 }
 
@@ -127,7 +133,7 @@ function floatingText(value: number, type: string, precision: number | undefined
     case 'f':
       return fixed(value, precision ?? 6, isAlternate);
     case '%':
-      return `${fixed(value * 100, precision ?? 6, isAlternate)}%`;
+      return `${Number.isFinite(value * 100) ? fixed(value * 100, precision ?? 6, isAlternate) : 'inf'}%`;
     case 'e':
       return exponential(value, precision ?? 6, isAlternate);
     default:
@@ -171,6 +177,8 @@ function significant(value: number, count: number): { digits: string; exponent: 
   return digits.length > count ? { digits: digits.slice(0, count), exponent: exponent + 1 } : { digits, exponent };
 }
 
+const groupSize = (type: string) => (/[boxX]/.test(type) ? 4 : 3);
+
 const group = (digits: string, mark: string, size: number) =>
   digits.replace(new RegExp(`\\B(?=(?:[\\da-fA-F]{${size}})+$)`, 'g'), mark);
 
@@ -182,10 +190,10 @@ export function pad(text: string, width: number, align: string, fill: string): s
 }
 
 /** Padding between sign and digits; zeros are digits, and are grouped as they are. */
-export function padInside(text: NumberText, width: number, fill: string, grouping?: string): string {
+export function padInside(text: NumberText, width: number, fill: string, grouping?: string, groupedBy = 3): string {
   const size = width - joined(text).length + text.digits.length;
   if (!grouping || fill !== '0') return joined({ ...text, digits: pad(text.digits, size, '>', fill) });
   let digits = text.digits.replaceAll(grouping, '');
-  while (group(digits, grouping, 3).length < size) digits = `0${digits}`;
-  return joined({ ...text, digits: group(digits, grouping, 3) });
+  while (group(digits, grouping, groupedBy).length < size) digits = `0${digits}`;
+  return joined({ ...text, digits: group(digits, grouping, groupedBy) });
 }

@@ -187,7 +187,7 @@ export function power(a: Numeric, b: Numeric): Numeric {
   if (x === 0 && y < 0) throw new PythonError('ZeroDivisionError', '0.0 cannot be raised to a negative power');
   // JavaScript has no answer here, Python (C99) has.
   if (x === 1 || (x === -1 && !Number.isFinite(y) && !Number.isNaN(y))) return 1;
-  const result = x ** y;
+  const result = floatPower(x, y);
   if (Number.isNaN(result) && !Number.isNaN(x) && !Number.isNaN(y)) {
     throw valueError('a negative number to a broken power is complex, which templates cannot show');
   }
@@ -195,6 +195,16 @@ export function power(a: Numeric, b: Numeric): Numeric {
     throw new PythonError('OverflowError', 'Result too large');
   }
   return result;
+}
+
+/** JavaScript's powers are off by one in the last place now and then; whole ones and roots are exact here. */
+function floatPower(x: number, y: number): number {
+  const near = x ** y;
+  if (y === 0.5 && x > 0) return Math.sqrt(x);
+  const isPlain = Number.isInteger(y) && Math.abs(y) <= 64 && Math.abs(near) > 1e-300 && Math.abs(near) < 1e300;
+  if (!isPlain) return near;
+  const [numerator, denominator] = fractionOf(x).map((part) => part ** BigInt(Math.abs(y))) as [bigint, bigint];
+  return y > 0 ? divide(numerator, denominator) : divide(denominator, numerator);
 }
 
 /** `a * b` @throws MemoryError, OverflowError */

@@ -1,5 +1,6 @@
 import { BtsError } from '../errors.js';
 import { SPACE } from './text.js';
+import { expectLength } from './values.js';
 
 /** Python's classes of characters of `str` patterns, written for the inside of a class. */
 const CLASSES: Record<string, string> = { d: '\\p{Nd}', w: '\\p{L}\\p{N}_', s: SPACE };
@@ -75,11 +76,15 @@ export function findAll(regex: RegExp, text: string): (string | string[])[] {
 /** `re.sub(regex, template, text, count)`: a count of 0 is none. Throws BAD_OPTION for groups that the regex lacks. */
 export function substitute(regex: RegExp, template: string, text: string, count = 0): string {
   let replaced = 0;
+  let { length } = text;
   return text.replace(regex, (match, ...rest) => {
     if (count > 0 && replaced >= count) return match;
     replaced++;
     const names = typeof rest.at(-1) === 'object' ? (rest.pop() as Record<string, string | undefined>) : {};
-    return expand(template, [match, ...rest.slice(0, -2)], names);
+    const expanded = expand(template, [match, ...rest.slice(0, -2)], names);
+    length += expanded.length - match.length;
+    expectLength(length);
+    return expanded;
   });
 }
 

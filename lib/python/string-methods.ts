@@ -43,7 +43,7 @@ export const STRING_METHODS: Readonly<Record<string, Method>> = {
   isnumeric: [[], (text) => /^\p{N}+$/u.test(text)],
   isprintable: [[], (text) => !/[\p{C}\p{Zl}\p{Zp}\p{Zs}]/u.test(text.replaceAll(' ', ''))],
   isspace: [[], (text) => text !== '' && strip(text) === ''],
-  istitle: [[], (text) => /\p{Cased}/u.test(text) && title(text) === text],
+  istitle: [[], (text) => /[\p{Uppercase}\p{Lt}]/u.test(text) && title(text) === text],
   isupper: [[], (text) => isUpper(text)],
   join: [['iterable'], (text, items) => join(text, items!)],
   ljust: [WIDTH, (text, width, fill) => padded(text, expectIndex(width, 'width'), '<', fillOf(fill))],
@@ -100,7 +100,7 @@ function swapCase(text: string): string {
   ).join('');
 }
 
-export const isLower = (text: string) => /\p{Lowercase}/u.test(text) && !/[\p{Lu}\p{Lt}]/u.test(text);
+export const isLower = (text: string) => /\p{Lowercase}/u.test(text) && !/[\p{Uppercase}\p{Lt}]/u.test(text);
 export const isUpper = (text: string) => /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
 
 /** `text.isdigit()`: decimal digits, and those above, below and in circles. */

@@ -55,7 +55,7 @@ export class JinjaTemplate {
     // A filter refuses its regular expression with an error of its own.
     if (!(cause instanceof TemplateError || cause instanceof BtsError)) return cause;
     const where = [this.place, document].filter(Boolean).join(', ');
-    const subject = `${where ? `${where}: ` : ''}the template ${JSON.stringify(this.source)}`;
+    const subject = `${where ? `${where}: ` : ''}the template ${JSON.stringify(shortened(this.source))}`;
     const missing = cause instanceof UndefinedError ? cause.variable : undefined;
     const reason =
       missing === undefined || !values
@@ -64,3 +64,5 @@ export class JinjaTemplate {
     return new BtsError('BAD_TASK', `${subject} ${reason}`, { cause });
   }
 }
+
+const shortened = (text: string) => (text.length > 200 ? `${text.slice(0, 200)}…` : text);

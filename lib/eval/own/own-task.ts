@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { BtsError } from '../../errors.js';
 import type { Value } from '../../python/values.js';
+import { withinTime } from '../../python/within-time.js';
 import { type Row, readExactRows } from '../data/read-rows.js';
 import { chain, type Filter, regexFilter, stripped } from '../filters.js';
 import {
@@ -37,7 +38,7 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
   const columns = new Set<string>();
   const documents = (rows: readonly Row<Value>[]) => {
     const fields = withNames(rows).map(toFields);
-    for (const name of fields.flatMap((one) => Object.keys(one))) columns.add(name);
+    for (const one of fields) for (const name of Object.keys(one)) columns.add(name);
     return fields;
   };
   const read = async (file: string) => documents(await readExactRows(resolve(dirname(path), file)));
@@ -54,7 +55,7 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
     kind: type === 'generate_until' ? 'generate' : type === 'loglikelihood_rolling' ? 'text' : 'choices',
     shots: own.num_fewshot,
     draw: config.sampler === 'first_n' ? 'first' : 'random',
-    answerDelimiter: own.target_delimiter,
+    answerDelimiter: type === 'loglikelihood' ? '' : own.target_delimiter,
     shotDelimiter: own.fewshot_delimiter,
     generation: {
       stop,
@@ -70,19 +71,35 @@ export async function readOwnTask(path: string): Promise<Task<Fields>> {
     question: type === 'loglikelihood_rolling' ? (doc) => `${answer(doc)}` : question,
     answer: type === 'loglikelihood' ? () => 0 : answer,
     ...(offered ? { choices: offered } : {}),
-    ...scoringOf(own, answer, offered),
+    ...limited(own.task, scoringOf(own, answer, offered)),
   };
 }
 
-/** What is scored: the choices of a document; a single continuation is its target. */
+/** Scoring that ends, whatever the file's regular expressions are. */
+function limited(task: string, { metrics, score }: Scoring): Scoring {
+  const fail = (seconds: number) =>
+    new BtsError(
+      'BAD_TASK',
+      `'${task}': scoring one answer takes more than ${seconds} seconds. Look at its regular expressions.`,
+    );
+  return { metrics, score: (doc, response, tools) => withinTime(() => score(doc, response, tools), fail) };
+}
+
+/** What is scored: the choices of a document; a single continuation is its target, with the delimiter before it. */
 function offeredChoices(
-  own: OwnTask,
+  { output_type: type, target_delimiter: delimiter }: OwnTask,
   answer: TaskFields['answer'],
   choices: TaskFields['choices'],
 ): TaskFields['choices'] {
-  if (own.output_type === 'multiple_choice') return choices;
-  return own.output_type === 'loglikelihood' ? (doc) => [answer(doc)].flat().map(String).slice(0, 1) : undefined;
+  if (type !== 'loglikelihood') return type === 'multiple_choice' ? choices : undefined;
+  return (doc) => {
+    const [target] = [answer(doc)].flat().map(String);
+    // lm-eval puts no delimiter here: targets of its tasks, LAMBADA's for one, begin with their own blank.
+    return [/^\s/.test(target!) ? target! : `${delimiter}${target}`];
+  };
 }
+
+type Scoring = Pick<Task<Fields>, 'metrics' | 'score'>;
 
 const METRICS = {
   multiple_choice: ['acc', 'acc_norm', 'acc_bytes'],
@@ -95,7 +112,7 @@ function scoringOf(
   own: OwnTask,
   answer: (doc: Fields) => Answer,
   choices: ((doc: Fields) => readonly string[]) | undefined,
-): Pick<Task<Fields>, 'metrics' | 'score'> {
+): Scoring {
   const { output_type: type, metric_list: list } = own;
   const allowed: readonly string[] = METRICS[type];
   const wrong = list?.find(({ metric }) => !allowed.includes(metric));
