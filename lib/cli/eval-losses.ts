@@ -44,7 +44,7 @@ export async function evaluateLosses(
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder);
+      using model = await loadModel(device, folder, { signal });
       const { hash } = model.tokenizer;
       const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
       texts.set(hash, domains);

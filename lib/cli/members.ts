@@ -158,7 +158,7 @@ async function change(
   const domains = texts?.all ?? [];
   if (domains.length > 0) {
     // The old model makes room for the new one.
-    using old = await loadModel(device, folder);
+    using old = await loadModel(device, folder, { signal });
     await evaluate(old, 'before', domains);
   }
   using model = checkpoint ? await load(device, checkpoint) : await create(device);
