@@ -9,8 +9,6 @@ export interface Domain {
   documents: AsyncIterable<Document> | Iterable<Document>;
   /** What was taken, for people: '120 source files of 62 packages'. */
   describe(taken: readonly Document[]): string;
-  /** What to install when there is too little. */
-  expects: string;
 }
 
 /** Longer texts are split, so that a held-out share of the documents is also about that share of the text. */
