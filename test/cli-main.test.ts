@@ -269,6 +269,20 @@ for (const [name, exitCode] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHU
   });
 }
 
+test('under nohup a closed terminal does not end the work', async () => {
+  const url = new URL('../lib/cli/interrupt.ts', import.meta.url);
+  const script = `const { Interrupt } = await import('${url}');
+    new Interrupt().signal.addEventListener('abort', () => console.log('saving'));
+    console.log('at work');
+    setTimeout(() => console.log('done'), 500);`;
+  // What nohup puts in place of a terminal's stdin.
+  const shell = 'exec "$@" 0> /dev/null';
+  const { process, stdout, ended } = startNode(['--input-type=module', '--eval', script], { shell });
+  await until(() => stdout().includes('at work'));
+  process.kill('SIGHUP');
+  assert.is((await ended).stdout, 'at work\ndone\n');
+});
+
 test('errors of the package are one line, errors of the system too', () => {
   assert.equal(report(new BtsError('BAD_CONFIG', 'first\n  second')), {
     code: 1,

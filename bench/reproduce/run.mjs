@@ -13,12 +13,13 @@ if (!existsSync(main)) {
   console.error("The program is not built: run 'npm run build' first.");
   process.exit(1);
 }
+const exercises = at('../../build/reproduce/exercises');
 if (name === 'smoke') {
-  const exercises = at('../../build/reproduce/exercises');
   writeExercises(exercises, 'arithmetic', arithmetic, { seed: 1 });
   writeExercises(exercises, 'idioms', idioms, { seed: 1, metric: 'acc_norm' });
 }
 const defaults = { '--out': at(`../../build/reproduce/${name}`), '--jobs': `${availableParallelism()}` };
+if (name === 'smoke') defaults['--tasks'] = `${exercises}/idioms.json,${exercises}/arithmetic.json`;
 const missing = Object.entries(defaults).filter(([option]) => !rest.includes(option));
 process.argv.splice(2, given.length, 'reproduce', at(`${name}.yaml`), ...missing.flat(), ...rest);
 await import(main);

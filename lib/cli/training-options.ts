@@ -71,7 +71,8 @@ export const runOptions = {
     argument: 'folder',
   }),
   resume: z.boolean().default(false).meta({
-    description: 'Go on at the newest checkpoint in FOLDER.training, if there is one',
+    description:
+      'Go on at the newest checkpoint in FOLDER.training, if there is one. Threads, evaluation, saving and --recompute may be others than the run began with, nothing else',
   }),
   evaluateEvery: count()
     .optional()

@@ -1,5 +1,5 @@
 import type { Choices } from './choices.js';
-import { countSources, type Document, type Domain, inTurns, joinParts, LONGEST_CHARACTERS } from './documents.js';
+import { type Document, type Domain, inTurns, joinParts, LONGEST_CHARACTERS, packageCount } from './documents.js';
 import { fileBytes, type InstalledPackage, readText } from './packages.js';
 
 const SMALLEST_FILE_BYTES = 200;
@@ -19,7 +19,7 @@ export function code(packages: readonly InstalledPackage[], random: Choices, max
   const seen = new Set<string>();
   return {
     documents: inTurns(packages.map((pkg) => sources(pkg, seen, random, maxBytes * PACKAGE_SHARE))),
-    describe: (taken) => `${taken.length} source texts of ${countSources(taken)} packages`,
+    describe: (taken) => `${taken.length} source texts of ${packageCount(taken)}`,
   };
 }
 

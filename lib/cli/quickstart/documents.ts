@@ -50,3 +50,9 @@ export function* joinParts(
 export function countSources(documents: readonly Document[]): number {
   return new Set(documents.map((document) => document.source)).size;
 }
+
+/** The same for people, where the sources are packages. */
+export function packageCount(documents: readonly Document[]): string {
+  const count = countSources(documents);
+  return `${count} package${count === 1 ? '' : 's'}`;
+}

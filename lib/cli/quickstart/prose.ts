@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Choices } from './choices.js';
-import { countSources, type Document, type Domain, inTurns, joinParts } from './documents.js';
+import { type Document, type Domain, inTurns, joinParts, packageCount } from './documents.js';
 import { proseParagraphs } from './markdown.js';
 import { fileBytes, type InstalledPackage, readText } from './packages.js';
 
@@ -16,7 +16,7 @@ export function prose(packages: readonly InstalledPackage[], random: Choices): D
   return {
     documents: inTurns(packages.map((pkg) => documentation(pkg, seen, random))),
     describe: (taken) =>
-      `${taken.length} parts of the READMEs, change logs and API documentation of ${countSources(taken)} packages`,
+      `${taken.length} parts of the READMEs, change logs and API documentation of ${packageCount(taken)}`,
   };
 }
 

@@ -21,7 +21,7 @@ import { collectTexts, DOMAINS, type DomainName } from './texts.js';
 /** The domain that the seed mostly reads; each of the others gets an expert. */
 const GENERAL = 'prose';
 
-/** Sizes for less than six minutes on two cores. */
+/** Sizes for about two minutes on two quiet cores. */
 const MODEL = { width: 128, layers: 6, feedForwardWidth: 344, heads: 4, keyValueHeads: 2, vocabulary: 2048 };
 const SEQUENCE = 256;
 const BATCH = 8;
