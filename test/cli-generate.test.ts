@@ -83,6 +83,30 @@ test('generate samples as it is told, and stops at a stop string', async () => {
   });
 });
 
+test('generate tells log-probabilities with --json, and only then', async () => {
+  await inTemporaryFolder(async (folder) => {
+    await writeProject(folder);
+    const args = [
+      'generate',
+      join(folder, 'hub'),
+      'let x',
+      '--max-tokens',
+      '4',
+      '--temperature',
+      '0',
+      '--logprobs',
+      '2',
+    ];
+    const { tokens, logProbabilities } = JSON.parse((await callCli(...args, '--json')).stdout);
+    assert.is(logProbabilities.length, tokens.length);
+    for (const [i, { logProbability, topLogProbabilities }] of logProbabilities.entries()) {
+      assert.is(topLogProbabilities.length, 2);
+      assert.equal(topLogProbabilities[0], { id: tokens[i], logProbability }, 'the likeliest was taken');
+    }
+    assert.match((await callCli(...args)).error!.message, /--logprobs.*--json/);
+  });
+});
+
 test('generate refuses what it cannot continue', async () => {
   await inTemporaryFolder(async (cwd) => {
     await writeProject(cwd);

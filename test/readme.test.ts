@@ -23,13 +23,23 @@ const inline = [...text.replace(/^```.*?^```/gms, '').matchAll(/`([^`]+)`/g)].ma
 /** Commands that are not run, and why. */
 const NOT_RUN: Record<string, string> = {
   'npm install branch-train-stitch': 'it is installed before all else, from the tarball',
-  'npm ci && npm run quickstart': 'it takes minutes: test/quickstart.test.ts runs it in small',
-  'npm test': 'this is a part of it',
 };
 /** What is made shorter. */
 const SHORTER: [long: RegExp, short: string][] = [
+  [/bts quickstart/, 'bts quickstart --effort 0.02'],
   [/--steps \d+/, '--steps 2'],
   [/--tasks all/, '--tasks all --limit 1'],
+  [/^bts reproduce .*/, '$& --commands'],
+];
+/** Commands that sentences name in full; others say how a command begins. */
+const IN_SENTENCES = [
+  'bts doctor',
+  'bts eval --list',
+  'bts eval compare results',
+  'bts flops',
+  'bts gates generalist --domain code=src/ --svg gates.svg',
+  'bts params',
+  'bts reproduce bench/reproduce/smoke.yaml --out runs/smoke',
 ];
 
 let folder: string;
@@ -120,10 +130,11 @@ function commandsOf(code: string): string[] {
 }
 
 const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ code }) => commandsOf(code));
-for (const command of commands) {
+for (const command of [...commands, ...IN_SENTENCES]) {
   check(command, async () => {
     if (command in NOT_RUN) return;
-    if (command.includes('--data benchmarks') && !(await stat(join(folder, 'benchmarks')).catch(() => undefined))) {
+    const needsBenchmarks = /--data benchmarks|compare results/.test(command);
+    if (needsBenchmarks && !(await stat(join(folder, 'benchmarks')).catch(() => undefined))) {
       console.log(`README, '${command}': skipped, there are no benchmarks in ../shared/data`);
       return;
     }
@@ -131,8 +142,9 @@ for (const command of commands) {
   });
 }
 
-readme('what is not run is in README, and its scripts are in package.json', async () => {
+readme('what is listed here is in README, and the scripts that it names are in package.json', async () => {
   for (const command of Object.keys(NOT_RUN)) assert.ok(commands.includes(command), command);
+  for (const command of IN_SENTENCES) assert.ok(inline.includes(command), command);
   const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
   const named = [...commands, ...inline].flatMap((code) =>
     [...code.matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name!),
@@ -148,6 +160,7 @@ check('the commands and options that sentences name exist', async () => {
   for (const code of named) {
     const [, name = ''] = code.split(' ');
     if (!known.has(name)) known.set(name, (await run(`bts ${name} --help`)).stdout);
+    for (const choice of code.match(/\S+\|\S+/)?.[0].split('|') ?? []) assert.match(known.get(name)!, `"${choice}"`);
     for (const [option] of code.matchAll(/--[a-z][\w-]*/g))
       assert.match(known.get(name)!, new RegExp(`${option}\\b`), code);
   }

@@ -108,7 +108,7 @@ async function trainBaseline(
 ): Promise<HeldOutLoss[]> {
   const shares = stitchShares(values);
   using model = checkpoint
-    ? await loadModel(device, checkpoint, { trainable: true })
+    ? await loadModel(device, checkpoint, { trainable: true, signal })
     : await createBaseline(device, system, values, signal);
   expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
@@ -124,7 +124,7 @@ async function createBaseline(
   { hub, expert: experts, seed }: Pick<Values, 'hub' | 'expert' | 'seed'>,
   signal: AbortSignal,
 ): Promise<LanguageModel> {
-  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true });
+  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true, signal });
   if (system === 'routing') return await RoutedModel.create(device, { hub, experts, signal });
   return await MixtureModel.create(device, system, { hub, experts, seed, signal });
 }
@@ -144,6 +144,6 @@ async function makeBaseline(
   }
   if (!domain) return [];
   await using domains = await openDomains({ ...values, domain }, await Tokenizer.load(out), signal);
-  using model = await loadModel(device, out);
+  using model = await loadModel(device, out, { signal });
   return await heldOutLosses(model, domains.all, { ...evaluationOptions(values, model), signal });
 }

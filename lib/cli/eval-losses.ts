@@ -48,7 +48,7 @@ export async function evaluateLosses(
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder);
+      using model = await loadModel(device, folder, { signal });
       checkShape({ sequenceLength, batchSize: values.batchSize });
       model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;

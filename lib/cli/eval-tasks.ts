@@ -90,7 +90,7 @@ export async function evaluateTasks(
   using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
-    using model = await loadModel(device, path);
+    using model = await loadModel(device, path, { signal });
     const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
     const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, signal);
     const progress = new Progress(`evaluating ${path}`, { total });

@@ -49,7 +49,7 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
   using device = openDevice(values);
-  using model = await loadModel(device, folder);
+  using model = await loadModel(device, folder, { signal });
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }

@@ -2,7 +2,7 @@ import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
+import { BtsError, throwIfAborted } from '../errors.js';
 import type { GeneratedToken } from '../model/generate.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
@@ -170,7 +170,8 @@ async function readPrompt(signal: AbortSignal): Promise<string> {
       }
     }
   } catch (cause) {
-    throw signal.aborted ? new BtsError('ABORTED', 'stopped while reading the prompt.', { cause }) : cause;
+    throwIfAborted(signal, 'reading the prompt');
+    throw cause;
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');

@@ -178,7 +178,7 @@ async function memberLosses(
 ): Promise<ModelLosses[]> {
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
-    using member = await DenseModel.load(device, folder);
+    using member = await DenseModel.load(device, folder, { signal });
     const progress = new Progress(`evaluating ${name}`);
     try {
       const losses = await heldOutLosses(member, domains, {

@@ -137,19 +137,19 @@ async function openModel(
   if (checkpoint) {
     const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
     expectRoom(begun, values);
-    const model = await DenseModel.load(device, checkpoint, loadOptions(values));
+    const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
     expectSame(model.config, begun, checkpoint);
     return model;
   }
   if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
   if (from) {
     expectRoom(await readConfig(from), values);
-    return await DenseModel.load(device, from, loadOptions(values));
+    return await DenseModel.load(device, from, { ...loadOptions(values), signal });
   }
   const tokenizer = await newTokenizer(values, signal);
   const config = await newConfig(values, await Tokenizer.load(tokenizer));
   expectRoom(config, values);
-  return await DenseModel.create(device, config, tokenizer, values.seed);
+  return await DenseModel.create(device, config, tokenizer, values.seed, { signal });
 }
 
 function expectRoom({ maxPositions }: ModelConfig, { sequenceLength }: Values): void {

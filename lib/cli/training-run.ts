@@ -58,6 +58,7 @@ export async function runTraining(
           'ABORTED',
           `stopped after step ${event.step} of ${values.steps}, which is saved in '${event.folder}'. ` +
             'Run the same command with --resume to go on.',
+          { cause: signal.reason },
         );
       }
     }
