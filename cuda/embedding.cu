@@ -9,18 +9,16 @@ namespace {
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// One for each member.
-struct Scales {
-  float data[kMembers];
-};
+// As activations would hold it.
+__device__ __forceinline__ float rounded(float x) { return to_float(from_float<act>(x)); }
 
-// One block a row of one member: y[m,n,:] = scale_m table_m[ids[n],:]
-__global__ void embedding_forward_kernel(act* y, WeightList table, Scales scales, const int32_t* ids, int64_t C) {
+// One block a row of one member: y[m,n,:] = scale table_m[ids[n],:]
+__global__ void embedding_forward_kernel(act* y, WeightList table, float scale, const int32_t* ids, int64_t C) {
   const int64_t first = ids[blockIdx.x] * C;
-  const float scale = scales.data[blockIdx.y];
+  const float factor = rounded(scale);
   act* to = y + (int64_t(blockIdx.y) * gridDim.x + blockIdx.x) * C;
   with_reader(table, blockIdx.y, [&](auto weight) {
-    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(scale * weight[first + c]);
+    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(factor * weight[first + c]);
   });
 }
 
@@ -46,29 +44,27 @@ __global__ void embedding_backward_kernel(const __grid_constant__ GradientList d
   }
   if (c >= C) return;
   float* to = dtable.data[m] + id * C + c;
-  for (int k = 0; k < width; k++) to[k] += scale * sum[k];
+  for (int k = 0; k < width; k++) to[k] += rounded(scale) * sum[k];
 }
 
 }  // namespace
 
 void CudaOps::embedding_forward(act* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                                double scale) {
+                                float scale) {
   for_members(std::ssize(table), [&](int64_t first, int64_t count) {
-    Scales scales{};
-    for (int64_t m = 0; m < count; m++) scales.data[m] = rounded_to(table[first + m].dtype, scale);
     GPU_LAUNCH(context_, embedding_forward_kernel, dim3(N, count), kThreads, 0, y + first * N * C,
-               WeightList::of(table, first, count), scales, ids, C);
+               WeightList::of(table, first, count), scale, ids, C);
   });
 }
 
 void CudaOps::embedding_backward(Gradients dtable, const act* dy, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                                 double scale) {
+                                 float scale) {
   with_width(C, {dy}, [&](auto width) {
     const int64_t stripes = (C + 32 * width - 1) / (32 * width);
     for_members(std::ssize(dtable), [&](int64_t first, int64_t count) {
       GPU_LAUNCH(context_, embedding_backward_kernel<width>, dim3(N, stripes, count), 32, 0,
                  GradientList::of(dtable, first, count), dy + first * N * C, ids, N, C,
-                 rounded_to(DType::F32, scale));
+                 scale);
     });
   });
 }

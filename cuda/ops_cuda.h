@@ -27,9 +27,9 @@ class CudaOps final : public OpsOf<act> {
   explicit CudaOps(std::shared_ptr<Context> context) : shared_(std::move(context)), context_(*shared_) {}
 
   void embedding_forward(act* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C,
-                         double scale) override;
+                         float scale) override;
   void embedding_backward(Gradients dtable, const act* dy, const int32_t* ids, int64_t N, int64_t V,
-                          int64_t C, double scale) override;
+                          int64_t C, float scale) override;
   void linear_forward(act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N, int64_t I,
                       int64_t O) override;
   void linear_backward_input(act* dx, const act* dy, Weights weight, int64_t N, int64_t I, int64_t O,

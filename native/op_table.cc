@@ -90,7 +90,7 @@ const Row<A> kTable[] = {
        auto ids = c.integers("ids", "N");
        auto* y = c.output<A>("y", "M N C");
        c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
-       return [=, N = c["N"], V = c["V"], C = c["C"], scale = c.number("scale")](OpsOf<A>& ops) {
+       return [=, N = c["N"], V = c["V"], C = c["C"], scale = static_cast<float>(c.number("scale"))](OpsOf<A>& ops) {
          ops.embedding_forward(y, table, ids.data(), N, V, C, scale);
        };
      }},
@@ -100,7 +100,7 @@ const Row<A> kTable[] = {
        auto ids = c.integers("ids", "N");
        auto dtable = c.gradients("dtable", "M", "V C");
        c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
-       return [=, N = c["N"], V = c["V"], C = c["C"], scale = c.number("scale")](OpsOf<A>& ops) {
+       return [=, N = c["N"], V = c["V"], C = c["C"], scale = static_cast<float>(c.number("scale"))](OpsOf<A>& ops) {
          ops.embedding_backward(dtable, dy, ids.data(), N, V, C, scale);
        };
      }},

@@ -17,7 +17,6 @@
 // Every op is a pure function of its arguments: the same bytes come out whatever the number of threads.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -78,15 +77,6 @@ struct RmsNorm {
   float epsilon, offset;
 };
 
-// x in the precision that a weight has: to the nearest, ties to even. For numbers of common size.
-inline float rounded_to(DType dtype, double x) {
-  if (dtype == DType::F32) return static_cast<float>(x);
-  const int digits = dtype == DType::BF16 ? 8 : 11;
-  int exponent;
-  const double fraction = std::frexp(x, &exponent);
-  return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(fraction, digits)), exponent - digits));
-}
-
 struct Stitch {
   int64_t M, N, C, G;
   Dropout dropout;  // on the gate logits
@@ -115,13 +105,13 @@ class OpsOf {
  public:
   virtual ~OpsOf() = default;
 
-  // --- embedding.  y[m,n,:] = s_m table_m[ids[n],:], s_m being `scale` in the precision of table_m
+  // --- embedding.  y[m,n,:] = scale table_m[ids[n],:], the scale rounded to A
   // y [M,N,C]  table M x [V,C]  ids [N] each in 0..V-1
   virtual void embedding_forward(A* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C,
-                                 double scale) = 0;
+                                 float scale) = 0;
   // dtable_m[ids[n],:] += scale dy[m,n,:]
   virtual void embedding_backward(Gradients dtable, const A* dy, const int32_t* ids, int64_t N, int64_t V,
-                                  int64_t C, double scale) = 0;
+                                  int64_t C, float scale) = 0;
 
   // --- linear.  y_m = x_m W_m^T (+ bias_m) (+ residual_m)
   // y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty  residual may be null or y itself

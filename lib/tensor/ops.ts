@@ -10,7 +10,7 @@ import { GradientNode, type Tensor } from './tensor.js';
 
 const needsGradient = (...inputs: (Tensor | undefined)[]) => inputs.some((input) => input?.node);
 
-/** Rows of the embedding tables times `scale`, which is rounded to each table's precision: [M, N, C], for ids [N]. */
+/** Rows of the embedding tables times `scale`, rounded as activations are: [M, N, C], for ids [N]. */
 export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor, scale = 1): Tensor {
   const y = scope.empty([table.length, ids.size, table[0]!.value.shape[1]!], trained(table));
   scope.device.run('embedding_forward', { y: y.native, table: values(table), ids: ids.native, scale });

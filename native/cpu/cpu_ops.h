@@ -14,9 +14,9 @@ class CpuOps final : public Ops {
   CpuOps(int threads, DType precision) : precision_(precision), pool_(threads) {}
 
   void embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C,
-                         double scale) override;
+                         float scale) override;
   void embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t V,
-                          int64_t C, double scale) override;
+                          int64_t C, float scale) override;
   void linear_forward(float* y, const float* x, Weights weight, Weights bias, const float* residual, int64_t N,
                       int64_t I, int64_t O) override;
   void linear_backward_input(float* dx, const float* dy, Weights weight, int64_t N, int64_t I, int64_t O,

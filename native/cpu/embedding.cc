@@ -10,14 +10,13 @@ constexpr int64_t kStripe = 256;  // channels that one index of the backward own
 }  // namespace
 
 void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                               double scale) {
+                               float scale) {
   for_chunks(pool_, std::ssize(table) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
-      const float factor = rounded_to(table[row / N].dtype, scale);
       with_reader(table[row / N], [&](auto weight) {
         const int64_t first = ids[row % N] * C;
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          lanes.store(y + row * C, i, factor * lanes.read(weight, first + i));
+          lanes.store(y + row * C, i, scale * lanes.read(weight, first + i));
         });
       });
     }
@@ -25,15 +24,14 @@ void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int6
 }
 
 void CpuOps::embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t,
-                                int64_t C, double scale) {
-  const float factor = rounded_to(DType::F32, scale);
+                                int64_t C, float scale) {
   const int64_t rows = std::ssize(dtable) * N;
   // y[m,n,:] = table_m[ids[n],:], and an id may come again: each stripe of channels adds its rows in their order.
   for_chunks(pool_, (C + kStripe - 1) / kStripe, rows * kStripe, [&](int64_t begin, int64_t end) {
     for (int64_t row = 0; row < rows; row++) {
       float* into = dtable[row / N] + ids[row % N] * C;
       for_vectors(begin * kStripe, std::min(C, end * kStripe), [&](int64_t i, auto lanes) {
-        lanes.store(into, i, lanes.load(into, i) + factor * lanes.load(dy + row * C, i));
+        lanes.store(into, i, lanes.load(into, i) + scale * lanes.load(dy + row * C, i));
       });
     }
   });

@@ -122,10 +122,7 @@ type Transformer = Extract<
 
 export const transformer: { [O in Transformer]: Reference<O> } = {
   embedding_forward: ({ y, table, ids, scale }, r) => ({
-    y: build(y.shape, (m, n, c) => {
-      const { dtype } = table[m!]!;
-      return r(narrow(scale, dtype) * table[m!]!.at(ids.at(n!), c));
-    }),
+    y: build(y.shape, (m, n, c) => r(narrow(scale, y.dtype) * table[m!]!.at(ids.at(n!), c))),
   }),
 
   embedding_backward: ({ dtable, dy, ids, scale }, r) => ({
@@ -135,7 +132,7 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
       for (let n = 0; n < N; n++)
         for (let c = 0; c < C; c++) {
           const at = ids.at(n) * C + c;
-          result[at] = r(result[at]! + r(Math.fround(scale) * dy.at(m, n, c)));
+          result[at] = r(result[at]! + r(narrow(scale, dy.dtype) * dy.at(m, n, c)));
         }
       return result;
     }),
