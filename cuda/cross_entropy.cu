@@ -60,10 +60,10 @@ __global__ void cross_entropy_forward_kernel(float* losses, const act* logits, c
   if (threadIdx.x == 0) losses[n] = softmax.loss(to_float(logits[n * V + target]));
 }
 
-// loss = log(sum of exp(x)) - x_target. Every thread writes where it alone has read, so this may be in place.
+// loss = log(sum of exp(x)) - x_target; with a cap x = cap tanh(z / cap), dx = 1 - (x / cap)^2 dz. Every thread writes where it alone has read, so this may be in place.
 template <int width>
 __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses, const act* logits,
-                                              const int32_t* targets, int64_t V) {
+                                              const int32_t* targets, int64_t V, float softcap) {
   DYNAMIC_SHARED(shared);
   const int64_t n = blockIdx.x;
   const int target = targets[n];
@@ -80,8 +80,9 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
     float x[width];
     load(x, row + v);
     for (int k = 0; k < width; k++) {
+      const float slope = softcap > 0 ? 1 - x[k] / softcap * (x[k] / softcap) : 1.0f;
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-      x[k] = v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale;
+      x[k] = slope * (v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale);
     }
     store(drow + v, x);
   }
@@ -96,10 +97,10 @@ void CudaOps::cross_entropy_forward(float* losses, const act* logits, const int3
 }
 
 void CudaOps::cross_entropy_backward(act* dlogits, const float* dlosses, const act* logits, const int32_t* targets,
-                                     int64_t N, int64_t V) {
+                                     int64_t N, int64_t V, float softcap) {
   with_width(V, {dlogits, logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), kThreads, kShared, dlogits, dlosses, logits,
-               targets, V);
+               targets, V, softcap);
   });
 }
 

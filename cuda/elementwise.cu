@@ -118,6 +118,16 @@ __global__ void sum_partials_kernel(float* y, const double* partial, int64_t chu
   if (threadIdx.x == 0) y[0] = float(scale * sum);
 }
 
+template <int width>
+__global__ void softcap_kernel(act* y, const act* x, float cap, int64_t packs) {
+  for (int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    float v[width];
+    load(v, x + i * width);
+    for (int k = 0; k < width; k++) v[k] = cap * tanhf(v[k] / cap);
+    store(y + i * width, v);
+  }
+}
+
 constexpr size_t kSumShared = kThreads / 32 * sizeof(double);
 
 }  // namespace
@@ -133,6 +143,12 @@ void CudaOps::fill_normal(float* y, float deviation, uint64_t seed, int64_t n) {
 void CudaOps::add(act* y, const act* a, const act* b, int64_t n) {
   with_width(n, {y, a, b}, [&](auto width) {
     GPU_LAUNCH(context_, add_kernel<width>, grid_for(context_, n / width), kThreads, 0, y, a, b, n / width);
+  });
+}
+
+void CudaOps::softcap(act* y, const act* x, float cap, int64_t n) {
+  with_width(n, {y, x}, [&](auto width) {
+    GPU_LAUNCH(context_, softcap_kernel<width>, grid_for(context_, n / width), kThreads, 0, y, x, cap, n / width);
   });
 }
 

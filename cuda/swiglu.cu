@@ -8,29 +8,28 @@ namespace bts::cuda::BTS_PRECISION {
 namespace {
 
 template <int width>
-__global__ void swiglu_forward_kernel(act* y, const act* gate, const act* up, int64_t packs) {
+__global__ void swiglu_forward_kernel(act* y, const act* gate, const act* up, int64_t packs, Activation activation) {
   for (int64_t i = grid_thread(); i < packs; i += grid_threads()) {
     float g[width], u[width];
     load(g, gate + i * width);
     load(u, up + i * width);
-    for (int k = 0; k < width; k++) u[k] = swiglu(g[k], u[k]);
+    for (int k = 0; k < width; k++) u[k] *= activated(activation, g[k]);
     store(y + i * width, u);
   }
 }
 
-// y = g s u with s = 1 / (1 + exp(-g)), s' = s (1 - s)
+// y = act(g) u
 template <int width>
 __global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, const act* gate, const act* up,
-                                       int64_t packs) {
+                                       int64_t packs, Activation activation) {
   for (int64_t i = grid_thread(); i < packs; i += grid_threads()) {
     float d[width], g[width], u[width];
     load(d, dy + i * width);
     load(g, gate + i * width);
     load(u, up + i * width);
     for (int k = 0; k < width; k++) {
-      const float s = 1 / (1 + expf(-g[k]));
-      u[k] = d[k] * u[k] * s * (1 + g[k] * (1 - s));
-      d[k] *= g[k] * s;
+      u[k] = d[k] * u[k] * activated_slope(activation, g[k]);
+      d[k] *= activated(activation, g[k]);
     }
     store(dgate + i * width, u);
     store(dup + i * width, d);
@@ -39,17 +38,18 @@ __global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, cons
 
 }  // namespace
 
-void CudaOps::swiglu_forward(act* y, const act* gate, const act* up, int64_t n) {
+void CudaOps::swiglu_forward(act* y, const act* gate, const act* up, int64_t n, Activation activation) {
   with_width(n, {y, gate, up}, [&](auto width) {
     GPU_LAUNCH(context_, swiglu_forward_kernel<width>, grid_for(context_, n / width), kThreads, 0, y, gate, up,
-               n / width);
+               n / width, activation);
   });
 }
 
-void CudaOps::swiglu_backward(act* dgate, act* dup, const act* dy, const act* gate, const act* up, int64_t n) {
+void CudaOps::swiglu_backward(act* dgate, act* dup, const act* dy, const act* gate, const act* up, int64_t n,
+                              Activation activation) {
   with_width(n, {dgate, dup, dy, gate, up}, [&](auto width) {
     GPU_LAUNCH(context_, swiglu_backward_kernel<width>, grid_for(context_, n / width), kThreads, 0, dgate, dup, dy,
-               gate, up, n / width);
+               gate, up, n / width, activation);
   });
 }
 

@@ -52,25 +52,47 @@ interface StitchGradients extends StitchArguments {
   dproj: T[];
 }
 
+interface AttentionArguments {
+  q: T;
+  k: T;
+  v: T;
+  /** Keys a query sees at most; 0: all before it. */
+  window: number;
+  scale: number;
+  /** 0: none */
+  softcap: number;
+}
+
+/** What gates a feed-forward layer; native/activation.h has the formulas. */
+export type Activation = 'silu' | 'gelu' | 'geluTanh';
+
 /** The arguments of every op; native/ops.h has the formulas and shapes. */
 export interface OpArguments {
-  embedding_forward: { y: T; table: T[]; ids: T };
-  embedding_backward: { dtable: T[]; dy: T; ids: T };
+  embedding_forward: { y: T; table: T[]; ids: T; scale: number };
+  embedding_backward: { dtable: T[]; dy: T; ids: T; scale: number };
   linear_forward: { y: T; x: T; weight: T[]; bias: Maybe<T[]>; residual: Maybe<T> };
   linear_backward_input: { dx: T; dy: T; weight: T[]; accumulate: boolean };
   linear_backward_weight: { dweight: T[]; dbias: Maybe<T[]>; dy: T; x: T };
-  rms_norm_forward: { y: T; x: T; weight: T[]; epsilon: number };
-  rms_norm_backward_input: { dx: T; dy: T; x: T; weight: T[]; epsilon: number; accumulate: boolean };
+  rms_norm_forward: { y: T; x: T; weight: T[]; residual: Maybe<T>; epsilon: number; offset: number };
+  rms_norm_backward_input: { dx: T; dy: T; x: T; weight: T[]; epsilon: number; offset: number; accumulate: boolean };
   rms_norm_backward_weight: { dweight: T[]; dy: T; x: T; epsilon: number };
   rope: { y: T; x: T; table: T[]; starts: Maybe<T>; inverse: boolean };
-  attention_forward: { out: T; lse: Maybe<T>; q: T; k: T; v: T; starts: Maybe<T>; window: number };
-  attention_backward: { dq: T; dk: T; dv: T; dout: T; out: T; lse: T; q: T; k: T; v: T; window: number };
+  attention_forward: AttentionArguments & { out: T; lse: Maybe<T>; starts: Maybe<T> };
+  attention_backward: AttentionArguments & { dq: T; dk: T; dv: T; dout: T; out: T; lse: T };
   cache_append: { cache: T; x: T; starts: T };
-  swiglu_forward: { y: T; gate: T; up: T };
-  swiglu_backward: { dgate: T; dup: T; dy: T; gate: T; up: T };
-  swiglu_linear: { y: T; x: T; gate: T[]; up: T[]; gateBias: Maybe<T[]>; upBias: Maybe<T[]> };
+  swiglu_forward: { y: T; gate: T; up: T; activation: Activation };
+  swiglu_backward: { dgate: T; dup: T; dy: T; gate: T; up: T; activation: Activation };
+  swiglu_linear: {
+    y: T;
+    x: T;
+    gate: T[];
+    up: T[];
+    gateBias: Maybe<T[]>;
+    upBias: Maybe<T[]>;
+    activation: Activation;
+  };
   cross_entropy_forward: { losses: T; logits: T; targets: T };
-  cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T };
+  cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T; softcap: number };
   /** `draws` has six numbers a row: temperature, top-k, top-p, min-p, repetition penalty, the random number. */
   sample: { ids: T; logits: T; seen: Maybe<T>; draws: Float64Array };
   experts_into_hub_forward: StitchArguments & { hub: T; gateBias: Maybe<T> };
@@ -82,6 +104,7 @@ export interface OpArguments {
   fill: { y: T; value: number };
   fill_normal: { y: T; deviation: number; seed: number };
   add: { y: T; a: T; b: T };
+  softcap: { y: T; x: T; cap: number };
   dropout: { y: T; x: T; rate: number; seed: number };
   convert: { y: T; x: T };
   gather_rows: { y: T; x: T; rows: T };

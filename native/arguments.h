@@ -96,6 +96,8 @@ class Call {
   std::span<const double> numbers(const char* name);
   int64_t integer(const char* name);
   bool flag(const char* name);
+  // Which of the words was given, counted from 0.
+  int choice(const char* name, std::initializer_list<const char*> words);
 
   int64_t operator[](std::string_view word) const { return words_.at(std::string(word)); }
   // Throws BAD_SHAPE unless the condition holds.

@@ -25,9 +25,31 @@ float unit_rate(Call& c, const char* name) {
   return static_cast<float>(rate);
 }
 
+float positive(Call& c, const char* name) {
+  const double value = c.number(name);
+  if (!(value > 0)) throw Error("BAD_OPTION", std::string("'") + name + "' must be above 0");
+  return static_cast<float>(value);
+}
+
+// 0: none
+float soft_cap(Call& c) {
+  const double value = c.number("softcap");
+  if (!(value >= 0)) throw Error("BAD_OPTION", "'softcap' must not be negative");
+  return static_cast<float>(value);
+}
+
+Activation activation(Call& c) {
+  return static_cast<Activation>(c.choice("activation", {"silu", "gelu", "geluTanh"}));
+}
+
+RmsNorm rms_norm(Call& c) {
+  return {static_cast<float>(c.number("epsilon")), static_cast<float>(c.number("offset"))};
+}
+
 Attention attention_size(Call& c) {
   c.require(c["K"] > 0 && c["H"] % c["K"] == 0, "the query heads to be a multiple of the key/value heads");
-  return {c["M"], c["B"], c["T"], c["S"], c["H"], c["K"], c["D"], c.integer("window")};
+  return {c["M"], c["B"], c["T"], c["S"], c["H"],     c["K"], c["D"], c.integer("window"),
+          positive(c, "scale"), soft_cap(c)};
 }
 
 Stitch stitch_size(Call& c) {
@@ -68,8 +90,8 @@ const Row<A> kTable[] = {
        auto ids = c.integers("ids", "N");
        auto* y = c.output<A>("y", "M N C");
        c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
-       return [=, N = c["N"], V = c["V"], C = c["C"]](OpsOf<A>& ops) {
-         ops.embedding_forward(y, table, ids.data(), N, V, C);
+       return [=, N = c["N"], V = c["V"], C = c["C"], scale = static_cast<float>(c.number("scale"))](OpsOf<A>& ops) {
+         ops.embedding_forward(y, table, ids.data(), N, V, C, scale);
        };
      }},
     {"embedding_backward",
@@ -78,8 +100,8 @@ const Row<A> kTable[] = {
        auto ids = c.integers("ids", "N");
        auto dtable = c.gradients("dtable", "M", "V C");
        c.on_host([=, V = c["V"]] { check_indices("BAD_TOKEN", "ids", ids, V); });
-       return [=, N = c["N"], V = c["V"], C = c["C"]](OpsOf<A>& ops) {
-         ops.embedding_backward(dtable, dy, ids.data(), N, V, C);
+       return [=, N = c["N"], V = c["V"], C = c["C"], scale = static_cast<float>(c.number("scale"))](OpsOf<A>& ops) {
+         ops.embedding_backward(dtable, dy, ids.data(), N, V, C, scale);
        };
      }},
     {"linear_forward",
@@ -117,9 +139,10 @@ const Row<A> kTable[] = {
      [](Call& c) -> Body<A> {
        auto* x = c.input<A>("x", "M N C");
        auto weight = c.weights("weight", "M", "C");
+       auto* residual = c.input_or_null<A>("residual", "M N C");
        auto* y = c.output<A>("y", "M N C");
-       return [=, N = c["N"], C = c["C"], epsilon = static_cast<float>(c.number("epsilon"))](OpsOf<A>& ops) {
-         ops.rms_norm_forward(y, x, weight, N, C, epsilon);
+       return [=, N = c["N"], C = c["C"], norm = rms_norm(c)](OpsOf<A>& ops) {
+         ops.rms_norm_forward(y, x, weight, residual, N, C, norm);
        };
      }},
     {"rms_norm_backward_input",
@@ -129,8 +152,8 @@ const Row<A> kTable[] = {
        auto weight = c.weights("weight", "M", "C");
        const bool accumulate = c.flag("accumulate");
        auto* dx = accumulate ? c.update<A>("dx", "M N C") : c.output<A>("dx", "M N C");
-       return [=, N = c["N"], C = c["C"], epsilon = static_cast<float>(c.number("epsilon"))](OpsOf<A>& ops) {
-         ops.rms_norm_backward_input(dx, dy, x, weight, N, C, epsilon, accumulate);
+       return [=, N = c["N"], C = c["C"], norm = rms_norm(c)](OpsOf<A>& ops) {
+         ops.rms_norm_backward_input(dx, dy, x, weight, N, C, norm, accumulate);
        };
      }},
     {"rms_norm_backward_weight",
@@ -145,15 +168,15 @@ const Row<A> kTable[] = {
     {"rope",
      [](Call& c) -> Body<A> {
        auto* x = c.input<A>("x", "M B T H D");
-       auto table = c.weights("table", "M", "P D");
+       auto table = c.weights("table", "M", "P R");
        for (const auto& weight : table)
          if (weight.dtype != DType::F32) throw Error("BAD_SHAPE", "rope: 'table' must hold f32");
-       c.require(c["D"] % 2 == 0, "an even head width");
+       c.require(c["R"] % 2 == 0 && c["R"] <= c["D"], "a table of an even width, that of heads at most");
        auto starts = c.integers_or_none("starts", "B");
        auto* y = c.output<A>("y", "M B T H D");
        c.on_host([=, B = c["B"], T = c["T"], P = c["P"]] { check_positions(starts, B, T, P); });
-       return [=, B = c["B"], T = c["T"], H = c["H"], D = c["D"], P = c["P"], inverse = c.flag("inverse")](OpsOf<A>& ops) {
-         ops.rope(y, x, table, starts.data(), B, T, H, D, P, inverse);
+       return [=, B = c["B"], T = c["T"], H = c["H"], D = c["D"], R = c["R"], inverse = c.flag("inverse")](OpsOf<A>& ops) {
+         ops.rope(y, x, table, starts.data(), B, T, H, D, R, inverse);
        };
      }},
     {"attention_forward",
@@ -191,7 +214,7 @@ const Row<A> kTable[] = {
        auto* x = c.input<A>("x", "M B T K D");
        auto starts = c.integers("starts", "B");
        auto* cache = c.update<A>("cache", "M B S K D");
-       const Attention size{c["M"], c["B"], c["T"], c["S"], c["K"], c["K"], c["D"], 0};
+       const Attention size{c["M"], c["B"], c["T"], c["S"], c["K"], c["K"], c["D"], 0, 1, 0};
        c.on_host([=] { check_positions(starts, size.B, size.T, size.S); });
        return [=](OpsOf<A>& ops) { ops.cache_append(cache, x, starts.data(), size); };
      }},
@@ -200,7 +223,9 @@ const Row<A> kTable[] = {
        auto* gate = c.input<A>("gate", "M N F");
        auto* up = c.input<A>("up", "M N F");
        auto* y = c.output<A>("y", "M N F");
-       return [=, n = c["M"] * c["N"] * c["F"]](OpsOf<A>& ops) { ops.swiglu_forward(y, gate, up, n); };
+       return [=, n = c["M"] * c["N"] * c["F"], act = activation(c)](OpsOf<A>& ops) {
+         ops.swiglu_forward(y, gate, up, n, act);
+       };
      }},
     {"swiglu_backward",
      [](Call& c) -> Body<A> {
@@ -209,7 +234,9 @@ const Row<A> kTable[] = {
        auto* up = c.input<A>("up", "M N F");
        auto* dgate = c.output<A>("dgate", "M N F");
        auto* dup = c.output<A>("dup", "M N F");
-       return [=, n = c["M"] * c["N"] * c["F"]](OpsOf<A>& ops) { ops.swiglu_backward(dgate, dup, dy, gate, up, n); };
+       return [=, n = c["M"] * c["N"] * c["F"], act = activation(c)](OpsOf<A>& ops) {
+         ops.swiglu_backward(dgate, dup, dy, gate, up, n, act);
+       };
      }},
     {"swiglu_linear",
      [](Call& c) -> Body<A> {
@@ -219,8 +246,8 @@ const Row<A> kTable[] = {
        auto gate_bias = c.weights_or_none("gateBias", "M", "F");
        auto up_bias = c.weights_or_none("upBias", "M", "F");
        auto* y = c.output<A>("y", "M N F");
-       return [=, N = c["N"], C = c["C"], F = c["F"]](OpsOf<A>& ops) {
-         ops.swiglu_linear(y, x, gate, up, gate_bias, up_bias, N, C, F);
+       return [=, N = c["N"], C = c["C"], F = c["F"], act = activation(c)](OpsOf<A>& ops) {
+         ops.swiglu_linear(y, x, gate, up, gate_bias, up_bias, N, C, F, act);
        };
      }},
     {"cross_entropy_forward",
@@ -240,8 +267,8 @@ const Row<A> kTable[] = {
        auto targets = c.integers("targets", "N");
        auto* dlogits = c.output<A>("dlogits", "N V");
        c.on_host([=, V = c["V"]] { check_below(targets, "targets", V); });
-       return [=, N = c["N"], V = c["V"]](OpsOf<A>& ops) {
-         ops.cross_entropy_backward(dlogits, dlosses, logits, targets.data(), N, V);
+       return [=, N = c["N"], V = c["V"], softcap = soft_cap(c)](OpsOf<A>& ops) {
+         ops.cross_entropy_backward(dlogits, dlosses, logits, targets.data(), N, V, softcap);
        };
      }},
     {"sample",
@@ -361,6 +388,15 @@ const Row<A> kTable[] = {
        c.writes(y);
        return [to = static_cast<A*>(y.data()), x = static_cast<const A*>(a.data()),
                z = static_cast<const A*>(b.data()), n = y.size()](OpsOf<A>& ops) { ops.add(to, x, z, n); };
+     }},
+    {"softcap",
+     [](Call& c) -> Body<A> {
+       Tensor &x = c.any("x", dtype_of<A>), &y = c.any("y", dtype_of<A>);
+       c.require(x.shape() == y.shape(), "equal shapes, got " + describe(x.shape()) + " and " + describe(y.shape()));
+       c.reads(x);
+       c.writes(y);
+       return [to = static_cast<A*>(y.data()), from = static_cast<const A*>(x.data()), cap = positive(c, "cap"),
+               n = y.size()](OpsOf<A>& ops) { ops.softcap(to, from, cap, n); };
      }},
     {"dropout",
      [](Call& c) -> Body<A> {

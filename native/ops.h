@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <span>
 
+#include "activation.h"
+
 namespace bts {
 
 enum class DType : uint8_t { F32, F16, BF16, I32 };
@@ -66,6 +68,13 @@ struct AdamW {
 struct Attention {
   int64_t M, B, T, S, H, K, D;
   int64_t window;  // how many keys a query sees at most, itself included; 0: all of them
+  float scale;     // of scores
+  float softcap;   // scores s become softcap tanh(s / softcap); 0: they stay as they are
+};
+
+// Weights w stand for offset + w.
+struct RmsNorm {
+  float epsilon, offset;
 };
 
 struct Stitch {
@@ -96,12 +105,13 @@ class OpsOf {
  public:
   virtual ~OpsOf() = default;
 
-  // --- embedding.  y[m,n,:] = table_m[ids[n],:]
+  // --- embedding.  y[m,n,:] = scale table_m[ids[n],:], the scale rounded to A
   // y [M,N,C]  table M x [V,C]  ids [N] each in 0..V-1
-  virtual void embedding_forward(A* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C) = 0;
-  // dtable_m[ids[n],:] += dy[m,n,:]
+  virtual void embedding_forward(A* y, Weights table, const int32_t* ids, int64_t N, int64_t V, int64_t C,
+                                 float scale) = 0;
+  // dtable_m[ids[n],:] += scale dy[m,n,:]
   virtual void embedding_backward(Gradients dtable, const A* dy, const int32_t* ids, int64_t N, int64_t V,
-                                  int64_t C) = 0;
+                                  int64_t C, float scale) = 0;
 
   // --- linear.  y_m = x_m W_m^T (+ bias_m) (+ residual_m)
   // y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty  residual may be null or y itself
@@ -114,24 +124,26 @@ class OpsOf {
   virtual void linear_backward_weight(Gradients dweight, Gradients dbias, const A* dy, const A* x, int64_t N, int64_t I,
                                       int64_t O) = 0;
 
-  // --- root mean square norm.  y = x / sqrt(mean(x^2) + epsilon) * w_m     x, y [M,N,C]  w M x [C]
-  virtual void rms_norm_forward(A* y, const A* x, Weights weight, int64_t N, int64_t C, float epsilon) = 0;
-  // dx (+)= r * (dy w - x r^2 mean(dy w x)) with r = 1 / sqrt(mean(x^2) + epsilon)
+  // --- root mean square norm.  y = x / sqrt(mean(x^2) + epsilon) * (offset + w_m) (+ residual)
+  // x, y, residual [M,N,C]  w M x [C]  residual may be null or y itself
+  virtual void rms_norm_forward(A* y, const A* x, Weights weight, const A* residual, int64_t N, int64_t C,
+                                const RmsNorm& norm) = 0;
+  // dx (+)= r * (dy w - x r^2 mean(dy w x)) with r = 1 / sqrt(mean(x^2) + epsilon), w with its offset
   virtual void rms_norm_backward_input(A* dx, const A* dy, const A* x, Weights weight, int64_t N, int64_t C,
-                                       float epsilon, bool accumulate) = 0;
+                                       const RmsNorm& norm, bool accumulate) = 0;
   // dw_m += sum over n of dy x r
   virtual void rms_norm_backward_weight(Gradients dweight, const A* dy, const A* x, int64_t N, int64_t C,
                                         float epsilon) = 0;
 
-  // --- rotary position embedding, half-split pairs (i, i + D/2).
-  // x, y [M,B,T,H,D]  table M x [P,D]: cosines of the D/2 angles, then sines  starts [B] or null (all zero):
+  // --- rotary position embedding of the first R channels of each head, half-split pairs (i, i + R/2); the others stay.
+  // x, y [M,B,T,H,D]  table M x [P,R]: cosines of the R/2 angles, then sines  starts [B] or null (all zero):
   // token t of sequence b stands at position starts[b] + t, which lies below P.
   // inverse turns the other way: that is the gradient. y may be x.
   virtual void rope(A* y, const A* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H, int64_t D,
-                    int64_t P, bool inverse) = 0;
+                    int64_t R, bool inverse) = 0;
 
   // --- causal attention with grouped-query heads.
-  // out = softmax(q k^T / sqrt(D)) v; query t of sequence b stands at position p = starts[b] + t and sees the keys
+  // out = softmax(capped(scale q k^T)) v; query t of sequence b stands at position p = starts[b] + t and sees the keys
   // max(0, p - window + 1) .. p.
   // q, out [M,B,T,H,D]  k, v [M,B,S,K,D]  starts [B] or null (all zero)  lse [M,B,H,T] log of the softmax's sum, or null
   virtual void attention_forward(A* out, float* lse, const A* q, const A* k, const A* v, const int32_t* starts,
@@ -142,21 +154,23 @@ class OpsOf {
   // cache[m,b,starts[b]+t,:,:] = x[m,b,t,:,:]     cache [M,B,S,K,D]  x [M,B,T,K,D]; starts[b] + T <= S
   virtual void cache_append(A* cache, const A* x, const int32_t* starts, const Attention& size) = 0;
 
-  // --- gated feed-forward activation.  y = silu(gate) * up, silu(x) = x / (1 + exp(-x))    all [n]
-  virtual void swiglu_forward(A* y, const A* gate, const A* up, int64_t n) = 0;
-  virtual void swiglu_backward(A* dgate, A* dup, const A* dy, const A* gate, const A* up, int64_t n) = 0;
-  // y_m = silu(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written. It has no backward: where
+  // --- gated feed-forward activation.  y = act(gate) * up, with act as activation.h has it    all [n]
+  virtual void swiglu_forward(A* y, const A* gate, const A* up, int64_t n, Activation act) = 0;
+  virtual void swiglu_backward(A* dgate, A* dup, const A* dy, const A* gate, const A* up, int64_t n,
+                               Activation act) = 0;
+  // y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written. It has no backward: where
   // gradients are wanted, the three ops run that it is made of.
   // y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  gate_bias, up_bias M x [F] or empty
   virtual void swiglu_linear(A* y, const A* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias, int64_t N,
-                             int64_t C, int64_t F) = 0;
+                             int64_t C, int64_t F, Activation act) = 0;
 
   // --- softmax cross-entropy.  losses[n] = logsumexp(logits[n,:]) - logits[n,targets[n]]; 0 where targets[n] < 0
   // losses [N]  logits [N,V]  targets [N] each < V
   virtual void cross_entropy_forward(float* losses, const A* logits, const int32_t* targets, int64_t N, int64_t V) = 0;
   // dlogits[n,:] = dlosses[n] * (softmax(logits[n,:]) - onehot(targets[n])); 0 where targets[n] < 0. May be in place.
+  // Where the logits have a soft cap (above 0), the gradient is that of what they were before it: 1 - (logits / cap)^2 of it.
   virtual void cross_entropy_backward(A* dlogits, const float* dlosses, const A* logits, const int32_t* targets,
-                                      int64_t N, int64_t V) = 0;
+                                      int64_t N, int64_t V, float softcap) = 0;
 
   // --- sampling.  ids[n] is drawn from logits[n,:] as draws[n] says; -1 where a logit is NaN or the largest not finite.
   // s = logits, but those of the row's `seen` ids divided (below zero: multiplied) by the penalty
@@ -203,6 +217,8 @@ class OpsOf {
   // Normal deviates with the given standard deviation; element i depends on (seed, i) alone.
   virtual void fill_normal(float* y, float deviation, uint64_t seed, int64_t n) = 0;
   virtual void add(A* y, const A* a, const A* b, int64_t n) = 0;
+  // y = cap tanh(x / cap). May be in place.
+  virtual void softcap(A* y, const A* x, float cap, int64_t n) = 0;
   virtual void dropout(A* y, const A* x, const Dropout& dropout, int64_t n) = 0;
   virtual void convert(void* y, DType to, const void* x, DType from, int64_t n) = 0;
   // y[r,:] = x[rows[r],:]     y [R,C]  x [N,C]  rows [R] each in 0..N-1

@@ -103,6 +103,8 @@ errors('shapes that do not fit name the op and both shapes', async ({ device }) 
     v: heads(2),
     starts: undefined,
     window: 0,
+    scale: 1,
+    softcap: 0,
   };
   await fails(() => device.run('attention_forward', attention), 'BAD_SHAPE', /^attention_forward: .*multiple/);
 });

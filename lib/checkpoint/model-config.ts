@@ -76,7 +76,7 @@ export interface RopeConfig {
 export interface EmbeddingConfig {
   /** The embedding is the head too: there is no `lm_head.weight`. */
   readonly tied: boolean;
-  /** Rows of the table are multiplied by this, rounded to the table's precision. */
+  /** Rows of the table are multiplied by this, rounded to the precision of activations. */
   readonly scale: number;
 }
 

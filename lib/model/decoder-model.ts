@@ -47,8 +47,7 @@ export abstract class DecoderModel extends LanguageModel {
     const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
     const targets = inner.track(this.device.tensor(batch.targets, [batch.targets.length]));
     const h = this.hidden(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
-    const logits = this.transformer.head(inner, h);
-    const losses = ops.crossEntropy(inner, logits, targets);
+    const losses = this.transformer.losses(inner, h, targets);
     return inner.leave(ops.sum(inner, losses, 1 / divisor));
   }
 
@@ -161,8 +160,8 @@ export abstract class DecoderModel extends LanguageModel {
       const last = Math.min(rows, first + LOGIT_ROWS);
       using part = scope.inner();
       const slice = part.track(flat.slice(first, last));
-      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
-      parts.push(ops.crossEntropy(part, logits, part.track(all.slice(first, last))).read());
+      const states = part.track(slice.reshape(1, ...slice.shape));
+      parts.push(this.transformer.losses(part, states, part.track(all.slice(first, last))).read());
     }
     const losses = new Float32Array(rows);
     let at = 0;

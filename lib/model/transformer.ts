@@ -1,6 +1,5 @@
 import { type ModelConfig, windowOf } from '../checkpoint/model-config.js';
 import type { LayerRole, Role } from '../checkpoint/names.js';
-import { BtsError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import * as ops from '../tensor/ops.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -23,22 +22,6 @@ export interface Positions {
 
 type Layer = Partial<Record<LayerRole, Parameter[]>>;
 
-/** Throws BAD_CONFIG where a model needs arithmetic that is not there. */
-function expectComputable({ family, attention, feedForward, norm, rope, embedding, logitSoftcap }: ModelConfig): void {
-  const needs: [boolean, string][] = [
-    [feedForward.activation !== 'silu', `the activation ${feedForward.activation}`],
-    [attention.softcap !== null, 'a soft cap on scores'],
-    [attention.scale !== 1 / Math.sqrt(attention.headWidth), 'scores scaled otherwise than by the width of a head'],
-    [norm.offset !== 0, 'norms whose weights count from one'],
-    [rope.width !== attention.headWidth, 'heads that are rotated in part'],
-    [embedding.scale !== 1, 'scaled embeddings'],
-    [logitSoftcap !== null, 'a soft cap on logits'],
-  ];
-  const missing = needs.filter(([needed]) => needed).map(([, what]) => what);
-  if (missing.length === 0) return;
-  throw new BtsError('BAD_CONFIG', `${family} models are not supported yet: this one has ${missing.join(', ')}.`);
-}
-
 /**
  * A Llama-family decoder over M members of one shape, run in lockstep: hidden states are [M, N, C] and every layer is one
  * grouped op. A dense model is the case M = 1.
@@ -55,7 +38,6 @@ export class Transformer implements Disposable {
     private readonly owns = true,
   ) {
     this.config = members[0]!.config;
-    expectComputable(this.config);
     const configs = members.map(({ config }) => config);
     this.ropeTables = new RopeTables(device, configs);
     this.layers = Array.from({ length: this.config.layers }, (_, index) => {
@@ -72,7 +54,7 @@ export class Transformer implements Disposable {
 
   /** Hidden states [M, N, C] of token ids [N]. */
   embed(scope: Scope, ids: Tensor): Tensor {
-    return ops.embedding(scope, this.shared('embedding'), ids);
+    return ops.embedding(scope, this.shared('embedding'), ids, this.config.embedding.scale);
   }
 
   /** Hidden states after layer `index` (from 0), of as many leading members as `h` has. */
@@ -117,20 +99,34 @@ export class Transformer implements Disposable {
   }
 
   private norm(scope: Scope, x: Tensor, weight: readonly Parameter[], residual?: Tensor): Tensor {
-    return ops.rmsNorm(scope, x, weight, { epsilon: this.config.norm.epsilon, residual });
+    return ops.rmsNorm(scope, x, weight, { ...this.config.norm, residual });
   }
 
-  /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. */
+  /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. Without a gradient. */
   head(scope: Scope, h: Tensor, rows?: Tensor, index = 0): Tensor {
     using inner = scope.inner();
     const [, count = 0, width = 0] = h.shape;
     const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
-    const member = this.members[index]!;
     const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
-    const normed = this.norm(inner, input, [member.shared('finalNorm')]);
-    const head = member.config.embedding.tied ? 'embedding' : 'head';
-    const logits = ops.linear(inner, normed, [member.shared(head)]);
-    return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
+    return inner.leave(this.cappedLogits(inner, input, index));
+  }
+
+  /** Losses [N] of hidden states [1, N, C] against targets [N], as member 0 judges them; 0 where a target is negative. */
+  losses(scope: Scope, h: Tensor, targets: Tensor): Tensor {
+    using inner = scope.inner();
+    const { logitSoftcap } = this.members[0]!.config;
+    return inner.leave(ops.crossEntropy(inner, this.cappedLogits(inner, h, 0), targets, logitSoftcap));
+  }
+
+  /** Logits of hidden states [1, N, C]. Where they are capped their gradient is still that of what they were before. */
+  private cappedLogits(scope: Scope, h: Tensor, index: number): Tensor {
+    using inner = scope.inner();
+    const member = this.members[index]!;
+    const { embedding, logitSoftcap, vocabularySize } = member.config;
+    const normed = this.norm(inner, h, [member.shared('finalNorm')]);
+    const logits = ops.linear(inner, normed, [member.shared(embedding.tied ? 'embedding' : 'head')]);
+    if (logitSoftcap !== null) ops.softcapInPlace(inner, logits, logitSoftcap);
+    return scope.track(logits.reshape(h.shape[1]!, vocabularySize));
   }
 
   /** The attention of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
@@ -174,7 +170,8 @@ export class Transformer implements Disposable {
       };
       [k, v] = [append(keys, k), append(values, v)];
     }
-    const mixed = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index) ?? 0 });
+    const { scale, softcap } = this.config.attention;
+    const mixed = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index), scale, softcap });
     return scope.track(mixed.reshape(members, rows, heads * headWidth));
   }
 
@@ -191,10 +188,11 @@ export class Transformer implements Disposable {
     return inner.leave(this.feedForwardOutput(inner, index, this.activation(inner, index, x), residual));
   }
 
-  /** silu(gate) * up of layer `index`, [M, N, F]. */
+  /** act(gate) * up of layer `index`, [M, N, F]. */
   private activation(scope: Scope, index: number, x: Tensor, valued = true): Tensor {
     const { gate, up, gateBias, upBias } = this.leading(index, x.shape[0]!);
-    return ops.swigluLinear(scope, x, { gate: gate!, up: up!, gateBias, upBias }, { valued });
+    const { activation } = this.config.feedForward;
+    return ops.swigluLinear(scope, x, { gate: gate!, up: up!, gateBias, upBias }, { activation, valued });
   }
 
   private feedForwardOutput(scope: Scope, index: number, activated: Tensor, residual?: Tensor): Tensor {

@@ -3,19 +3,20 @@
  * H query heads, K key/value heads, D head width, T tokens, S cache slots, V vocabulary. Weights come as one parameter
  * for each member.
  */
+import type { Activation } from '../addon.js';
 import { gradients, type Parameter, trained, values } from './parameter.js';
 import type { Scope } from './scope.js';
 import { GradientNode, type Tensor } from './tensor.js';
 
 const needsGradient = (...inputs: (Tensor | undefined)[]) => inputs.some((input) => input?.node);
 
-/** Rows of the embedding tables, [M, N, C], for ids [N]. */
-export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor): Tensor {
+/** Rows of the embedding tables times `scale`, rounded as activations are: [M, N, C], for ids [N]. */
+export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor, scale = 1): Tensor {
   const y = scope.empty([table.length, ids.size, table[0]!.value.shape[1]!], trained(table));
-  scope.device.run('embedding_forward', { y: y.native, table: values(table), ids: ids.native });
+  scope.device.run('embedding_forward', { y: y.native, table: values(table), ids: ids.native, scale });
   if (y.node) {
     scope.tape!.record(y, [ids], (dy, [ids]) => {
-      scope.device.run('embedding_backward', { dtable: gradients(table), dy: dy.native, ids: ids!.native });
+      scope.device.run('embedding_backward', { dtable: gradients(table), dy: dy.native, ids: ids!.native, scale });
     });
   }
   return y;
@@ -63,24 +64,26 @@ const detached = (x: Tensor) => x.withNode(x.node);
 
 export interface RmsNormOptions {
   epsilon: number;
+  /** Added to the weights; default 0. */
+  offset?: number;
   /** [M, N, C], added to the result. */
   residual?: Tensor | undefined;
 }
 
-/** y = x / sqrt(mean(x^2) + epsilon) * w (+ residual) over the last dimension: [M, N, C]. */
+/** y = x / sqrt(mean(x^2) + epsilon) * (offset + w) (+ residual) over the last dimension: [M, N, C]. */
 export function rmsNorm(scope: Scope, x: Tensor, weight: readonly Parameter[], options: RmsNormOptions): Tensor {
   const { device } = scope;
-  const { epsilon, residual } = options;
+  const { epsilon, offset = 0, residual } = options;
   const y = scope.empty(x.shape, needsGradient(x, residual) || trained(weight));
-  device.run('rms_norm_forward', { y: y.native, x: x.native, weight: values(weight), epsilon });
-  if (residual) device.run('add', { y: y.native, a: y.native, b: residual.native });
+  const common = { weight: values(weight), epsilon, offset };
+  device.run('rms_norm_forward', { y: y.native, x: x.native, residual: residual?.native, ...common });
   if (y.node) {
     const end = residual && detached(residual);
     scope.tape!.record(y, [x], (dy, [x], known) => {
-      const common = { dy: dy.native, x: x!.native, epsilon };
-      if (trained(weight)) device.run('rms_norm_backward_weight', { dweight: gradients(weight), ...common });
+      const inputs = { dy: dy.native, x: x!.native };
+      if (trained(weight)) device.run('rms_norm_backward_weight', { dweight: gradients(weight), epsilon, ...inputs });
       known.add(x!, (dx, accumulate) => {
-        device.run('rms_norm_backward_input', { dx: dx.native, weight: values(weight), accumulate, ...common });
+        device.run('rms_norm_backward_input', { dx: dx.native, accumulate, ...inputs, ...common });
       });
       if (end) known.give(end, dy);
     });
@@ -89,7 +92,7 @@ export function rmsNorm(scope: Scope, x: Tensor, weight: readonly Parameter[], o
 }
 
 /**
- * Rotary position embedding of x [M, B, T, H, D] with one table [P, D] for each member. Token t of sequence b stands at
+ * Rotary position embedding of x [M, B, T, H, D] with one table [P, R] for each member, of the first R channels. Token t of sequence b stands at
  * position starts[b] + t (0 + t without `starts`).
  */
 export function rope(scope: Scope, x: Tensor, table: readonly Tensor[], starts?: Tensor): Tensor {
@@ -110,16 +113,21 @@ export function rope(scope: Scope, x: Tensor, table: readonly Tensor[], starts?:
 export interface AttentionOptions {
   /** Where each sequence's queries start, [B] integers; absent: at zero. */
   starts?: Tensor | undefined;
-  /** Keys a query sees at most; 0: all before it. */
-  window: number;
+  /** Keys a query sees at most; null, the default: all before it. */
+  window?: number | null;
+  /** Of scores; default 1 / sqrt(D). */
+  scale?: number;
+  /** Scores s become c tanh(s / c); null, the default: they stay as they are. */
+  softcap?: number | null;
 }
 
 /** Causal attention: [M, B, T, H, D] from q of that shape and k, v [M, B, S, K, D]. */
 export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
   const { device } = scope;
-  const { starts, window } = options;
+  const [members, batch, tokens, heads, width] = q.shape as [number, number, number, number, number];
+  const { starts, scale = 1 / Math.sqrt(width) } = options;
+  const common = { window: options.window ?? 0, scale, softcap: options.softcap ?? 0 };
   const out = scope.empty(q.shape, needsGradient(q, k, v));
-  const [members, batch, tokens, heads] = q.shape as [number, number, number, number];
   using inner = scope.inner();
   const lse = out.node && inner.empty([members, batch, heads, tokens], false, 'f32');
   device.run('attention_forward', {
@@ -129,7 +137,7 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
     k: k.native,
     v: v.native,
     starts: starts?.native,
-    window,
+    ...common,
   });
   if (lse) {
     scope.tape!.record(out, [out, lse, q, k, v], (dout, saved, known) => {
@@ -147,7 +155,7 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
         q: q.native,
         k: k.native,
         v: v.native,
-        window,
+        ...common,
       });
       known.give(q, dq);
       known.give(k, dk);
@@ -158,19 +166,21 @@ export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options
 }
 
 export interface SwigluOptions {
+  /** Default `silu`. */
+  activation?: Activation;
   /** Nobody else needs gate and up: their gradients take their place. */
   consume?: boolean;
   /** Whether the result itself is needed, and not only its gradient. */
   valued?: boolean;
 }
 
-/** silu(gate) * up, elementwise. */
+/** activation(gate) * up, elementwise. */
 export function swiglu(scope: Scope, gate: Tensor, up: Tensor, options: SwigluOptions = {}): Tensor {
   const { device } = scope;
-  const { consume = false, valued = true } = options;
+  const { activation = 'silu', consume = false, valued = true } = options;
   const differentiable = needsGradient(gate, up);
   const y = valued ? scope.empty(gate.shape, differentiable) : scope.track(gate.share().withNode(new GradientNode()));
-  if (valued) device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native });
+  if (valued) device.run('swiglu_forward', { y: y.native, gate: gate.native, up: up.native, activation });
   if (y.node) {
     scope.tape!.record(y, [gate, up], (dy, saved, known) => {
       const [gate, up] = saved as [Tensor, Tensor];
@@ -182,6 +192,7 @@ export function swiglu(scope: Scope, gate: Tensor, up: Tensor, options: SwigluOp
         dy: dy.native,
         gate: gate.native,
         up: up.native,
+        activation,
       });
       known.give(gate, dgate);
       known.give(up, dup);
@@ -198,16 +209,23 @@ export interface GatedWeights {
 }
 
 /**
- * silu(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient is
+ * activation(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient is
  * wanted, so that the two products are never in memory. `valued` as in swiglu.
  */
-export function swigluLinear(scope: Scope, x: Tensor, weights: GatedWeights, { valued = true } = {}): Tensor {
+export function swigluLinear(
+  scope: Scope,
+  x: Tensor,
+  weights: GatedWeights,
+  { activation = 'silu', valued = true }: Pick<SwigluOptions, 'activation' | 'valued'> = {},
+): Tensor {
   const { gate, up, gateBias, upBias } = weights;
   const all = [gate, up, gateBias ?? [], upBias ?? []];
   if (scope.tape && (needsGradient(x) || all.some(trained))) {
     using inner = scope.inner();
     const gated = linear(inner, x, gate, { bias: gateBias });
-    return inner.leave(swiglu(inner, gated, linear(inner, x, up, { bias: upBias }), { consume: true, valued }));
+    return inner.leave(
+      swiglu(inner, gated, linear(inner, x, up, { bias: upBias }), { activation, consume: true, valued }),
+    );
   }
   const [members = 0, rows = 0] = x.shape;
   const y = scope.empty([members, rows, gate[0]!.value.shape[0]!]);
@@ -218,12 +236,21 @@ export function swigluLinear(scope: Scope, x: Tensor, weights: GatedWeights, { v
     up: values(up),
     gateBias: gateBias && values(gateBias),
     upBias: upBias && values(upBias),
+    activation,
   });
   return y;
 }
 
-/** Losses [N] of logits [N, V] against targets [N], 0 where a target is negative. The backward overwrites the logits. */
-export function crossEntropy(scope: Scope, logits: Tensor, targets: Tensor): Tensor {
+/** c tanh(x / c) in the place of x, whose gradient stays what it was: see crossEntropy. */
+export function softcapInPlace(scope: Scope, x: Tensor, cap: number): void {
+  scope.device.run('softcap', { y: x.native, x: x.native, cap });
+}
+
+/**
+ * Losses [N] of logits [N, V] against targets [N], 0 where a target is negative. The backward overwrites the logits. Where they
+ * were capped in place at `softcap`, it is the gradient of what they were before.
+ */
+export function crossEntropy(scope: Scope, logits: Tensor, targets: Tensor, softcap: number | null = null): Tensor {
   const { device } = scope;
   const losses = scope.empty([targets.size], needsGradient(logits), 'f32');
   device.run('cross_entropy_forward', { losses: losses.native, logits: logits.native, targets: targets.native });
@@ -235,6 +262,7 @@ export function crossEntropy(scope: Scope, logits: Tensor, targets: Tensor): Ten
         dlosses: dlosses.native,
         logits: logits.native,
         targets: targets.native,
+        softcap: softcap ?? 0,
       });
       known.give(logits, logits);
     });

@@ -40,7 +40,7 @@ void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int
 }
 
 void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
-                                    int64_t N, int64_t V) {
+                                    int64_t N, int64_t V, float softcap) {
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;
@@ -49,13 +49,17 @@ void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const 
         std::fill_n(drow, V, 0.0f);
         continue;
       }
-      // loss = log(sum of exp(x)) - x_target
+      // loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap), dx = 1 - (x / cap)^2 dz
+      const auto slope = [&](auto x) { return 1 - x / softcap * (x / softcap); };
       const Softmax softmax(row, V);
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-      const float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(row[targets[n]])));
+      const float target = row[targets[n]];
+      float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(target)));
+      if (softcap > 0) dtarget *= slope(target);
       const float scale = float(dlosses[n] / softmax.sum);
       for_vectors(0, V, [&](int64_t i, auto lanes) {
-        lanes.store(drow, i, exp(lanes.load(row, i) - softmax.max) * scale);
+        const vfloat x = lanes.load(row, i), d = exp(x - softmax.max) * scale;
+        lanes.store(drow, i, softcap > 0 ? d * slope(x) : d);
       });
       drow[targets[n]] = dtarget;
     }

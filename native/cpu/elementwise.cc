@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "../error.h"
+#include "activations.h"
 #include "chunks.h"
 #include "cpu_ops.h"
 
@@ -42,6 +43,12 @@ void CpuOps::fill(float* y, float value, int64_t n) {
 void CpuOps::add(float* y, const float* a, const float* b, int64_t n) {
   for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
     for_vectors(begin, end, [&](int64_t i, auto lanes) { lanes.store(y, i, lanes.load(a, i) + lanes.load(b, i)); });
+  });
+}
+
+void CpuOps::softcap(float* y, const float* x, float cap, int64_t n) {
+  for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
+    for_vectors(begin, end, [&](int64_t i, auto lanes) { lanes.store(y, i, cap * tanh(lanes.load(x, i) / cap)); });
   });
 }
 

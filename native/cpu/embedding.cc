@@ -9,26 +9,29 @@ constexpr int64_t kStripe = 256;  // channels that one index of the backward own
 
 }  // namespace
 
-void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C) {
+void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C,
+                               float scale) {
   for_chunks(pool_, std::ssize(table) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       with_reader(table[row / N], [&](auto weight) {
         const int64_t first = ids[row % N] * C;
-        for_vectors(0, C, [&](int64_t i, auto lanes) { lanes.store(y + row * C, i, lanes.read(weight, first + i)); });
+        for_vectors(0, C, [&](int64_t i, auto lanes) {
+          lanes.store(y + row * C, i, scale * lanes.read(weight, first + i));
+        });
       });
     }
   });
 }
 
 void CpuOps::embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t,
-                                int64_t C) {
+                                int64_t C, float scale) {
   const int64_t rows = std::ssize(dtable) * N;
   // y[m,n,:] = table_m[ids[n],:], and an id may come again: each stripe of channels adds its rows in their order.
   for_chunks(pool_, (C + kStripe - 1) / kStripe, rows * kStripe, [&](int64_t begin, int64_t end) {
     for (int64_t row = 0; row < rows; row++) {
       float* into = dtable[row / N] + ids[row % N] * C;
       for_vectors(begin * kStripe, std::min(C, end * kStripe), [&](int64_t i, auto lanes) {
-        lanes.store(into, i, lanes.load(into, i) + lanes.load(dy + row * C, i));
+        lanes.store(into, i, lanes.load(into, i) + scale * lanes.load(dy + row * C, i));
       });
     }
   });

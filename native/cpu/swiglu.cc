@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "activations.h"
 #include "chunks.h"
 #include "cpu_ops.h"
 #include "gemm.h"
@@ -17,8 +18,6 @@ constexpr int64_t kColBlock = 4 * kTileCols;
 constexpr int64_t kStreamsPerThread = 4;
 constexpr int64_t kLongestStream = 32 * kTileCols;
 
-inline vfloat swiglu(vfloat gate, vfloat up) { return gate / (1 + exp(-gate)) * up; }
-
 int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
   if (rows > kStreamRows) return kColBlock;
   const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kTileCols);
@@ -32,28 +31,32 @@ Weight from_row(const Weight& weight, int64_t row, int64_t width) {
 
 }  // namespace
 
-void CpuOps::swiglu_forward(float* y, const float* gate, const float* up, int64_t n) {
-  for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
-    for_vectors(begin, end,
-                [&](int64_t i, auto lanes) { lanes.store(y, i, swiglu(lanes.load(gate, i), lanes.load(up, i))); });
+void CpuOps::swiglu_forward(float* y, const float* gate, const float* up, int64_t n, Activation act) {
+  with_activation(act, [&](auto act) {
+    for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
+      for_vectors(begin, end, [&](int64_t i, auto lanes) {
+        lanes.store(y, i, act.value(lanes.load(gate, i)) * lanes.load(up, i));
+      });
+    });
   });
 }
 
 void CpuOps::swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
-                             int64_t n) {
-  for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
-    for_vectors(begin, end, [&](int64_t i, auto lanes) {
-      // y = g s u with s = 1 / (1 + exp(-g)), s' = s (1 - s)
-      const vfloat g = lanes.load(gate, i), u = lanes.load(up, i), d = lanes.load(dy, i);
-      const vfloat s = 1 / (1 + exp(-g));
-      lanes.store(dgate, i, d * u * s * (1 + g * (1 - s)));
-      lanes.store(dup, i, d * g * s);
+                             int64_t n, Activation act) {
+  with_activation(act, [&](auto act) {
+    for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
+      for_vectors(begin, end, [&](int64_t i, auto lanes) {
+        // y = act(g) u
+        const vfloat g = lanes.load(gate, i), u = lanes.load(up, i), d = lanes.load(dy, i);
+        lanes.store(dgate, i, act.times_slope(d * u, g));
+        lanes.store(dup, i, act.times_value(d, g));
+      });
     });
   });
 }
 
 void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
-                           int64_t N, int64_t C, int64_t F) {
+                           int64_t N, int64_t C, int64_t F, Activation act) {
   scratch_.reset();
   const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
   const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
@@ -91,12 +94,14 @@ void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, W
     };
     multiply(gated, gate[m], gate_bias);
     multiply(upper, up[m], up_bias);
-    for (int64_t i = 0; i < rows; i++) {
-      float* to = y + (m * N + row + i) * F + col;
-      for_vectors(0, cols, [&](int64_t j, auto lanes) {
-        lanes.store(to, j, swiglu(lanes.load(gated + i * cols, j), lanes.load(upper + i * cols, j)));
-      });
-    }
+    with_activation(act, [&](auto act) {
+      for (int64_t i = 0; i < rows; i++) {
+        float* to = y + (m * N + row + i) * F + col;
+        for_vectors(0, cols, [&](int64_t j, auto lanes) {
+          lanes.store(to, j, act.value(lanes.load(gated + i * cols, j)) * lanes.load(upper + i * cols, j));
+        });
+      }
+    });
   });
 }
 

@@ -11,6 +11,9 @@ interface Attention {
   K?: number;
   D?: number;
   window?: number;
+  /** Default 1 / sqrt(D). */
+  scale?: number;
+  softcap?: number;
   starts?: number[];
 }
 
@@ -27,7 +30,8 @@ function cache(draw: Draw, shape: number[], filled: (b: number) => number): Valu
 }
 
 export function attentionForward(attention: Attention, withLse = true): Case {
-  const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, starts } = attention;
+  const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, softcap = 0, starts } = attention;
+  const scale = Math.fround(attention.scale ?? 1 / Math.sqrt(D));
   const B = attention.B ?? starts?.length ?? 1;
   const filled = (b: number) => (starts?.[b] ?? 0) + T;
   return call('attention_forward', describe({ ...attention, withLse }), (draw) => ({
@@ -38,11 +42,14 @@ export function attentionForward(attention: Attention, withLse = true): Case {
     v: cache(draw, [M, B, S, K, D], filled),
     starts: starts && integers(starts),
     window,
+    scale,
+    softcap,
   }));
 }
 
 export function attentionBackward(attention: Attention): Case {
-  const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0 } = attention;
+  const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0, softcap = 0 } = attention;
+  const scale = Math.fround(attention.scale ?? 1 / Math.sqrt(D));
   return call('attention_backward', describe(attention), (draw) => {
     const [q, k, v] = [
       draw.normal([M, B, T, H, D]),
@@ -50,7 +57,10 @@ export function attentionBackward(attention: Attention): Case {
       draw.normal([M, B, T, K, D]),
     ] as const;
     const stored = { out: blank(q.shape), lse: blank([M, B, H, T]) };
-    const { out, lse } = references.attention_forward({ ...stored, q, k, v, starts: undefined, window }, exact);
+    const { out, lse } = references.attention_forward(
+      { ...stored, q, k, v, starts: undefined, window, scale, softcap },
+      exact,
+    );
     return {
       dq: blank(q.shape),
       dk: blank(k.shape),
@@ -62,6 +72,8 @@ export function attentionBackward(attention: Attention): Case {
       k,
       v,
       window,
+      scale,
+      softcap,
     };
   });
 }
@@ -88,6 +100,23 @@ export const attention: Case[] = [
   ]),
   attentionForward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16 }),
   attentionBackward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16, window: 7 }),
+
+  // Caps that some scores reach and others do not, and a scale that is not that of the width.
+  ...[1, 4, 5, 49, 130].flatMap((T) => [
+    attentionForward({ T, H: 2, K: 1, D: 6, softcap: 1.5, scale: 0.7 }),
+    attentionForward({ B: 2, T, S: 140, H: 4, K: 2, D: 24, softcap: 5, window: 9, starts: [3, 140 - T] }),
+    attentionBackward({ T, H: 2, K: 1, D: 6, softcap: 1.5, scale: 0.7 }),
+    attentionBackward({ M: 2, B: 2, T, H: 4, K: 2, D: 24, softcap: 5, window: 9 }),
+  ]),
+  attentionForward({ T: 33, D: 16, scale: 2 }),
+  attentionBackward({ T: 33, D: 16, scale: 2 }),
+
+  // The widest heads.
+  ...[130, 256].flatMap((D) => [
+    attentionForward({ T: 1, S: 70, H: 2, K: 1, D, starts: [69] }),
+    attentionForward({ T: 51, H: 2, K: 1, D, softcap: 3 }),
+    attentionBackward({ T: 51, H: 2, K: 1, D, softcap: 3, window: 20 }),
+  ]),
 
   // Sequences of a cache stand at places of their own, and slots that were never written do not matter.
   ...[1, 4, 5, 49, 130].flatMap((T) =>

@@ -14,6 +14,13 @@ export const elements = (n: number): Case[] => [
     const a = draw.normal([n]);
     return { y: a, a, b: draw.normal([n]) };
   }),
+  ...[1, 30].map((cap) =>
+    call('softcap', `n=${n} cap=${cap}`, (draw) => ({ y: blank([n]), x: draw.normal([n], 5), cap })),
+  ),
+  call('softcap', `n=${n} in place`, (draw) => {
+    const x = draw.normal([n]);
+    return { y: x, x, cap: 2 };
+  }),
   ...[0, 0.5, f(0.9)].map((rate) =>
     call('dropout', `n=${n} rate=${rate}`, (draw) => ({ y: blank([n]), x: draw.normal([n]), rate, seed: 2 ** 50 + 9 })),
   ),

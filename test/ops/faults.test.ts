@@ -21,6 +21,7 @@ const embedding = (ids: number[]) =>
     y: blank([2, ids.length, 3]),
     table: draw.members(2, [7, 3]),
     ids: integers(ids),
+    scale: 1,
   }));
 
 const embeddingGradient = (ids: number[]) =>
@@ -28,6 +29,7 @@ const embeddingGradient = (ids: number[]) =>
     dtable: draw.members(2, [7, 3]),
     dy: draw.normal([2, ids.length, 3]),
     ids: integers(ids),
+    scale: 1,
   }));
 
 const loss = (targets: number[]) =>
@@ -43,6 +45,7 @@ const lossGradient = (targets: number[]) =>
     dlosses: draw.normal([targets.length]),
     logits: draw.normal([targets.length, 7]),
     targets: integers(targets),
+    softcap: 0,
   }));
 
 const gather = (rows: number[]) =>
@@ -82,6 +85,8 @@ const attention = (T: number, starts?: number[]) =>
       v: draw.normal([1, B, 6, 2, 4]),
       starts: starts && integers(starts),
       window: 0,
+      scale: 0.5,
+      softcap: 0,
     };
   });
 

@@ -76,6 +76,13 @@ const functions: Function[] = [
     y: (scope, _, { a, b }) => ops.embedding(scope, [a!, b!], rows),
   },
   {
+    op: 'embedding',
+    label: 'scaled',
+    inputs: {},
+    weights: { a: [5, 4], b: [5, 4] },
+    y: (scope, _, { a, b }) => ops.embedding(scope, [a!, b!], rows, 3.3),
+  },
+  {
     op: 'linear',
     label: 'trained',
     inputs: { x: [2, 3, 4], residual: [2, 3, 5] },
@@ -103,23 +110,40 @@ const functions: Function[] = [
     y: (scope, { x }) => ops.rmsNorm(scope, x!, norms, { epsilon: 1e-5 }),
   },
   {
+    op: 'rmsNorm',
+    label: 'with an offset, added to a residual',
+    inputs: { x: [2, 3, 4], residual: [2, 3, 4] },
+    weights: { a: [4], b: [4] },
+    y: (scope, { x, residual }, { a, b }) =>
+      ops.rmsNorm(scope, x!, [a!, b!], { epsilon: 1e-5, offset: 1, residual: residual! }),
+  },
+  {
     op: 'rope',
     inputs: { x: [2, 2, 3, 2, 4] },
     y: (scope, { x }) => ops.rope(scope, x!, tables, starts),
   },
-  ...[0, 3].map(
-    (window): Function => ({
+  {
+    op: 'rope',
+    label: 'in part',
+    inputs: { x: [2, 2, 3, 2, 6] },
+    y: (scope, { x }) => ops.rope(scope, x!, tables, starts),
+  },
+  ...[{ window: null }, { window: 3 }, { window: 3, softcap: 1.5, scale: 0.9 }].map(
+    (options): Function => ({
       op: 'attention',
-      label: `window=${window}`,
+      label: JSON.stringify(options),
       inputs: { q: [2, 1, 7, 4, 2], k: [2, 1, 7, 2, 2], v: [2, 1, 7, 2, 2] },
-      y: (scope, { q, k, v }) => ops.attention(scope, q!, k!, v!, { window }),
+      y: (scope, { q, k, v }) => ops.attention(scope, q!, k!, v!, options),
     }),
   ),
-  {
-    op: 'swiglu',
-    inputs: { gate: [2, 3, 4], up: [2, 3, 4] },
-    y: (scope, { gate, up }) => ops.swiglu(scope, gate!, up!),
-  },
+  ...(['silu', 'gelu', 'geluTanh'] as const).map(
+    (activation): Function => ({
+      op: 'swiglu',
+      label: activation,
+      inputs: { gate: [2, 3, 4], up: [2, 3, 4] },
+      y: (scope, { gate, up }) => ops.swiglu(scope, gate!, up!, { activation }),
+    }),
+  ),
   {
     op: 'swigluLinear',
     label: 'trained',
@@ -127,6 +151,14 @@ const functions: Function[] = [
     weights: { a: [5, 4], b: [5, 4], c: [5, 4], d: [5, 4], e: [5], f: [5] },
     y: (scope, { x }, { a, b, c, d, e, f }) =>
       ops.swigluLinear(scope, x!, { gate: [a!, b!], up: [c!, d!], gateBias: [e!, f!], upBias: [f!, e!] }),
+  },
+  {
+    op: 'swigluLinear',
+    label: 'geluTanh',
+    inputs: { x: [2, 3, 4] },
+    weights: { a: [5, 4], b: [5, 4], c: [5, 4], d: [5, 4] },
+    y: (scope, { x }, { a, b, c, d }) =>
+      ops.swigluLinear(scope, x!, { gate: [a!, b!], up: [c!, d!] }, { activation: 'geluTanh' }),
   },
   {
     op: 'swigluLinear',
@@ -138,6 +170,15 @@ const functions: Function[] = [
     op: 'crossEntropy',
     inputs: { logits: [4, 5] },
     y: (scope, { logits }) => ops.crossEntropy(scope, logits!, targets),
+  },
+  {
+    op: 'crossEntropy',
+    label: 'capped',
+    inputs: { logits: [4, 5] },
+    y: (scope, { logits }) => {
+      ops.softcapInPlace(scope, logits!, 2);
+      return ops.crossEntropy(scope, logits!, targets, 2);
+    },
   },
   {
     op: 'sum',
@@ -254,7 +295,7 @@ test('every differentiable op is among them', () => {
   const exported = Object.keys({ ...ops, ...mixtureOps, ...stitchOps });
   assert.equal(
     exported.filter((op) => !named.has(op)),
-    ['gatherRows', 'combineRows'],
+    ['gatherRows', 'softcapInPlace', 'combineRows'],
   );
 });
 

@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/addon.js';
+import type { Activation, DType } from '../../lib/addon.js';
 import { blank, type Values } from '../support/reference.js';
 import { type Case, call, describe } from '../support/reference-case.js';
 
@@ -47,15 +47,16 @@ export function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
   }));
 }
 
-export function swigluLinear(linear: Linear): Case {
+export function swigluLinear(linear: Linear, activation: Activation = 'silu'): Case {
   const { M = 1, N, I: C, O: F, dtypes, bias } = linear;
-  return call('swiglu_linear', describe(linear), (draw) => ({
+  return call('swiglu_linear', describe({ ...linear, activation }), (draw) => ({
     y: blank([M, N, F]),
     x: draw.normal([M, N, C]),
     gate: draw.members(M, [F, C], 1, dtypes),
     up: draw.members(M, [F, C], 1, dtypes && [...dtypes].reverse()),
     gateBias: bias && draw.members(M, [F], 1, bias),
     upBias: bias && draw.members(M, [F], 1, bias),
+    activation,
   }));
 }
 
@@ -75,7 +76,9 @@ const shapes: Linear[] = [
 
 export const linear: Case[] = [
   ...shapes.map(linearForward),
-  ...shapes.map(swigluLinear),
+  ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((activation) =>
+    shapes.map((shape) => swigluLinear(shape, activation)),
+  ),
   ...shapes.flatMap((shape) => [false, true].map((accumulate) => linearBackwardInput(shape, accumulate))),
   ...shapes.flatMap((shape) => [false, true].map((withBias) => linearBackwardWeight(shape, withBias))),
 

@@ -1,35 +1,47 @@
-import type { DType } from '../../lib/addon.js';
+import type { Activation, DType } from '../../lib/addon.js';
 import { blank, type Draw, integers, Values } from '../support/reference.js';
 import { type Case, call, describe } from '../support/reference-case.js';
 
 const mixed: DType[] = ['f32', 'bf16', 'f16'];
 
-export function embedding(M: number, N: number, C: number): Case[] {
-  const label = `M=${M} N=${N} C=${C}`;
+export function embedding(M: number, N: number, C: number, scale = 1): Case[] {
+  const label = `M=${M} N=${N} C=${C} scale=${scale}`;
   return [
     call('embedding_forward', label, (draw) => ({
       y: blank([M, N, C]),
       table: draw.members(M, [7, C], 1, mixed),
       ids: draw.integers(N, 7),
+      scale,
     })),
     // Seven ids for more rows: the rows of one id add up.
     call('embedding_backward', label, (draw) => ({
       dtable: draw.members(M, [7, C]),
       dy: draw.normal([M, N, C]),
       ids: draw.integers(N, 7),
+      scale,
     })),
   ];
 }
 
-export function rmsNorm(M: number, N: number, C: number, scale = 1): Case[] {
-  const label = `M=${M} N=${N} C=${C} scale=${scale}`;
+interface RmsNorm {
+  /** Of the input. */
+  scale?: number;
+  offset?: number;
+  residual?: boolean;
+}
+
+export function rmsNorm(M: number, N: number, C: number, norm: RmsNorm = {}): Case[] {
+  const { scale = 1, offset = 0, residual = false } = norm;
+  const label = `M=${M} N=${N} C=${C} scale=${scale}${offset || residual ? ` offset=${offset} residual=${residual}` : ''}`;
   const epsilon = Math.fround(1e-5);
   return [
     call('rms_norm_forward', label, (draw) => ({
       y: blank([M, N, C]),
       x: draw.normal([M, N, C], scale),
       weight: draw.members(M, [C], 1, mixed),
+      residual: residual ? draw.normal([M, N, C]) : undefined,
       epsilon,
+      offset,
     })),
     ...[false, true].map((accumulate) =>
       call('rms_norm_backward_input', `${label} accumulate=${accumulate}`, (draw) => ({
@@ -38,15 +50,21 @@ export function rmsNorm(M: number, N: number, C: number, scale = 1): Case[] {
         x: draw.normal([M, N, C], scale),
         weight: draw.members(M, [C], 1, mixed),
         epsilon,
+        offset,
         accumulate,
       })),
     ),
-    call('rms_norm_backward_weight', label, (draw) => ({
-      dweight: draw.members(M, [C]),
-      dy: draw.normal([M, N, C]),
-      x: draw.normal([M, N, C], scale),
-      epsilon,
-    })),
+    // Which neither of the two changes.
+    ...(offset || residual
+      ? []
+      : [
+          call('rms_norm_backward_weight', label, (draw) => ({
+            dweight: draw.members(M, [C]),
+            dy: draw.normal([M, N, C]),
+            x: draw.normal([M, N, C], scale),
+            epsilon,
+          })),
+        ]),
   ];
 }
 
@@ -65,13 +83,16 @@ interface Rope {
   /** [M, B, T, H, D] */
   shape: number[];
   inverse: boolean;
+  /** Of D channels how many are turned; default all. */
+  width?: number;
   starts?: number[];
   inPlace?: boolean;
 }
 
 export function rope(turn: Rope): Case {
   const { shape, inverse, starts, inPlace } = turn;
-  const [members = 0, , , , width = 0] = shape;
+  const [members = 0] = shape;
+  const { width = shape[4]! } = turn;
   return call('rope', describe(turn), (draw) => {
     const x = draw.normal(shape);
     return {
@@ -84,20 +105,25 @@ export function rope(turn: Rope): Case {
   });
 }
 
-export const swiglu = (N: number, F: number, scale = 1): Case[] => [
-  call('swiglu_forward', `N=${N} F=${F} scale=${scale}`, (draw) => ({
-    y: blank([2, N, F]),
-    gate: draw.normal([2, N, F], scale),
-    up: draw.normal([2, N, F]),
-  })),
-  call('swiglu_backward', `N=${N} F=${F} scale=${scale}`, (draw) => ({
-    dgate: blank([2, N, F]),
-    dup: blank([2, N, F]),
-    dy: draw.normal([2, N, F]),
-    gate: draw.normal([2, N, F], scale),
-    up: draw.normal([2, N, F]),
-  })),
-];
+export const swiglu = (N: number, F: number, scale = 1, activation: Activation = 'silu'): Case[] => {
+  const label = `N=${N} F=${F} scale=${scale} ${activation}`;
+  return [
+    call('swiglu_forward', label, (draw) => ({
+      y: blank([2, N, F]),
+      gate: draw.normal([2, N, F], scale),
+      up: draw.normal([2, N, F]),
+      activation,
+    })),
+    call('swiglu_backward', label, (draw) => ({
+      dgate: blank([2, N, F]),
+      dup: blank([2, N, F]),
+      dy: draw.normal([2, N, F]),
+      gate: draw.normal([2, N, F], scale),
+      up: draw.normal([2, N, F]),
+      activation,
+    })),
+  ];
+};
 
 /** Targets of which every third does not count. */
 function targets(draw: Draw, rows: number, vocabulary: number): Values {
@@ -105,20 +131,24 @@ function targets(draw: Draw, rows: number, vocabulary: number): Values {
   return integers([...data].map((target, n) => (n % 3 === 1 ? -1 : target)));
 }
 
-export const crossEntropy = (N: number, V: number, scale = 1): Case[] => [
+/** Where there is a cap, the logits are such as it leaves. */
+export const crossEntropy = (N: number, V: number, scale = 1, softcap = 0): Case[] => [
   call('cross_entropy_forward', `N=${N} V=${V} scale=${scale}`, (draw) => ({
     losses: blank([N]),
     logits: draw.normal([N, V], scale),
     targets: targets(draw, N, V),
   })),
   ...[false, true].map((inPlace) =>
-    call('cross_entropy_backward', `N=${N} V=${V} scale=${scale} inPlace=${inPlace}`, (draw) => {
-      const logits = draw.normal([N, V], scale);
+    call('cross_entropy_backward', `N=${N} V=${V} scale=${scale} softcap=${softcap} inPlace=${inPlace}`, (draw) => {
+      const plain = draw.normal([N, V], scale);
+      const data = plain.data.map((x) => Math.fround(softcap * Math.tanh(x / softcap)));
+      const logits = softcap > 0 ? new Values([N, V], data) : plain;
       return {
         dlogits: inPlace ? logits : blank([N, V]),
         dlosses: draw.normal([N]),
         logits,
         targets: targets(draw, N, V),
+        softcap,
       };
     }),
   ),
@@ -140,6 +170,7 @@ const notFinite = [
     y: blank([1, 1, 9]),
     gate: new Values([1, 1, 9], steep),
     up: draw.normal([1, 1, 9]),
+    activation: 'silu' as const,
   })),
   call('swiglu_backward', 'not finite', (draw) => ({
     dgate: blank([1, 1, 9]),
@@ -147,12 +178,15 @@ const notFinite = [
     dy: draw.normal([1, 1, 9]),
     gate: new Values([1, 1, 9], steep),
     up: draw.normal([1, 1, 9]),
+    activation: 'silu' as const,
   })),
   call('rms_norm_forward', 'not finite', (draw) => ({
     y: blank([1, 3, 33]),
     x: altered(draw.normal([1, 3, 33]), { 5: nan, 98: infinity }),
     weight: draw.members(1, [33]),
+    residual: undefined,
     epsilon: 1e-5,
+    offset: 0,
   })),
   call('rms_norm_backward_input', 'not finite', (draw) => ({
     dx: blank([1, 3, 33]),
@@ -160,6 +194,7 @@ const notFinite = [
     x: draw.normal([1, 3, 33]),
     weight: draw.members(1, [33]),
     epsilon: 1e-5,
+    offset: 0,
     accumulate: false,
   })),
   // Rows: NaN, infinite, a logit that is ruled out, NaN where nothing counts.
@@ -173,6 +208,7 @@ const notFinite = [
     dlosses: draw.normal([4]),
     logits: altered(draw.normal([4, 33]), { 0: nan, 65: infinity, 70: -infinity, 130: nan }),
     targets: integers([3, 3, 3, -1]),
+    softcap: 0,
   })),
 ];
 
@@ -188,18 +224,33 @@ const sizes: [number, number, number][] = [
 ];
 
 export const rows: Case[] = [
-  ...sizes.flatMap((size) => embedding(...size)),
-  ...sizes.flatMap((size) => [...rmsNorm(...size), ...rmsNorm(...size, 1e-3)]),
+  ...sizes.flatMap((size) => [...embedding(...size), ...embedding(...size, Math.sqrt(48))]),
+  ...sizes.flatMap((size) => [
+    ...rmsNorm(...size),
+    ...rmsNorm(...size, { scale: 1e-3 }),
+    ...rmsNorm(...size, { offset: 1 }),
+    ...rmsNorm(...size, { offset: 1, residual: true }),
+  ]),
   ...[2, 6, 16, 64, 80].flatMap((D) =>
     [false, true].flatMap((inverse) => [
       rope({ shape: [2, 3, 5, 3, D], inverse }),
       rope({ shape: [2, 3, 5, 3, D], inverse, starts: [0, 40, 7], inPlace: true }),
     ]),
   ),
+  // Heads that are turned in part.
+  ...[2, 4, 24, 62].flatMap((width) =>
+    [false, true].flatMap((inverse) => [
+      rope({ shape: [2, 3, 5, 3, 64], inverse, width }),
+      rope({ shape: [2, 3, 5, 3, 64], inverse, width, starts: [0, 40, 7], inPlace: true }),
+    ]),
+  ),
   rope({ shape: [1, 2, 0, 3, 4], inverse: false }),
-  ...[1, 3, 31, 33, 64, 123].flatMap((F) => [...swiglu(3, F), ...swiglu(3, F, 30)]),
+  ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((activation) =>
+    [1, 3, 31, 33, 64, 123].flatMap((F) => [...swiglu(3, F, 1, activation), ...swiglu(3, F, 30, activation)]),
+  ),
   ...swiglu(0, 3),
   ...[1, 3, 31, 33, 123, 1000].flatMap((V) => [...crossEntropy(5, V), ...crossEntropy(5, V, 20)]),
+  ...[1, 33, 1000].flatMap((V) => [...crossEntropy(5, V, 20, 15), ...crossEntropy(5, V, 1, 30)]),
   ...crossEntropy(0, 7),
   ...notFinite,
 ];

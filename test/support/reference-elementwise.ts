@@ -2,6 +2,7 @@
 import { build, exact, type Op, type Reference, single, sum } from './reference.js';
 import { narrow } from './reference-halves.js';
 import { dropoutFactor, randomWord } from './reference-random.js';
+import { capped } from './reference-transformer.js';
 
 type Elementwise = Exclude<
   Op,
@@ -31,6 +32,8 @@ export const elementwise: { [O in Elementwise]: Reference<O> } = {
       return radius * (i % 2 ? Math.sin(angle) : Math.cos(angle));
     }),
   }),
+
+  softcap: ({ x, cap }, r) => ({ y: x.data.map((value) => capped(r, value, cap)) }),
 
   add: ({ y, a, b }, r) => ({ y: y.data.map((_, i) => r(a.data[i]! + b.data[i]!)) }),
 

@@ -48,7 +48,10 @@ const linear = (x: Values, weight: Values) => {
 };
 
 function norm(x: Values, weight: Values, epsilon: number): Values {
-  const { y } = references.rms_norm_forward({ y: x, x, weight: [weight], epsilon }, exact);
+  const { y } = references.rms_norm_forward(
+    { y: x, x, weight: [weight], residual: undefined, epsilon, offset: 0 },
+    exact,
+  );
   return new Values(x.shape, y as Float64Array);
 }
 
@@ -72,7 +75,7 @@ function attention(config: ModelConfig, x: Values, batch: number, weight: (name:
     );
   const [q, k, v] = [turned(project('q', heads)), turned(project('k', keyValueHeads)), project('v', keyValueHeads)];
   const { out } = references.attention_forward(
-    { out: q, lse: undefined, q, k, v, starts: undefined, window: 0 },
+    { out: q, lse: undefined, q, k, v, starts: undefined, window: 0, scale: config.attention.scale, softcap: 0 },
     exact,
   );
   const flat = new Values([1, rows, heads * D], out as Float64Array);
@@ -82,7 +85,7 @@ function attention(config: ModelConfig, x: Values, batch: number, weight: (name:
 function feedForward(x: Values, weight: (name: string) => Values): Values {
   const gate = linear(x, weight('mlp.gate_proj.weight'));
   const up = linear(x, weight('mlp.up_proj.weight'));
-  const { y } = references.swiglu_forward({ y: gate, gate, up }, exact);
+  const { y } = references.swiglu_forward({ y: gate, gate, up, activation: 'silu' }, exact);
   return linear(new Values(gate.shape, y as Float64Array), weight('mlp.down_proj.weight'));
 }
 

@@ -10,10 +10,46 @@ import {
   times,
   type Values,
 } from './reference.js';
+import { narrow } from './reference-halves.js';
 
 type Sizes = [number, number, number, number, number];
 
 const sigmoid = (r: Round, x: number) => r(1 / r(1 + r(Math.exp(-x))));
+
+/** The integral of the normal density up to x: sums its series, which for such x needs no more terms. */
+function normal(x: number): number {
+  if (x < -9) return 0;
+  if (x > 9) return 1;
+  let [sum, term] = [x, x];
+  for (let n = 3; Math.abs(term) > 1e-18 * Math.abs(sum); n += 2) sum += term *= (x * x) / n;
+  return 0.5 + sum * density(x);
+}
+const density = (x: number) => Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+
+/** Values and derivatives, in the steps in which one would compute them. */
+const activations = {
+  silu: {
+    value: (r: Round, x: number) => r(x / r(1 + r(Math.exp(-x)))),
+    slope: (r: Round, x: number) => {
+      const s = sigmoid(r, x);
+      return r(s + r(x * r(s * r(1 - s))));
+    },
+  },
+  gelu: {
+    value: (r: Round, x: number) => r(x * r(normal(x))),
+    slope: (r: Round, x: number) => r(r(normal(x)) + r(x * r(density(x)))),
+  },
+  geluTanh: {
+    value: (r: Round, x: number) => r(r(0.5 * x) * r(1 + tanhOf(r, x))),
+    slope: (r: Round, x: number) => {
+      const t = tanhOf(r, x);
+      const du = r(r(Math.sqrt(2 / Math.PI)) * r(1 + r(r(3 * 0.044715) * r(x * x))));
+      return r(r(0.5 * r(1 + t)) + r(r(r(0.5 * x) * r(1 - r(t * t))) * du));
+    },
+  },
+};
+const tanhOf = (r: Round, x: number) =>
+  r(Math.tanh(r(r(Math.sqrt(2 / Math.PI)) * r(x + r(r(0.044715) * r(r(x * x) * x))))));
 
 /** 1 / sqrt(mean(x^2) + epsilon) over the channels: [M, N]. */
 function inverseRms(r: Round, x: Values, epsilon: number): Values {
@@ -24,6 +60,14 @@ function inverseRms(r: Round, x: Values, epsilon: number): Values {
   });
 }
 
+/** c tanh(x / c) */
+export const capped = (r: Round, x: number, c: number) => r(r(c) * r(Math.tanh(r(x / r(c)))));
+/** Its derivative, of its value. */
+function capSlope(r: Round, y: number, c: number): number {
+  const share = r(y / r(c));
+  return r(1 - r(share * share));
+}
+
 interface Row {
   /** The first key that the query sees. */
   first: number;
@@ -32,18 +76,22 @@ interface Row {
   lse: number;
 }
 
-/** q . k / sqrt(D) of the query at [m, b, t, h] and key j of its head's group. */
-function score(r: Round, q: Values, k: Values, [m, b, t, h]: readonly number[], j: number): number {
+type Scored = Pick<Arguments<'attention_forward'>, 'q' | 'k' | 'scale' | 'softcap'>;
+
+/** scale q . k of the query at [m, b, t, h] and key j of its head's group, capped. */
+function score(r: Round, { q, k, scale, softcap }: Scored, [m, b, t, h]: readonly number[], j: number): number {
   const [, , , H, D] = q.shape as Sizes;
   const head = Math.floor(h! / (H / k.shape[3]!));
-  return r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, j, head, d))) * r(1 / r(Math.sqrt(D))));
+  const plain = r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, j, head, d))) * r(scale));
+  return softcap > 0 ? capped(r, plain, softcap) : plain;
 }
 
 /** The probabilities of the query at [m, b, t, h]. */
-function attend(r: Round, { q, k, starts, window }: Arguments<'attention_forward'>, index: readonly number[]): Row {
+function attend(r: Round, args: Arguments<'attention_forward'>, index: readonly number[]): Row {
+  const { starts, window } = args;
   const position = (starts?.at(index[1]!) ?? 0) + index[2]!;
   const first = window > 0 ? Math.max(0, position - window + 1) : 0;
-  const scores = Array.from({ length: position + 1 - first }, (_, j) => score(r, q, k, index, first + j));
+  const scores = Array.from({ length: position + 1 - first }, (_, j) => score(r, args, index, first + j));
   const top = Math.max(...scores);
   const terms = scores.map((x) => r(Math.exp(r(x - top))));
   const total = sum(r, terms.length, (j) => terms[j]!);
@@ -73,18 +121,18 @@ type Transformer = Extract<
 >;
 
 export const transformer: { [O in Transformer]: Reference<O> } = {
-  embedding_forward: ({ y, table, ids }) => ({
-    y: build(y.shape, (m, n, c) => table[m!]!.at(ids.at(n!), c)),
+  embedding_forward: ({ y, table, ids, scale }, r) => ({
+    y: build(y.shape, (m, n, c) => r(narrow(scale, y.dtype) * table[m!]!.at(ids.at(n!), c))),
   }),
 
-  embedding_backward: ({ dtable, dy, ids }, r) => ({
+  embedding_backward: ({ dtable, dy, ids, scale }, r) => ({
     dtable: dtable.map((table, m) => {
       const result = table.data.slice();
       const [, N, C] = dy.shape as Sizes;
       for (let n = 0; n < N; n++)
         for (let c = 0; c < C; c++) {
           const at = ids.at(n) * C + c;
-          result[at] = r(result[at]! + dy.at(m, n, c));
+          result[at] = r(result[at]! + r(narrow(scale, dy.dtype) * dy.at(m, n, c)));
         }
       return result;
     }),
@@ -117,15 +165,20 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     };
   },
 
-  rms_norm_forward: ({ y, x, weight, epsilon }, r) => {
+  rms_norm_forward: ({ y, x, weight, residual, epsilon, offset }, r) => {
     const inverse = inverseRms(r, x, epsilon);
-    return { y: build(y.shape, (m, n, c) => r(r(x.at(m!, n, c) * inverse.at(m!, n)) * weight[m!]!.at(c!))) };
+    return {
+      y: build(y.shape, (m, n, c) => {
+        const normed = r(r(x.at(m!, n, c) * inverse.at(m!, n)) * r(offset + weight[m!]!.at(c!)));
+        return residual ? r(normed + residual.at(m!, n, c)) : normed;
+      }),
+    };
   },
 
-  rms_norm_backward_input: ({ dx, dy, x, weight, epsilon, accumulate }, r) => {
+  rms_norm_backward_input: ({ dx, dy, x, weight, epsilon, offset, accumulate }, r) => {
     const [M, N, C] = x.shape as Sizes;
     const inverse = inverseRms(r, x, epsilon);
-    const scaled = (m: number, n: number, c: number) => r(dy.at(m, n, c) * weight[m]!.at(c));
+    const scaled = (m: number, n: number, c: number) => r(dy.at(m, n, c) * r(offset + weight[m]!.at(c)));
     const mean = evaluate([M, N], (m, n) => r(sum(r, C, (c) => r(scaled(m!, n!, c) * x.at(m!, n, c))) / C));
     return {
       dx: build(dx.shape, (m, n, c) => {
@@ -149,9 +202,10 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
   },
 
   rope: ({ y, x, table, starts, inverse }, r) => {
-    const half = x.shape[4]! / 2;
+    const half = table[0]!.shape[1]! / 2;
     return {
       y: build(y.shape, (m, b, t, h, d) => {
+        if (d! >= 2 * half) return x.at(m!, b, t, h, d);
         const position = (starts?.at(b!) ?? 0) + t!;
         const pair = d! % half;
         const cosine = table[m!]!.at(position, pair);
@@ -181,11 +235,12 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     };
   },
 
-  // forward: out = p v, p = softmax(s), s = q k^T / sqrt(D); lse is the log of the softmax's sum.
-  attention_backward: ({ dq, dk, dv, dout, out, lse, q, k, v, window }, r) => {
+  // forward: out = p v, p = softmax(s), s = capped(scale q k^T); lse is the log of the softmax's sum.
+  attention_backward: (args, r) => {
+    const { dq, dk, dv, dout, out, lse, q, k, v, window, softcap } = args;
     const [M, B, T, H, D] = q.shape as Sizes;
     const K = k.shape[3]!;
-    const scale = r(1 / r(Math.sqrt(D)));
+    const scale = r(args.scale);
     const gradients = { dq: dq.data.slice().fill(0), dk: dk.data.slice().fill(0), dv: dv.data.slice().fill(0) };
     const add = (to: Float64Array, at: number, x: number) => {
       to[at] = r(to[at]! + x);
@@ -198,9 +253,11 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
       const mean = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * out.at(m, b, t, h, d)));
       for (let j = window > 0 ? Math.max(0, t - window + 1) : 0; j <= t; j++) {
         const key = (((m * B + b) * T + j) * K + head) * D;
-        const p = r(Math.exp(r(score(r, q, k, index, j) - lse.at(m, b, h, t))));
+        const s = score(r, args, index, j);
+        const p = r(Math.exp(r(s - lse.at(m, b, h, t))));
         const dp = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * v.at(m, b, j, head, d)));
-        const ds = r.stored(r(r(p * r(dp - mean)) * scale));
+        const steep = softcap > 0 ? r(scale * capSlope(r, s, softcap)) : scale;
+        const ds = r.stored(r(r(p * r(dp - mean)) * steep));
         for (let d = 0; d < D; d++) {
           add(gradients.dv, key + d, r(r.stored(p) * dout.at(m, b, t, h, d)));
           add(gradients.dq, query + d, r(ds * k.at(m, b, j, head, d)));
@@ -219,34 +276,26 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     }),
   }),
 
-  swiglu_forward: ({ y, gate, up }, r) => ({
-    y: build(y.shape, (m, n, f) => {
-      const x = gate.at(m!, n, f);
-      return r(r(x / r(1 + r(Math.exp(-x)))) * up.at(m!, n, f));
-    }),
+  swiglu_forward: ({ y, gate, up, activation }, r) => ({
+    y: build(y.shape, (m, n, f) => r(activations[activation].value(r, gate.at(m!, n, f)) * up.at(m!, n, f))),
   }),
 
-  swiglu_backward: ({ dgate, dup, dy, gate, up }, r) => ({
+  swiglu_backward: ({ dgate, dup, dy, gate, up, activation }, r) => ({
     dgate: build(dgate.shape, (m, n, f) => {
-      const x = gate.at(m!, n, f);
-      const s = sigmoid(r, x);
-      const slope = r(s + r(x * r(s * r(1 - s)))); // of x * sigmoid(x)
+      const slope = activations[activation].slope(r, gate.at(m!, n, f));
       return r(r(dy.at(m!, n, f) * up.at(m!, n, f)) * slope);
     }),
-    dup: build(dup.shape, (m, n, f) => {
-      const x = gate.at(m!, n, f);
-      return r(dy.at(m!, n, f) * r(x * sigmoid(r, x)));
-    }),
+    dup: build(dup.shape, (m, n, f) => r(dy.at(m!, n, f) * activations[activation].value(r, gate.at(m!, n, f)))),
   }),
 
-  swiglu_linear: ({ y, x, gate, up, gateBias, upBias }, r) => ({
+  swiglu_linear: ({ y, x, gate, up, gateBias, upBias, activation }, r) => ({
     y: build(y.shape, (m, n, f) => {
       const product = (weight: Values, bias?: Values) => {
         const z = sum(r, x.shape[2]!, (c) => times(r, x.at(m!, n, c), weight.at(f!, c)));
         return bias ? r(z + bias.at(f!)) : z;
       };
       const g = product(gate[m!]!, gateBias?.[m!]);
-      return r(r(g / r(1 + r(Math.exp(-g)))) * product(up[m!]!, upBias?.[m!]));
+      return r(activations[activation].value(r, g) * product(up[m!]!, upBias?.[m!]));
     }),
   }),
 
@@ -257,12 +306,14 @@ export const transformer: { [O in Transformer]: Reference<O> } = {
     }),
   }),
 
-  cross_entropy_backward: ({ dlogits, dlosses, logits, targets }, r) => {
+  cross_entropy_backward: ({ dlogits, dlosses, logits, targets, softcap }, r) => {
     const rows = Array.from({ length: dlogits.shape[0]! }, (_, n) => softmax(r, logits, n).p);
     return {
       dlogits: build(dlogits.shape, (n, v) => {
         const target = targets.at(n!);
-        return target < 0 ? 0 : r(dlosses.at(n!) * r(rows[n!]![v!]! - (v === target ? 1 : 0)));
+        if (target < 0) return 0;
+        const d = r(dlosses.at(n!) * r(rows[n!]![v!]! - (v === target ? 1 : 0)));
+        return softcap > 0 ? r(d * capSlope(r, logits.at(n!, v!), softcap)) : d;
       }),
     };
   },
