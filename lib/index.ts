@@ -1,7 +1,16 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
 export type { DType, MemoryStatistics, OpTiming, Variant } from './addon.js';
-export type { ModelConfig } from './checkpoint/config.js';
+export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
 export { replaceFolder } from './checkpoint/folder.js';
+export type {
+  AttentionConfig,
+  EmbeddingConfig,
+  FeedForwardConfig,
+  ModelConfig,
+  NormConfig,
+  RopeConfig,
+  Window as AttentionWindow,
+} from './checkpoint/model-config.js';
 export type { LayerRole, ParameterSpec, Role } from './checkpoint/names.js';
 export type { Rope } from './checkpoint/rope-config.js';
 export type { Placement, StitchManifest } from './checkpoint/stitch-manifest.js';

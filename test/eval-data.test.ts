@@ -221,7 +221,7 @@ test('a name stands for a task, a group, a form, or says what is like it', async
       ].map((part) => [`minerva_math_${part}`, 1]),
     ],
   );
-  await fails(() => resolveTasks(['gsm-8k']), 'BAD_TASK', /no task 'gsm-8k'. Is it one of gsm8k/);
+  await fails(() => resolveTasks(['gsm-8k']), 'BAD_TASK', /no task 'gsm-8k'. Did you mean 'gsm8k'/);
   assert.is(new Set(resolveTasks(['all', 'mmlu']).map(({ name }) => name)).size, 10);
 });
 

@@ -1,6 +1,13 @@
-import { createContext, Script } from 'node:vm';
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { BtsError } from '../../errors.js';
+import { Environment } from '../../jinja/environment.js';
+import { filter } from '../../jinja/filter-call.js';
+import { Template } from '../../jinja/template.js';
+import { expectOptions, type OptionNames } from '../../options-check.js';
+import { bind, expectIndex, expectText } from '../../python/call.js';
+import { parseJson, toJson } from '../../python/json.js';
+import { str } from '../../python/repr.js';
+import { Callable, isTruthy, toList, type Value } from '../../python/values.js';
+import { withinTime } from '../../python/within-time.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import { formatTime } from './format-time.js';
 
@@ -27,14 +34,43 @@ export interface ChatOptions {
   variables?: Readonly<Record<string, unknown>>;
 }
 
-/** What a template may take; real ones need a millisecond. */
-const MAX_RENDER_MS = 5000;
-/** As much as Jinja's sandbox allows. */
-const MAX_RANGE = 100_000;
+const CHAT_OPTIONS: OptionNames<ChatOptions> = {
+  addGenerationPrompt: true,
+  tools: true,
+  documents: true,
+  template: true,
+  variables: true,
+};
+
+/** Jinja as transformers sets it up for chat templates. */
+const ENVIRONMENT = new Environment({
+  trimBlocks: true,
+  lstripBlocks: true,
+  filters: {
+    // Jinja's own would write `<` and others as escapes.
+    tojson: filter(['ensure_ascii?', 'indent?', 'separators?', 'sort_keys?'], (value, options) => {
+      const [ensureAscii = false, indent = null, separators = null, sortKeys = false] = options;
+      return toJson(value, {
+        ensureAscii: isTruthy(ensureAscii),
+        indent: indent === null ? undefined : ' '.repeat(expectIndex(indent, 'indent')),
+        separators: separators === null ? undefined : (toList(separators).map(str) as [string, string]),
+        sortKeys: isTruthy(sortKeys),
+      });
+    }),
+  },
+  globals: {
+    raise_exception: new Callable('raise_exception', ([message = null]) => {
+      throw new BtsError('BAD_OPTION', `the chat template refuses the conversation: ${str(message)}`);
+    }),
+    strftime_now: new Callable('strftime_now', (args, keywords) => {
+      const [format] = bind('strftime_now', ['format'], args, keywords);
+      return formatTime(new Date(), expectText(format, 'strftime_now()'));
+    }),
+  },
+});
 
 /**
- * The text that a chat template makes of a conversation, as transformers renders it; but booleans, None and lists that a
- * template prints bare come as JSON and not as Python writes them.
+ * The text that a chat template makes of a conversation, as transformers renders it.
  *
  * @param specials the names and contents of special tokens that templates read, such as `bos_token`
  * @throws BAD_TOKENIZER where there is no template, or it is malformed, fails or does not end; BAD_OPTION where it refuses
@@ -46,27 +82,34 @@ export function renderChat(
   messages: readonly ChatMessage[],
   options: ChatOptions = {},
 ): string {
-  const { addGenerationPrompt = false, tools = null, documents = null, variables = {} } = options;
+  expectOptions('applyChatTemplate', options, CHAT_OPTIONS);
+  const { addGenerationPrompt = false, tools = null, documents = null } = options;
   if (messages.length === 0) throw new BtsError('BAD_OPTION', 'a conversation has one message at least.');
   const source = chooseTemplate(templates, options);
-  const program = compile(source);
-  const environment = new Environment();
+  const template = compile(source);
   const values = {
-    ...GLOBALS,
     ...specials,
     messages,
     tools,
     documents,
     add_generation_prompt: addGenerationPrompt,
-    ...variables,
+    ...options.variables,
   };
-  for (const [name, value] of Object.entries(values)) environment.set(name, value);
   try {
-    return withinTime(() => new Interpreter(environment).run(program).toString());
+    const variables = new Map(Object.entries(values).map(([name, value]) => [name, toValue(value)]));
+    return withinTime(
+      () => template.render(variables),
+      (seconds) => badTokenizer(`the chat template did not end within ${seconds} s.`),
+    );
   } catch (cause) {
     if (cause instanceof BtsError) throw cause;
     throw badTokenizer(`the chat template fails: ${(cause as Error).message}.`, cause);
   }
+}
+
+/** As Python reads the JSON of it. */
+function toValue(value: unknown): Value {
+  return parseJson(JSON.stringify(value) ?? 'null');
 }
 
 function chooseTemplate(templates: ReadonlyMap<string, string>, { template, tools }: ChatOptions): string {
@@ -87,44 +130,10 @@ function chooseTemplate(templates: ReadonlyMap<string, string>, { template, tool
   );
 }
 
-function compile(source: string): ReturnType<typeof parse> {
+function compile(source: string): Template {
   try {
-    return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
+    return new Template(source, ENVIRONMENT);
   } catch (cause) {
     throw badTokenizer(`the chat template is malformed: ${(cause as Error).message}.`, cause);
-  }
-}
-
-/** What every template knows. */
-const GLOBALS: Readonly<Record<string, unknown>> = {
-  true: true,
-  True: true,
-  false: false,
-  False: false,
-  none: null,
-  None: null,
-  range: limitedRange,
-  strftime_now: (format: string) => formatTime(new Date(), format),
-  raise_exception: (message: unknown) => {
-    throw new BtsError('BAD_OPTION', `the chat template refuses the conversation: ${String(message)}`);
-  },
-};
-
-function limitedRange(first: number, second?: number, step = 1): number[] {
-  const [start, stop] = second === undefined ? [0, first] : [first, second];
-  const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(length <= MAX_RANGE)) throw new Error(`range() has ${length} numbers, ${MAX_RANGE} at most are allowed`);
-  return Array.from({ length }, (_, i) => start + i * step);
-}
-
-const CALL = new Script('render()');
-
-/** Runs `render`, which is stopped where it does not end: templates come with a model, from anyone. */
-function withinTime(render: () => string): string {
-  try {
-    return CALL.runInContext(createContext({ render }), { timeout: MAX_RENDER_MS });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw cause;
-    throw badTokenizer(`the chat template did not end within ${MAX_RENDER_MS / 1000} s.`, cause);
   }
 }
