@@ -5,8 +5,8 @@
 // the tensor cores `group` rows to multiply.
 #pragma once
 
-#include "ops_cuda.h"
-#include "tile.cuh"
+#include "cuda_ops.h"
+#include "gemm/tile.cuh"
 
 namespace bts::cuda {
 
@@ -15,7 +15,7 @@ struct Attend {
   int B, T, S, H, K, D, group, window;
   float scale;
 
-  static Attend of(const Attention& a, const int32_t* starts) {
+  static Attend of(const AttentionSize& a, const int32_t* starts) {
     return {starts,
             static_cast<int>(a.B),
             static_cast<int>(a.T),

@@ -2,7 +2,7 @@
 #include "reduce.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -89,14 +89,15 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
 
 }  // namespace
 
-void CudaOps::cross_entropy_forward(float* losses, const act* logits, const int32_t* targets, int64_t N, int64_t V) {
+void CudaOps::run(const CrossEntropyForward& op) {
+  const auto [logits, targets, losses, N, V] = op;
   with_width(V, {logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_forward_kernel<width>, dim3(N), kThreads, kShared, losses, logits, targets, V);
   });
 }
 
-void CudaOps::cross_entropy_backward(act* dlogits, const float* dlosses, const act* logits, const int32_t* targets,
-                                     int64_t N, int64_t V) {
+void CudaOps::run(const CrossEntropyBackward& op) {
+  const auto [dlosses, logits, targets, dlogits, N, V] = op;
   with_width(V, {dlogits, logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), kThreads, kShared, dlogits, dlosses, logits,
                targets, V);

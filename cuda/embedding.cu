@@ -1,7 +1,7 @@
 #include "members.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -45,14 +45,16 @@ __global__ void embedding_backward_kernel(const __grid_constant__ GradientList d
 
 }  // namespace
 
-void CudaOps::embedding_forward(act* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C) {
+void CudaOps::run(const EmbeddingForward& op) {
+  const auto& [table, ids, y, N, V, C] = op;
   for_members(std::ssize(table), [&](int64_t first, int64_t count) {
     GPU_LAUNCH(context_, embedding_forward_kernel, dim3(N, count), kThreads, 0, y + first * N * C,
                WeightList::of(table, first, count), ids, C);
   });
 }
 
-void CudaOps::embedding_backward(Gradients dtable, const act* dy, const int32_t* ids, int64_t N, int64_t, int64_t C) {
+void CudaOps::run(const EmbeddingBackward& op) {
+  const auto& [dy, dtable, ids, N, V, C] = op;
   with_width(C, {dy}, [&](auto width) {
     const int64_t stripes = (C + 32 * width - 1) / (32 * width);
     for_members(std::ssize(dtable), [&](int64_t first, int64_t count) {

@@ -3,7 +3,7 @@
 #include "reduce.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -115,7 +115,8 @@ __global__ void weight_sums_kernel(const __grid_constant__ GradientList dweight,
 
 }  // namespace
 
-void CudaOps::rms_norm_forward(act* y, const act* x, Weights weight, int64_t N, int64_t C, float epsilon) {
+void CudaOps::run(const RmsNormForward& op) {
+  const auto& [x, weight, y, N, C, epsilon] = op;
   with_width(C, {y, x}, [&](auto width) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
@@ -125,8 +126,8 @@ void CudaOps::rms_norm_forward(act* y, const act* x, Weights weight, int64_t N, 
   });
 }
 
-void CudaOps::rms_norm_backward_input(act* dx, const act* dy, const act* x, Weights weight, int64_t N, int64_t C,
-                                      float epsilon, bool accumulate) {
+void CudaOps::run(const RmsNormBackwardInput& op) {
+  const auto& [dy, x, weight, dx, N, C, epsilon, accumulate] = op;
   with_width(C, {dx, dy, x}, [&](auto width) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
@@ -137,8 +138,8 @@ void CudaOps::rms_norm_backward_input(act* dx, const act* dy, const act* x, Weig
   });
 }
 
-void CudaOps::rms_norm_backward_weight(Gradients dweight, const act* dy, const act* x, int64_t N, int64_t C,
-                                       float epsilon) {
+void CudaOps::run(const RmsNormBackwardWeight& op) {
+  const auto& [dy, x, dweight, N, C, epsilon] = op;
   const int64_t blocks = (N + kRowsSummed - 1) / kRowsSummed;
   const auto stripes = static_cast<unsigned>((C + kThreads - 1) / kThreads);
   if (blocks == 0) return;

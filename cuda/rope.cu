@@ -1,7 +1,7 @@
 #include "members.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -24,8 +24,8 @@ __global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_
     load(sine, angles + half + pair);
     for (int k = 0; k < width; k++) {
       const float low = a[k], high = b[k], s = direction * sine[k];
-      a[k] = low * cosine[k] - high * s;
-      b[k] = high * cosine[k] + low * s;
+      a[k] = turned_low(low, high, cosine[k], s);
+      b[k] = turned_high(low, high, cosine[k], s);
     }
     store(y + first, a);
     store(y + first + half, b);
@@ -34,8 +34,8 @@ __global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_
 
 }  // namespace
 
-void CudaOps::rope(act* y, const act* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H,
-                   int64_t D, int64_t, bool inverse) {
+void CudaOps::run(const Rope& op) {
+  const auto& [x, table, starts, y, B, T, H, D, P, inverse] = op;
   const int64_t stride = B * T * H * D;
   with_width(D / 2, {y, x}, [&](auto width) {
     const int64_t packs = H * (D / 2 / width);

@@ -1,6 +1,4 @@
-#include "swiglu.cuh"
-
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 #include "vectors.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -13,12 +11,11 @@ __global__ void swiglu_forward_kernel(act* y, const act* gate, const act* up, in
     float g[width], u[width];
     load(g, gate + i * width);
     load(u, up + i * width);
-    for (int k = 0; k < width; k++) u[k] = swiglu(g[k], u[k]);
+    for (int k = 0; k < width; k++) u[k] = swiglu<Math>(g[k], u[k]);
     store(y + i * width, u);
   }
 }
 
-// y = g s u with s = 1 / (1 + exp(-g)), s' = s (1 - s)
 template <int width>
 __global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, const act* gate, const act* up,
                                        int64_t packs) {
@@ -29,7 +26,7 @@ __global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, cons
     load(u, up + i * width);
     for (int k = 0; k < width; k++) {
       const float s = 1 / (1 + expf(-g[k]));
-      u[k] = d[k] * u[k] * s * (1 + g[k] * (1 - s));
+      u[k] = swiglu_dgate(d[k], g[k], u[k], s);
       d[k] *= g[k] * s;
     }
     store(dgate + i * width, u);
@@ -39,14 +36,16 @@ __global__ void swiglu_backward_kernel(act* dgate, act* dup, const act* dy, cons
 
 }  // namespace
 
-void CudaOps::swiglu_forward(act* y, const act* gate, const act* up, int64_t n) {
+void CudaOps::run(const SwigluForward& op) {
+  const auto [gate, up, y, n] = op;
   with_width(n, {y, gate, up}, [&](auto width) {
     GPU_LAUNCH(context_, swiglu_forward_kernel<width>, grid_for(context_, n / width), kThreads, 0, y, gate, up,
                n / width);
   });
 }
 
-void CudaOps::swiglu_backward(act* dgate, act* dup, const act* dy, const act* gate, const act* up, int64_t n) {
+void CudaOps::run(const SwigluBackward& op) {
+  const auto [dy, gate, up, dgate, dup, n] = op;
   with_width(n, {dgate, dup, dy, gate, up}, [&](auto width) {
     GPU_LAUNCH(context_, swiglu_backward_kernel<width>, grid_for(context_, n / width), kThreads, 0, dgate, dup, dy,
                gate, up, n / width);

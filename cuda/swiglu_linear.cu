@@ -1,12 +1,11 @@
 // y = silu(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
 #include "../native/error.h"
-#include "gemm.cuh"
-#include "gemv.h"
+#include "gemm/gemm.cuh"
+#include "gemm/gemv.h"
 #include "members.cuh"
-#include "operands.h"
-#include "swiglu.cuh"
-#include "tile_order.cuh"
+#include "gemm/operands.h"
+#include "gemm/tile_order.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -51,8 +50,8 @@ __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<act>) swiglu_linear_k
 #pragma unroll
           for (int c = 0; c < 2; c++)
             if (c == 0 || pair)
-              value[c] = swiglu(biased(sums[0][i][j][e + c], s.gate_bias, m, col + c),
-                                biased(sums[1][i][j][e + c], s.up_bias, m, col + c));
+              value[c] = swiglu<Math>(biased(sums[0][i][j][e + c], s.gate_bias, m, col + c),
+                                      biased(sums[1][i][j][e + c], s.up_bias, m, col + c));
           store_pair(s.y + (m * int64_t{s.N} + row) * s.F + col, value[0], value[1], pair);
         }
   }
@@ -72,9 +71,8 @@ void launch_tiles(const Context& context, Arguments s) {
 
 }  // namespace
 
-// y [M,N,F]  x [M,N,C]  gate, up M x [F,C]
-void CudaOps::swiglu_linear(act* y, const act* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
-                            int64_t N, int64_t C, int64_t F) {
+void CudaOps::run(const SwigluLinear& op) {
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F] = op;
   context_.scratch().reset();
   if (N == 0 || F == 0) return;
   if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F);

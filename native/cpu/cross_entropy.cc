@@ -30,7 +30,8 @@ struct Softmax {
 
 }  // namespace
 
-void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t N, int64_t V) {
+void CpuOps::run(const CrossEntropyForward& op) {
+  const auto [logits, targets, losses, N, V] = op;
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;
@@ -39,8 +40,8 @@ void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int
   });
 }
 
-void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
-                                    int64_t N, int64_t V) {
+void CpuOps::run(const CrossEntropyBackward& op) {
+  const auto [dlosses, logits, targets, dlogits, N, V] = op;
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;

@@ -21,7 +21,8 @@ float inverse_rms(const float* x, int64_t C, float epsilon) {
 
 }  // namespace
 
-void CpuOps::rms_norm_forward(float* y, const float* x, Weights weight, int64_t N, int64_t C, float epsilon) {
+void CpuOps::run(const RmsNormForward& op) {
+  const auto& [x, weight, y, N, C, epsilon] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* in = x + row * C;
@@ -36,8 +37,8 @@ void CpuOps::rms_norm_forward(float* y, const float* x, Weights weight, int64_t 
   });
 }
 
-void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x, Weights weight, int64_t N, int64_t C,
-                                     float epsilon, bool accumulate) {
+void CpuOps::run(const RmsNormBackwardInput& op) {
+  const auto& [dy, x, weight, dx, N, C, epsilon, accumulate] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float *in = x + row * C, *dout = dy + row * C;
@@ -60,8 +61,8 @@ void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x,
   });
 }
 
-void CpuOps::rms_norm_backward_weight(Gradients dweight, const float* dy, const float* x, int64_t N, int64_t C,
-                                      float epsilon) {
+void CpuOps::run(const RmsNormBackwardWeight& op) {
+  const auto& [dy, x, dweight, N, C, epsilon] = op;
   const int64_t M = std::ssize(dweight), blocks = (N + kBlock - 1) / kBlock;
   scratch_.reset();
   float* partial = scratch_.floats(M * blocks * C);

@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-#include "../ops.h"
+#include "../types.h"
 
 #if defined(__AVX512F__)
 #define BTS_ISA avx512
@@ -247,5 +247,11 @@ inline vfloat exp(vfloat x) {
 }
 
 inline float exp(float x) { return exp(splat(x))[0]; }
+
+// For the formulas that both backends share (see host_device.h).
+struct Math {
+  static vfloat exp(vfloat x) { return BTS_ISA::exp(x); }
+  static float sqrt(float x) { return __builtin_sqrtf(x); }
+};
 
 }  // namespace bts::cpu::BTS_ISA

@@ -6,11 +6,9 @@ namespace bts::check {
 
 namespace {
 
-using cuda::BTS_PRECISION::act;
-
 template <class S>
 struct Formulas {
-  const Attention& a;
+  const AttentionSize& a;
   const std::vector<int32_t>& starts;
   const std::vector<float>&q, &k, &v;
   std::vector<S> out, lse, dq, dk, dv;
@@ -80,7 +78,7 @@ struct Formulas {
   }
 };
 
-void attend(const Attention& a, const std::vector<int32_t>& starts) {
+void attend(const AttentionSize& a, const std::vector<int32_t>& starts) {
   const std::string name = "attention " BTS_PRECISION_NAME "M " + std::to_string(a.M) + ", B " + std::to_string(a.B) +
                            ", T " + std::to_string(a.T) + ", S " + std::to_string(a.S) + ", H " + std::to_string(a.H) +
                            "/" + std::to_string(a.K) + ", D " + std::to_string(a.D) + ", window " +
@@ -103,8 +101,13 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
   Device<float> device_starts(start_bits);
   const bool from_zero = std::all_of(starts.begin(), starts.end(), [](int32_t s) { return s == 0; });
   const auto ops = make_ops();
-  ops->attention_forward(out.get(), lse.get(), device_q.get(), device_k.get(), device_v.get(),
-                         from_zero ? nullptr : reinterpret_cast<const int32_t*>(device_starts.get()), a);
+  ops->run(AttentionForward{.q = device_q.get(),
+                            .k = device_k.get(),
+                            .v = device_v.get(),
+                            .starts = from_zero ? nullptr : reinterpret_cast<const int32_t*>(device_starts.get()),
+                            .out = out.get(),
+                            .lse = lse.get(),
+                            .size = a});
   Formulas<double> exact{a, starts, q, k, v, {}, {}, {}, {}, {}};
   Formulas<float> plain{a, starts, q, k, v, {}, {}, {}, {}, {}};
   exact.forward();
@@ -112,8 +115,16 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
   compare<act>(name + " out", out.read(), plain.out, exact.out);
   compare<float>(name + " lse", lse.read(), plain.lse, exact.lse);
   if (a.S != a.T || !from_zero) return;
-  ops->attention_backward(dq.get(), dk.get(), dv.get(), device_dout.get(), out.get(), lse.get(), device_q.get(),
-                          device_k.get(), device_v.get(), a);
+  ops->run(AttentionBackward{.dout = device_dout.get(),
+                             .out = out.get(),
+                             .lse = lse.get(),
+                             .q = device_q.get(),
+                             .k = device_k.get(),
+                             .v = device_v.get(),
+                             .dq = dq.get(),
+                             .dk = dk.get(),
+                             .dv = dv.get(),
+                             .size = a});
   exact.backward(dout, out.read());
   plain.backward(dout, out.read());
   compare<act>(name + " dq", dq.read(), plain.dq, exact.dq, 8);
