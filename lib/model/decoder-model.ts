@@ -1,6 +1,6 @@
 import { type Batch, IGNORED } from '../data/packing.js';
 import { BtsError } from '../errors.js';
-import * as ops from '../tensor/ops.js';
+import * as ops from '../tensor/ops/index.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { DecodeStep } from './decode-step.js';

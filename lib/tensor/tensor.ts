@@ -15,6 +15,7 @@ export class Tensor implements Disposable {
   /** @internal Tensors are made by devices and ops. */
   constructor(
     readonly device: Device,
+    /** @internal Of devices alone. */
     readonly native: NativeTensor,
     readonly dtype: DType,
     readonly shape: readonly number[],

@@ -42,13 +42,13 @@ export class AdamW implements Disposable {
   }
 
   zeroGradients(): void {
-    for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!.native, value: 0 });
+    for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!, value: 0 });
   }
 
   /** The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes. */
   gradientNorm(): Tensor {
     const norm = this.device.empty([1]);
-    this.device.run('global_norm', { norm: norm.native, gradients: this.gradients });
+    this.device.run('global_norm', { norm, gradients: this.gradients });
     return norm;
   }
 
@@ -56,11 +56,11 @@ export class AdamW implements Disposable {
   update(norm: Tensor, learningRate: number): void {
     this.steps++;
     this.device.run('adamw', {
-      parameters: this.parameters.map(({ value }) => value.native),
+      parameters: this.parameters.map(({ value }) => value),
       gradients: this.gradients,
-      firstMoments: this.firstMoments.map(({ native }) => native),
-      secondMoments: this.secondMoments.map(({ native }) => native),
-      norm: norm.native,
+      firstMoments: this.firstMoments,
+      secondMoments: this.secondMoments,
+      norm,
       learningRate,
       step: this.steps,
       ...this.options,
@@ -68,7 +68,7 @@ export class AdamW implements Disposable {
   }
 
   private get gradients() {
-    return this.parameters.map(({ gradient }) => gradient!.native);
+    return this.parameters.map(({ gradient }) => gradient!);
   }
 
   [Symbol.dispose](): void {

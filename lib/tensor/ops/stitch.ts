@@ -1,7 +1,47 @@
-/** The two stitch layers as ops (the paper's section 3; formulas in native/ops.h). */
-import { gradients, type Parameter, values } from './parameter.js';
-import type { Scope } from './scope.js';
-import type { Tensor } from './tensor.js';
+/** The two stitch layers (the paper's section 3). */
+import { type Maybe, nativeOps, product } from '../native-ops.js';
+import { gradients, type Parameter, values } from '../parameter.js';
+import type { Scope } from '../scope.js';
+import type { Tensor } from '../tensor.js';
+
+interface Forward {
+  h: Tensor;
+  gateWeight: Tensor;
+  gateBias: Maybe<Tensor>;
+  proj: readonly Tensor[];
+  gates: Tensor;
+  projected: Tensor;
+  dropout: number;
+  seed: number;
+}
+interface Backward extends Omit<Forward, 'gateBias'> {
+  dh: Maybe<Tensor>;
+  dgateWeight: Tensor;
+  dgateBias: Maybe<Tensor>;
+  dproj: readonly Tensor[];
+}
+interface Calls {
+  experts_into_hub_forward: Forward & { hub: Tensor };
+  experts_into_hub_backward: Backward & { dhub: Tensor; dprojected: Maybe<Tensor> };
+  hub_into_experts_forward: Forward & { out: Tensor };
+  hub_into_experts_backward: Backward & { dout: Tensor };
+}
+
+/** Both directions multiply with all projections, a stitch into the experts with no gate of the hub's own. */
+function products(h: Tensor, gateWeight: Tensor, gatesRead: number): number {
+  const [members = 0, rows = 0, width = 0] = h.shape;
+  return product(rows, width, gatesRead * gateWeight.shape[1]!) + (members - 1) * product(rows, width, width);
+}
+const all = (h: Tensor) => h.shape[0]!;
+const experts = (h: Tensor) => h.shape[0]! - 1;
+
+/** native/ops/stitch.h */
+export const stitchOps = nativeOps<Calls>({
+  experts_into_hub_forward: ({ h, gateWeight }) => products(h, gateWeight, all(h)),
+  experts_into_hub_backward: ({ h, gateWeight, dh }) => (dh ? 2 : 1) * products(h, gateWeight, all(h)),
+  hub_into_experts_forward: ({ h, gateWeight }) => products(h, gateWeight, experts(h)),
+  hub_into_experts_backward: ({ h, gateWeight, dh }) => (dh ? 2 : 1) * products(h, gateWeight, experts(h)),
+});
 
 /** The trained weights of one stitch layer. */
 export interface StitchWeights {
@@ -45,12 +85,12 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
   const hub = inner.track(out.slice(0));
   const projected =
     options.experts === 'projected' ? inner.track(out.slice(1, members)) : inner.empty([members - 1, rows, width]);
-  const common = { h: h.native, gateWeight: gate.value.native, proj: values(proj), dropout: rate, seed };
-  const stored = { gates: gates.native, projected: projected.native };
-  device.run('experts_into_hub_forward', { hub: hub.native, gateBias: gateBias?.value.native, ...common, ...stored });
+  const common = { h, gateWeight: gate.value, proj: values(proj), dropout: rate, seed };
+  const stored = { gates, projected };
+  device.run('experts_into_hub_forward', { hub, gateBias: gateBias?.value, ...common, ...stored });
   if (options.experts === 'unchanged') {
     const [from, to] = [inner.track(h.slice(1, members)), inner.track(out.slice(1, members))];
-    device.run('convert', { y: to.native, x: from.native });
+    device.run('convert', { y: to, x: from });
   }
 
   if (out.node) {
@@ -61,20 +101,20 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
       using dh = h.node && device.empty(h.shape, h.dtype);
       device.run('experts_into_hub_backward', {
         ...common,
-        h: h.native,
-        gates: gates.native,
-        projected: projected.native,
-        dh: dh?.native,
-        dgateWeight: gate.gradient!.native,
-        dgateBias: gateBias?.gradient?.native,
+        h,
+        gates,
+        projected,
+        dh,
+        dgateWeight: gate.gradient!,
+        dgateBias: gateBias?.gradient,
         dproj: gradients(proj),
-        dhub: dhub.native,
-        dprojected: options.experts === 'projected' ? dexperts?.native : undefined,
+        dhub,
+        dprojected: options.experts === 'projected' ? dexperts : undefined,
       });
       if (!dh) return;
       if (options.experts === 'unchanged') {
         using below = dh.slice(1, members);
-        device.run('add', { y: below.native, a: below.native, b: dexperts!.native });
+        device.run('add', { y: below, a: below, b: dexperts! });
       }
       known.give(h, dh);
     });
@@ -92,18 +132,18 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
   using inner = scope.inner();
   const projected = inner.empty([members - 1, rows, width]);
   const common = {
-    gateWeight: gate.value.native,
+    gateWeight: gate.value,
     proj: values(proj),
     dropout: dropout.rate,
     seed: dropout.seed,
   };
   device.run('hub_into_experts_forward', {
     ...common,
-    out: out.native,
-    h: h.native,
-    gateBias: gateBias?.value.native,
-    gates: gates.native,
-    projected: projected.native,
+    out,
+    h,
+    gateBias: gateBias?.value,
+    gates,
+    projected,
   });
   if (out.node) {
     scope.tape!.record(out, [h, gates, projected], (dout, saved, known) => {
@@ -111,14 +151,14 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
       using dh = h.node && device.empty(h.shape, h.dtype);
       device.run('hub_into_experts_backward', {
         ...common,
-        h: h.native,
-        gates: gates.native,
-        projected: projected.native,
-        dh: dh?.native,
-        dgateWeight: gate.gradient!.native,
-        dgateBias: gateBias?.gradient?.native,
+        h,
+        gates,
+        projected,
+        dh,
+        dgateWeight: gate.gradient!,
+        dgateBias: gateBias?.gradient,
         dproj: gradients(proj),
-        dout: dout.native,
+        dout,
       });
       if (dh) known.give(h, dh);
     });
