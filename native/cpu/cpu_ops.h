@@ -5,7 +5,7 @@
 #include "../ops.h"
 #include "runtime/arena.h"
 #include "runtime/thread_pool.h"
-#include "simd.h"
+#include "vector_math.h"
 
 namespace bts::cpu::BTS_ISA {
 

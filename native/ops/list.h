@@ -39,27 +39,27 @@
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
-#define BTS_OPS(OP)                                                           \
-  OP(AdamW)                                                                   \
-  OP(Add)                                                                     \
-  OP(AttentionForward) OP(AttentionBackward)                                  \
-  OP(CacheAppend)                                                             \
-  OP(Convert)                                                                 \
-  OP(CrossEntropyForward) OP(CrossEntropyBackward)                            \
-  OP(Dropout)                                                                 \
-  OP(EmbeddingForward) OP(EmbeddingBackward)                                  \
-  OP(Fill)                                                                    \
-  OP(FillNormal)                                                              \
-  OP(GatherRows)                                                              \
-  OP(GlobalNorm)                                                              \
-  OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight)          \
-  OP(MeasurePeaks)                                                            \
-  OP(MixForward) OP(MixBackward)                                              \
-  OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight)       \
-  OP(Rope)                                                                    \
-  OP(Sample)                                                                  \
-  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward)                        \
-  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward)                        \
-  OP(SumForward) OP(SumBackward)                                              \
-  OP(SwigluForward) OP(SwigluBackward)                                        \
+#define BTS_OPS(OP) \
+  OP(AdamW) \
+  OP(Add) \
+  OP(AttentionForward) OP(AttentionBackward) \
+  OP(CacheAppend) \
+  OP(Convert) \
+  OP(CrossEntropyForward) OP(CrossEntropyBackward) \
+  OP(Dropout) \
+  OP(EmbeddingForward) OP(EmbeddingBackward) \
+  OP(Fill) \
+  OP(FillNormal) \
+  OP(GatherRows) \
+  OP(GlobalNorm) \
+  OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
+  OP(MeasurePeaks) \
+  OP(MixForward) OP(MixBackward) \
+  OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
+  OP(Rope) \
+  OP(Sample) \
+  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
+  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
+  OP(SumForward) OP(SumBackward) \
+  OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear)
