@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import type { LayerRole, Role } from '../lib/checkpoint/names.js';
-import { parameterNames } from '../lib/checkpoint/names.js';
+import { parameterNames, rolesOf } from '../lib/checkpoint/names.js';
 
 const NAMES: Partial<Record<Role, string>> = {
   embedding: 'token_embd',
@@ -38,8 +38,10 @@ interface StoredTensor {
  */
 export async function writeGguf(folder: string, path: string): Promise<void> {
   const { config, tensors } = await openCheckpoint(folder);
-  const { heads, keyValueHeads, headWidth, vocabularySize } = config;
-  const stored = parameterNames(config).map(({ role, layer, name, shape }): StoredTensor => {
+  const { vocabularySize } = config;
+  const { heads, keyValueHeads, headWidth } = config.attention;
+  const stored = parameterNames(config).map(({ layer, name, shape, ...spec }): StoredTensor => {
+    const role = rolesOf(spec)[0]!;
     const { path, offset, dtype } = tensors.get(name)!;
     const size = shape.reduce((product, length) => product * length, 1);
     const isNorm = shape.length === 1;
@@ -62,12 +64,12 @@ export async function writeGguf(folder: string, path: string): Promise<void> {
     ['llama.context_length', (value) => value.u32(4).u32(config.maxPositions)],
     ['llama.embedding_length', (value) => value.u32(4).u32(config.width)],
     ['llama.block_count', (value) => value.u32(4).u32(config.layers)],
-    ['llama.feed_forward_length', (value) => value.u32(4).u32(config.feedForwardWidth)],
+    ['llama.feed_forward_length', (value) => value.u32(4).u32(config.feedForward.width)],
     ['llama.attention.head_count', (value) => value.u32(4).u32(heads)],
     ['llama.attention.head_count_kv', (value) => value.u32(4).u32(keyValueHeads)],
-    ['llama.attention.layer_norm_rms_epsilon', (value) => value.u32(6).f32(config.normEpsilon)],
+    ['llama.attention.layer_norm_rms_epsilon', (value) => value.u32(6).f32(config.norm.epsilon)],
     ['llama.rope.dimension_count', (value) => value.u32(4).u32(headWidth)],
-    ['llama.rope.freq_base', (value) => value.u32(6).f32(config.rope.theta)],
+    ['llama.rope.freq_base', (value) => value.u32(6).f32(config.rope.global.theta)],
     ['llama.vocab_size', (value) => value.u32(4).u32(vocabularySize)],
     ['tokenizer.ggml.model', (value) => value.u32(8).string('llama')],
     ['tokenizer.ggml.tokens', (value) => value.array(8, tokens(vocabularySize), (token) => value.string(token))],

@@ -1,6 +1,6 @@
-import { availableParallelism } from 'node:os';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { reportFailure } from '../lib/cli/failure.js';
+import { availableProcessors } from '../lib/processors.js';
 import type { Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
@@ -39,7 +39,7 @@ const program = new Command('bench')
     ).choices(['f32', 'bf16']),
   )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
-  .option('--threads <n>', 'CPU threads', count, availableParallelism())
+  .option('--threads <n>', 'CPU threads', count, availableProcessors())
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')

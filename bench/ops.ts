@@ -149,7 +149,9 @@ function works(device: Device): Work[] {
     Tensor,
   ];
   const lse = normal(1, 1, HEADS, ROWS);
-  const common = { q, k, v, out, lse, window: 0 };
+  const scores = { window: 0, scale: 1 / Math.sqrt(HEAD_WIDTH), softcap: 0 };
+  const common = { q, k, v, out, lse, ...scores };
+  const rms = { residual: undefined, epsilon: 1e-5, offset: 0 };
   const seen = 2 * HEADS * HEAD_WIDTH * ROWS * (ROWS + 1);
 
   const [gate, up, act] = Array.from({ length: 3 }, () => hidden(1, ROWS, FEED_FORWARD)) as [Tensor, Tensor, Tensor];
@@ -199,13 +201,13 @@ function works(device: Device): Work[] {
       op: 'rms_norm_forward',
       label: `${ROWS}x${WIDTH}`,
       bytes: bytes(x, y),
-      run: () => device.run('rms_norm_forward', { y, x, weight: [scale!], epsilon: 1e-5 }),
+      run: () => device.run('rms_norm_forward', { y, x, weight: [scale!], ...rms }),
     },
     {
       op: 'swiglu_forward',
       label: `${ROWS}x${FEED_FORWARD}`,
       bytes: bytes(gate, up, act),
-      run: () => device.run('swiglu_forward', { y: act, gate, up }),
+      run: () => device.run('swiglu_forward', { y: act, gate, up, activation: 'silu' }),
     },
     {
       op: 'cross_entropy_forward',

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../lib/checkpoint/config.js';
+import { llamaConfig } from '../lib/checkpoint/families/llama.js';
 
 /** The shape of a benchmark: four models, three of them experts, with four stitches, and a batch. */
 export interface Size {
@@ -52,21 +53,5 @@ export const EXPERTS = 3;
 export const STITCHES = 4;
 
 export function configOf({ batch: _, tokens: __, ...shape }: Size, dtype: ModelConfig['dtype']): ModelConfig {
-  return {
-    ...shape,
-    family: 'llama',
-    headWidth: shape.width / shape.heads,
-    normEpsilon: 1e-5,
-    tiedEmbeddings: false,
-    attentionBias: false,
-    outputBias: false,
-    feedForwardBias: false,
-    headNorms: false,
-    maxPositions: 16_384,
-    slidingWindow: null,
-    rope: { kind: 'default', theta: 500_000 },
-    bosToken: null,
-    eosTokens: [],
-    dtype,
-  };
+  return llamaConfig({ ...shape, maxPositions: 16_384, theta: 500_000, dtype });
 }

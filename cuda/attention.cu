@@ -1,6 +1,6 @@
 // Causal attention with a running softmax (Dao et al., FlashAttention): a block keeps kRows rows of queries and passes
 // over the keys they see; neither scores nor probabilities are written.
-//   out = softmax(q k^T / sqrt(D)) v    lse = log of the softmax's sum
+//   out = softmax(capped(scale q k^T)) v    lse = log of the softmax's sum
 // Few queries over a long cache (decoding) are split over the keys too; a second kernel joins the parts.
 #include "../native/error.h"
 #include "attention_tiles.cuh"
@@ -11,8 +11,10 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-using Tiles = ForwardTiles<act>;
-constexpr int kWarps = Tiles::kWarps, kRows = Tiles::kRows, kThreads = Tiles::kThreads, kKeys = Tiles::kKeys;
+template <int kWidth>
+using Tiles = ForwardTiles<act, kWidth>;
+// The same for all widths.
+constexpr int kWarps = Tiles<64>::kWarps, kRows = Tiles<64>::kRows, kThreads = Tiles<64>::kThreads;
 constexpr int kSplitKeys = 256;  // of one split: fixed, so that a result does not depend on the device
 
 // One split writes its own softmax: out normalised, lse -infinity where it has no key for a row.
@@ -26,7 +28,7 @@ template <int kWidth>
 __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float* lse, const act* q, const act* k,
                                                              const act* v, Attend a, Parts parts) {
   DYNAMIC_SHARED(shared);
-  constexpr int kStride = padded<act>(kWidth);
+  constexpr int kStride = padded<act>(kWidth), kKeys = Tiles<kWidth>::kKeys;
   act* const tile_q = reinterpret_cast<act*>(shared);
   act *const tile_k = tile_q + kRows * kStride, *const tile_v = tile_k + kKeys * kStride;
   const int tiles = gridDim.x / parts.splits, split = blockIdx.x % parts.splits;
@@ -75,7 +77,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
 #pragma unroll
       for (int e = 0; e < 4; e++) {
         const bool seen = a.sees(position[e / 2], j0 + j * 8 + col_of(lane, e));
-        scores[0][j][e] = seen ? scores[0][j][e] * a.scale : -INFINITY;
+        scores[0][j][e] = seen ? a.score(scores[0][j][e]) : -INFINITY;
         new_top[e / 2] = fmaxf(new_top[e / 2], scores[0][j][e]);
       }
     float shift[2];
@@ -169,7 +171,7 @@ void CudaOps::run(const AttentionForward& op) {
   }
   with_head_width(size.D, [&](auto width) {
     GPU_LAUNCH(context_, attention_kernel<width>, dim3(tiles * parts.splits, size.K, sequences), dim3(kThreads),
-               Tiles::kSharedBytes<width>, out, lse, q, k, v, a, parts);
+               Tiles<width>::kSharedBytes, out, lse, q, k, v, a, parts);
   });
   if (parts.splits > 1)
     GPU_LAUNCH(context_, join_splits_kernel, dim3(ceil_div(all, kWarps)), dim3(kThreads), 0, out, lse, parts, a,

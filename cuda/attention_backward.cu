@@ -1,5 +1,6 @@
 // Backward of causal attention. Probabilities are computed again from q, k and lse:
-//   P = exp(q k^T / sqrt(D) - lse)    dP = dout v^T    dS = P (dP - delta) / sqrt(D),  delta = sum over d of dout out
+//   P = exp(S - lse), S = capped(scale q k^T)    dP = dout v^T    dS = P (dP - delta) slope,  delta = sum over d of dout out
+//   slope = scale (1 - (S / cap)^2)
 //   dv = P^T dout    dk = dS^T q    dq = dS k
 // One kernel owns rows of dq and passes over the keys, another owns keys and passes over the rows that see them: P is
 // computed twice, in exchange every sum has one owner and one order, and nothing is added atomically.
@@ -12,8 +13,8 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-using Tiles = BackwardTiles<act>;
-constexpr int kOwn = Tiles::kOwn, kPass = Tiles::kPass, kThreads = Tiles::kThreads;
+template <int kWidth>
+using Tiles = BackwardTiles<act, kWidth>;
 
 struct Arguments {
   act *dq, *dk, *dv;
@@ -52,8 +53,9 @@ __device__ __forceinline__ void store_rows(const float (&sums)[1][kWidth / 8][4]
 
 // One block a multiprocessor is enough: without saying so, the float kernel gets fewer registers than it needs.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 1) query_gradients_kernel(Arguments s, Attend a) {
+__global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_kernel(Arguments s, Attend a) {
   DYNAMIC_SHARED(shared);
+  constexpr int kOwn = Tiles<kWidth>::kOwn, kPass = Tiles<kWidth>::kPass, kThreads = Tiles<kWidth>::kThreads;
   constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
   act* const tile_q = reinterpret_cast<act*>(shared);
   act *const tile_dout = tile_q + kOwn * kStride, *const stages = tile_dout + kOwn * kStride;
@@ -98,8 +100,9 @@ __global__ void __launch_bounds__(kThreads, 1) query_gradients_kernel(Arguments 
 #pragma unroll
       for (int e = 0; e < 4; e++) {
         const bool seen = a.sees(position[e / 2], j0 + j * 8 + col_of(lane, e));
-        const float weight = seen ? __expf(p[0][j][e] * a.scale - lse[e / 2]) : 0.0f;
-        p[0][j][e] = weight * (dp[0][j][e] - delta[e / 2]) * a.scale;  // dS
+        const float score = a.score(p[0][j][e]);
+        const float weight = seen ? __expf(score - lse[e / 2]) : 0.0f;
+        p[0][j][e] = weight * (dp[0][j][e] - delta[e / 2]) * a.slope(score);  // dS
       }
     weights_times_rows<kWidth>(dq, p, tile_k);
   }
@@ -109,9 +112,14 @@ __global__ void __launch_bounds__(kThreads, 1) query_gradients_kernel(Arguments 
   });
 }
 
-template <int kWidth>
-__global__ void __launch_bounds__(kThreads) key_gradients_kernel(Arguments s, Attend a) {
+// Of the widest heads the sums of both do not fit the registers: two launches take one each.
+enum class Of { Both, Keys, Values };
+
+template <int kWidth, Of kOf>
+__global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(Arguments s, Attend a) {
   DYNAMIC_SHARED(shared);
+  constexpr int kOwn = Tiles<kWidth>::kOwn, kPass = Tiles<kWidth>::kPass, kThreads = Tiles<kWidth>::kThreads;
+  constexpr bool kKeys = kOf != Of::Values, kValues = kOf != Of::Keys;
   constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
   act* const tile_k = reinterpret_cast<act*>(shared);
   act *const tile_v = tile_k + kOwn * kStride, *const stages = tile_v + kOwn * kStride;
@@ -148,7 +156,7 @@ __global__ void __launch_bounds__(kThreads) key_gradients_kernel(Arguments s, At
     const int stage = r0 / kPass % 2;
     const act *const tile_q = stages + stage * kStage, *const tile_dout = tile_q + kPass * kStride;
     const float *const lse = statistics + stage * 2 * kPass, *const delta = lse + kPass;
-    float p[1][kPass / 8][4], dp[1][kPass / 8][4];  // transposed: keys down, rows across
+    float p[1][kPass / 8][4], dp[1][kPass / 8][4], slope[kPass / 8][4];  // transposed: keys down, rows across
     rows_times_rows<kWidth>(p, tile_k + warp * 16 * kStride, tile_q);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
@@ -156,23 +164,26 @@ __global__ void __launch_bounds__(kThreads) key_gradients_kernel(Arguments s, At
       for (int e = 0; e < 4; e++) {
         const int r = j * 8 + col_of(lane, e), key = j0 + warp * 16 + row_of(lane, e);
         const bool seen = r0 + r < a.rows() && a.sees((r0 + r) / a.group, key);
-        p[0][j][e] = seen ? __expf(p[0][j][e] * a.scale - lse[r]) : 0.0f;
+        const float score = a.score(p[0][j][e]);
+        p[0][j][e] = seen ? __expf(score - lse[r]) : 0.0f;
+        slope[j][e] = a.slope(score);
       }
-    weights_times_rows<kWidth>(dv, p, tile_dout);
+    if constexpr (kValues) weights_times_rows<kWidth>(dv, p, tile_dout);
+    if constexpr (!kKeys) continue;
     rows_times_rows<kWidth>(dp, tile_v + warp * 16 * kStride, tile_dout);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
       for (int e = 0; e < 4; e++)
-        dp[0][j][e] = p[0][j][e] * (dp[0][j][e] - delta[j * 8 + col_of(lane, e)]) * a.scale;  // dS
+        dp[0][j][e] = p[0][j][e] * (dp[0][j][e] - delta[j * 8 + col_of(lane, e)]) * slope[j][e];  // dS
     weights_times_rows<kWidth>(dk, dp, tile_q);
   }
   cp_async_wait<0>();
   const auto place = [&](act* to) {
     return [=, &a](int j) -> act* { return j0 + j < a.S ? to + a.key(sequence, head, j0 + j) : nullptr; };
   };
-  store_rows<kWidth>(dk, a.D, place(s.dk));
-  store_rows<kWidth>(dv, a.D, place(s.dv));
+  if constexpr (kKeys) store_rows<kWidth>(dk, a.D, place(s.dk));
+  if constexpr (kValues) store_rows<kWidth>(dv, a.D, place(s.dv));
 }
 
 }  // namespace
@@ -189,10 +200,16 @@ void CudaOps::run(const AttentionBackward& op) {
   GPU_LAUNCH(context_, delta_kernel, dim3(ceil_div(rows, 8)), dim3(256), 0, delta, dout, out, rows, a.T, a.H, a.D);
   const Arguments s{dq, dk, dv, dout, q, k, v, lse, delta};
   with_head_width(size.D, [&](auto width) {
-    GPU_LAUNCH(context_, query_gradients_kernel<width>, dim3(ceil_div(size.T * a.group, kOwn), size.K, sequences),
-               dim3(kThreads), Tiles::kQueriesShared<width>, s, a);
-    GPU_LAUNCH(context_, key_gradients_kernel<width>, dim3(ceil_div(size.T, kOwn), size.K, sequences), dim3(kThreads),
-               Tiles::kKeysShared<width>, s, a);
+    using Tiles = Tiles<width>;
+    const dim3 threads(Tiles::kThreads), keys(ceil_div(size.T, Tiles::kOwn), size.K, sequences);
+    GPU_LAUNCH(context_, query_gradients_kernel<width>,
+               dim3(ceil_div(size.T * a.group, Tiles::kOwn), size.K, sequences), threads, Tiles::kQueriesShared, s, a);
+    if constexpr (width < kWidest) {
+      GPU_LAUNCH(context_, (key_gradients_kernel<width, Of::Both>), keys, threads, Tiles::kKeysShared, s, a);
+    } else {
+      GPU_LAUNCH(context_, (key_gradients_kernel<width, Of::Keys>), keys, threads, Tiles::kKeysShared, s, a);
+      GPU_LAUNCH(context_, (key_gradients_kernel<width, Of::Values>), keys, threads, Tiles::kKeysShared, s, a);
+    }
   });
 }
 

@@ -13,7 +13,7 @@ namespace bts::cuda {
 struct Attend {
   const int32_t* starts;  // [B] or null
   int B, T, S, H, K, D, group, window;
-  float scale;
+  float scale, softcap;
 
   static Attend of(const AttentionSize& a, const int32_t* starts) {
     return {starts,
@@ -25,7 +25,8 @@ struct Attend {
             static_cast<int>(a.D),
             static_cast<int>(a.H / a.K),
             static_cast<int>(a.window),
-            1 / sqrtf(static_cast<float>(a.D))};
+            a.scale,
+            a.softcap};
   }
 
   __device__ __forceinline__ int rows() const { return T * group; }
@@ -34,6 +35,15 @@ struct Attend {
   __device__ __forceinline__ int first_key(int position) const { return window > 0 ? max(0, position - window + 1) : 0; }
   __device__ __forceinline__ bool sees(int position, int key) const {
     return key <= position && key >= first_key(position);
+  }
+  // The score of a product of a query and a key.
+  __device__ __forceinline__ float score(float product) const {
+    const float plain = product * scale;
+    return softcap > 0 ? capped<Math>(plain, softcap) : plain;
+  }
+  // What a score grows by with its product.
+  __device__ __forceinline__ float slope(float score) const {
+    return softcap > 0 ? scale * capped_slope(score, softcap) : scale;
   }
   // Where row r of (sequence, key/value head) begins in q, out and their gradients, and stands in lse.
   __device__ __forceinline__ int64_t query(int sequence, int head, int r) const {
@@ -48,23 +58,36 @@ struct Attend {
   }
 };
 
+// Head widths up to 64, 128 and 256 have kernels of their own. The widest take smaller tiles: all must fit the 99 KiB of
+// shared memory that every GPU has for a block.
+constexpr int kWidest = 256;
+
+template <class F>
+void with_head_width(int64_t D, F&& f) {
+  if (D <= 64)
+    f(std::integral_constant<int, 64>());
+  else if (D <= 128)
+    f(std::integral_constant<int, 128>());
+  else
+    f(std::integral_constant<int, kWidest>());
+}
+
 // Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.
-template <class T>
+template <class T, int kWidth>
 struct ForwardTiles {
-  static constexpr int kWarps = 4, kRows = kWarps * 16, kThreads = kWarps * 32, kKeys = sizeof(T) == 2 ? 64 : 32;
-  template <int kWidth>
+  static constexpr int kWarps = 4, kRows = kWarps * 16, kThreads = kWarps * 32;
+  static constexpr int kKeys = sizeof(T) == 2 ? 64 : kWidth == kWidest ? 16 : 32;
   static constexpr size_t kSharedBytes = (kRows + 2 * kKeys) * padded<T>(kWidth) * sizeof(T);
 };
 
 // Tiles of the backward: rows (or keys) that a block owns, and those that pass by, in two stages.
-template <class T>
+template <class T, int kWidth>
 struct BackwardTiles {
-  static constexpr int kWarps = sizeof(T) == 2 ? 4 : 2, kOwn = kWarps * 16, kThreads = kWarps * 32;
-  static constexpr int kPass = sizeof(T) == 2 ? 32 : 16;
-  template <int kWidth>
+  static constexpr int kWarps = (sizeof(T) == 2 ? 4 : 2) / (kWidth == kWidest ? 2 : 1);
+  static constexpr int kOwn = kWarps * 16, kThreads = kWarps * 32;
+  static constexpr int kPass = sizeof(T) == 2 && kWidth < kWidest ? 32 : 16;
   static constexpr size_t kQueriesShared = (2 * kOwn + 2 * 2 * kPass) * padded<T>(kWidth) * sizeof(T);
-  template <int kWidth>
-  static constexpr size_t kKeysShared = kQueriesShared<kWidth> + 2 * 2 * kPass * sizeof(float);
+  static constexpr size_t kKeysShared = kQueriesShared + 2 * 2 * kPass * sizeof(float);
 };
 
 template <class T>
@@ -114,17 +137,6 @@ __device__ __forceinline__ void weights_times_rows(float (&sums)[1][kWidth / 8][
   for (int k = 0; k < NK; k += 2)
     multiply<Depth::Outer>(sums, left_operand<T>(weights[0][k], weights[0][k + 1]), rows + k * 8 * padded<T>(kWidth),
                            padded<T>(kWidth));
-}
-
-// Head widths up to 64 and up to 128 have kernels of their own.
-constexpr int kWidest = 128;
-
-template <class F>
-void with_head_width(int64_t D, F&& f) {
-  if (D <= 64)
-    f(std::integral_constant<int, 64>());
-  else
-    f(std::integral_constant<int, kWidest>());
 }
 
 }  // namespace bts::cuda

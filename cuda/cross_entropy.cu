@@ -60,10 +60,11 @@ __global__ void cross_entropy_forward_kernel(float* losses, const act* logits, c
   if (threadIdx.x == 0) losses[n] = softmax.loss(to_float(logits[n * V + target]));
 }
 
-// loss = log(sum of exp(x)) - x_target. Every thread writes where it alone has read, so this may be in place.
+// loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap) where there is a cap. Every thread writes where it alone has
+// read, so this may be in place.
 template <int width>
 __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses, const act* logits,
-                                              const int32_t* targets, int64_t V) {
+                                              const int32_t* targets, int64_t V, float softcap) {
   DYNAMIC_SHARED(shared);
   const int64_t n = blockIdx.x;
   const int target = targets[n];
@@ -80,8 +81,9 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
     float x[width];
     load(x, row + v);
     for (int k = 0; k < width; k++) {
+      const float slope = softcap > 0 ? capped_slope(x[k], softcap) : 1.0f;
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-      x[k] = v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale;
+      x[k] = slope * (v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale);
     }
     store(drow + v, x);
   }
@@ -97,10 +99,10 @@ void CudaOps::run(const CrossEntropyForward& op) {
 }
 
 void CudaOps::run(const CrossEntropyBackward& op) {
-  const auto [dlosses, logits, targets, dlogits, N, V] = op;
+  const auto [dlosses, logits, targets, dlogits, N, V, softcap] = op;
   with_width(V, {dlogits, logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), kThreads, kShared, dlogits, dlosses, logits,
-               targets, V);
+               targets, V, softcap);
   });
 }
 

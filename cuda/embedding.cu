@@ -9,12 +9,16 @@ namespace {
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// One block a row of one member: y[m,n,:] = table_m[ids[n],:]
-__global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t* ids, int64_t C) {
+// As activations would hold it.
+__device__ __forceinline__ float rounded(float x) { return to_float(from_float<act>(x)); }
+
+// One block a row of one member: y[m,n,:] = scale table_m[ids[n],:]
+__global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t* ids, int64_t C, float scale) {
   const int64_t first = ids[blockIdx.x] * C;
+  const float factor = rounded(scale);
   act* to = y + (int64_t(blockIdx.y) * gridDim.x + blockIdx.x) * C;
   with_reader(table, blockIdx.y, [&](auto weight) {
-    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(weight[first + c]);
+    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(factor * weight[first + c]);
   });
 }
 
@@ -22,7 +26,7 @@ __global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t
 // no atomics, and the same sum every time.
 template <int width>
 __global__ void embedding_backward_kernel(const __grid_constant__ GradientList dtable, const act* dy, const int32_t* ids,
-                                          int N, int64_t C) {
+                                          int N, int64_t C, float scale) {
   const int n = blockIdx.x, lane = threadIdx.x, m = blockIdx.z, id = ids[n];
   for (int before = lane; before - lane < n; before += 32)
     if (__any_sync(kAllLanes, before < n && ids[before] == id)) return;
@@ -40,26 +44,26 @@ __global__ void embedding_backward_kernel(const __grid_constant__ GradientList d
   }
   if (c >= C) return;
   float* to = dtable.data[m] + id * C + c;
-  for (int k = 0; k < width; k++) to[k] += sum[k];
+  for (int k = 0; k < width; k++) to[k] += rounded(scale) * sum[k];
 }
 
 }  // namespace
 
 void CudaOps::run(const EmbeddingForward& op) {
-  const auto& [table, ids, y, N, V, C] = op;
+  const auto& [table, ids, y, N, V, C, scale] = op;
   for_members(std::ssize(table), [&](int64_t first, int64_t count) {
     GPU_LAUNCH(context_, embedding_forward_kernel, dim3(N, count), kThreads, 0, y + first * N * C,
-               WeightList::of(table, first, count), ids, C);
+               WeightList::of(table, first, count), ids, C, scale);
   });
 }
 
 void CudaOps::run(const EmbeddingBackward& op) {
-  const auto& [dy, dtable, ids, N, V, C] = op;
+  const auto& [dy, dtable, ids, N, V, C, scale] = op;
   with_width(C, {dy}, [&](auto width) {
     const int64_t stripes = (C + 32 * width - 1) / (32 * width);
     for_members(std::ssize(dtable), [&](int64_t first, int64_t count) {
       GPU_LAUNCH(context_, embedding_backward_kernel<width>, dim3(N, stripes, count), 32, 0,
-                 GradientList::of(dtable, first, count), dy + first * N * C, ids, N, C);
+                 GradientList::of(dtable, first, count), dy + first * N * C, ids, N, C, scale);
     });
   });
 }

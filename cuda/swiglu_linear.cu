@@ -1,6 +1,7 @@
-// y = silu(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
+// y = act(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
 #include "../native/error.h"
+#include "activation.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
 #include "members.cuh"
@@ -17,6 +18,7 @@ struct Arguments {
   const act *gate[kMembers], *up[kMembers];
   WeightList gate_bias, up_bias;
   int M, N, C, F;
+  Activation activation;
   TileOrder order;  // of the tiles of one member
 };
 
@@ -50,8 +52,8 @@ __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<act>) swiglu_linear_k
 #pragma unroll
           for (int c = 0; c < 2; c++)
             if (c == 0 || pair)
-              value[c] = swiglu<Math>(biased(sums[0][i][j][e + c], s.gate_bias, m, col + c),
-                                      biased(sums[1][i][j][e + c], s.up_bias, m, col + c));
+              value[c] = activated(s.activation, biased(sums[0][i][j][e + c], s.gate_bias, m, col + c)) *
+                         biased(sums[1][i][j][e + c], s.up_bias, m, col + c);
           store_pair(s.y + (m * int64_t{s.N} + row) * s.F + col, value[0], value[1], pair);
         }
   }
@@ -72,10 +74,10 @@ void launch_tiles(const Context& context, Arguments s) {
 }  // namespace
 
 void CudaOps::run(const SwigluLinear& op) {
-  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F] = op;
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
   context_.scratch().reset();
   if (N == 0 || F == 0) return;
-  if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F);
+  if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F, activation);
   const auto gates = operands(context_, gate, C * F), ups = operands(context_, up, C * F);
   for_members(gate.size(), [&](int64_t first, int64_t count) {
     Arguments s{};
@@ -86,6 +88,7 @@ void CudaOps::run(const SwigluLinear& op) {
     s.gate_bias = WeightList::of(gate_bias, first, count);
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
+    s.activation = activation;
     const int64_t large = int64_t{ceil_div(N, LargeGated::kM)} * ceil_div(F, LargeGated::kN) * count;
     if (large >= context_.multiprocessors()) launch_tiles<LargeGated>(context_, s);
     else launch_tiles<SmallGated>(context_, s);

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+
 /**
  * Every error this package throws on purpose is a `BtsError` with one of these codes. Codes are stable: programs may
  * match on them. Messages are for people: what was expected, what came, what to do.
@@ -50,9 +52,12 @@ export type ErrorCode =
   /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */
   | 'ABORTED';
 
-/** An error with a stable `code`; `cause` holds the underlying error where there is one. */
+/**
+ * An error with a stable `code`; `cause` holds the underlying error where there is one. Its `name` is 'BtsError', but
+ * 'AbortError', as everywhere on the platform, with the code ABORTED: `cause` is then the signal's reason.
+ */
 export class BtsError extends Error {
-  override readonly name = 'BtsError';
+  override readonly name: 'BtsError' | 'AbortError';
 
   constructor(
     readonly code: ErrorCode,
@@ -60,7 +65,24 @@ export class BtsError extends Error {
     options?: { cause?: unknown },
   ) {
     super(message, options);
+    this.name = code === 'ABORTED' ? 'AbortError' : 'BtsError';
   }
+}
+
+/** What can be stopped takes a signal. */
+export interface Abortable {
+  /** Stops the work with an error of the code ABORTED. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Throws ABORTED once the signal has fired; `what` was stopped. */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new BtsError('ABORTED', `${what} was stopped.`, { cause: signal.reason });
+}
+
+/** Throws DISPOSED; `what` has an article. */
+export function expectAlive(disposed: boolean, what: string): void {
+  if (disposed) throw new BtsError('DISPOSED', `${what} was used after it was disposed.`);
 }
 
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
@@ -69,7 +91,8 @@ export function fileError(error: unknown, path: string, doing: string): unknown 
   // Node's own ERR_ codes are no file's fault.
   if (error instanceof BtsError || typeof code !== 'string' || code.startsWith('ERR_')) return error;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new BtsError('FILE_NOT_FOUND', `${doing}: '${path}' does not exist. Check the path.`, { cause: error });
+    const message = `${doing}: '${path}' does not exist. Check the path.${downloadAdvice(path)}`;
+    return new BtsError('FILE_NOT_FOUND', message, { cause: error });
   }
   const advice =
     code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
@@ -78,4 +101,15 @@ export function fileError(error: unknown, path: string, doing: string): unknown 
         ? 'Permission was denied: check who owns the file and folder.'
         : 'The operating system refused.';
   return new BtsError('FILE_IO', `${doing}: '${path}' failed with ${code}. ${advice}`, { cause: error });
+}
+
+/** A file of a model that is called as on the Hugging Face Hub, or by its address there. */
+const HUB_FILE =
+  /^(?:https?:\/+(?:www\.)?(?:huggingface\.co|hf\.co)\/+|hf:\/+)?(\w[\w.-]*\/\w[\w.-]*)\/+(?:(?:config|tokenizer|bts|baseline)\.json|stitch\.safetensors)$/;
+
+/** How to get a model that is missing in a folder with such a name. */
+function downloadAdvice(path: string): string {
+  const model = HUB_FILE.exec(path)?.[1];
+  if (model === undefined || existsSync(model)) return '';
+  return ` If '${model}' is a model of the Hugging Face Hub, download it first: hf download ${model} --local-dir ${model}`;
 }

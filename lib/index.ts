@@ -1,37 +1,116 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
-export type { DType, MemoryStatistics } from './addon.js';
+export type { DType, MemoryStatistics, OpTiming, Variant } from './addon.js';
 export type { ModelConfig } from './checkpoint/config.js';
+export { replaceFolder } from './checkpoint/folder.js';
+export type { LayerRole, ParameterSpec, Role } from './checkpoint/names.js';
+export type { Rope } from './checkpoint/rope-config.js';
 export type { Placement, StitchManifest } from './checkpoint/stitch-manifest.js';
-export type { DocumentOptions } from './data/documents.js';
-export { Mixture, type MixtureBatch, type MixtureDomain, type MixtureOptions } from './data/mixture.js';
-export type { Batch } from './data/packing.js';
-export { type DomainTokens, type PrepareOptions, prepareTokens } from './data/token-shards.js';
+export { type Document, type DocumentOptions, readDocuments } from './data/documents.js';
+export type { Split } from './data/held-out.js';
+export {
+  Mixture,
+  type MixtureBatch,
+  type MixtureDomain,
+  type MixtureOptions,
+  type MixtureState,
+} from './data/mixture.js';
+export { type Batch, type BatchShape, heldOutBatches, IGNORED } from './data/packing.js';
+export {
+  type DomainTokens,
+  type PrepareOptions,
+  type PrepareProgress,
+  prepareTokens,
+  type TextTokenizer,
+} from './data/token-shards.js';
 export type { TokenStream } from './data/token-stream.js';
+export type { ChatMessage, ChatOptions } from './data/tokenizer/chat-template.js';
 export { type StreamDecoder, Tokenizer } from './data/tokenizer.js';
-export { type TrainedTokenizer, trainTokenizer } from './data/train-tokenizer.js';
-export { BtsError, type ErrorCode } from './errors.js';
-export { DataFolder } from './eval/data/data-folder.js';
+export { type TrainedTokenizer, type TrainTokenizerOptions, trainTokenizer } from './data/train-tokenizer.js';
+export { type Abortable, BtsError, type ErrorCode } from './errors.js';
+export { DataFolder, type Location as DataLocation } from './eval/data/data-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './eval/evaluate.js';
-export { type HeldOutLoss, type HeldOutOptions, heldOutLosses, meanLoss } from './eval/held-out-loss.js';
+export {
+  type HeldOutDomain,
+  type HeldOutLoss,
+  type HeldOutOptions,
+  heldOutLosses,
+  meanLoss,
+} from './eval/held-out-loss.js';
+export type { Fields } from './eval/own/document.js';
 export { readOwnTask } from './eval/own/own-task.js';
-export { type Column, resolveTasks } from './eval/registry.js';
-export { Sandbox, type SandboxOptions } from './eval/sandbox/sandbox.js';
+export { type Column, GROUPS, resolveTasks, TASKS } from './eval/registry.js';
+export type { ColumnResult } from './eval/results/columns.js';
+export { type Comparison, compareSamples, type Difference } from './eval/results/compare.js';
+export { hashModel } from './eval/results/model-hash.js';
+export { readSamples } from './eval/results/sample-file.js';
+export type { MetricResult, Sample, TaskResult } from './eval/run/run-task.js';
+export type { Limits as SandboxLimits } from './eval/sandbox/runner.js';
+export { type Run as SandboxRun, Sandbox, type SandboxOptions } from './eval/sandbox/sandbox.js';
 export { switchingLoss } from './eval/switching.js';
-export type { Group, Metric, Task } from './eval/task.js';
+export type {
+  Answer,
+  ContinuationScore,
+  Estimate,
+  Generation as TaskGeneration,
+  Group,
+  Item,
+  Metric,
+  Outcome,
+  Response as TaskResponse,
+  Task,
+  Tools as TaskTools,
+} from './eval/task.js';
 export { renderGates } from './gates/gate-plot.js';
 export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
-export { EnsembleModel } from './model/baselines/ensemble.js';
+export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export { RoutedModel } from './model/baselines/routed.js';
+export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-router.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { SparseModel } from './model/baselines/sparse-model.js';
-export { addExperts, removeExperts } from './model/change-experts.js';
-export { DenseModel, type LoadOptions } from './model/dense-model.js';
-export type { GeneratedToken, GenerateOptions } from './model/generate.js';
-export type { LanguageModel } from './model/language-model.js';
-export { type LoadModelOptions, loadModel } from './model/load-model.js';
+export { type AddOptions, addExperts, removeExperts } from './model/change-experts.js';
+export {
+  type BatchSize,
+  type Cost,
+  denseCost,
+  forwardFlopsPerToken,
+  parameterCount,
+  type StitchedShape,
+  stitchedCost,
+  stitchParameterCount,
+} from './model/cost.js';
+export type { DecoderModel } from './model/decoder-model.js';
+export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
+export type { GeneratedToken, GenerateOptions, Prompt } from './model/generate.js';
+export type { KeyValueCache, TokenCache } from './model/key-value-cache.js';
+export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
+export { loadModel, readModelConfig } from './model/load-model.js';
+export type { LogProbabilities, TokenLogProbability } from './model/log-probabilities.js';
+export type { Trainable as ParameterFilter } from './model/member.js';
+export type { Family as MemberFolders } from './model/member-files.js';
+export {
+  type CheckedMember,
+  type Finding,
+  type Preflight,
+  type PreflightOptions,
+  preflight,
+  refusal,
+} from './model/preflight.js';
+export type { SamplingOptions } from './model/sampler.js';
 export { planStitches } from './model/stitch-plan.js';
-export { StitchedModel, type StitchOptions, type StitchTrace } from './model/stitched-model.js';
-export type { MixtureSystem } from './model/system-cost.js';
-export { Device, type DeviceOptions } from './tensor/device.js';
+export {
+  type StitchedLoadOptions,
+  StitchedModel,
+  type StitchOptions,
+  type StitchTrace,
+} from './model/stitched-model.js';
+export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/system-cost.js';
+export type { System } from './model/systems.js';
+export { Device, type DeviceOptions, findGpus, type Peaks, whyNotBf16 } from './tensor/device.js';
+export type { Parameter } from './tensor/parameter.js';
+export { Scope } from './tensor/scope.js';
+export type { Tensor } from './tensor/tensor.js';
+export { AdamW, type AdamWOptions } from './train/adamw.js';
+export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
+export type { ScheduleOptions } from './train/schedule.js';
 export { type TrainEvent, type TrainOptions, train } from './train/trainer.js';

@@ -272,11 +272,33 @@ float Call::rate(const char* name) {
   return static_cast<float>(rate);
 }
 
+float Call::positive(const char* name) {
+  const double value = number(name);
+  if (!(value > 0)) fail("BAD_OPTION", std::string("'") + name + "' must be above 0");
+  return static_cast<float>(value);
+}
+
+float Call::cap_or_zero(const char* name) {
+  const double value = number(name);
+  if (!(value >= 0)) fail("BAD_OPTION", std::string("'") + name + "' must not be negative");
+  return static_cast<float>(value);
+}
+
 int64_t Call::integer(const char* name) {
   return to_integer(arguments_.Get(name), std::string(op_) + ": '" + name + "'", 0, (int64_t{1} << 53) - 1);
 }
 
 bool Call::flag(const char* name) { return arguments_.Get(name).ToBoolean().Value(); }
+
+int Call::choice(const char* name, std::initializer_list<const char*> words) {
+  const Napi::Value value = arguments_.Get(name);
+  const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "nothing";
+  const auto found = std::find(words.begin(), words.end(), given);
+  if (found != words.end()) return static_cast<int>(found - words.begin());
+  std::string known;
+  for (const char* word : words) known += (known.empty() ? "" : ", ") + std::string(word);
+  fail("BAD_OPTION", std::string("'") + name + "' must be one of " + known + ", got " + given);
+}
 
 std::span<const double> Call::numbers(const char* name) {
   const Napi::Value value = arguments_.Get(name);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -115,9 +116,14 @@ class Call {
   float f32(const char* name) { return static_cast<float>(number(name)); }
   // In [0, 1).
   float rate(const char* name);
+  float positive(const char* name);
+  // Of a soft cap; 0: none.
+  float cap_or_zero(const char* name);
   int64_t integer(const char* name);
   uint64_t seed(const char* name) { return static_cast<uint64_t>(integer(name)); }
   bool flag(const char* name);
+  // Which of the words was given, counted from 0.
+  int choice(const char* name, std::initializer_list<const char*> words);
   // The elements of a Float64Array.
   std::span<const double> numbers(const char* name);
 

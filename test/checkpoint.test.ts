@@ -5,11 +5,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseConfig } from '../lib/checkpoint/config.js';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
-import { hashCheckpoint, hashFile, hashTokenizer } from '../lib/checkpoint/hash.js';
-import { parameterNames } from '../lib/checkpoint/names.js';
+import { hashCheckpoint, hashConfig, hashFile } from '../lib/checkpoint/hash.js';
+import { parseJson } from '../lib/checkpoint/json.js';
+import { parameterNames, rolesOf } from '../lib/checkpoint/names.js';
 import { formatOwner, thisProcess } from '../lib/checkpoint/owner.js';
 import { readTensor } from '../lib/checkpoint/safetensors.js';
 import type { TensorSource } from '../lib/checkpoint/safetensors-writer.js';
+import type { ErrorCode } from '../lib/errors.js';
 import { parameters, TINY, tensor, writeModel } from './checkpoint-fixtures.js';
 import { fails, inFolder } from './data-fixtures.js';
 import { shared } from './support/devices.js';
@@ -19,7 +21,9 @@ const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 /** The shapes of one layer by role, the others by their name alone. */
 function layerShapes(json: Record<string, unknown>): Record<string, readonly number[]> {
   const specs = parameterNames(parseConfig({ ...TINY, ...json }, 'x'));
-  return Object.fromEntries(specs.filter(({ layer }) => layer === 1).map(({ role, shape }) => [role, shape]));
+  return Object.fromEntries(
+    specs.filter(({ layer }) => layer === 1).flatMap((spec) => rolesOf(spec).map((role) => [role, spec.shape])),
+  );
 }
 
 const PLAIN_LAYER = {
@@ -78,7 +82,11 @@ test('parameters are called what Hugging Face calls them', () => {
       'model.norm.weight',
     ],
   );
-  assert.not(parameterNames({ ...config, tiedEmbeddings: true }).some(({ role }) => role === 'head'));
+  assert.not(
+    parameterNames({ ...config, embedding: { ...config.embedding, tied: true } }).some((spec) =>
+      rolesOf(spec).includes('head'),
+    ),
+  );
 });
 
 test('opens what it wrote, whole or in shards', () =>
@@ -194,6 +202,68 @@ test('opens a checkpoint whose replacement was cut off by a crash', () =>
     assert.is((await openCheckpoint(join(folder, 'hub'))).tensors.size, 21);
   }));
 
+test('a tied embedding that is stored as lm_head.weight alone is the embedding', () =>
+  inFolder({}, async (folder) => {
+    const json = { ...TINY, tie_word_embeddings: true };
+    const [embedding, ...others] = parameters(parseConfig(json, 'x'));
+    const head = { ...embedding!, name: 'lm_head.weight' };
+    for (const [name, maxShardBytes] of Object.entries({ whole: 1e9, shards: 300 })) {
+      await writeModel(join(folder, name), json, [...others, head], { maxShardBytes });
+      const { tensors } = await openCheckpoint(join(folder, name));
+      assert.equal(
+        [...tensors.keys()],
+        parameterNames(parseConfig(json, 'x')).map(({ name }) => name),
+      );
+      assert.equal(await readTensor(tensors.get('model.embed_tokens.weight')!), await embedding!.data());
+    }
+    await writeModel(join(folder, 'untied'), TINY, [...others, head]);
+    await fails(
+      () => openCheckpoint(join(folder, 'untied')),
+      'BAD_CHECKPOINT',
+      /missing: model.embed_tokens.weight\.$/,
+    );
+  }));
+
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 4976698672\n`;
+const INDEX = JSON.stringify({ weight_map: { a: 'model-1.safetensors' } });
+const pointers: [file: string, code: ErrorCode, beside: Record<string, string>][] = [
+  ['config.json', 'BAD_CONFIG', {}],
+  ['generation_config.json', 'BAD_CONFIG', {}],
+  ['model.safetensors', 'BAD_SAFETENSORS', {}],
+  ['model.safetensors.index.json', 'BAD_SAFETENSORS', {}],
+  ['model-1.safetensors', 'BAD_SAFETENSORS', { 'model.safetensors.index.json': INDEX }],
+];
+for (const [file, code, beside] of pointers) {
+  test(`a ${file} that Git LFS did not fetch is named as such`, () =>
+    inFolder({ 'config.json': JSON.stringify(TINY), ...beside, [file]: POINTER }, (folder) =>
+      fails(
+        () => openCheckpoint(folder),
+        code,
+        new RegExp(`${file}'.* is a Git LFS pointer, and the file of 4976698672 bytes .* Run 'git lfs pull'`),
+      ),
+    ));
+}
+
+test('reads JSON with the numbers that Python writes and JSON lacks', () => {
+  const parse = (text: string) => parseJson(Buffer.from(text), (reason) => new Error(reason));
+  assert.equal(parse('{"a": [NaN, -Infinity, Infinity, 1], "NaN": "\\"NaN, Infinity\\""}'), {
+    a: [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 1],
+    NaN: '"NaN, Infinity"',
+  });
+  assert.throws(() => parse('{"a": NaNs}'), /^is not valid JSON: /);
+  assert.throws(() => parse('{"a": nan}'), /^is not valid JSON: /);
+});
+
+test('a checkpoint whose configurations hold NaN where nothing is read from it opens', () =>
+  inFolder({}, async (folder) => {
+    await writeModel(folder, TINY);
+    await writeFile(join(folder, 'config.json'), `{"length_penalty": NaN, ${JSON.stringify(TINY).slice(1)}`);
+    await writeFile(join(folder, 'generation_config.json'), '{"eos_token_id": [3], "top_p": Infinity}');
+    assert.equal((await openCheckpoint(folder)).config.eosTokens, [3]);
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...TINY, rms_norm_eps: 0 }).replace(':0}', ':NaN}'));
+    await fails(() => openCheckpoint(folder), 'BAD_CONFIG', /rms_norm_eps/);
+  }));
+
 test('the hash of a checkpoint is of its content, however it is cut into files', () =>
   inFolder({}, async (folder) => {
     const hash = async (name: string, tensors: TensorSource[], maxShardBytes = 1e9) => {
@@ -225,17 +295,53 @@ test('a hash can be stopped, and says when the file changed under it', () =>
     await fails(() => hashCheckpoint(join(folder, 'hub')), 'BAD_SAFETENSORS', /cut short/);
   }));
 
-test('hashes a file, and a tokenizer where there is one', () =>
-  inFolder({ empty: '', 'tokenizer.json': '' }, async (folder) => {
+test('hashes a file', () =>
+  inFolder({ empty: '', file: 'a'.repeat(1e6) }, async (folder) => {
     assert.is(await hashFile(join(folder, 'empty')), EMPTY_SHA256);
-    assert.is(await hashTokenizer(folder), EMPTY_SHA256);
-    await writeFile(join(folder, 'tokenizer.json'), 'a'.repeat(1e6));
     // sha256 of a million a's: FIPS 180-2, appendix B.3
-    assert.is(await hashTokenizer(folder), 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0');
-    assert.is(await hashTokenizer(dirname(folder)), null);
+    const millionSha256 = 'cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0';
+    assert.is(await hashFile(join(folder, 'file')), millionSha256);
     await fails(() => hashFile(join(folder, 'none')), 'FILE_NOT_FOUND', /none' does not exist/);
     await fails(() => hashFile(folder), 'FILE_IO', /not a regular file/);
   }));
+
+/** Models that were stitched remember these: they must not change. */
+const REMEMBERED: [json: Record<string, unknown>, hash: string][] = [
+  [{}, '28d0f716faf63df2b956c7a9dfa21fbce3c8c40cce26935c302bc8e68ba1acf0'],
+  [
+    { model_type: 'mistral', sliding_window: 5, torch_dtype: 'bfloat16' },
+    'b1ed03441f28b54b70cc6689e466b8201dc7effa4360d2d97e18f32129f00edc',
+  ],
+  [
+    { model_type: 'qwen2', tie_word_embeddings: true, eos_token_id: [4, 2] },
+    'a9eb0e40c6e12d4f2b3af35f7d183673d5de40e178879f564fa20c82f079b03f',
+  ],
+  [
+    {
+      model_type: 'qwen3',
+      head_dim: 6,
+      rope_theta: 5e5,
+      rope_scaling: {
+        rope_type: 'llama3',
+        factor: 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 16,
+      },
+    },
+    'e9787f3af083003595cebd14707ab9da9e68adfd2e8d607939dc8f1128a07fea',
+  ],
+  [
+    { attention_bias: true, mlp_bias: true, rope_scaling: { type: 'linear', factor: 2 } },
+    'f18755a2147fc852de6e720efc63bb59d18a73720ef805e808bf49c2bf816502',
+  ],
+];
+for (const [json, hash] of REMEMBERED) {
+  test(`the hash of the configuration ${JSON.stringify(json)} is what it always was`, () =>
+    inFolder({ 'config.json': JSON.stringify({ ...TINY, ...json }) }, async (folder) => {
+      assert.is(await hashConfig(folder), hash);
+    }));
+}
 
 test('opens every checkpoint of the shared material', async () => {
   if (!existsSync(shared('goldens'))) return console.log('shared/goldens: skipped');

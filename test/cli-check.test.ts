@@ -79,7 +79,7 @@ test('check refuses experts named twice, named hub, or not named', async () => {
   assert.match(await told('a=x', 'a=y'), "'a' is given twice");
   assert.match(await told('hub=x'), "--expert: 'hub' is the name of the hub");
   assert.match(await told('x'), 'expected NAME=VALUE');
-  assert.match(await told('../a=x'), '--expert.../a: a name has letters, digits');
+  assert.match(await told('../a=x'), '--expert ../a: a name has letters, digits');
   assert.match(await told(), '--expert is missing');
 });
 

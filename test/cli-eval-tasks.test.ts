@@ -211,4 +211,119 @@ test('progress and warnings come on stderr, the table alone on stdout', async ()
   });
 });
 
+test('what would be ignored is refused, and names the option', async () => {
+  await inProject(async (folder, [, tasks]) => {
+    const model = join(folder, 'one');
+    const run = ['--tasks', tasks!, '--threads', '1'];
+    const texts = ['--domain', `x=${join(folder, 'sums.jsonl')}`];
+    await writeFile(join(folder, 'both.yaml'), 'limit: 3\n');
+    const refused: [string, string[]][] = [
+      // Benchmarks
+      ...(
+        [
+          ['domain', texts],
+          ['switching', ['--switching']],
+          ['split', ['--split', 'all']],
+          ['sequence-length', ['--sequence-length', '8']],
+          ['max-tokens', ['--max-tokens', '8']],
+          ['documents', ['--documents', 'paragraph']],
+          ['text-field', ['--text-field', 'a']],
+          ['held-out-fraction', ['--held-out-fraction', '0.5']],
+          ['cache', ['--cache', folder]],
+        ] as [string, string[]][]
+      ).map(([name, more]): [string, string[]] => [name, [model, ...run, ...more]]),
+      // Texts
+      ...(
+        [
+          ['limit', ['--limit', '3']],
+          ['shots', ['--shots', '3']],
+          ['data', ['--data', folder]],
+          ['out', ['--out', join(folder, 'out')]],
+          ['seed', ['--seed', '3']],
+          ['share-prefixes', ['--no-share-prefixes']],
+          ['allow-unsafe-code', ['--allow-unsafe-code']],
+          ['code-timeout', ['--code-timeout', '3']],
+          ['python', ['--python', 'python3']],
+          ['csv', ['--csv']],
+          ['limit', ['--config', join(folder, 'both.yaml')]],
+        ] as [string, string[]][]
+      ).map(([name, more]): [string, string[]] => [name, [model, ...texts, ...more]]),
+      // The list
+      ['limit', ['--list', '--limit', '3']],
+      ['domain', ['--list', ...texts]],
+      ['markdown', ['--list', '--markdown']],
+      ['csv', ['--list', '--csv']],
+      ['list', ['--list', model]],
+    ];
+    for (const [name, args] of refused) {
+      const { error, stdout } = await callCli('eval', ...args);
+      assert.is(error?.code, 'BAD_OPTION', args.join(' '));
+      assert.match(error!.message, `--${name} `);
+      assert.is(stdout, '');
+    }
+    for (const formats of [
+      ['--json', '--csv'],
+      ['--markdown', '--json'],
+      ['--csv', '--markdown'],
+    ]) {
+      const { error } = await callCli('eval', model, ...run, ...formats);
+      assert.is(error?.code, 'BAD_OPTION');
+      assert.match(error!.message, /one format: choose from --/);
+    }
+    for (const shots of [
+      ['1', '2'],
+      ['choose=1', 'choose=2'],
+    ]) {
+      const given = shots.flatMap((text) => ['--shots', text]);
+      assert.match((await callCli('eval', model, ...run, ...given)).error!.message, /--shots is given twice/);
+    }
+    const missing = await callCli('eval', model, ...run, '--shots', 'chose=1');
+    assert.match(missing.error!.message, /names 'chose'.* Did you mean 'choose'/);
+  });
+});
+
+test('compare takes no options of eval, and no benchmark that is not there', async () => {
+  await inProject(async (folder, args) => {
+    const out = join(folder, 'results');
+    await callCli('eval', join(folder, 'one'), join(folder, 'two'), ...args, '--out', out);
+    const refused: [RegExp, string[]][] = [
+      [/no option --limit/, ['--limit', '3']],
+      [/no option --batch-size/, ['--batch-size', '3']],
+      [/no option --domain/, ['--domain', `x=${folder}`]],
+      [/no option --csv/, ['--csv']],
+      [/no option --list/, ['--list']],
+      [/one format/, ['--json', '--markdown']],
+      [/--show/, ['--json', '--show', '3']],
+      [/no benchmark 'chose' in common\. Did you mean 'choose'/, ['--task', 'write', '--task', 'chose']],
+    ];
+    for (const [message, more] of refused) {
+      const { error, stdout } = await callCli('eval', 'compare', out, ...more);
+      assert.is(error?.code, 'BAD_OPTION', more.join(' '));
+      assert.match(error!.message, message);
+      assert.is(stdout, '');
+    }
+  });
+});
+
+test('a model is only said to be evaluated when it was', async () => {
+  await inProject(async (folder, args) => {
+    const rows = [
+      { q: 'x', c: ['y', 'z'] },
+      { q: 'x', c: ['', 'z'] },
+    ];
+    await writeFile(join(folder, 'bad.jsonl'), rows.map((row) => JSON.stringify(row)).join('\n'));
+    await writeFile(
+      join(folder, 'bad.yaml'),
+      'task: bad\ndata: bad.jsonl\noutput_type: multiple_choice\ndoc_to_text: "{{q}}"\ntarget_delimiter: ""\n' +
+        'doc_to_choice: c\ndoc_to_target: 0\n',
+    );
+    const good = await callCli('eval', join(folder, 'one'), ...args);
+    assert.match(good.stderr, /evaluated .*one/);
+    const { error, stderr } = await callCli('eval', join(folder, 'one'), '--tasks', join(folder, 'bad.yaml'));
+    assert.is(error?.code, 'BAD_DATA');
+    assert.match(error!.message, /document 1 of 'bad': choice 0, "", is empty/);
+    assert.not.match(stderr, 'evaluated');
+  });
+});
+
 test.run();

@@ -111,4 +111,21 @@ test('eval looks at all folders before it begins', async () => {
   });
 });
 
+test('eval refuses to switch between one domain before it reads anything, and says nothing is done that failed', async () => {
+  await inProject(async (folder, text) => {
+    const hub = join(folder, 'hub');
+    const one = await callCli('eval', hub, ...text.slice(0, 2), '--switching');
+    assert.is(one.error?.code, 'BAD_OPTION');
+    assert.match(one.error!.message, /--switching .*name two with --domain/);
+    assert.is(one.stderr, '');
+    const short = await callCli('eval', hub, ...text, '--switching', '--max-tokens', '3');
+    assert.is(short.error?.code, 'BAD_DATA');
+    assert.not.match(short.stderr, 'evaluated');
+    const good = await callCli('eval', hub, ...text, '--switching', '--max-tokens', '200');
+    assert.is(good.error, undefined);
+    assert.match(good.stderr, /evaluated .*hub/);
+    assert.match(good.stdout, /switching/);
+  });
+});
+
 test.run();

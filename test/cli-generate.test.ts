@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -42,6 +42,24 @@ test('generate prints what the library generates', async () => {
   });
 });
 
+test('generate --chat answers a message by the chat template', async () => {
+  await inTemporaryFolder(async (cwd) => {
+    await writeProject(cwd);
+    const hub = join(cwd, 'hub');
+    const args = ['generate', hub, 'Hi', '--chat', '--max-tokens', '6', '--seed', '2', '--json'];
+    const refused = await callCli(...args);
+    assert.is(refused.error?.code, 'BAD_TOKENIZER');
+    const config = join(hub, 'tokenizer_config.json');
+    const template =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ '<a>' if add_generation_prompt }}";
+    await writeFile(config, JSON.stringify({ ...JSON.parse(await readFile(config, 'utf8')), chat_template: template }));
+    const { text, tokens } = JSON.parse((await callCli(...args)).stdout);
+    assert.equal({ text, tokens }, await generated(hub, '<user>Hi<a>', { maxTokens: 6, seed: 2 }));
+    const empty = await callCli('generate', hub, '--chat');
+    assert.match(empty.error?.message ?? '', '--chat answers a message');
+  });
+});
+
 test('generate samples as it is told, and stops at a stop string', async () => {
   await inTemporaryFolder(async (folder) => {
     await writeProject(folder);
@@ -62,6 +80,30 @@ test('generate samples as it is told, and stops at a stop string', async () => {
     const answer = JSON.parse((await callCli('generate', hub, 'a', ...args, ...more)).stdout);
     assert.is(answer.text, text.slice(0, text.indexOf(stop)));
     assert.is(answer.finish, 'stop');
+  });
+});
+
+test('generate tells log-probabilities with --json, and only then', async () => {
+  await inTemporaryFolder(async (folder) => {
+    await writeProject(folder);
+    const args = [
+      'generate',
+      join(folder, 'hub'),
+      'let x',
+      '--max-tokens',
+      '4',
+      '--temperature',
+      '0',
+      '--logprobs',
+      '2',
+    ];
+    const { tokens, logProbabilities } = JSON.parse((await callCli(...args, '--json')).stdout);
+    assert.is(logProbabilities.length, tokens.length);
+    for (const [i, { logProbability, topLogProbabilities }] of logProbabilities.entries()) {
+      assert.is(topLogProbabilities.length, 2);
+      assert.equal(topLogProbabilities[0], { id: tokens[i], logProbability }, 'the likeliest was taken');
+    }
+    assert.match((await callCli(...args)).error!.message, /--logprobs.*--json/);
   });
 });
 

@@ -1,16 +1,20 @@
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reportFailure } from '../lib/cli/failure.js';
+import { openDevice } from '../lib/cli/open-device.js';
 import { BtsError } from '../lib/errors.js';
+import { availableProcessors } from '../lib/processors.js';
 import { callCli, runCli, startNode, until } from './support/cli.js';
 import { noGpu } from './support/devices.js';
 
 const MANIFEST = fileURLToPath(new URL('../package.json', import.meta.url));
 
 /** What `reportFailure` writes to stderr and returns. */
-function report(error: unknown): { code: number; text: string } {
+function report(error: unknown, options?: readonly string[]): { code: number; text: string } {
   const { write } = process.stderr;
   let text = '';
   process.stderr.write = (chunk: unknown) => {
@@ -18,7 +22,7 @@ function report(error: unknown): { code: number; text: string } {
     return true;
   };
   try {
-    return { code: reportFailure(error, false), text };
+    return { code: reportFailure(error, false, options ? { options } : {}), text };
   } finally {
     process.stderr.write = write;
   }
@@ -56,6 +60,138 @@ for (const command of COMMANDS) {
   });
 }
 
+/** Every command of the program, `eval compare` among them. */
+const ALL_COMMANDS = [
+  ...'quickstart check train stitch add remove sparse baseline generate eval gates reproduce params flops doctor'.split(
+    ' ',
+  ),
+  'eval compare',
+];
+
+/** What `use` gives in a terminal of so many columns. */
+async function inColumns<T>(columns: number, use: () => Promise<T>): Promise<T> {
+  const { COLUMNS } = process.env;
+  process.env.COLUMNS = `${columns}`;
+  try {
+    return await use();
+  } finally {
+    if (COLUMNS === undefined) delete process.env.COLUMNS;
+    else process.env.COLUMNS = COLUMNS;
+  }
+}
+
+test('help fits into the terminal, and breaks no words', async () => {
+  const words = (text: string) =>
+    text
+      .replace(/ \\\n/g, ' ')
+      .replace(/\n *# /g, ' ')
+      .split(/\s+/)
+      .sort();
+  for (const command of ['', ...ALL_COMMANDS]) {
+    const args = [...command.split(' ').filter(Boolean), '--help'];
+    const wide = (await inColumns(120, () => callCli(...args))).stdout;
+    for (const columns of [60, 80]) {
+      const { stdout } = await inColumns(columns, () => callCli(...args));
+      const long = stdout.split('\n').filter((line) => line.length > columns && line.trim().includes(' '));
+      assert.equal(long, [], `${command} at ${columns}`);
+      const comment = (word: string) => word !== '#';
+      assert.equal(words(stdout).filter(comment), words(wide).filter(comment), `${command} at ${columns}`);
+    }
+  }
+});
+
+test('examples in help stay commands that can be pasted', async () => {
+  const { stdout } = await inColumns(60, () => callCli('stitch', '--help'));
+  const example = /^ {2}bts stitch --out(?:.*\\\n)*.*$/m.exec(stdout)![0];
+  assert.ok(example.split('\n').length > 3);
+  const joined = example.replace(/ \\\n\s*/g, ' ').trim();
+  assert.match(joined, /^bts stitch --out generalist --hub seed .* --steps 500 --learning-rate 1e-3$/);
+});
+
+test('a switch that is on says so', async () => {
+  const { stdout } = await callCli('stitch', '--help');
+  assert.match(stdout.replace(/\s+/g, ' '), '--no-recompute Keep the inside of layers for gradients');
+  assert.match(stdout.replace(/\s+/g, ' '), 'less time, more memory (default: --recompute)');
+});
+
+test('what the API calls an option is called as it is typed; keys of files stay as they are written', () => {
+  const told = (message: string) => report(new BtsError('BAD_OPTION', message), ['learningRate', 'steps']).text;
+  assert.is(
+    told('cannot resume: learningRate is 2, steps 3.'),
+    'bts: BAD_OPTION: cannot resume: --learning-rate is 2, steps 3.\n',
+  );
+  for (const message of ["'run.yaml', learningRate: too small", "no option 'learningRate'.", 'gateBias is true.']) {
+    assert.is(told(message), `bts: BAD_OPTION: ${message}\n`);
+  }
+});
+
+test("a model's name on the Hub where a folder is expected says how to get it", async () => {
+  const named = ['meta-llama/Llama-3.2-1B', 'https://huggingface.co/meta-llama/Llama-3.2-1B'];
+  for (const folder of named) {
+    for (const args of [
+      ['generate', folder, 'x'],
+      ['eval', folder, '--domain', 'a=b.txt'],
+      ['params', '--config', folder],
+      ['add', folder, '--expert', 'a=b', '--out', join(tmpdir(), 'bts-nothing')],
+    ]) {
+      const { error } = await callCli(...args);
+      assert.is(error?.code, 'FILE_NOT_FOUND');
+      assert.match(error!.message, 'hf download meta-llama/Llama-3.2-1B --local-dir meta-llama/Llama-3.2-1B');
+    }
+  }
+  for (const folder of ['nowhere', './nowhere/at/all', '/nowhere/at']) {
+    assert.not.match((await callCli('generate', folder, 'x')).error!.message, 'hf download');
+  }
+  assert.not.match((await callCli('eval', '--config', 'runs/eval.yaml')).error!.message, 'hf download');
+});
+
+test('a person hears of the CPU only where there is a GPU that is not used', () => {
+  const { isTTY } = process.stderr;
+  const { write } = process.stderr;
+  let text = '';
+  const open = (sign: string) => {
+    text = '';
+    using device = openDevice({ device: 'auto', threads: 1, precision: undefined }, [sign]);
+    return device.fallback;
+  };
+  process.stderr.isTTY = true;
+  process.stderr.write = (chunk: unknown) => {
+    text += chunk;
+    return true;
+  };
+  try {
+    const fallback = open(MANIFEST);
+    assert.is(text, fallback === undefined ? '' : `computing on the CPU: ${fallback}\n`);
+    open('/nowhere/nvidia');
+    assert.is(text, '');
+  } finally {
+    process.stderr.isTTY = isTTY;
+    process.stderr.write = write;
+  }
+});
+
+test('whatever is wrong with a command line ends with exit code 2', async () => {
+  for (const line of [
+    'stich',
+    'help stich',
+    'train --stepz 3',
+    'train --steps',
+    'train --steps x',
+    'train --steps 0',
+    'train --device gpu',
+    'stitch --ablate foo',
+    'stitch --expert nothing',
+    'generate',
+    'generate a b c',
+    'baseline stew',
+    'doctor foo',
+    'eval compare',
+    'add model --expert a=b --out c --steps 3',
+  ]) {
+    assert.is(report((await callCli(...line.split(' '))).error).code, 2, line);
+  }
+});
+
 test('a wrong command line is one line and exit code 2', async () => {
   const told = async (...args: string[]) => report((await callCli(...args)).error);
   assert.equal(await told('stich'), {
@@ -89,6 +225,9 @@ test('doctor tells what this machine has, for people and for programs', async ()
   assert.ok(detail.length > 0 && Array.isArray(gpus));
   assert.ok(report.instructionSets.found.includes(report.instructionSets.used));
   assert.ok(report.memoryBytes > 2 ** 28);
+  assert.is(report.threads, availableProcessors());
+  assert.ok(report.processors >= report.threads);
+  assert.match(text.stdout, new RegExp(`^threads +${report.threads}, of ${report.processors} processors$`, 'm'));
 });
 
 test('results that cannot be written are an error', async () => {
@@ -114,6 +253,38 @@ test('the first Ctrl-C asks for an end, the second ends the process', async () =
   await until(() => /saving\nat work/.test(stdout()));
   process.kill('SIGTERM');
   assert.is((await ended).signal, 'SIGTERM');
+});
+
+for (const [name, exitCode] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
+  test(`${name} lets work be saved, and is told by exit code ${exitCode}; a second one ends at once`, async () => {
+    const signal = name as NodeJS.Signals;
+    const url = new URL('../lib/cli/interrupt.ts', import.meta.url);
+    const script = `const { Interrupt } = await import('${url}');
+      const interrupt = new Interrupt();
+      interrupt.signal.addEventListener('abort', () => console.log('saving ' + interrupt.exitCode));
+      setInterval(() => console.log('at work'), 20);`;
+    const { process, stdout, ended } = startNode(['--input-type=module', '--eval', script]);
+    await until(() => stdout().includes('at work'));
+    process.kill(signal);
+    await until(() => /saving \d+\nat work/.test(stdout()));
+    assert.match(stdout(), `saving ${exitCode}\n`);
+    process.kill(signal);
+    assert.is((await ended).signal, signal);
+  });
+}
+
+test('under nohup a closed terminal does not end the work', async () => {
+  const url = new URL('../lib/cli/interrupt.ts', import.meta.url);
+  const script = `const { Interrupt } = await import('${url}');
+    new Interrupt().signal.addEventListener('abort', () => console.log('saving'));
+    console.log('at work');
+    setTimeout(() => console.log('done'), 500);`;
+  // What nohup puts in place of a terminal's stdin.
+  const shell = 'exec "$@" 0> /dev/null';
+  const { process, stdout, ended } = startNode(['--input-type=module', '--eval', script], { shell });
+  await until(() => stdout().includes('at work'));
+  process.kill('SIGHUP');
+  assert.is((await ended).stdout, 'at work\ndone\n');
 });
 
 test('errors of the package are one line, errors of the system too', () => {

@@ -18,7 +18,7 @@ const shape = {
   resume: z.boolean().default(false),
   freeze: commaList(z.enum(['head', 'norms'])).optional(),
   stop: z.array(z.string()).default([]),
-  domain: z.record(z.string(), commaList(z.string())).optional(),
+  domain: z.record(z.string(), commaList(z.string().min(1, 'expected a path'))).optional(),
   weight: z.record(z.string(), z.number()).default({}),
 };
 const Schema = z.object(shape);
@@ -115,7 +115,13 @@ test('values out of range name their option', async () => {
   await fails(() => parse(['--steps', '0']), 'BAD_OPTION', /--steps: too small: expected number to be >=1/);
   await fails(() => parse(['--steps', '1.5']), 'BAD_OPTION', /--steps: expected a whole number/);
   await fails(() => parse(['--steps', '1', '--dtype', 'f8']), 'BAD_OPTION', /--dtype: .*"f32"\|"bf16"/);
-  await fails(() => parse(['--steps', '1', '--freeze', 'tail']), 'BAD_OPTION', /--freeze.0: .*"head"\|"norms"/);
+  await fails(
+    () => parse(['--steps', '1', '--freeze', 'tail']),
+    'BAD_OPTION',
+    /--freeze: .*"head"\|"norms", not 'tail'/,
+  );
+  await fails(() => parse(['--steps', '1', '--freeze', 'head,tail']), 'BAD_OPTION', /--freeze: .*, not 'tail'/);
+  await fails(() => parse(['--steps', '1', '--domain', 'code=a,,b']), 'BAD_OPTION', /--domain code: expected a path/);
   await fails(() => parse(['--steps', '0', '--learning-rate', '-1']), 'BAD_OPTION', /--steps.*; --learning-rate/);
 });
 
@@ -141,13 +147,19 @@ test('the command line wins over the file', async () => {
 });
 
 test('faults of a file name the file and the key', async () => {
-  await fails(() => parse([], 'stepz: 3'), 'BAD_OPTION', /run.yaml': there is no option 'stepz'. There are steps,/);
+  await fails(() => parse([], 'stepz: 3'), 'BAD_OPTION', /run.yaml': there is no option 'stepz'. Did you mean 'steps'/);
+  await fails(() => parse([], 'xyzzy: 3'), 'BAD_OPTION', /no option 'xyzzy'. There are steps, learning-rate, dtype,/);
+  await fails(() => parse([], 'learning_rate: 3'), 'BAD_OPTION', /'learning_rate'. Did you mean 'learning-rate'\?/);
+  await fails(() => parse([], 'learningRat: 3'), 'BAD_OPTION', /'learningRat'. Did you mean 'learningRate'\?/);
+  await fails(() => parse([], 'steps: 1\nlearning-rate: -3'), 'BAD_OPTION', /run.yaml', learning-rate: too small/);
+  await fails(() => parse([], 'steps: 1\nlearningRate: -3'), 'BAD_OPTION', /run.yaml', learningRate: too small/);
   await fails(() => parse([], 'steps: "3"'), 'BAD_OPTION', /run.yaml', steps: expected a whole number/);
   await fails(
     () => parse([], 'steps: 3\nweight: {code: x}'),
     'BAD_OPTION',
     /run.yaml', weight.code: .*expected number/,
   );
+  await fails(() => parse([], 'steps: 3\nfreeze: [head, 7]'), 'BAD_OPTION', /run.yaml', freeze: .*"head"\|"norms"/);
   await fails(() => parse([], 'steps: 3\nfreeze: 7'), 'BAD_OPTION', /run.yaml', freeze: .*expected array/);
   await fails(() => parse([], 'steps: 3\nsteps: 4'), 'BAD_OPTION', /run.yaml': Map keys must be unique/);
   await fails(() => parse([], 'textField: 3\ntext-field: 4'), 'BAD_OPTION', /no option 'textField'/);
@@ -156,6 +168,12 @@ test('faults of a file name the file and the key', async () => {
   await fails(() => parse([], 'steps: [1'), 'BAD_OPTION', /run.yaml': .*line 1/);
   await fails(() => parse([], '#'.repeat(2 ** 20 + 1)), 'BAD_OPTION', /at most 1048576 bytes/);
   await fails(() => parse(['--config', '/nowhere/run.yaml']), 'FILE_NOT_FOUND', /run.yaml/);
+});
+
+test('a switch can be turned off and on, whatever its default and the file say', async () => {
+  const file = 'steps: 3\nalternate: false\nresume: true';
+  assert.equal(await parse([], file), { ...DEFAULTS, steps: 3, alternate: false, resume: true });
+  assert.equal(await parse(['--alternate', '--no-resume'], file), { ...DEFAULTS, steps: 3 });
 });
 
 test("an expert's domain gets 15 % of the rows, the others share the rest", () => {

@@ -153,6 +153,8 @@ test('a run that was stopped resumes with its own options only, and ends as if i
       [['--dropout', '0.2'], 'dropout is 0.2'],
       [['--stitches', '2'], 'plan is'],
       [['--hub', join(folder, 'math')], 'members is'],
+      [['--batch-size', '3'], 'batchSize is 3, the run began with 2'],
+      [['--held-out-fraction', '0'], "'code' had"],
       [['--weight', 'code=0.5'], "the weight of 'code' was 0.15"],
     ] as const) {
       const { error } = await callCli(...run('--resume', ...options));
@@ -171,20 +173,23 @@ test('a run that was stopped resumes with its own options only, and ends as if i
   });
 });
 
-test('SIGTERM during stitching leaves a checkpoint', async () => {
-  await inProject(async (folder) => {
-    const long = stitch(folder, '--steps', '100000');
-    const metrics = join(folder, 'out.training', 'metrics.jsonl');
-    const underWay = async () => (await exists(metrics)) && (await readFile(metrics)).length > 0;
+for (const [name, exitCode] of Object.entries({ SIGTERM: 143, SIGHUP: 129 })) {
+  test(`${name} during stitching leaves a checkpoint`, async () => {
+    await inProject(async (folder) => {
+      const long = stitch(folder, '--steps', '100000');
+      const metrics = join(folder, 'out.training', 'metrics.jsonl');
+      const underWay = async () => (await exists(metrics)) && (await readFile(metrics)).length > 0;
 
-    const running = startCli(long);
-    await until(underWay);
-    running.process.kill('SIGTERM');
-    const ended = await running.ended;
-    assert.is(ended.code, 130, ended.stderr);
-    assert.ok(await exists(join(folder, 'out.training')));
-    assert.match((await listFiles(join(folder, 'out.training'))).join(), /step-\d+\/training\/state.json/);
+      const running = startCli(long);
+      await until(underWay);
+      running.process.kill(name as NodeJS.Signals);
+      const ended = await running.ended;
+      assert.is(ended.code, exitCode, ended.stderr);
+      assert.match(ended.stderr, 'Run the same command with --resume to go on.');
+      assert.ok(await exists(join(folder, 'out.training')));
+      assert.match((await listFiles(join(folder, 'out.training'))).join(), /step-\d+\/training\/state.json/);
+    });
   });
-});
+}
 
 test.run();

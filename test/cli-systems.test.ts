@@ -1,5 +1,5 @@
 /** `bts baseline`, `add`, `remove`, `stitch --ablate` and `generate --without`. */
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -141,6 +141,69 @@ test('experts are added and removed by one command each, and switched off in one
     assert.equal((await of('large', '--without', 'math')).tokens, (await of('less')).tokens);
     const { error } = await callCli('generate', at('hub'), 'x', '--without', 'math');
     assert.match(error?.message ?? '', /this model has none/);
+  });
+});
+
+test('experts come and go without any text, and with text where there is something to train', async () => {
+  await inProject(async (at) => {
+    const one = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
+    await json('stitch', '--out', at('generalist'), ...one, ...text(at), ...sizes, ...training, '--no-compare');
+    const math = ['--expert', `math=${at('math')}`];
+    assert.equal(await json('add', at('generalist'), ...math, '--out', at('wider')), {
+      model: at('wider'),
+      steps: 0,
+      heldOut: [],
+    });
+    await json('remove', at('wider'), '--expert', 'math', '--out', at('less'));
+    const generate = (model: string) => json('generate', at(model), 'let x', '--max-tokens', '5', '--temperature', '0');
+    const { tokens } = await generate('generalist');
+    assert.equal((await generate('wider')).tokens, tokens);
+    assert.equal((await generate('less')).tokens, tokens);
+    for (const command of [
+      ['add', at('generalist'), ...math],
+      ['remove', at('wider'), '--expert', 'math'],
+    ]) {
+      const { error } = await callCli(...command, '--out', at('none'), '--steps', '3');
+      assert.is(error?.code, 'BAD_OPTION');
+      assert.match(error!.message, '--domain is missing: --steps 3 trains on text');
+    }
+    assert.not.ok(await exists(at('none')));
+  });
+});
+
+test('what a system is made of is the same where its training is resumed', async () => {
+  await inProject(async (at) => {
+    const every = ['--checkpoint-every', '2', '--resume', ...text(at), ...sizes, ...training];
+    const refused = async (message: string, ...args: string[]) => {
+      const { error } = await callCli(...args, ...every);
+      assert.is(error?.code, 'BAD_OPTION', error?.message);
+      assert.match(error!.message, message);
+    };
+    const code = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
+    const bam = ['baseline', 'bam', '--out', at('bam')];
+    await json(...bam, ...models(at), ...every);
+    await rm(at('bam'), { recursive: true });
+    await refused(
+      'system is "btx-soft", the run began with "bam"',
+      'baseline',
+      'btx-soft',
+      '--out',
+      at('bam'),
+      ...models(at),
+    );
+    await refused('members is {"hub":"hub","code":"code"}', ...bam, ...code);
+
+    await json('stitch', '--out', at('small'), ...code, ...every, '--no-compare');
+    const add = ['add', at('small'), '--out', at('large')];
+    await json(...add, '--expert', `math=${at('math')}`, ...every);
+    await rm(at('large'), { recursive: true });
+    await refused('"math":"hub"', ...add, '--expert', `math=${at('hub')}`);
+
+    await json('sparse', at('small'), '--out', at('sparse'), ...every);
+    await rm(at('sparse'), { recursive: true });
+    await refused('pick is 2, the run began with 1', 'sparse', at('small'), '--pick', '2', '--out', at('sparse'));
+    await json('sparse', at('small'), '--out', at('sparse'), ...every);
+    assert.ok((await json('sparse', at('small'), '--out', at('sparse'), ...every)).finished);
   });
 });
 

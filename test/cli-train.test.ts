@@ -55,9 +55,9 @@ test('train makes a model from scratch, with a tokenizer of its own', async () =
 
     const config = await readConfig(join(folder, 'out'));
     assert.is(config.width, 16);
-    assert.is(config.tiedEmbeddings, true);
+    assert.is(config.embedding.tied, true);
     assert.is(config.maxPositions, 16, 'as many positions as a sequence has tokens');
-    assert.is(config.feedForwardWidth, 64, '8/3 of the width, up to a multiple of 32');
+    assert.is(config.feedForward.width, 64, '8/3 of the width, up to a multiple of 32');
     assert.is(config.vocabularySize, 280);
     assert.is(config.dtype, 'BF16');
     const { hash } = await Tokenizer.load(join(folder, 'out'));
@@ -78,9 +78,9 @@ test('a config.json gives the shape of a new model, and options win over it', as
     const config = await readConfig(join(folder, 'out'));
     assert.is(config.family, 'qwen3');
     assert.is(config.layers, 1);
-    assert.is(config.keyValueHeads, 2);
-    assert.is(config.feedForwardWidth, 40);
-    assert.equal(config.rope, { kind: 'default', theta: 5000 });
+    assert.is(config.attention.keyValueHeads, 2);
+    assert.is(config.feedForward.width, 40);
+    assert.equal(config.rope.global, { kind: 'default', theta: 5000 });
     assert.is(config.vocabularySize, 257);
     assert.equal(config.eosTokens, [256]);
   });
@@ -260,6 +260,96 @@ test('a new model resumes with the tokenizer that it began with', async () => {
 
     assert.is((await callCli(...train(folder, { ...options, resume: true }))).error, undefined);
     assert.equal(await weights(join(folder, 'out')), await weights(whole));
+  });
+});
+
+test('a run is resumed with what it began with: batches, text, and the model it came from', async () => {
+  await inProject(async (folder) => {
+    const options = { 'checkpoint-every': '3' };
+    assert.is((await callCli(...continued(folder, options))).error, undefined);
+    const whole = join(folder, 'whole');
+    await rename(join(folder, 'out'), whole);
+    const refused = async (code: ErrorCode, message: string, changed: Options) => {
+      const { error } = await callCli(...continued(folder, { ...options, resume: true, ...changed }));
+      assert.is(error?.code, code, `${JSON.stringify(changed)}: ${error?.message}`);
+      assert.match(error!.message, message);
+    };
+    await refused('BAD_OPTION', 'batchSize is 3, the run began with 2', { 'batch-size': '3' });
+    await refused('BAD_OPTION', 'sequenceLength is 8, the run began with 16', { 'sequence-length': '8' });
+    await refused('BAD_OPTION', 'seed is 1, the run began with 0', { seed: '1' });
+    await refused('BAD_OPTION', 'steps is 5, the run began with 4', { steps: '5' });
+    await refused('BAD_OPTION', 'accumulation is 2', { accumulation: '2' });
+    await refused('BAD_OPTION', 'from is "math", the run began with "hub"', { from: join(folder, 'math') });
+    await refused('BAD_OPTION', 'is not to be now', { freeze: 'head' });
+    await refused('BAD_DATA', "weight of 'code' was 0.5, now it is 0.9", { weight: 'code=0.9' });
+    await refused('BAD_DATA', "'code' had", { 'held-out-fraction': '0' });
+
+    // As many tokens, others.
+    const text = await readFile(join(folder, 'code.txt'), 'utf8');
+    await writeFile(join(folder, 'code.txt'), text.replaceAll('f(', 'g('));
+    await refused('BAD_DATA', "'code' has other text than it had", {});
+    await writeFile(join(folder, 'code.txt'), text);
+
+    const free = { threads: '2', recompute: true, keep: '1', 'evaluate-every': '1', 'evaluate-tokens': '100' } as const;
+    const { error, stderr } = await callCli(...continued(folder, { resume: true, ...free }));
+    assert.is(error, undefined, error?.message);
+    assert.not.match(stderr, 'step 0');
+    assert.equal(await weights(join(folder, 'out')), await weights(whole));
+  });
+});
+
+test('a new model that is resumed has the tokenizer it was begun with', async () => {
+  await inProject(async (folder) => {
+    const options = { ...SCRATCH, tokenizer: join(folder, 'hub'), 'checkpoint-every': '3' };
+    assert.is((await callCli(...train(folder, options))).error, undefined);
+    await rm(join(folder, 'out'), { recursive: true });
+    const { tokenizer: _, ...others } = options;
+    const other = await callCli(...train(folder, { ...options, tokenizer: join(folder, 'math'), resume: true }));
+    assert.match(other.error?.message ?? '', 'tokenizer is "math", the run began with "hub"');
+    const trained = await callCli(...train(folder, { ...others, 'train-tokenizer': '300', resume: true }));
+    assert.is(trained.error?.code, 'BAD_OPTION');
+  });
+});
+
+test('--resume of a finished run says so, and does nothing', async () => {
+  await inProject(async (folder) => {
+    assert.is((await callCli(...continued(folder, { 'checkpoint-every': '3' }))).error, undefined);
+    const model = await weights(join(folder, 'out'));
+    const files = await listFiles(folder);
+    const text = await callCli(...continued(folder, { resume: true }));
+    assert.is(text.error, undefined);
+    assert.is(
+      text.stderr,
+      `'${join(folder, 'out')}' is finished: its run has made all of its 4 steps. Nothing was done.\n`,
+    );
+    const json = await callCli(...continued(folder, { resume: true, json: true }));
+    assert.equal(JSON.parse(json.stdout), { model: join(folder, 'out'), steps: 4, finished: true });
+    const longer = await callCli(...continued(folder, { resume: true, steps: '8' }));
+    assert.is(longer.error?.code, 'BAD_OPTION');
+    assert.match(longer.error!.message, 'cannot resume: steps is 8, the run that made');
+    assert.equal(await listFiles(folder), files);
+    assert.equal(await weights(join(folder, 'out')), model);
+
+    // What is no run's is nobody's to call finished.
+    await rm(join(folder, 'out.training'), { recursive: true });
+    assert.match((await callCli(...continued(folder, { resume: true }))).error!.message, 'exists and is not empty');
+  });
+});
+
+test('the losses before training are told first', async () => {
+  await inProject(async (folder) => {
+    const { stderr } = await callCli(...continued(folder));
+    assert.match(stderr, /^step 0, held-out loss: code \d\.\d{3}, math \d\.\d{3}$/m);
+    const none = await callCli(...continued(folder, { 'held-out-fraction': '0', out: join(folder, 'second') }));
+    assert.match(none.stderr, /^loss before training: \d\.\d{3}$/m);
+  });
+});
+
+test('checkpoints come by time', async () => {
+  await inProject(async (folder) => {
+    const { stderr } = await callCli(...continued(folder, { 'checkpoint-minutes': '1e-9' }));
+    for (const step of [1, 2, 3]) assert.match(stderr, `step ${step}, saved in '${join(folder, 'out.training')}/step-`);
+    assert.not.match(stderr, 'step 4, saved');
   });
 });
 

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ModelConfig } from '../lib/checkpoint/config.js';
 import {
   denseCost,
   forwardFlopsPerToken,
@@ -17,6 +16,7 @@ import type { Device } from '../lib/tensor/device.js';
 import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { openCpu } from './support/devices.js';
+import { type FlatConfig, flat, varied } from './support/flat-config.js';
 import { CONFIGS, inTemporaryFolder, randomTokens, writeModel } from './support/models.js';
 
 // The estimate is exact up to the allocator's size classes, an eighth at most, and small change.
@@ -53,12 +53,12 @@ test('operations of a forward pass, counted by hand', () => {
 });
 
 test('a sliding window bounds what attention costs', () => {
-  const wide = { ...CONFIGS.mistral, slidingWindow: null };
-  const narrow = { ...wide, slidingWindow: 2 };
+  const wide = varied(CONFIGS.mistral, { slidingWindow: null });
+  const narrow = varied(wide, { slidingWindow: 2 });
   // Of four tokens the first sees one key, the others two instead of 2, 3 and 4.
   const saved = ((1 + 2 + 3 + 4 - (1 + 2 + 2 + 2)) / 4) * 3 * 4 * 4 * 4;
   assert.is(forwardFlopsPerToken(wide, 4) - forwardFlopsPerToken(narrow, 4), saved);
-  assert.is(forwardFlopsPerToken({ ...wide, slidingWindow: 100 }, 4), forwardFlopsPerToken(wide, 4));
+  assert.is(forwardFlopsPerToken(varied(wide, { slidingWindow: 100 }), 4), forwardFlopsPerToken(wide, 4));
 });
 
 test('below the first stitch a training step costs as much as inference', () => {
@@ -74,9 +74,9 @@ test('below the first stitch a training step costs as much as inference', () => 
   assert.ok(extra(9, 3) > extra(9, 9));
 });
 
-const DENSE: [string, Partial<ModelConfig>, readonly Freezable[]][] = [
+const DENSE: [string, Partial<FlatConfig>, readonly Freezable[]][] = [
   ['a dense model', {}, []],
-  ['a dense model with head norms', CONFIGS.qwen3, []],
+  ['a dense model with head norms', flat(CONFIGS.qwen3), []],
   ['a dense model with much vocabulary', { vocabularySize: 5000 }, []],
   ['a dense model with frozen embeddings and head', { vocabularySize: 5000 }, ['embeddings', 'head']],
 ];
@@ -94,7 +94,7 @@ const BATCH = { batch: 4, tokens: 64 };
 for (const [what, given, freeze] of DENSE) {
   test(`the memory of a training step of ${what} is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
-      const config = { ...CONFIGS.llama, ...given, ...SIZE };
+      const config = varied(CONFIGS.llama, { ...given, ...SIZE });
       const model = await inOwnDevice((device) => writeModel(device, join(folder, 'model'), { config }));
       const trained = trainableRoles(config, { trainable: true, freeze });
       for (const recompute of [false, true]) {
@@ -106,7 +106,7 @@ for (const [what, given, freeze] of DENSE) {
   });
 }
 
-const STITCHED: [string, Partial<StitchOptions>, Partial<ModelConfig>][] = [
+const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>][] = [
   ['one stitch at the end', { stitches: 1 }, {}],
   ['one stitch in the middle', { plan: [{ afterLayer: 3, kind: 'experts_into_hub' }] }, {}],
   ['alternating stitches', { stitches: 3 }, {}],
@@ -122,7 +122,7 @@ const STITCHED: [string, Partial<StitchOptions>, Partial<ModelConfig>][] = [
 for (const [what, options, given] of STITCHED) {
   test(`the memory of a training step with ${what} is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
-      const config = { ...CONFIGS.llama, ...SIZE, ...given, dtype: 'BF16' } as const;
+      const config = varied(CONFIGS.llama, { ...SIZE, ...given, dtype: 'BF16' });
       const [hub, a, b] = await inOwnDevice(async (device) => [
         await writeModel(device, join(folder, 'hub'), { config, dtype: 'bf16' }),
         await writeModel(device, join(folder, 'a'), { config, dtype: 'bf16', seed: 2 }),

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Family, ModelConfig } from '../lib/checkpoint/config.js';
+import type { ModelConfig } from '../lib/checkpoint/config.js';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import { parameterNames } from '../lib/checkpoint/names.js';
 import { readTensor } from '../lib/checkpoint/safetensors.js';
@@ -17,6 +18,7 @@ import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { collect, fails } from './data-fixtures.js';
 import { openCpu } from './support/devices.js';
+import { varied } from './support/flat-config.js';
 import {
   CONFIGS,
   close,
@@ -40,7 +42,7 @@ dense.after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-const families = Object.entries(CONFIGS) as [Family, ModelConfig][];
+const families = Object.entries(CONFIGS) as [string, ModelConfig][];
 const ids = randomTokens(2 * 9);
 
 /** A folder that does not exist yet, inside the temporary one. */
@@ -114,7 +116,7 @@ for (const [family, config] of families) {
     const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
     assert.is(json.model_type, family);
     assert.is(json.vocab_size, config.vocabularySize);
-    assert.is(tensors.has('lm_head.weight'), !config.tiedEmbeddings);
+    assert.is(tensors.has('lm_head.weight'), !config.embedding.tied);
   });
 
   for (const [dtype, code, error] of [
@@ -176,7 +178,8 @@ dense('the same seed gives the same bytes, another seed others', async () => {
 dense('new weights are normal with deviation 0.02, less where they end in the residual stream', async () => {
   const tokenizer = newFolder();
   await writeTokenizer(tokenizer);
-  const config = { ...CONFIGS.qwen2, width: 64, feedForwardWidth: 96, layers: 8, heads: 16, keyValueHeads: 16 };
+  const shape = { width: 64, feedForwardWidth: 96, layers: 8, heads: 16, keyValueHeads: 16 };
+  const config = varied(CONFIGS.qwen2, shape);
   using model = await DenseModel.create(device, config, tokenizer, 1);
   const seen = new Set<string>();
   for (const { name, value } of model.trainable) {
@@ -223,8 +226,8 @@ const batch: Batch = { inputs: ids, targets: randomTokens(ids.length, 2), batch:
 const isNorm = (name: string) => /norm/.test(name);
 const frozenBy: Record<Freezable, (name: string, config: ModelConfig) => boolean> = {
   embeddings: (name) => name === 'model.embed_tokens.weight',
-  head: (name, { tiedEmbeddings }) =>
-    name === 'model.norm.weight' || name === (tiedEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'),
+  head: (name, { embedding }) =>
+    name === 'model.norm.weight' || name === (embedding.tied ? 'model.embed_tokens.weight' : 'lm_head.weight'),
   norms: isNorm,
 };
 for (const [family, config] of families) {
@@ -303,7 +306,7 @@ dense('with a window a token sees no further than the windows of all layers toge
     [1, 0],
     [null, 39],
   ] as const) {
-    const config = { ...CONFIGS.mistral, slidingWindow };
+    const config = varied(CONFIGS.mistral, { slidingWindow });
     using model = await DenseModel.load(device, await writeModel(device, newFolder(), { config }));
     const [one, two] = [await model.logits(text), await model.logits(other)];
     const changed = Array.from({ length: 40 }, (_, n) => n).filter((n) =>
@@ -412,6 +415,29 @@ dense('a tokenizer with more tokens than the vocabulary belongs to another model
   assert.is(await liveBytes(device), 0);
 });
 
+dense('an added token without a row is warned of once, and refused where it is used', async () => {
+  const folder = await writeModel(device, newFolder(), { config: { ...CONFIGS.llama, vocabularySize: 257 } });
+  const path = join(folder, 'tokenizer.json');
+  const tokenizer = JSON.parse(await readFile(path, 'utf8'));
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 257, content: '<pad>' });
+  await writeFile(path, JSON.stringify(tokenizer));
+  const warnings: string[] = [];
+  const listen = ({ message }: Error) => warnings.push(message);
+  process.on('warning', listen);
+  try {
+    using model = await DenseModel.load(device, folder);
+    using again = await DenseModel.load(device, folder);
+    await setImmediate();
+    assert.is(warnings.length, 1);
+    assert.match(warnings[0]!, `added tokens of '${folder}' lie beyond its embedding of 257 rows: "<pad>" (257)`);
+    assert.equal(await again.logits(model.tokenizer.encode('ab')), await model.logits(model.tokenizer.encode('ab')));
+    await fails(() => model.logits(model.tokenizer.encode('ab<pad>')), 'BAD_TOKEN', /257 \("<pad>"\) at place 2/);
+    await fails(() => collect(model.generate('<pad>', { maxTokens: 1 })), 'BAD_TOKEN', /"<pad>"/);
+  } finally {
+    process.off('warning', listen);
+  }
+});
+
 type Damage = (folder: string) => Promise<unknown>;
 const edit =
   (name: string, change: (text: string) => string): Damage =>
@@ -508,6 +534,21 @@ dense('generation_config.json names the tokens that end generation, and is writt
   await copyFile(join(folder, 'config.json'), join(written, 'config.json'));
   using again = await DenseModel.load(device, written);
   assert.equal(again.stopTokens, [5, 256]);
+});
+
+dense("the tokenizer's end of text ends generation beside those of the configurations", async () => {
+  const folder = await writeModel(device, newFolder());
+  const stops = async (generation: object | null, config: object = {}) => {
+    const path = join(folder, 'config.json');
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...config }));
+    if (generation) await writeFile(join(folder, 'generation_config.json'), JSON.stringify(generation));
+    using model = await DenseModel.load(device, folder);
+    return [...model.stopTokens].sort((a, b) => a - b);
+  };
+  assert.equal(await stops(null, { eos_token_id: 7 }), [7, 256]);
+  assert.equal(await stops({ eos_token_id: [5, 6] }), [5, 6, 256]);
+  assert.equal(await stops({ eos_token_id: 256 }), [256]);
+  assert.equal(await stops({ eos_token_id: null }), [7, 256]);
 });
 
 dense('nothing is left in device memory', async () => {

@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../lib/data/random.js';
 import type { ErrorCode } from '../lib/errors.js';
+import { availableProcessors } from '../lib/processors.js';
 import { Device } from '../lib/tensor/device.js';
 import type { OpArguments } from '../lib/tensor/native-ops.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
@@ -61,10 +62,16 @@ errors("'auto' says why it takes the CPU, and 'cuda' never takes it", async () =
   );
 });
 
-errors('threads are a whole number from 1 to 1024', async () => {
-  for (const threads of [0, -1, 1.5, 1025, Number.NaN, Number.POSITIVE_INFINITY, '2' as never]) {
-    await fails(() => Device.open('cpu', { threads }), 'BAD_OPTION', /^threads must be a whole number from 1 to 1024/);
+errors('threads are a whole number, and not far more than there are processors', async () => {
+  const processors = availableProcessors();
+  const most = Math.max(8, 4 * processors);
+  const message = new RegExp(`^threads must be a whole number from 1 to ${most}, not .*${processors} processor`);
+  for (const threads of [0, -1, 1.5, most + 1, 100_000, Number.NaN, Number.POSITIVE_INFINITY, '2' as never]) {
+    for (const name of ['cpu', 'cuda', 'auto']) {
+      await fails(() => Device.open(name, { threads }), 'BAD_OPTION', message);
+    }
   }
+  Device.open('cpu', { threads: most }).dispose();
 });
 
 errors('shapes that do not fit name the op and both shapes', async ({ device }) => {
@@ -92,6 +99,8 @@ errors('shapes that do not fit name the op and both shapes', async ({ device }) 
     v: heads(2),
     starts: undefined,
     window: 0,
+    scale: 1,
+    softcap: 0,
   };
   await fails(() => device.run('attention_forward', attention), 'BAD_SHAPE', /^attention_forward: .*multiple/);
 });

@@ -4,8 +4,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
 import { DataFolder, huggingFacePaths } from '../lib/eval/data/data-folder.js';
-import { readRows } from '../lib/eval/data/read-rows.js';
+import { readExactRows, readRows } from '../lib/eval/data/read-rows.js';
 import { resolveTasks } from '../lib/eval/registry.js';
+import { repr } from '../lib/python/repr.js';
 import { fails, inFolder } from './data-fixtures.js';
 
 // Written by pyarrow 25 in the layouts of cais/mmlu and mandarjoshi/trivia_qa.
@@ -32,6 +33,20 @@ const TRIVIA_PARQUET = Buffer.from(
    5zd2VyB2FsaWFzZXMEbGlzdAdlbGVtZW50FQwWBBZ0FpgBJswBJooBKSwVBBUAFQIAFQAVEBUCADwWBBkmAgIZVgAAAAAEAAAAJgAcFQwZNQAG
    EBkoBmFuc3dlcgV2YWx1ZRUMFgIWXhaCASbaAiaiAiksFQQVABUCABUAFRAVAgA8FgIZBhk2AAACAAAAFrACFgImCBacAwAoIHBhcnF1ZXQtY3
    BwLWFycm93IHZlcnNpb24gMjUuMC4xGTwcAAAcAAAcAAAAkgEAAFBBUjE=`,
+  'base64',
+);
+
+/** id: int64 beyond 2^53, small: int32, score: float64, nested: struct of lists named '2' and '1'; zstd. */
+const NUMBERS_PARQUET = Buffer.from(
+  `UEFSMRUAFSwVPiwVBBUAFQYVBhwAAAAotS/9IBaxAAACAAAABAEBAAAAAAAgAP//////////FQAVFBUmLBUEFQAVBhUGHAAAACi1L/0gClEAAAIAAAADA
+   QcAAAAVABUsFT4sFQQVABUGFQYcAAAAKLUv/SAWsQAAAgAAAAQBAAAAAAAA8D8AAAAAAAAEQBUAFSwVPiwVBBUAFQYVBhwAAAAotS/9IBaxAAACAAAABA
+   AEAAAAAwQAAAAAAAAAAPA/FQAVLBU+LBUGFQAVBhUGHAAAACi1L/0gFrEAAAIAAAADAgQAAAADJAAAAwAAAAQAAAAVBBm8NQAYBnNjaGVtYRUIABUEJQI
+   YAmlkABUCJQIYBXNtYWxsABUKJQIYBXNjb3JlADUCGAZuZXN0ZWQVBAA1AhgBMhUCFQZMPAAAADUEGARsaXN0FQIAFQolAhgHZWxlbWVudAA1AhgBMRUC
+   FQZMPAAAADUEGARsaXN0FQIAFQIlAhgHZWxlbWVudAAWBBkcGVwmABwVBBklBgAZGAJpZBUMFgQWUhZkJghJHBUAFQAVAgA8KQYZJgAEAAAAJgAcFQIZJ
+   QYAGRgFc21hbGwVDBYEFjoWTCZsSRwVABUAFQIAPCkGGSYCAgAAACYAHBUKGSUGABkYBXNjb3JlFQwWBBZSFmQmuAFJHBUAFQAVAgA8KQYZJgAEAAAAJg
+   AcFQoZJQYAGUgGbmVzdGVkATIEbGlzdAdlbGVtZW50FQwWBBZSFmQmnAJJHBUAFQAVAgA8KSYEABlWAgAAAAIAAAAmABwVAhklBgAZSAZuZXN0ZWQBMQR
+   saXN0B2VsZW1lbnQVDBYGFlIWZCaAA0kcFQAVABUCADwpJgQCGVYCAAAABAAAABaCAxYEJggW3AMAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI1
+   LjAuMRlcHAAAHAAAHAAAHAAAHAAAAOIBAABQQVIx`,
   'base64',
 );
 
@@ -66,6 +81,29 @@ test('rows are read from every format, compressed or not', async () => {
       { question: ' What? ', subject: 'anatomy', choices: ['w', 'x', 'y', 'z'], answer: 2 },
       { question: 'Which?', subject: 'anatomy', choices: ['1', '2', '3', '4'], answer: 0 },
     ]);
+  });
+});
+
+test('exact rows keep long integers, floats that are whole, and the order of fields', async () => {
+  const files = {
+    'a.jsonl': '{"id": 9007199254740993, "small": 7, "score": 1.0, "nested": {"2": [1.0], "1": [3]}}\n',
+    'b.parquet': NUMBERS_PARQUET,
+    'c.json': '{"rows": [{"n": 123456789012345678901234567890}]}',
+    'd.jsonl.gz': gzipSync('{"a": NaN}\n'),
+  };
+  await inFolder(files, async (folder) => {
+    const exact = async (name: string) => (await readExactRows(join(folder, name))).map(({ value }) => repr(value));
+    assert.equal(await exact('a.jsonl'), [
+      "{'id': 9007199254740993, 'small': 7, 'score': 1.0, 'nested': {'2': [1.0], '1': [3]}}",
+    ]);
+    assert.equal(await exact('b.parquet'), [
+      "{'id': 9007199254740993, 'small': 7, 'score': 1.0, 'nested': {'2': [1.0], '1': [3, 4]}}",
+      "{'id': -1, 'small': None, 'score': 2.5, 'nested': None}",
+    ]);
+    assert.equal(await exact('c.json'), ["{'n': 123456789012345678901234567890}"]);
+    assert.equal(await exact('d.jsonl.gz'), ["{'a': nan}"]);
+    const [row] = await values(join(folder, 'b.parquet'));
+    assert.equal(row, { id: 9007199254740993n, small: 7, score: 1, nested: { 1: [3, 4], 2: [1] } });
   });
 });
 

@@ -2,9 +2,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FALLBACK, lastNumber, regexFilter } from '../lib/eval/filters.js';
 import { exactMatch } from '../lib/eval/metrics/exact-match.js';
-import { PythonRandom } from '../lib/eval/python/random.js';
-import { findAll, pythonRegex } from '../lib/eval/python/regex.js';
-import { countWords, splitWords, strip } from '../lib/eval/python/text.js';
+import { PythonRandom } from '../lib/python/random.js';
+import { findAll, pythonRegex } from '../lib/python/regex.js';
+import { countWords, splitWords, strip } from '../lib/python/text.js';
 import { fails } from './data-fixtures.js';
 
 test("random numbers are CPython's", () => {

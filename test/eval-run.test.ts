@@ -47,7 +47,7 @@ async function withModels(use: (model: LanguageModel, name: string, device: Devi
 const SHARED = `${someText(1, 20)}. `;
 const CHOICES: ChoiceRequest[] = Array.from({ length: 13 }, (_, i) => ({
   context: `${i % 4 === 3 ? '' : SHARED}${someText(i, 3 + (i % 5))}`,
-  continuations: i % 2 === 0 ? ['x', 'y', 'z'] : [' long', ' the longest', ''],
+  continuations: i % 2 === 0 ? ['x', 'y', 'z'] : [' long', ' the longest', '.'],
 }));
 
 async function choices(model: LanguageModel, requests: ChoiceRequest[], batchSize: number, sharePrefixes = true) {
@@ -144,7 +144,7 @@ test('scores are the same to the last bit, whatever the batch size and what is s
     ] as const) {
       assert.equal(await choices(model, CHOICES, batchSize, share), first, `${name}, ${batchSize}, ${share}`);
     }
-    const texts = [someText(1, 40), someText(2, 3), '', someText(3, 90)];
+    const texts = [someText(1, 40), someText(2, 3), ' ', someText(3, 90)];
     const scores = async (batchSize: number) =>
       (await collect(scoreTexts(model, texts, { batchSize, sharePrefixes: true }))).sort((a, b) => a.index - b.index);
     assert.equal(await scores(1), await scores(8), name);

@@ -3,13 +3,13 @@
  * computes (golden.json).
  */
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DenseModel } from '../lib/model/dense-model.js';
-import type { GeneratedToken, GenerateOptions } from '../lib/model/generate.js';
+import type { GeneratedToken, GenerateOptions, Prompt } from '../lib/model/generate.js';
 import type { LanguageModel } from '../lib/model/language-model.js';
 import { collect, fails } from './data-fixtures.js';
 import { openCpu, shared } from './support/devices.js';
@@ -28,8 +28,6 @@ generate.after(async () => {
   device.dispose();
   await rm(folder, { recursive: true, force: true });
 });
-
-type Prompt = string | readonly number[];
 
 async function run(from: LanguageModel, prompt: Prompt, options: GenerateOptions = {}) {
   const tokens: GeneratedToken[] = await collect(from.generate(prompt, options));
@@ -72,6 +70,26 @@ generate('a repetition penalty counts the prompt and what was generated', async 
   assert.is(new Set([...prompt, ...ids]).size, new Set(prompt).size + ids.length);
 });
 
+generate('a conversation is answered by the chat template', async () => {
+  const path = await writeModel(device, join(folder, 'chat'));
+  const config = join(path, 'tokenizer_config.json');
+  const template =
+    '{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}a:{% endif %}';
+  const settings = { ...JSON.parse(await readFile(config, 'utf8')), chat_template: template };
+  await writeFile(config, JSON.stringify(settings));
+  using chatting = await DenseModel.load(device, path);
+  const options = { maxTokens: 8, stopTokens: [] };
+  const conversation = [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: 'y' },
+    { role: 'user', content: 'z' },
+  ];
+  assert.equal(await run(chatting, conversation, options), await run(chatting, 'u:x\na:y\nu:z\na:', options));
+  const open = { ...options, chat: { addGenerationPrompt: false } };
+  assert.equal(await run(chatting, conversation, open), await run(chatting, 'u:x\na:y\nu:z\n', options));
+  await fails(() => run(model, conversation, options), 'BAD_TOKENIZER', /no chat template/);
+});
+
 generate('maxTokens ends generation with the reason length', async () => {
   const { ids } = await run(model, 'ab', endless);
   for (const maxTokens of [1, 2, 7]) {
@@ -83,13 +101,15 @@ generate('maxTokens ends generation with the reason length', async () => {
   assert.equal(await collect(model.generate('ab', { ...endless, maxTokens: 0 })), []);
 });
 
-generate('generation ends with the reason length where the positions of the model end', async () => {
+generate('generation ends with the reason context where the positions of the model end', async () => {
   const { maxPositions } = model.config;
   const { ids, finish } = await run(model, 'abcde', { stopTokens: [], maxTokens: 10 * maxPositions });
   // The last position's token is generated, and there is no place to put it.
   assert.is(ids.length, maxPositions - 5 + 1);
-  assert.is(finish, 'length');
+  assert.is(finish, 'context');
   assert.is((await run(model, [...randomTokens(maxPositions)], endless)).ids.length, 1);
+  const exact = await run(model, 'abcde', { stopTokens: [], maxTokens: maxPositions - 5 + 1 });
+  assert.is(exact.finish, 'length', 'both end at once: there is as much as was asked for');
   await fails(
     () => run(model, [...randomTokens(maxPositions + 1)], endless),
     'BAD_OPTION',
@@ -294,7 +314,7 @@ generate('a cache outlives its model, and is of no use then', async () => {
   const loaded = await DenseModel.load(device, await writeModel(device, join(folder, 'disposed')));
   using cache = loaded.createCache(1, 4);
   for (const id of [5, 6]) await loaded.extend(cache, [id]);
-  loaded[Symbol.dispose]();
+  loaded.dispose();
   await fails(() => loaded.extend(cache, [7]), 'DISPOSED', /a model was used after it was disposed/);
 });
 
@@ -358,7 +378,8 @@ for (const name of ['stories260K', 'aidreams260K']) {
       assert.equal(ids, want);
       if (want.length === new_ids.length) assert.is(prompt + text, new_text);
       else assert.ok(new_text.startsWith(prompt + text));
-      assert.is(finish, trained.stopTokens.includes(want.at(-1)!) ? 'stop' : 'length');
+      const end = want.length === new_ids.length ? 'length' : 'context';
+      assert.is(finish, trained.stopTokens.includes(want.at(-1)!) ? 'stop' : end);
     }
   });
 
@@ -462,7 +483,7 @@ if (existsSync(shared('data/models/stories260K'))) {
 }
 
 generate('nothing is left in device memory', async () => {
-  model[Symbol.dispose]();
+  model.dispose();
   assert.is(await liveBytes(device), 0);
 });
 

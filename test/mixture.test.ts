@@ -153,6 +153,7 @@ test('a state of other data, options or of no sense is refused, and changes noth
     [change({ name: 'maths' }), OPTIONS, /now they are \[maths/],
     [change({ weight: 0.2 }), OPTIONS, /weight of 'math' was 0.15, now it is 0.2/],
     [change({ tokens }), OPTIONS, /'math' had 300 tokens, now it has 308/],
+    [change({ tokens: domain('math', 9, 300, 1).tokens }), OPTIONS, /'math' has other text than it had/],
   ] as const) {
     const other = new Mixture(domains, options);
     const before = JSON.stringify(other.state());

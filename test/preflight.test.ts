@@ -2,9 +2,9 @@ import { copyFile, readFile, rename, rm, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ModelConfig } from '../lib/checkpoint/config.js';
 import { type Preflight, preflight, refusal } from '../lib/model/preflight.js';
 import { openCpu } from './support/devices.js';
+import { type FlatConfig, varied } from './support/flat-config.js';
 import { CONFIGS, inTemporaryFolder, type TinyModel, writeModel } from './support/models.js';
 
 const HUB = CONFIGS.llama;
@@ -44,8 +44,8 @@ test('models that fit give no findings', async () => {
 });
 
 test('all differences of all experts are reported at once', async () => {
-  const a = { ...HUB, layers: 2, feedForwardWidth: 32, rope: { kind: 'default', theta: 500000 } } as const;
-  const b = { ...HUB, width: 32, headWidth: 8, maxPositions: 32, normEpsilon: 1e-6 };
+  const a = varied(HUB, { layers: 2, feedForwardWidth: 32, rope: { kind: 'default', theta: 500000 } });
+  const b = varied(HUB, { width: 32, headWidth: 8, maxPositions: 32, normEpsilon: 1e-6 });
   await withModels({ a: { config: a }, b: { config: b } }, async (folder) => {
     const result = await check(folder, 'a', 'b');
     assert.equal(codes(result, 'error').sort(), [
@@ -65,7 +65,7 @@ test('all differences of all experts are reported at once', async () => {
 });
 
 /** Changes of the hub's configuration, and what is to be said of them. */
-const CHANGES: [Partial<ModelConfig>, level: 'error' | 'warning', code: string][] = [
+const CHANGES: [Partial<FlatConfig>, level: 'error' | 'warning', code: string][] = [
   [{ vocabularySize: 258 }, 'error', 'DIFFERENT_VOCABULARY_SIZE'],
   [{ keyValueHeads: 1 }, 'error', 'DIFFERENT_KEY_VALUE_HEADS'],
   [{ feedForwardBias: true }, 'error', 'DIFFERENT_FEED_FORWARD_BIAS'],
@@ -76,7 +76,7 @@ const CHANGES: [Partial<ModelConfig>, level: 'error' | 'warning', code: string][
 
 for (const [change, level, code] of CHANGES) {
   test(`${Object.keys(change)} that differs is ${level} ${code}`, async () => {
-    await withModels({ a: { seed: 2, config: { ...HUB, ...change } } }, async (folder) => {
+    await withModels({ a: { seed: 2, config: varied(HUB, change) } }, async (folder) => {
       const result = await check(folder, 'a');
       assert.equal(codes(result, level), [`a ${code}`]);
       assert.is(result.findings.length, 1);
@@ -85,7 +85,7 @@ for (const [change, level, code] of CHANGES) {
 }
 
 test('the heads are told with the key/value heads that they share', async () => {
-  const config = { ...HUB, heads: 8, headWidth: 2 };
+  const config = varied(HUB, { heads: 8, headWidth: 2 });
   await withModels({ a: { config } }, async (folder) => {
     const { findings } = await check(folder, 'a');
     const { message } = findings.find(({ code }) => code === 'DIFFERENT_HEADS')!;
@@ -115,12 +115,29 @@ test('another tokenizer is an error that shows a token', async () => {
   });
 });
 
-test('the same tokens in another file are an error that says so', async () => {
+test('a tokenizer that is written otherwise is the same', async () => {
   await withModels({ a: { seed: 2 } }, async (folder) => {
-    await writeFile(join(folder, 'a', 'tokenizer.json'), ' ', { flag: 'a' });
+    const path = join(folder, 'a', 'tokenizer.json');
+    await writeFile(path, JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2));
+    assert.equal(codes(await check(folder, 'a'), 'error'), []);
+  });
+});
+
+test('the same tokens by other rules are an error that says so', async () => {
+  await withModels({ a: { seed: 2 } }, async (folder) => {
+    const settings = {
+      tokenizer_class: 'LlamaTokenizerFast',
+      bos_token: null,
+      eos_token: '<|end|>',
+      add_eos_token: true,
+    };
+    await writeFile(join(folder, 'a', 'tokenizer_config.json'), JSON.stringify({ ...settings, add_bos_token: false }));
     const result = await check(folder, 'a');
     assert.equal(codes(result, 'error'), ['a DIFFERENT_TOKENIZER']);
-    assert.match(result.findings[0]!.message, "a has the hub's tokens");
+    assert.match(
+      result.findings[0]!.message,
+      "a has the hub's tokens, but its tokenizer.json or tokenizer_config.json",
+    );
   });
 });
 
@@ -145,13 +162,25 @@ test("an expert's missing tokenizer is a warning, the hub's an error", async () 
   });
 });
 
-test('a tokenizer that is larger than its model is an error', async () => {
+test('a tokenizer that is larger than its model is an error, added tokens without a row are a warning', async () => {
   const config = { ...HUB, vocabularySize: 300 };
   await withModels({ a: { seed: 2, config } }, async (folder) => {
     const small = join(folder, 'hub', 'tokenizer.json');
-    const text = JSON.stringify({ ...JSON.parse(await readFile(small, 'utf8')), added_tokens: added(44) });
-    await writeFile(small, text);
-    await writeFile(join(folder, 'a', 'tokenizer.json'), text);
+    const tokenizer = JSON.parse(await readFile(small, 'utf8'));
+    const withAdded = JSON.stringify({ ...tokenizer, added_tokens: added(44) });
+    await writeFile(small, withAdded);
+    await writeFile(join(folder, 'a', 'tokenizer.json'), withAdded);
+    const tolerated = await check(folder, 'a');
+    assert.not.ok(codes(tolerated, 'error').some((code) => code.endsWith('BAD_TOKENIZER')));
+    assert.ok(codes(tolerated, 'warning').includes('hub TOKENS_BEYOND_EMBEDDING'));
+    assert.not.ok(codes(tolerated, 'warning').includes('a TOKENS_BEYOND_EMBEDDING'));
+
+    const vocab = { ...tokenizer.model.vocab };
+    for (const { id, content } of added(44)) vocab[content] = id;
+    const model = { ...tokenizer.model, vocab };
+    const larger = JSON.stringify({ ...tokenizer, added_tokens: added(44), model });
+    await writeFile(small, larger);
+    await writeFile(join(folder, 'a', 'tokenizer.json'), larger);
     const result = await check(folder, 'a');
     assert.ok(codes(result, 'error').includes('hub BAD_TOKENIZER'));
     assert.not.ok(codes(result, 'error').includes('a BAD_TOKENIZER'));
@@ -216,7 +245,7 @@ test('reading contents can be interrupted', async () => {
 });
 
 /** The end-of-text token and `count - 1` more. */
-function added(count: number): object[] {
+function added(count: number): { id: number; content: string }[] {
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   return Array.from({ length: count }, (_, i) => ({
     id: 256 + i,

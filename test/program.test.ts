@@ -114,7 +114,7 @@ function define(device: Labelled): void {
       using table = device.tensor(new Float32Array([10, 20, 30]), [1, 3, 1]);
       using weights = table.reshape(3, 1);
       const y = device.empty([1, 1, 1], device.activations);
-      device.run('embedding_forward', { y, table: [weights], ids: rows });
+      device.run('embedding_forward', { y, table: [weights], ids: rows, scale: 1 });
       return y;
     });
     using _ = program;

@@ -13,7 +13,7 @@ import { type RowResult, reportTable } from '../lib/cli/reproduce/report.js';
 import { severalAtATime } from '../lib/cli/reproduce/several.js';
 import type { ColumnResult } from '../lib/eval/results/columns.js';
 import { SYSTEMS } from '../lib/model/systems.js';
-import { callCli, writeProject } from './support/cli.js';
+import { callCli, runCli, writeProject } from './support/cli.js';
 import { inTemporaryFolder } from './support/models.js';
 
 const bench = (name: string) => fileURLToPath(new URL(`../bench/reproduce/${name}`, import.meta.url));
@@ -150,6 +150,19 @@ test('a file that is wrong says where', async () => {
     const good = await readFile(bench('smoke.yaml'), 'utf8');
     await fails(good.replace('system: soup', 'system: stew'), /table.yaml': rows.*system/);
     await fails(`${good}\ndomains: { code: c.txt }`, /general: 'prose' must be one of several domains; there are code/);
+  });
+});
+
+test('the files that come with the package are found from any folder', async () => {
+  await inTemporaryFolder(async (folder) => {
+    const args = ['reproduce', 'bench/reproduce/smoke.yaml', '--out', join(folder, 'out'), '--commands'];
+    const { code, stdout, stderr } = await runCli(args, { cwd: folder });
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /^bts train .*\n(bts .*\n)+$/);
+    const none = await runCli(['reproduce', 'bench/reproduce/none.yaml', '--out', 'out'], { cwd: folder });
+    assert.match(none.stderr, "FILE_NOT_FOUND: reading: 'bench/reproduce/none.yaml' does not exist");
+    const { files } = JSON.parse(await readFile(bench('../../package.json'), 'utf8'));
+    assert.ok(files.includes('bench/reproduce'), 'and are published');
   });
 });
 

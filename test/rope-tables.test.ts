@@ -3,10 +3,12 @@ import * as assert from 'uvu/assert';
 import type { Rope } from '../lib/checkpoint/rope-config.js';
 import { RopeTables, ropeFrequencies } from '../lib/model/rope-tables.js';
 import { openCpu } from './support/devices.js';
-import { liveBytes } from './support/models.js';
+import { varied } from './support/flat-config.js';
+import { CONFIGS, liveBytes } from './support/models.js';
 
 const ropeTables = suite('rope tables');
 const device = openCpu();
+const model = (rope: Rope, headWidth: number) => varied(CONFIGS.llama, { rope, headWidth });
 
 const LLAMA31 = {
   kind: 'llama3',
@@ -93,8 +95,8 @@ ropeTables('frequencies follow their formulas at every pair', () => {
 });
 
 ropeTables('a table holds the cosines and sines of every position', async () => {
-  using tables = new RopeTables(device, [{ rope: LLAMA31, headWidth: 128 }]);
-  const [table] = tables.upTo(1001);
+  using tables = new RopeTables(device, [model(LLAMA31, 128)]);
+  const [table] = tables.upTo(1001, 0)!;
   const [positions, width] = table!.shape as [number, number];
   assert.ok(positions >= 1001);
   assert.is(width, 128);
@@ -116,23 +118,23 @@ ropeTables('a table holds the cosines and sines of every position', async () => 
 ropeTables('equal members share a table, others have their own', () => {
   const rope: Rope = { kind: 'default', theta: 10000 };
   using tables = new RopeTables(device, [
-    { rope, headWidth: 8 },
-    { rope: { kind: 'linear', theta: 10000, factor: 2 }, headWidth: 8 },
-    { rope: { ...rope }, headWidth: 8 },
+    model(rope, 8),
+    model({ kind: 'linear', theta: 10000, factor: 2 }, 8),
+    model({ ...rope }, 8),
   ]);
-  const [first, second, third] = tables.upTo(10);
+  const [first, second, third] = tables.upTo(10, 0)!;
   assert.is(first, third);
   assert.is.not(first, second);
 });
 
 ropeTables('tables grow when longer sequences come, and what was handed out before stays', async () => {
-  using tables = new RopeTables(device, [{ rope: { kind: 'default', theta: 10000 }, headWidth: 4 }]);
-  const [short] = tables.upTo(3);
-  assert.is(tables.upTo(4)[0], short, 'small growth is foreseen');
+  using tables = new RopeTables(device, [model({ kind: 'default', theta: 10000 }, 4)]);
+  const [short] = tables.upTo(3, 0)!;
+  assert.is(tables.upTo(4, 0)![0], short, 'small growth is foreseen');
   const before = [...(await short!.read())];
-  const [long] = tables.upTo(short!.shape[0]! + 1);
+  const [long] = tables.upTo(short!.shape[0]! + 1, 0)!;
   assert.ok(long!.shape[0]! > short!.shape[0]!);
-  assert.is(tables.upTo(3)[0], long);
+  assert.is(tables.upTo(3, 0)![0], long);
   assert.equal([...(await short!.read())], before);
   assert.equal([...(await long!.read())].slice(0, before.length), before);
 });

@@ -17,6 +17,7 @@ import { Scope } from '../lib/tensor/scope.js';
 import { AdamW } from '../lib/train/adamw.js';
 import { fails } from './data-fixtures.js';
 import { openCpu, shared } from './support/devices.js';
+import { type FlatConfig, varied } from './support/flat-config.js';
 import {
   CONFIGS,
   close,
@@ -459,10 +460,10 @@ stitched('folders given relative to the working directory are saved as the same 
 });
 
 stitched('members may differ in precision, rotary positions, ties and what tokens end a text', async () => {
-  const config = { ...CONFIGS.llama, tiedEmbeddings: true, maxPositions: 128, eosTokens: [] };
+  const config = varied(CONFIGS.llama, { tiedEmbeddings: true, maxPositions: 128, eosTokens: [] });
   const other = await writeModel(device, newFolder(), {
     seed: 4,
-    config: { ...config, rope: { kind: 'linear', theta: 5e5, factor: 2 } },
+    config: varied(config, { rope: { kind: 'linear', theta: 5e5, factor: 2 } }),
     dtype: 'f16',
   });
   using model = await createRandom({ experts: { ...experts, other } });
@@ -478,21 +479,21 @@ stitched('members may differ in precision, rotary positions, ties and what token
   assert.ok(difference(await without.logits(ids, 2), logits) > 1e-3);
 });
 
-const differing: [name: string, change: Partial<(typeof CONFIGS)['llama']>, reasons: RegExp[]][] = [
+const differing: [name: string, change: Partial<FlatConfig>, reasons: RegExp[]][] = [
   ['layers', { layers: 4 }, [/odd has layers 4, the hub 3/]],
   ['width', { width: 20, heads: 5, keyValueHeads: 5 }, [/width 20, the hub 16/, /heads 5, the hub 4/]],
   ['feed-forward width', { feedForwardWidth: 25 }, [/feedForwardWidth 25, the hub 24/]],
   ['heads for keys and values', { keyValueHeads: 4 }, [/keyValueHeads 4, the hub 2/]],
   ['vocabulary', { vocabularySize: 300 }, [/vocabularySize 300, the hub 257/]],
   ['biases', { family: 'qwen2', attentionBias: true }, [/attentionBias true, the hub false/]],
-  ['head norms', { family: 'qwen3', headNorms: true }, [/headNorms true, the hub false/]],
+  ['head norms', { family: 'qwen3', headNorms: true }, [/headNorms head, the hub none/]],
   ['a window', { family: 'mistral', slidingWindow: 8 }, [/slidingWindow 8, the hub null/]],
   ['the norms', { normEpsilon: 1e-6 }, [/normEpsilon 0.000001, the hub 0.00001/]],
 ];
 for (const [name, change, reasons] of differing) {
   stitched(`a member that differs in ${name} is refused with the reason`, async () => {
     const live = await liveBytes(device);
-    const odd = await writeModel(device, newFolder(), { config: { ...CONFIGS.llama, ...change } });
+    const odd = await writeModel(device, newFolder(), { config: varied(CONFIGS.llama, change) });
     for (const reason of reasons) await fails(() => create({ experts: { ...experts, odd } }), 'MEMBERS_DIFFER', reason);
     assert.is(await liveBytes(device), live);
   });
@@ -627,6 +628,32 @@ for (const [name, change, code, message] of changes) {
     assert.is(await liveBytes(device), 0);
   });
 }
+
+stitched('a member whose tokenizer is written otherwise is the same member', async () => {
+  const folder = await savedWith(async (home) => {
+    const path = join(home, 'code', 'tokenizer.json');
+    await writeFile(path, JSON.stringify(JSON.parse(await readFile(path, 'utf8')), null, 2));
+  });
+  using model = await StitchedModel.load(device, folder);
+  assert.is(model.manifest.members.length, 2);
+});
+
+stitched('a model whose bts.json knows the bytes of tokenizer.json, as they once did, loads', async () => {
+  const change = (hash: (bytes: Buffer) => string) =>
+    savedWith(async (home) => {
+      const path = join(home, 'stitched', 'bts.json');
+      const manifest = JSON.parse(await readFile(path, 'utf8'));
+      for (const member of manifest.members) {
+        member.tokenizer = hash(await readFile(join(home, 'stitched', member.path, 'tokenizer.json')));
+      }
+      await writeFile(path, JSON.stringify(manifest));
+    });
+  const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+  using model = await StitchedModel.load(device, await change(sha256));
+  assert.is(model.manifest.members.length, 2);
+  const other = await change((bytes) => sha256(bytes.subarray(1)));
+  await fails(() => StitchedModel.load(device, other), 'MEMBER_CHANGED', /the tokenizer of member 'hub'/);
+});
 
 stitched('a member cut into other shards, with other metadata, is the same member', async () => {
   const folder = await savedWith(async (home) => {

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Column, renderTable } from '../lib/cli/table.js';
-import { displayWidth } from '../lib/cli/text-width.js';
+import { displayWidth, foldToWidth } from '../lib/cli/text-width.js';
 
 interface Row {
   model: string;
@@ -109,6 +109,102 @@ test('line breaks and escape sequences in a cell do not reach the terminal', () 
 
 test('a table without rows is its head', () => {
   assert.is(renderTable([], COLUMNS), 'model  loss\n-----  ----');
+});
+
+/** Models by many numbers. */
+const WIDE = Array.from({ length: 9 }, (_, i) => `domain-${i} perplexity`);
+const wideTable = (width: number, models = ['seed', 'experts/code', 'generalist'], bold = false) =>
+  renderTable(
+    models.map((model, m) => ({ model, values: WIDE.map((_, i) => 10 ** (i % 4) * (1.25 + m)) })),
+    [
+      { title: 'model', value: (row) => row.model },
+      ...WIDE.map((title, i) => ({
+        title,
+        value: (row: { values: number[] }) => row.values[i]!,
+        digits: 2,
+        best: 'lowest' as const,
+      })),
+    ],
+    { width, bold },
+  );
+
+test('a table that is too wide for the terminal is turned, folded or cut, and loses nothing', () => {
+  const whole = wideTable(Number.POSITIVE_INFINITY);
+  assert.is(whole.split('\n').length, 5);
+  const numbers = (text: string) => text.match(/\d+\.\d\d\*?/g)!.sort();
+  for (const width of [400, 120, 80, 60, 40, 30]) {
+    for (const models of [undefined, ['a', 'b', '/home/somebody/models/llama-3.2-1b-instruct-continued']]) {
+      for (const bold of [false, true]) {
+        const table = wideTable(width, models, bold);
+        for (const line of table.split('\n')) assert.ok(displayWidth(line) <= width, `${width}: ${line}`);
+        const full = wideTable(Number.POSITIVE_INFINITY, models, bold);
+        assert.equal(numbers(table), numbers(full), `${width}`);
+      }
+    }
+  }
+  const turned = wideTable(80).split('\n');
+  assert.is(turned[0], 'model                   seed   experts/code  generalist');
+  assert.is(turned[2], 'domain-0 perplexity     1.25*          2.25        3.25');
+  assert.is(turned.length, 2 + WIDE.length);
+});
+
+test('long texts and titles are folded where that is enough', () => {
+  const rows = [
+    { name: 'hub', folder: '/home/somebody/models/llama-3.2-1b-instruct/final', parameters: 1234567890 },
+    { name: 'code', folder: 'code', parameters: null },
+  ];
+  const table = renderTable(
+    rows,
+    [
+      { title: 'member', value: ({ name }) => name },
+      { title: 'folder', value: ({ folder }) => folder },
+      {
+        title: 'all of its parameters',
+        value: ({ parameters }) => parameters,
+        format: (n) => n.toLocaleString('en-US'),
+      },
+    ],
+    { width: 50 },
+  );
+  assert.equal(table.split('\n'), [
+    '                                        all of its',
+    'member  folder                          parameters',
+    '------  ---------------------------  -------------',
+    'hub     /home/somebody/models/       1,234,567,890',
+    '        llama-3.2-1b-instruct/final',
+    'code    code                                     -',
+  ]);
+});
+
+test('Markdown is as wide as it is', () => {
+  const columns: Column<Row>[] = [COLUMNS[0]!, { ...COLUMNS[1]!, title: 'a title that is long' }];
+  const [head] = renderTable(ROWS, columns, { markdown: true, width: 10 }).split('\n');
+  assert.is(head, '| model     | a title that is long |');
+});
+
+test('what stands for a missing number is aligned as numbers are', () => {
+  const lines = renderTable(
+    [
+      { model: 'a', loss: null },
+      { model: 'b', loss: null },
+    ],
+    [
+      { title: 'model', value: (row) => row.model },
+      { title: 'std. error', value: (row) => row.loss, digits: 1 },
+      { title: 'paper', value: () => '7.2B', isNumber: true },
+    ],
+  ).split('\n');
+  assert.is(lines[0], 'model  std. error  paper');
+  assert.is(lines[2], 'a               -   7.2B');
+});
+
+test('a text is folded between words, within one only where that is too long', () => {
+  assert.equal(foldToWidth('the quick brown fox', 10), ['the quick', 'brown fox']);
+  assert.equal(foldToWidth('a/long/path', 7), ['a/long/', 'path']);
+  assert.equal(foldToWidth('abcdefghij', 4), ['abcd', 'efgh', 'ij']);
+  assert.equal(foldToWidth('日本語', 4), ['日本', '語']);
+  assert.equal(foldToWidth('short', 10), ['short']);
+  assert.equal(foldToWidth('', 10), ['']);
 });
 
 test.run();

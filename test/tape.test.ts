@@ -138,7 +138,7 @@ tape('goes only where the loss depends', async ({ device, table, a, b, ids }) =>
 function network(scope: Scope, weight: Parameter, { a, b, norm, ids }: Context): Tensor {
   using inner = scope.inner();
   const x = embedding(inner, [weight], ids);
-  const y = rmsNorm(inner, x, [norm], 1e-5);
+  const y = rmsNorm(inner, x, [norm], { epsilon: 1e-5 });
   const heads = (w: Parameter) => inner.track(linear(inner, y, [w]).reshape(1, 1, 2, 1, 3));
   const mixed = attention(inner, heads(a), heads(b), heads(a), { window: 0 });
   const z = linear(inner, inner.track(mixed.reshape(1, 2, 3)), [b], { residual: x });

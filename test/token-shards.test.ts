@@ -4,6 +4,7 @@ import { appendFile, mkdir, readdir, readFile, rename, rm, truncate, utimes, wri
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readDocuments } from '../lib/data/documents.js';
@@ -43,7 +44,7 @@ function all(stream: TokenStream): Promise<Int32Array> {
   return stream.read(0, stream.length);
 }
 
-/** The texts of both sides; closes them. */
+/** The texts of both sides; disposes them. */
 async function textsOf(
   domain: DomainTokens,
   tokenizer: ByteTokenizer,
@@ -52,7 +53,7 @@ async function textsOf(
   const heldOut = tokenizer.texts(await all(domain.heldOut));
   assert.is(domain.train.documents, train.length);
   assert.is(domain.heldOut.documents, heldOut.length);
-  await domain.close();
+  await domain.dispose();
   return { train, heldOut };
 }
 
@@ -145,7 +146,7 @@ test('what is prepared is reused for the same content, and for nothing else', as
     const first = await textsOf(await prepare(folder, tokenizer), tokenizer);
     const isReused = async (options: Partial<PrepareOptions> = {}) => {
       const before = tokenizer.calls;
-      await (await prepare(folder, tokenizer, options)).close();
+      await (await prepare(folder, tokenizer, options)).dispose();
       return tokenizer.calls === before;
     };
     assert.ok(await isReused());
@@ -164,6 +165,33 @@ test('what is prepared is reused for the same content, and for nothing else', as
     assert.not(await isReused(), 'the order of the files counts');
     await writeFile(join(folder, 'text/1.txt'), 'x\n\nz');
     assert.not(await isReused(), 'content counts');
+  });
+});
+
+test('the content hash names the tokens of both sides, whatever names, caches and options they came by', async () => {
+  const lines = jsonLines(DOCUMENTS);
+  const files = {
+    'text/a.jsonl': lines,
+    'edited/a.jsonl': lines.replace('399', '398'),
+    'compressed/a.jsonl.gz': gzipSync(lines),
+    'compressed-edited/a.jsonl.gz': gzipSync(lines.replace('399', '398')),
+  };
+  await inFolder(files, async (folder) => {
+    const hashOf = async (options: Partial<PrepareOptions> = {}) => {
+      await using domain = await prepare(folder, new ByteTokenizer(), options);
+      return domain.contentHash;
+    };
+    const hash = await hashOf();
+    assert.match(hash, /^[0-9a-f]{64}$/);
+    assert.is(await hashOf(), hash, 'from the cache');
+    assert.is(await hashOf({ name: 'other', cacheFolder: join(folder, 'other'), documents: 'paragraph' }), hash);
+    // As many tokens, one of them another: on either side.
+    const edited = await hashOf({ paths: [join(folder, 'edited')] });
+    assert.is.not(edited, hash);
+    assert.is(await hashOf({ paths: [join(folder, 'compressed')] }), hash);
+    assert.is(await hashOf({ paths: [join(folder, 'compressed-edited')] }), edited);
+    assert.is.not(await hashOf({ heldOutFraction: 0.06 }), hash, 'what is held out counts');
+    assert.is.not(await hashOf({ tokenizer: new ByteTokenizer(70_000) }), hash, 'how wide tokens are counts');
   });
 });
 
@@ -213,7 +241,7 @@ test('what was interrupted leaves nothing behind, and can be begun again', async
       controller.abort('enough');
       return [];
     };
-    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /aborted/);
+    await fails(() => prepare(folder, aborting, { signal: controller.signal }), 'ABORTED', /stopped/);
     assert.equal(await readdir(join(folder, 'cache')), []);
 
     // As a killed process of this machine would have left it; another machine's, or a running one's, is not touched.
@@ -344,9 +372,9 @@ test('a stream reads any stretch across its files, and refuses others', async ()
     }
     await truncate(join(folder, '1.bin'), 8);
     await fails(() => files.read(150, 10), 'BAD_DATA', /1\.bin became shorter/);
-    await files.close();
-    await files.close();
-    await fails(() => files.read(0, 1), 'DISPOSED', /closed/);
+    await files.dispose();
+    await files.dispose();
+    await fails(() => files.read(0, 1), 'DISPOSED', /after it was disposed/);
     const missing = [
       { path: join(folder, '0.bin'), tokens: 100 },
       { path: join(folder, 'none.bin'), tokens: 1 },

@@ -124,7 +124,7 @@ test('training can be aborted while it reads and while it merges', async () => {
   await throws(
     () => trainTokenizer([poem], { vocabularySize: 300, signal: AbortSignal.abort(reason) }),
     'ABORTED',
-    /aborted/,
+    /stopped/,
   );
   const controller = new AbortController();
   function* untilAborted() {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,10 @@ import { lockFolder } from '../lib/checkpoint/lock.js';
 import { Random } from '../lib/data/random.js';
 import { ArrayTokens } from '../lib/data/token-stream.js';
 import { BtsError, type ErrorCode } from '../lib/errors.js';
+import { heldOutLosses } from '../lib/eval/held-out-loss.js';
 import { DenseModel } from '../lib/model/dense-model.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
+import { Device, whyNotBf16 } from '../lib/tensor/device.js';
 import { type TrainEvent, train } from '../lib/train/trainer.js';
 import { openCpu } from './support/devices.js';
 import { inTemporaryFolder, writeModel } from './support/models.js';
@@ -199,6 +201,162 @@ trainer('a resumed run must have the options and the data it began with', async 
     const faster = await rejects(runTraining(other, { ...options, learningRate: 2e-3, resume }), 'BAD_OPTION');
     assert.match(faster.message, 'learningRate is 0.002, the run began with 0.001');
     await rejects(runTraining(other, { ...options, resume }, tinyMixture(8)), 'BAD_DATA');
+    const wider = await rejects(runTraining(other, { ...options, resume }, tinyMixture(7, 4)), 'BAD_OPTION');
+    assert.match(wider.message, 'batchSize is 4, the run began with 3');
+    const longer = await rejects(runTraining(other, { ...options, steps: 9, resume }), 'BAD_OPTION');
+    assert.match(longer.message, 'steps is 9, the run began with 5');
+    const edited = await rejects(runTraining(other, { ...options, resume }, tinyMixture(7, 3, 9)), 'BAD_DATA');
+    assert.match(edited.message, "'words' has other text than it had");
+  });
+});
+
+trainer(
+  'what a run was made from and what is trained in it stay as they were; a checkpoint that does not say goes on',
+  async () => {
+    await inTemporaryFolder(async (root) => {
+      const seed = await writeModel(device, join(root, 'seed'));
+      const options = { folder: join(root, 'out'), steps: 5, learningRate: 1e-3, identity: { from: 'here' } };
+      using model = await loadDense(device, seed);
+      await stopTrainingAfter(2, model, options);
+      const resume = (await newestOf(options.folder))!;
+      using other = await loadDense(device, resume);
+      const moved = await rejects(
+        runTraining(other, { ...options, identity: { from: 'there' }, resume }),
+        'BAD_OPTION',
+      );
+      assert.match(moved.message, 'from is "there", the run began with "here"');
+      using frozen = await DenseModel.load(device, resume, { trainable: true, freeze: ['head'] });
+      const fewer = await rejects(runTraining(frozen, { ...options, resume }), 'BAD_OPTION');
+      assert.match(fewer.message, 'was trained when the run began, and is not to be now');
+
+      // As versions before wrote it.
+      const path = join(resume, 'training', 'state.json');
+      const state = JSON.parse(await readFile(path, 'utf8'));
+      for (const name of ['from', 'batchSize', 'sequenceLength', 'precision', 'activations'])
+        delete state.options[name];
+      for (const domain of state.data.domains) delete domain.contentHash;
+      await writeFile(path, JSON.stringify(state));
+      const events = await runTraining(other, { ...options, resume });
+      assert.equal(events.at(-1), { type: 'finished', step: 5, folder: options.folder });
+    });
+  },
+);
+
+trainer('a run in another precision is not the same run', async () => {
+  const why = whyNotBf16();
+  if (why !== undefined) return console.log(`skipped: ${why}`);
+  await inTemporaryFolder(async (root) => {
+    const options = { folder: join(root, 'out'), steps: 5, learningRate: 1e-3 };
+    using model = await loadDense(device, await writeModel(device, join(root, 'seed')));
+    await stopTrainingAfter(2, model, options);
+    const resume = (await newestOf(options.folder))!;
+    using coarse = Device.open('cpu', { threads: 1, precision: 'bf16' });
+    using other = await loadDense(coarse, resume);
+    const error = await rejects(runTraining(other, { ...options, resume }), 'BAD_OPTION');
+    assert.match(error.message, 'precision is "bf16", the run began with "f32"');
+  });
+});
+
+trainer(
+  'threads, and computing the inside of layers again, may change: the weights are the same to the bit',
+  async () => {
+    await inTemporaryFolder(async (root) => {
+      const seed = await writeModel(device, join(root, 'seed'));
+      const options = { steps: 5, learningRate: 1e-2 };
+      using whole = await loadDense(device, seed);
+      await runTraining(whole, { ...options, folder: join(root, 'whole') });
+      using model = await loadDense(device, seed);
+      await stopTrainingAfter(2, model, { ...options, folder: join(root, 'out') });
+      const resume = await newestOf(join(root, 'out'));
+      using single = Device.open('cpu', { threads: 1 });
+      using rest = await loadDense(single, resume!);
+      await runTraining(rest, {
+        ...options,
+        folder: join(root, 'out'),
+        recompute: true,
+        checkpointEvery: 1,
+        keep: 1,
+        resume,
+      });
+      assert.ok((await weights(join(root, 'out'))).equals(await weights(join(root, 'whole'))));
+    });
+  },
+);
+
+trainer('a new run does not begin where another left checkpoints', async () => {
+  await inTemporaryFolder(async (root) => {
+    const seed = await writeModel(device, join(root, 'seed'));
+    using model = await loadDense(device, seed);
+    const options = { folder: join(root, 'out'), steps: 5, learningRate: 1e-3 };
+    await stopTrainingAfter(2, model, options);
+    const error = await rejects(runTraining(model, options), 'BAD_OPTION');
+    assert.match(error.message, /step-0000002' is a checkpoint of an unfinished run: resume it, choose another folder/);
+  });
+});
+
+trainer('a run that goes on from an earlier checkpoint leaves the later ones behind', async () => {
+  await inTemporaryFolder(async (root) => {
+    using model = await loadDense(device, await writeModel(device, join(root, 'seed')));
+    const options = { folder: join(root, 'out'), steps: 6, learningRate: 1e-3, checkpointEvery: 1, keep: 2 };
+    await stopTrainingAfter(5, model, options);
+    const resume = join(root, 'out.training', 'step-0000004');
+    using earlier = await loadDense(device, resume);
+    const controller = new AbortController();
+    for await (const { type } of train(earlier, tinyMixture(), { ...options, resume, signal: controller.signal })) {
+      if (type === 'step') controller.abort();
+    }
+    const names = (await readdir(join(root, 'out.training'))).filter((name) => name.startsWith('step-')).sort();
+    assert.equal(names, ['step-0000004', 'step-0000005']);
+  });
+});
+
+trainer('ten minutes after the last checkpoint there is another, unless asked otherwise', async () => {
+  await inTemporaryFolder(async (root) => {
+    const seed = await writeModel(device, join(root, 'seed'));
+    const { now } = performance;
+    let minutes = 0;
+    performance.now = () => now.call(performance) + minutes * 60_000;
+    const savedAfter = async (options: { checkpointMinutes?: number; checkpointEvery?: number }) => {
+      using model = await loadDense(device, seed);
+      const saved: number[] = [];
+      const folder = join(root, `${JSON.stringify(options)}`);
+      for await (const event of train(model, tinyMixture(), { folder, steps: 9, learningRate: 1e-3, ...options })) {
+        if (event.type === 'step') minutes += 4;
+        if (event.type === 'checkpoint') saved.push(event.step);
+      }
+      return saved;
+    };
+    try {
+      // Four minutes pass at each step.
+      assert.equal(await savedAfter({}), [3, 6]);
+      assert.equal(await savedAfter({ checkpointMinutes: 3 }), [1, 2, 3, 4, 5, 6, 7, 8]);
+      assert.equal(await savedAfter({ checkpointMinutes: Infinity }), []);
+      assert.equal(await savedAfter({ checkpointEvery: 2 }), [2, 4, 6, 8]);
+    } finally {
+      performance.now = now;
+    }
+    for (const checkpointMinutes of [0, -1, Number.NaN]) {
+      using model = await loadDense(device, seed);
+      const options = { folder: join(root, 'bad'), steps: 1, learningRate: 1e-3, checkpointMinutes };
+      await rejects(runTraining(model, options), 'BAD_OPTION');
+    }
+  });
+});
+
+trainer('the losses that training starts from come first, once a run', async () => {
+  await inTemporaryFolder(async (root) => {
+    using model = await loadDense(device, await writeModel(device, join(root, 'seed')));
+    const heldOut = [{ name: 'counting', heldOut: new ArrayTokens(Array.from({ length: 100 }, (_, i) => i)) }];
+    const expected = await heldOutLosses(model, heldOut);
+    const options = { folder: join(root, 'out'), steps: 3, learningRate: 1e-2, heldOut };
+    const events = await stopTrainingAfter(1, model, options);
+    assert.equal(events[0], { type: 'started', step: 0, losses: expected });
+    const resume = await newestOf(options.folder);
+    using rest = await loadDense(device, resume!);
+    const types = (await runTraining(rest, { ...options, resume })).map(({ type }) => type);
+    assert.equal(types, ['step', 'step', 'evaluation', 'finished']);
+    const metrics = await readFile(join(root, 'out.training', 'metrics.jsonl'), 'utf8');
+    assert.equal(JSON.parse(metrics.split('\n')[0]!).losses, expected);
   });
 });
 

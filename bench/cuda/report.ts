@@ -6,10 +6,11 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { availableProcessors } from '../../lib/processors.js';
 import { opSources } from '../../test/cuda/build.js';
 import { compileKernels, findNvcc, type KernelFacts } from './cubin.js';
 import { bound, calls, gpus, whyMore } from './roofline.js';
@@ -85,7 +86,7 @@ async function compileAll(): Promise<Row[]> {
   const queue = jobs.values();
   let done = 0;
   await Promise.all(
-    Array.from({ length: availableParallelism() }, async () => {
+    Array.from({ length: availableProcessors() }, async () => {
       for (const { arch, file, precision } of queue) {
         const job = { source: join(root, 'cuda', file), arch, flags: precision === 'bf16' ? ['-DBTS_BF16'] : [] };
         for (const kernel of await compileKernels(nvcc, job, folder)) rows.push({ arch, file, precision, ...kernel });

@@ -1,6 +1,5 @@
 // npm run reproduce [-- --smoke] [-- options of `bts reproduce`]: the table of full.yaml, or in minutes that of smoke.yaml.
 import { existsSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { arithmetic, idioms, writeExercises } from './exercises.mjs';
 
@@ -13,12 +12,14 @@ if (!existsSync(main)) {
   console.error("The program is not built: run 'npm run build' first.");
   process.exit(1);
 }
+const exercises = at('../../build/reproduce/exercises');
 if (name === 'smoke') {
-  const exercises = at('../../build/reproduce/exercises');
   writeExercises(exercises, 'arithmetic', arithmetic, { seed: 1 });
   writeExercises(exercises, 'idioms', idioms, { seed: 1, metric: 'acc_norm' });
 }
-const defaults = { '--out': at(`../../build/reproduce/${name}`), '--jobs': `${availableParallelism()}` };
+const { availableProcessors } = await import('../../dist/processors.js');
+const defaults = { '--out': at(`../../build/reproduce/${name}`), '--jobs': `${availableProcessors()}` };
+if (name === 'smoke') defaults['--tasks'] = `${exercises}/idioms.json,${exercises}/arithmetic.json`;
 const missing = Object.entries(defaults).filter(([option]) => !rest.includes(option));
 process.argv.splice(2, given.length, 'reproduce', at(`${name}.yaml`), ...missing.flat(), ...rest);
 await import(main);

@@ -485,7 +485,7 @@ void cp_async(void* to, const void* from, uint32_t bytes, uint32_t source_bytes,
   if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes)
     fail("a cp.async is not aligned to its size", at);
   if (source_bytes > bytes) fail("a cp.async reads more than it writes", at);
-  if (me->copy_count == std::size(me->copies)) fail("more than 64 cp.async of one thread in flight", at);
+  if (me->copy_count == std::size(me->copies)) fail("more cp.async of one thread in flight than it has room for", at);
   std::memset(to, 0xff, bytes);
   me->copies[me->copy_count++] = {to, from, bytes, source_bytes};
 }

@@ -80,7 +80,7 @@ struct Thread {
   void* arguments = nullptr;
   Place at{"", 0};
   // Asynchronous copies: fixed arrays, since the heap would be seen by ThreadSanitizer.
-  Copy copies[64];
+  Copy copies[128];
   unsigned copy_count = 0, group_ends[16], group_count = 0;
 };
 

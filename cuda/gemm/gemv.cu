@@ -3,6 +3,7 @@
 // the L1 cache. One warp owns kOutputs outputs, so a sum has one owner and one order.
 #include "gemv.h"
 
+#include "../activation.cuh"
 #include "../members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -110,6 +111,7 @@ struct Gated {
   const act* x;
   WeightList weights[2], biases[2];  // of the gate, and of what it gates
   int N, C, F;
+  Activation activation;
 };
 
 // One warp owns one output: a row of either weight.
@@ -134,7 +136,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2) swiglu_gemv_kernel(const __gri
   }
 #pragma unroll
   for (int n = 0; n < R; n++)
-    if (lane == n && n < s.N) s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(swiglu<Math>(sums[0][n], sums[1][n]));
+    if (lane == n && n < s.N)
+      s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(activated(s.activation, sums[0][n]) * sums[1][n]);
 }
 
 template <int R>
@@ -178,8 +181,8 @@ void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights
 }
 
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
-                        Weights up_bias, int64_t N, int64_t C, int64_t F) {
-  const Gated s{y, x, {}, {}, static_cast<int>(N), static_cast<int>(C), static_cast<int>(F)};
+                        Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation) {
+  const Gated s{y, x, {}, {}, static_cast<int>(N), static_cast<int>(C), static_cast<int>(F), activation};
   if (N == 1)
     launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
   else if (N == 2)

@@ -12,9 +12,9 @@ constexpr int64_t kGemvRows = 8;  // at most; beyond that tensor cores are worth
 void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
                  int64_t I, int64_t O);
 
-// y_m = silu(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m) in the same way.
+// y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m) in the same way.
 // y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  biases M x [F] or empty
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
-                        Weights up_bias, int64_t N, int64_t C, int64_t F);
+                        Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation);
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
 import { check } from './check.js';
 import { EosTokens, type ModelConfig, parseConfig } from './config.js';
 import { readJson } from './file.js';
@@ -22,15 +22,17 @@ export interface DenseCheckpoint {
  * Opens a Hugging Face checkpoint: reads its configuration and the headers of its weights, and holds one against the
  * other.
  *
- * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT
+ * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, ABORTED
  */
-export async function openCheckpoint(folder: string): Promise<DenseCheckpoint> {
+export async function openCheckpoint(folder: string, { signal }: Abortable = {}): Promise<DenseCheckpoint> {
+  throwIfAborted(signal, `opening '${folder}'`);
   await recoverFolder(folder);
   const config = await readConfig(folder);
   const found = await readCheckpoint(folder);
   const tensors = matchCheckpoint(config, found, folder);
-  const head = config.tiedEmbeddings ? found.get('lm_head.weight') : undefined;
-  if (head) await requireEqual(head, tensors.get('model.embed_tokens.weight')!, folder);
+  const head = config.embedding.tied ? found.get('lm_head.weight') : undefined;
+  const embedding = tensors.get('model.embed_tokens.weight')!;
+  if (head && head !== embedding) await requireEqual(head, embedding, folder, signal);
   return { folder, config, tensors };
 }
 
@@ -59,9 +61,14 @@ async function readGenerationEos(path: string): Promise<number[]> {
 }
 
 /** Transformers does not tie two weights that differ, whatever the configuration says; we refuse to guess. */
-async function requireEqual(head: TensorEntry, embedding: TensorEntry, folder: string): Promise<void> {
+async function requireEqual(
+  head: TensorEntry,
+  embedding: TensorEntry,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const same = `${head.dtype} ${head.shape}` === `${embedding.dtype} ${embedding.shape}`;
-  if (same && (await hashTensor(head)) === (await hashTensor(embedding))) return;
+  if (same && (await hashTensor(head, signal)) === (await hashTensor(embedding, signal))) return;
   throw new BtsError(
     'BAD_CHECKPOINT',
     `'${folder}' says tie_word_embeddings, but its lm_head.weight differs from its embedding. ` +
@@ -69,8 +76,8 @@ async function requireEqual(head: TensorEntry, embedding: TensorEntry, folder: s
   );
 }
 
-async function hashTensor(entry: TensorEntry): Promise<string> {
+async function hashTensor(entry: TensorEntry, signal: AbortSignal | undefined): Promise<string> {
   const hash = createHash('sha256');
-  await streamTensor(entry, (chunk) => hash.update(chunk));
+  await streamTensor(entry, (chunk) => hash.update(chunk), signal);
   return hash.digest('hex');
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
-import { BtsError, type ErrorCode, fileError } from '../errors.js';
+import { BtsError, type ErrorCode, fileError, throwIfAborted } from '../errors.js';
+import { parseJson } from './json.js';
 
 const CHUNK_BYTES = 1 << 18;
 const MAX_JSON_BYTES = 16 << 20;
@@ -49,13 +50,14 @@ export interface Region {
 export function readRegion(region: Region, use: (chunk: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
   const { path, offset, bytes = Number.POSITIVE_INFINITY } = region;
   return withFile(path, async (file) => {
+    throwIfAborted(signal, `reading '${path}'`);
     if (bytes === 0) return 0;
     let count = 0;
     // A stream reads ahead on another thread while `use` works on this one.
     const end = offset + bytes - 1;
     const stream = file.createReadStream({ start: offset, end, highWaterMark: CHUNK_BYTES, autoClose: false });
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (signal?.aborted) throw new BtsError('ABORTED', `reading '${path}' was stopped.`, { cause: signal.reason });
+      throwIfAborted(signal, `reading '${path}'`);
       use(chunk);
       count += chunk.length;
     }
@@ -63,18 +65,14 @@ export function readRegion(region: Region, use: (chunk: Uint8Array) => void, sig
   });
 }
 
-/** Parses a small JSON file; throws `code` where it is not UTF-8, not JSON or implausibly large. */
-export function readJson(path: string, code: ErrorCode): Promise<unknown> {
+/**
+ * Parses a JSON file of `limit` bytes at most, as `parseJson` does; throws `code` where it is no such file.
+ */
+export function readJson(path: string, code: ErrorCode, limit = MAX_JSON_BYTES): Promise<unknown> {
+  const fail = (reason: string) => new BtsError(code, `'${path}' ${reason}.`);
   return withFile(path, async (file, bytes) => {
-    if (bytes > MAX_JSON_BYTES) {
-      throw new BtsError(code, `'${path}' has ${bytes} bytes; a file of its kind has at most ${MAX_JSON_BYTES}.`);
-    }
-    const content = await readAt(file, 0, bytes);
-    try {
-      return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
-    } catch (error) {
-      throw new BtsError(code, `'${path}' is not valid JSON: ${(error as Error).message}.`, { cause: error });
-    }
+    if (bytes > limit) throw fail(`has ${bytes} bytes; a file of its kind has at most ${limit}`);
+    return parseJson(await readAt(file, 0, bytes), fail);
   });
 }
 

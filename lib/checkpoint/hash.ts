@@ -1,18 +1,13 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { BtsError } from '../errors.js';
+import type { Abortable } from '../errors.js';
 import { readConfig } from './dense-checkpoint.js';
 import { readRegion } from './file.js';
+import type { ModelConfig } from './model-config.js';
 import { streamTensor } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
-export interface HashOptions {
-  /** Stops the work with an ABORTED error. */
-  signal?: AbortSignal | undefined;
-}
-
 /** SHA-256 of a file's bytes, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
-export async function hashFile(path: string, { signal }: HashOptions = {}): Promise<string> {
+export async function hashFile(path: string, { signal }: Abortable = {}): Promise<string> {
   const hash = createHash('sha256');
   await readRegion({ path, offset: 0 }, (chunk) => hash.update(chunk), signal);
   return hash.digest('hex');
@@ -24,7 +19,7 @@ export async function hashFile(path: string, { signal }: HashOptions = {}): Prom
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashTensors(folder: string, { signal }: HashOptions = {}): Promise<Map<string, string>> {
+export async function hashTensors(folder: string, { signal }: Abortable = {}): Promise<Map<string, string>> {
   const hashes = new Map<string, string>();
   for (const tensor of (await readCheckpoint(folder)).values()) {
     const hash = createHash('sha256');
@@ -47,8 +42,56 @@ export function combineHashes(tensors: ReadonlyMap<string, string>): string {
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashCheckpoint(folder: string, options: HashOptions = {}): Promise<string> {
+export async function hashCheckpoint(folder: string, options: Abortable = {}): Promise<string> {
   return combineHashes(await hashTensors(folder, options));
+}
+
+/**
+ * What a configuration says, in a form that stays: models that were stitched remember its hash. What came to configurations
+ * later stands at the end, and only where a model makes use of it.
+ */
+function meaning(config: ModelConfig): Record<string, unknown> {
+  const { family, vocabularySize, width, layers, maxPositions, bosToken, eosTokens, dtype } = config;
+  const { attention, feedForward, norm, rope, embedding, logitSoftcap } = config;
+  const { heads, keyValueHeads, headWidth, window } = attention;
+  const plain = {
+    family,
+    vocabularySize,
+    width,
+    layers,
+    feedForwardWidth: feedForward.width,
+    heads,
+    keyValueHeads,
+    headWidth,
+    normEpsilon: norm.epsilon,
+    tiedEmbeddings: embedding.tied,
+    attentionBias: attention.bias,
+    outputBias: attention.outputBias,
+    feedForwardBias: feedForward.bias,
+    headNorms: attention.queryKeyNorm === 'head',
+    maxPositions,
+    slidingWindow: window?.tokens ?? null,
+    rope: rope.global,
+    bosToken,
+    eosTokens,
+    dtype,
+  };
+  const later: [name: string, value: unknown, plain: unknown][] = [
+    ['queryKeyNorm', attention.queryKeyNorm === 'projection', false],
+    ['scale', attention.scale, 1 / Math.sqrt(headWidth)],
+    ['softcap', attention.softcap, null],
+    ['windowLayers', window && window.layers.length < layers ? window.layers : null, null],
+    ['activation', feedForward.activation, 'silu'],
+    ['normOffset', norm.offset, 0],
+    ['normPlace', norm.place, 'before'],
+    ['rotated', rope.width, headWidth],
+    ['localRope', JSON.stringify(window ? rope.local : rope.global), JSON.stringify(rope.global)],
+    ['layersWithoutRope', rope.skipped.length > 0 ? rope.skipped : null, null],
+    ['embeddingScale', embedding.scale, 1],
+    ['logitSoftcap', logitSoftcap, null],
+  ];
+  const used = later.filter(([, value, plain]) => value !== plain).map(([name, value]) => [name, value]);
+  return { ...plain, ...Object.fromEntries(used) };
 }
 
 /**
@@ -57,16 +100,6 @@ export async function hashCheckpoint(folder: string, options: HashOptions = {}):
  */
 export async function hashConfig(folder: string): Promise<string> {
   return createHash('sha256')
-    .update(JSON.stringify(await readConfig(folder)))
+    .update(JSON.stringify(meaning(await readConfig(folder))))
     .digest('hex');
-}
-
-/** SHA-256 of a folder's `tokenizer.json`, in hexadecimal; null where it has none. @throws FILE_IO, ABORTED */
-export async function hashTokenizer(folder: string, options: HashOptions = {}): Promise<string | null> {
-  try {
-    return await hashFile(join(folder, 'tokenizer.json'), options);
-  } catch (error) {
-    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return null;
-    throw error;
-  }
 }

@@ -1,92 +1,50 @@
 import { BtsError } from '../errors.js';
-import type { ModelConfig } from './config.js';
+import { familyOf } from './families/index.js';
+import { norm, type Role, type StoredWeight, weight } from './families/weights.js';
+import type { ModelConfig } from './model-config.js';
 import type { TensorEntry } from './safetensors.js';
 import { quote } from './safetensors-header.js';
 
-export type LayerRole =
-  | 'attentionNorm'
-  | 'query'
-  | 'queryBias'
-  | 'key'
-  | 'keyBias'
-  | 'value'
-  | 'valueBias'
-  | 'output'
-  | 'outputBias'
-  | 'queryNorm'
-  | 'keyNorm'
-  | 'feedForwardNorm'
-  | 'gate'
-  | 'gateBias'
-  | 'up'
-  | 'upBias'
-  | 'down'
-  | 'downBias';
+export type { LayerRole, Role } from './families/weights.js';
 
-export type Role = 'embedding' | 'finalNorm' | 'head' | LayerRole;
-
-/** One parameter of a model: what Hugging Face calls it, its shape, and what it is for. */
-export interface ParameterSpec {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly role: Role;
+/** One stored tensor of a model: what Hugging Face calls it, its shape, and which weights it holds. */
+export interface ParameterSpec extends StoredWeight {
   /** From 0; null for a parameter outside the layers. */
   readonly layer: number | null;
 }
 
-type Row = readonly [role: Role, name: string, shape: readonly number[], present?: boolean];
+/** What the weights of a stored tensor are for. */
+export const rolesOf = ({ parts }: Pick<StoredWeight, 'parts'>): Role[] => parts.map(({ role }) => role);
 
 /** `[V, C]` embedding and head, `[C]` final norm; the head only where it is not the embedding. */
-function outerTable({ vocabularySize: V, width: C, tiedEmbeddings }: ModelConfig): Row[] {
+function outerWeights(config: ModelConfig): StoredWeight[] {
+  const { vocabularySize: V, width: C, embedding } = config;
   return [
-    ['embedding', 'model.embed_tokens.weight', [V, C]],
-    ['finalNorm', 'model.norm.weight', [C]],
-    ['head', 'lm_head.weight', [V, C], !tiedEmbeddings],
-  ];
-}
-
-/** One layer: linear weights are `[out, in]`, with H query heads and K key/value heads of width D. */
-function layerTable(config: ModelConfig): Row[] {
-  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
-  return [
-    ['attentionNorm', 'input_layernorm.weight', [C]],
-    ['query', 'self_attn.q_proj.weight', [H * D, C]],
-    ['queryBias', 'self_attn.q_proj.bias', [H * D], config.attentionBias],
-    ['key', 'self_attn.k_proj.weight', [K * D, C]],
-    ['keyBias', 'self_attn.k_proj.bias', [K * D], config.attentionBias],
-    ['value', 'self_attn.v_proj.weight', [K * D, C]],
-    ['valueBias', 'self_attn.v_proj.bias', [K * D], config.attentionBias],
-    ['output', 'self_attn.o_proj.weight', [C, H * D]],
-    ['outputBias', 'self_attn.o_proj.bias', [C], config.outputBias],
-    ['queryNorm', 'self_attn.q_norm.weight', [D], config.headNorms],
-    ['keyNorm', 'self_attn.k_norm.weight', [D], config.headNorms],
-    ['feedForwardNorm', 'post_attention_layernorm.weight', [C]],
-    ['gate', 'mlp.gate_proj.weight', [F, C]],
-    ['gateBias', 'mlp.gate_proj.bias', [F], config.feedForwardBias],
-    ['up', 'mlp.up_proj.weight', [F, C]],
-    ['upBias', 'mlp.up_proj.bias', [F], config.feedForwardBias],
-    ['down', 'mlp.down_proj.weight', [C, F]],
-    ['downBias', 'mlp.down_proj.bias', [C], config.feedForwardBias],
+    weight('embedding', EMBEDDING, [V, C]),
+    norm('finalNorm', 'model.norm', config),
+    ...(embedding.tied ? [] : [weight('head', HEAD, [V, C])]),
   ];
 }
 
 /** Every parameter of a model of this shape. The one table of names, for reading checkpoints and for writing them. */
 export function parameterNames(config: ModelConfig): ParameterSpec[] {
-  const specs = (table: Row[], prefix: string, layer: number | null): ParameterSpec[] =>
-    table.flatMap(([role, name, shape, present = true]) =>
-      present ? [{ name: prefix + name, shape, role, layer }] : [],
-    );
-  const rows = layerTable(config);
-  const layers = Array.from({ length: config.layers }, (_, i) => specs(rows, `model.layers.${i}.`, i));
-  return [...specs(outerTable(config), '', null), ...layers.flat()];
+  const rows = familyOf(config).layer(config);
+  const layers = Array.from({ length: config.layers }, (_, layer) =>
+    rows.map((row) => ({ ...row, name: `model.layers.${layer}.${row.name}`, layer })),
+  );
+  return [...outerWeights(config).map((row) => ({ ...row, layer: null })), ...layers.flat()];
 }
+
+const EMBEDDING = 'model.embed_tokens.weight';
+const HEAD = 'lm_head.weight';
 
 // Old files carry these; they follow from the configuration.
 const DERIVED = /(^|\.)rotary_emb\.inv_freq$/;
 
 /**
  * Holds a checkpoint's tensors against its configuration and returns those the model needs, in the order of
- * `parameterNames`. Passed over: rotary frequencies, and an `lm_head.weight` in a model whose head is its embedding.
+ * `parameterNames`. Passed over: rotary frequencies, and an `lm_head.weight` in a model whose head is its embedding. Such a
+ * model's embedding may be stored under that name alone; its entry keeps the name that it has in the file.
  *
  * @param source names the checkpoint in the error
  * @throws BAD_CHECKPOINT with all that is missing, unexpected, or of another shape or a dtype other than F32, F16, BF16
@@ -101,7 +59,7 @@ export function matchCheckpoint(
   const wrong: string[] = [];
   const specs = parameterNames(config);
   for (const { name, shape } of specs) {
-    const entry = tensors.get(name);
+    const entry = tensors.get(name) ?? (config.embedding.tied && name === EMBEDDING ? tensors.get(HEAD) : undefined);
     if (!entry) missing.push(name);
     else if (!['F32', 'F16', 'BF16'].includes(entry.dtype))
       wrong.push(`${name} is ${entry.dtype}, not F32, F16 or BF16`);
@@ -109,7 +67,7 @@ export function matchCheckpoint(
     else matched.set(name, entry);
   }
   const known = new Set(specs.map(({ name }) => name));
-  const tolerated = (name: string) => DERIVED.test(name) || (config.tiedEmbeddings && name === 'lm_head.weight');
+  const tolerated = (name: string) => DERIVED.test(name) || (config.embedding.tied && name === HEAD);
   const unexpected = [...tensors.keys()].filter((name) => !known.has(name) && !tolerated(name)).map(quote);
 
   if (missing.length + wrong.length + unexpected.length > 0) {

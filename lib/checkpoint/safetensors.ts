@@ -1,5 +1,6 @@
 import { BtsError } from '../errors.js';
 import { readAt, readRegion, withFile } from './file.js';
+import { describeLfsPointer } from './json.js';
 import { badSafetensors, type Dtype, MAX_HEADER_BYTES, parseHeader, quote } from './safetensors-header.js';
 
 /** Where a tensor lies in a file. */
@@ -27,6 +28,8 @@ export interface SafetensorsFile {
  */
 export function readSafetensors(path: string): Promise<SafetensorsFile> {
   return withFile(path, async (file, fileBytes) => {
+    const pointer = describeLfsPointer(await readAt(file, 0, Math.min(fileBytes, 1024)));
+    if (pointer) throw badSafetensors(path, `it ${pointer}`);
     const length = await readAt(file, 0, 8);
     if (length.length < 8) throw badSafetensors(path, `it has ${fileBytes} bytes, fewer than the 8 of a header length`);
     const claimed = length.readBigUInt64LE();

@@ -13,11 +13,12 @@ import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { SYSTEM_TITLES } from '../model/systems.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, count, readOptions } from './options.js';
-import { claimOut } from './out-folder.js';
+import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
 import { memberOptions } from './stitch-options.js';
@@ -85,6 +86,7 @@ async function run(system: Trained | Untrained, values: Values, json: boolean, s
   if (needs && (values.steps === undefined || values.domain === undefined)) {
     throw new BtsError('BAD_OPTION', `${system} is trained: give --steps and --domain. See 'bts baseline --help'.`);
   }
+  if (needs && (await isFinished(values as TrainedValues, json))) return;
   using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   const losses = needs
@@ -106,10 +108,14 @@ async function trainBaseline(
 ): Promise<HeldOutLoss[]> {
   const shares = stitchShares(values);
   using model = checkpoint
-    ? await loadModel(device, checkpoint, { trainable: true })
+    ? await loadModel(device, checkpoint, { trainable: true, signal })
     : await createBaseline(device, system, values, signal);
+  expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
-  return await runTraining(model, domains.all, values, { label: system, shares, resume: checkpoint, signal });
+  // Of a resumed run all of it is in the checkpoint: another system or other members would be ignored.
+  const { out, hub, expert } = values;
+  const identity = { system, members: await placesBeside(out, { hub, ...expert }) };
+  return await runTraining(model, domains.all, values, { label: system, shares, resume: checkpoint, identity, signal });
 }
 
 async function createBaseline(
@@ -118,7 +124,7 @@ async function createBaseline(
   { hub, expert: experts, seed }: Pick<Values, 'hub' | 'expert' | 'seed'>,
   signal: AbortSignal,
 ): Promise<LanguageModel> {
-  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true });
+  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true, signal });
   if (system === 'routing') return await RoutedModel.create(device, { hub, experts, signal });
   return await MixtureModel.create(device, system, { hub, experts, seed, signal });
 }
@@ -138,6 +144,6 @@ async function makeBaseline(
   }
   if (!domain) return [];
   await using domains = await openDomains({ ...values, domain }, await Tokenizer.load(out), signal);
-  using model = await loadModel(device, out);
+  using model = await loadModel(device, out, { signal });
   return await heldOutLosses(model, domains.all, { ...evaluationOptions(values, model), signal });
 }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { machineMemory } from '../memory.js';
 import { type Cost, stitchedCost } from '../model/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../model/preflight.js';
-import { machineMemory } from './machine.js';
 import { addConfigOption, addOptions, count, readOptions } from './options.js';
 import { print, printJson } from './output.js';
 import { compact } from './progress.js';
@@ -72,7 +72,7 @@ function render(
     renderTable(members, [
       { title: 'member', value: ({ name }) => name },
       { title: 'folder', value: ({ folder }) => folder },
-      { title: 'parameters', value: ({ parameters }) => parameters && whole(parameters) },
+      { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
       { title: 'precision', value: ({ config }) => config?.dtype },
     ]),
   ];

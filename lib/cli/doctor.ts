@@ -1,11 +1,12 @@
 import { createRequire } from 'node:module';
-import { availableParallelism, cpus } from 'node:os';
+import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadAddon, type Variant } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { machineMemory } from '../memory.js';
+import { availableProcessors } from '../processors.js';
 import { Device, findGpus, whyNotBf16 } from '../tensor/device.js';
-import { machineMemory } from './machine.js';
 import { print, printJson } from './output.js';
 import { bytes } from './units.js';
 
@@ -51,7 +52,8 @@ function run(version: string, json: boolean): void {
       // The widest, which is what devices take unless they are told otherwise.
       used: sets.findLast(({ supported }) => supported)?.name ?? null,
     },
-    threads: availableParallelism(),
+    processors: cpus().length,
+    threads: availableProcessors(),
     memoryBytes: machineMemory(),
     devices: { cpu: findCpu(), cuda: findCuda() },
   };
@@ -116,7 +118,7 @@ function render({ instructionSets, ...report }: Report): string {
       'instructions',
       `${found.join(', ') || 'none'}${missing.length > 0 ? `; not on this processor: ${missing.join(', ')}` : ''}${used ? `; used: ${used}` : ''}`,
     ],
-    ['threads', `${report.threads}`],
+    ['threads', `${report.threads}, of ${report.processors} processors`],
     ['memory', bytes(report.memoryBytes)],
     device('cpu', report.devices.cpu),
     device('cuda', report.devices.cuda),
@@ -133,6 +135,8 @@ interface Report {
   addon: Found;
   processor: string;
   instructionSets: { found: string[]; missing: string[]; used: string | null };
+  processors: number;
+  /** Of the processors, what affinity and CPU quotas leave to this process. */
   threads: number;
   memoryBytes: number;
   devices: { cpu: Found; cuda: FoundGpus };

@@ -1,7 +1,6 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { type DomainTokens, prepareTokens } from '../data/token-shards.js';
 import type { Tokenizer } from '../data/tokenizer.js';
+import { defaultCacheFolder } from './cache-folder.js';
 import { compact, Progress } from './progress.js';
 import type { DomainValues } from './training-options.js';
 
@@ -10,7 +9,7 @@ export interface OpenDomains extends AsyncDisposable {
   readonly all: readonly DomainTokens[];
 }
 
-/** Tokenizes the text of all domains, or finds it in the cache. Throws what `prepareTokens` throws. */
+/** Tokenizes the text of all domains, or finds it in the cache. Throws what `prepareTokens` and `defaultCacheFolder` throw. */
 export async function openDomains(
   values: DomainValues,
   tokenizer: Tokenizer,
@@ -18,11 +17,12 @@ export async function openDomains(
 ): Promise<OpenDomains> {
   const all: DomainTokens[] = [];
   const close = async () => {
-    for (const domain of all) await domain.close();
+    for (const domain of all) await domain.dispose();
   };
   try {
+    const cacheFolder = values.cache ?? (await defaultCacheFolder());
     for (const [name, paths] of Object.entries(values.domain)) {
-      all.push(await openDomain(values, name, paths, tokenizer, signal));
+      all.push(await openDomain({ ...values, cache: cacheFolder }, name, paths, tokenizer, signal));
     }
   } catch (error) {
     await close();
@@ -32,7 +32,7 @@ export async function openDomains(
 }
 
 async function openDomain(
-  values: DomainValues,
+  values: DomainValues & { cache: string },
   name: string,
   paths: string[],
   tokenizer: Tokenizer,
@@ -45,7 +45,7 @@ async function openDomain(
     paths,
     tokenizer,
     signal,
-    cacheFolder: values.cache ?? defaultCache(),
+    cacheFolder: values.cache,
     heldOutFraction: values.heldOutFraction,
     documents: values.documents,
     textField: values.textField,
@@ -62,8 +62,4 @@ async function openDomain(
   const cached = counted === '' ? ' (from the cache)' : '';
   progress.done(`${name}: ${compact(train.length + heldOut.length)} tokens${kept}${cached}`);
   return tokens;
-}
-
-function defaultCache(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'branch-train-stitch');
 }

@@ -4,6 +4,8 @@ import { BtsError } from '../errors.js';
 import { type Comparison, compareSamples, type Difference } from '../eval/results/compare.js';
 import { type ModelReport, readReport } from '../eval/results/report.js';
 import { readSamples } from '../eval/results/sample-file.js';
+import { didYouMean } from '../suggest.js';
+import { kebab } from './config-file.js';
 import { print, printJson } from './output.js';
 import { renderTable } from './table.js';
 import { truncateToWidth } from './text-width.js';
@@ -40,8 +42,37 @@ export function compareCommand(program: Command): void {
     .option('--markdown', 'Print a Markdown table')
     .option('--json', 'Print all differences as JSON')
     .addHelpText('after', EXAMPLES)
-    // Options that `eval` has, too, would be taken for its own.
-    .action((folders: string[], _, command: Command) => compare(folders, command.optsWithGlobals<Options>()));
+    .action((folders: string[], _, command: Command) => {
+      expectOwnOptions(command);
+      // Options that `eval` has, too, are taken for its own.
+      return compare(folders, command.optsWithGlobals<Options>());
+    });
+}
+
+/** Throws BAD_OPTION for an option of `eval` that says nothing here, and for several that say how to print. */
+function expectOwnOptions(command: Command): void {
+  const { parent } = command;
+  const own = ['json', 'markdown'];
+  const stray = parent!.options
+    .map((option) => option.attributeName())
+    .find((name) => !own.includes(name) && parent!.getOptionValueSource(name) === 'cli');
+  if (stray !== undefined) {
+    throw new BtsError('BAD_OPTION', `'compare' has no option --${kebab(stray)}. See 'bts eval compare --help'.`);
+  }
+  const { json, markdown } = command.optsWithGlobals<Options>();
+  expectOneFormat([...(json ? ['json'] : []), ...(markdown ? ['markdown'] : [])]);
+  if (json && command.getOptionValueSource('show') === 'cli') {
+    throw new BtsError('BAD_OPTION', '--show is for print: --json has all differences. Leave one out.');
+  }
+}
+
+/** Throws BAD_OPTION where results were asked for in several formats. */
+export function expectOneFormat(formats: readonly string[]): void {
+  if (formats.length <= 1) return;
+  throw new BtsError(
+    'BAD_OPTION',
+    `results come in one format: choose from ${formats.map((f) => `--${f}`).join(', ')}.`,
+  );
 }
 
 interface Evaluated {
@@ -55,9 +86,13 @@ async function compare(folders: readonly string[], options: Options): Promise<vo
   const names = a.report.tasks
     .map(({ task }) => task)
     .filter((task) => b.report.tasks.some((other) => other.task === task));
+  if (names.length === 0) throw new BtsError('BAD_OPTION', 'these models have no benchmark in common.');
+  const missing = options.task.find((name) => !names.includes(name));
+  if (missing !== undefined) {
+    const message = `these models have no benchmark '${missing}' in common.${didYouMean(missing, names)}`;
+    throw new BtsError('BAD_OPTION', `${message} They have ${names.join(', ')}.`);
+  }
   const wanted = options.task.length > 0 ? names.filter((name) => options.task.includes(name)) : names;
-  if (wanted.length === 0)
-    throw new BtsError('BAD_OPTION', `these models have no such benchmark in common. They have ${names.join(', ')}.`);
   for (const task of wanted) {
     const [mine, theirs] = await Promise.all([a, b].map(({ report, folder }) => samplesOf(report, folder, task)));
     const metric = a.report.tasks.find((result) => result.task === task)!.metrics[0]!;

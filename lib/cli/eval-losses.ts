@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkShape } from '../data/packing.js';
 import { BtsError } from '../errors.js';
 import { heldOutLosses } from '../eval/held-out-loss.js';
 import { switchingLoss } from '../eval/switching.js';
@@ -37,6 +38,9 @@ export async function evaluateLosses(
   { json, markdown = false }: { json?: boolean; markdown?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
+  if (values.switching && Object.keys(values.domain).length < 2) {
+    throw new BtsError('BAD_OPTION', '--switching is about texts that switch between domains: name two with --domain.');
+  }
   // All folders are looked at first: hours of evaluation must not end in a mistyped path.
   const sequenceLength = await commonLength(folders, values);
   using device = openDevice(values);
@@ -44,7 +48,9 @@ export async function evaluateLosses(
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder);
+      using model = await loadModel(device, folder, { signal });
+      checkShape({ sequenceLength, batchSize: values.batchSize });
+      model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;
       const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
       texts.set(hash, domains);
@@ -96,8 +102,10 @@ async function evaluate(
   };
   try {
     const losses = await heldOutLosses(model, streams, options);
-    return switching ? { losses, switching: await switchingLoss(model, streams, options) } : { losses };
-  } finally {
+    const found = switching ? { losses, switching: await switchingLoss(model, streams, options) } : { losses };
     progress.done(`evaluated ${folder}`);
+    return found;
+  } finally {
+    progress.done();
   }
 }

@@ -13,6 +13,7 @@ import type { TaskResult } from '../eval/run/run-task.js';
 import { Sandbox } from '../eval/sandbox/sandbox.js';
 import type { Task } from '../eval/task.js';
 import { loadModel, readModelConfig } from '../model/load-model.js';
+import { didYouMean } from '../suggest.js';
 import type { OutputOptions } from './eval.js';
 import { reportTable } from './eval-tables.js';
 import { openDevice } from './open-device.js';
@@ -53,7 +54,12 @@ export const taskOptions = {
   allowUnsafeCode: z.boolean().default(false).meta({
     description: 'Run generated programs without isolation where the system has none',
   }),
-  codeTimeout: z.number().positive().default(10).meta({ description: 'Seconds that a generated program may take' }),
+  codeTimeout: z
+    .number()
+    .positive()
+    .max(86_400)
+    .default(10)
+    .meta({ description: 'Seconds that a generated program may take' }),
   python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
 };
 const shape = z.object(taskOptions);
@@ -84,14 +90,14 @@ export async function evaluateTasks(
   using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
-    using model = await loadModel(device, path);
+    using model = await loadModel(device, path, { signal });
     const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
     const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, signal);
     const progress = new Progress(`evaluating ${path}`, { total });
     try {
+      const { limit, seed, batchSize, sharePrefixes } = values;
       const { tasks: results, columns: scores } = await evaluate(model, columns, {
-        ...values,
-        ...{ data, shots, sandbox, samples, signal },
+        ...{ limit, seed, batchSize, sharePrefixes, data, shots, sandbox, samples, signal },
         onProgress: (documents, task) => progress.update(documents, [task]),
       });
       report.models.push({
@@ -100,8 +106,9 @@ export async function evaluateTasks(
         columns: scores,
         tasks: results.map(withoutSamples),
       });
-    } finally {
       progress.done(`evaluated ${path}`);
+    } finally {
+      progress.done();
     }
     if (values.out !== undefined) await writeReport(values.out, report);
     warnOfCuts(report.models.at(-1)!);
@@ -129,12 +136,17 @@ export async function readColumns(names: readonly string[]): Promise<Column[]> {
 
 /** How many examples each task shows: what was asked for by name, or for all, or its own number. */
 function shotsOf(given: readonly string[], tasks: readonly Task[]): (task: Task) => number {
-  const general = given.findLast((text) => !text.includes('='));
-  const byName = new Map(given.filter((text) => text.includes('=')).map((text) => text.split('=') as [string, string]));
+  const pairs = given.map((text) => text.split('=').reverse() as [string, string?]);
+  const byName = new Map(pairs.map(([count, name]) => [name, count]));
+  if (byName.size < given.length) throw new BtsError('BAD_OPTION', `--shots is given twice: ${given.join(', ')}.`);
+  const general = byName.get(undefined);
   for (const name of byName.keys()) {
-    if (!tasks.some((task) => task.name === name || task.name.startsWith(`${name}_`))) {
-      throw new BtsError('BAD_OPTION', `--shots names '${name}', which is not one of the tasks.`);
-    }
+    if (name === undefined || tasks.some((task) => task.name === name || task.name.startsWith(`${name}_`))) continue;
+    const known = tasks.map((task) => task.name);
+    throw new BtsError(
+      'BAD_OPTION',
+      `--shots names '${name}', which is not one of the tasks.${didYouMean(name, known)}`,
+    );
   }
   return (task) => {
     const parts = task.name.split('_');
@@ -169,7 +181,7 @@ function sampleFolders(folders: readonly string[]): string[] {
 
 async function samplesIn(folder: string, model: string, signal: AbortSignal) {
   const path = (task: Task) => join(folder, `${task.name}.jsonl`);
-  return { path, modelHash: await hashModel(model, signal) };
+  return { path, modelHash: await hashModel(model, { signal }) };
 }
 
 const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;

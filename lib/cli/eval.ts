@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
-import { compareCommand } from './eval-compare.js';
+import { kebab } from './config-file.js';
+import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
 import { evaluateTasks, taskOptions } from './eval-tasks.js';
-import { addConfigOption, addOptions, count, readOptions } from './options.js';
+import { addConfigOption, addOptions, count, readGivenOptions } from './options.js';
 import { deviceOptions, domainOptions } from './training-options.js';
 
 const { domain, ...textOptions } = domainOptions;
@@ -71,13 +72,45 @@ export function evalCommand(program: Command, signal: AbortSignal): void {
     .option('--json', 'Print the result as JSON')
     .action(async (folders: string[]) => {
       const output = command.opts<OutputOptions & { list?: boolean }>();
-      const values = await readOptions(command, Schema);
-      if (output.list) return listTasks(values.tasks, output);
+      const { values, given } = await readGivenOptions(command, Schema);
+      if (output.list) {
+        if (folders.length > 0) throw new BtsError('BAD_OPTION', '--list shows benchmarks: it takes no models.');
+        expectFitting('list', given, output);
+        return listTasks(values.tasks, output);
+      }
       if (folders.length === 0) throw new BtsError('BAD_OPTION', "name a model's folder. See 'bts eval --help'.");
-      if (values.tasks) return evaluateTasks(folders, { ...values, tasks: values.tasks }, output, signal);
-      if (values.domain) return evaluateLosses(folders, { ...values, domain: values.domain }, output, signal);
+      if (values.tasks) {
+        expectFitting('tasks', given, output);
+        return evaluateTasks(folders, { ...values, tasks: values.tasks }, output, signal);
+      }
+      if (values.domain) {
+        expectFitting('domain', given, output);
+        return evaluateLosses(folders, { ...values, domain: values.domain }, output, signal);
+      }
       const message = "--domain is missing: name texts with it, or benchmarks with --tasks. See 'bts eval --help'.";
       throw new BtsError('BAD_OPTION', message);
     });
   compareCommand(command);
 }
+
+/** What `bts eval` does: losses on texts, scores on benchmarks, or a list of these. */
+const MODES = {
+  domain: { does: 'the loss on texts', options: { ...domainOptions, ...lossOptions, ...evaluationOptions } },
+  tasks: { does: 'benchmarks', options: { ...taskOptions, ...evaluationOptions } },
+  list: { does: 'the list of benchmarks', options: { tasks: taskOptions.tasks } },
+};
+const FORMATS = { domain: ['json', 'markdown'], tasks: ['json', 'markdown', 'csv'], list: ['json'] } as const;
+
+/** Throws BAD_OPTION for an option that would be ignored. */
+function expectFitting(mode: keyof typeof MODES, given: readonly string[], output: OutputOptions): void {
+  const { does, options } = MODES[mode];
+  const asked = (['json', 'markdown', 'csv'] as const).filter((format) => output[format]);
+  const stray = given.find((name) => !Object.hasOwn(options, name)) ?? asked.find((format) => !fits(mode, format));
+  if (stray !== undefined) {
+    const advice = mode === 'list' ? 'Leave it out.' : 'Texts (--domain) and benchmarks (--tasks) are two runs.';
+    throw new BtsError('BAD_OPTION', `--${kebab(stray)} is not for ${does}, and would be ignored. ${advice}`);
+  }
+  expectOneFormat(asked);
+}
+
+const fits = (mode: keyof typeof FORMATS, format: string) => (FORMATS[mode] as readonly string[]).includes(format);

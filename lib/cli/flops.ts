@@ -49,7 +49,7 @@ async function run(values: z.output<typeof Schema>, json: boolean): Promise<void
   const paper = paperFlops({
     width: config.width,
     // Table 6's own number where that is meant; see PAPER_CONFIG.
-    feedForwardWidth: values.config === 'paper' ? PAPER_SEGMENT.feedForwardWidth : config.feedForwardWidth,
+    feedForwardWidth: values.config === 'paper' ? PAPER_SEGMENT.feedForwardWidth : config.feedForward.width,
     context: tokens,
     members: stitched.members.length,
     layers,
@@ -69,7 +69,7 @@ async function run(values: z.output<typeof Schema>, json: boolean): Promise<void
       'Operations per token of whole models, executed',
       renderTable(systems, [
         { title: 'system', value: ({ system }) => SYSTEM_TITLES[system] },
-        { title: 'operations', value: ({ flops }) => flops && whole(flops) },
+        { title: 'operations', value: ({ flops }) => flops, format: whole },
       ]),
     ].join('\n\n'),
   );
@@ -90,8 +90,8 @@ function sideBySide(paper: Counted, executed: Counted): string {
     [...rows, { part: 'in all', paper: paper.total, executed: executed.total }],
     [
       { title: 'part', value: ({ part }) => part },
-      { title: 'as the paper counts', value: ({ paper }) => whole(paper) },
-      { title: 'executed', value: ({ executed }) => whole(executed) },
+      { title: 'as the paper counts', value: ({ paper }) => paper, format: whole },
+      { title: 'executed', value: ({ executed }) => executed, format: whole },
     ],
   );
 }

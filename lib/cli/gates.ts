@@ -7,7 +7,7 @@ import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
-import { addOptions, count, present, readOptions } from './options.js';
+import { addConfigOption, addOptions, count, present, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
 import { overwrite } from './overwrite.js';
 import { type Column, renderTable } from './table.js';
@@ -39,6 +39,7 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Text:', domainOptions);
   addOptions(command, 'Options:', lookGroup);
+  addConfigOption(command);
   command
     .option('--json', 'Print the result as JSON')
     .action(async (folder: string) =>
@@ -48,10 +49,11 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
   using device = openDevice(values);
-  using model = await loadModel(device, folder);
+  using model = await loadModel(device, folder, { signal });
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
+  if (values.sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: values.sequenceLength });
   await using domains = await openDomains(values, model.tokenizer, signal);
   const { maxTokens, sequenceLength, svg } = values;
   const means = await meanGates(model, domains.all, { maxTokens, signal, ...present({ sequenceLength }) });

@@ -2,9 +2,11 @@ import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
+import { BtsError, throwIfAborted } from '../errors.js';
+import type { GeneratedToken } from '../model/generate.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
+import type { LogProbabilities } from '../model/log-probabilities.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, commaList, count, integer, readOptions } from './options.js';
@@ -34,7 +36,18 @@ const samplingOptions = {
     .default([])
     .meta({ description: 'Ends the text where this would appear. Repeatable' }),
 };
-const Schema = z.object({ ...samplingOptions, ...deviceOptions });
+const outputOptions = {
+  logprobs: integer(0).optional().meta({
+    description: "With --json: each token's log-probability, and those of the so many likeliest in its place",
+    argument: 'n',
+  }),
+};
+const promptOptions = {
+  chat: z.boolean().default(false).meta({
+    description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
+  }),
+};
+const Schema = z.object({ ...promptOptions, ...samplingOptions, ...outputOptions, ...deviceOptions });
 const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
@@ -43,7 +56,8 @@ Without a prompt, the text begins as the tokenizer begins texts. The prompt itse
 Examples:
   bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
   echo "Once upon a time" | bts generate generalist - --top-p 0.9 --seed 7
-  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json`;
+  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json
+  bts generate generalist --chat "What is 2 + 2?"`;
 
 export function generateCommand(program: Command, signal: AbortSignal): void {
   const command = program
@@ -52,7 +66,9 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .argument('<model>', "The model's folder")
     .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
     .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Prompt:', promptOptions);
   addOptions(command, 'Sampling:', samplingOptions);
+  addOptions(command, 'Output:', outputOptions);
   addOptions(command, 'Device:', deviceOptions);
   addConfigOption(command);
   command
@@ -76,19 +92,40 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [] } = values;
+  const {
+    without = [],
+    chat,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+    stop,
+    logprobs,
+  } = values;
+  const settings = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs };
+  if (logprobs !== undefined && !json) {
+    throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
+  }
+  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using device = openDevice(values);
-  using loaded = await loadModel(device, folder);
+  using loaded = await loadModel(device, folder, { signal });
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
+  const logProbabilities: LogProbabilities[] = [];
   let text = '';
-  let finish: 'stop' | 'length' = 'length';
+  let finish: GeneratedToken['finish'] = 'length';
   const began = performance.now();
   let firstAt = began;
   try {
-    for await (const token of model.generate(prompt, { ...values, signal })) {
+    const input = chat ? [{ role: 'user', content: prompt }] : prompt;
+    for await (const token of model.generate(input, { ...settings, signal })) {
       if (tokens.length === 0) firstAt = performance.now();
       tokens.push(token.id);
+      const { logProbability, topLogProbabilities = [] } = token;
+      if (logProbability !== undefined) logProbabilities.push({ logProbability, topLogProbabilities });
       text += token.text;
       if (!json && token.text) process.stdout.write(forOutput(token.text));
       if (token.finish) finish = token.finish;
@@ -100,7 +137,8 @@ async function run(
   const firstTokenMs = firstAt - began;
   const tokensPerSecond = tokens.length > 1 ? ((tokens.length - 1) / (ended - firstAt)) * 1000 : null;
   if (json) {
-    printJson({ text, tokens, finish, firstTokenMs, tokensPerSecond });
+    const probabilities = logprobs === undefined ? {} : { logProbabilities };
+    printJson({ text, tokens, ...probabilities, finish, firstTokenMs, tokensPerSecond });
   } else if (process.stderr.isTTY) {
     const rate = tokensPerSecond === null ? '' : `, then ${tokensPerSecond.toFixed(1)} tokens/s`;
     note(`${tokens.length} tokens, the first after ${firstTokenMs.toFixed(0)} ms${rate}; ended by ${finish}`);
@@ -132,7 +170,8 @@ async function readPrompt(signal: AbortSignal): Promise<string> {
       }
     }
   } catch (cause) {
-    throw signal.aborted ? new BtsError('ABORTED', 'stopped while reading the prompt.', { cause }) : cause;
+    throwIfAborted(signal, 'reading the prompt');
+    throw cause;
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');

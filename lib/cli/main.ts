@@ -2,12 +2,19 @@
 import { fileError } from '../errors.js';
 import { reportFailure } from './failure.js';
 import { Interrupt } from './interrupt.js';
-import { createProgram } from './program.js';
+import { present } from './options.js';
+import { createProgram, optionNames } from './program.js';
 
 const interrupt = new Interrupt();
+const program = createProgram(interrupt.signal);
 const json = process.argv.includes('--json');
 const report = (error: unknown) => {
-  if (!interrupt.outputClosed) process.exitCode = reportFailure(error, json);
+  // A reader that went away is no failure; a terminal that was closed takes stdout with it, and is one.
+  if (interrupt.outputClosed && interrupt.exitCode === undefined) return;
+  process.exitCode = reportFailure(error, json, {
+    ...present({ interrupted: interrupt.exitCode }),
+    options: optionNames(program),
+  });
 };
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,4 +26,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // Work goes on where nobody reads its progress.
 process.stderr.on('error', () => {});
 
-await createProgram(interrupt.signal).parseAsync().catch(report);
+await program.parseAsync().catch(report);

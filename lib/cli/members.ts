@@ -3,17 +3,19 @@ import { z } from 'zod';
 import { replaceFolder } from '../checkpoint/folder.js';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../data/token-shards.js';
+import { BtsError } from '../errors.js';
 import { heldOutLosses } from '../eval/held-out-loss.js';
 import { addExperts, removeExperts } from '../model/change-experts.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, commaList, integer, readOptions } from './options.js';
-import { claimOut } from './out-folder.js';
+import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { lossTable, type ModelLosses } from './results.js';
 import { memberOptions } from './stitch-options.js';
@@ -25,7 +27,15 @@ const training = {
   steps: integer(0).default(0).meta({ description: 'Updates of the weights' }),
   learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
 };
-const textGroup = { ...domainOptions, ...weightOptions };
+const textGroup = {
+  ...domainOptions,
+  domain: domainOptions.domain.optional().meta({
+    ...domainOptions.domain.meta(),
+    description:
+      'A domain and its text, for --steps and to compare losses: files or folders, commas between. Repeatable',
+  }),
+  ...weightOptions,
+};
 const runGroup = { ...runOptions, ...deviceOptions };
 const common = { ...textGroup, ...training, ...runGroup };
 
@@ -51,12 +61,14 @@ const ADD_EXAMPLES = `
 The new model computes what the old one did, to the bit, until training lets the new experts be heard.
 
 Examples:
+  bts add generalist --expert law=experts/law --out larger       # to be trained later, or with --steps
   bts add generalist --expert law=experts/law --domain law=corpora/law --domain code=corpora/code \\
     --out larger --steps 200
   bts add generalist --expert law=experts/law --train new --config texts.yaml --out larger --steps 200`;
 
 const REMOVE_EXAMPLES = `
 Examples:
+  bts remove generalist --expert math --out smaller
   bts remove generalist --expert math --domain code=corpora/code --domain prose=corpora/prose.txt --out smaller
   bts generate generalist 'def f(' --without math       # for one request, without another model`;
 
@@ -71,7 +83,9 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     const names = Object.keys(expert);
     await change(folder, values, command.opts().json === true, signal, {
       label: 'adding',
-      experts: names,
+      added: expert,
+      // Where the members lie. Of a resumed run the checkpoint says so, and others would be ignored.
+      identity: () => placesBeside(values.out, { model: folder, ...expert }),
       create: (device) => addExperts(device, folder, expert, { train, signal }),
       load: (device, from) => StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, signal }),
       begin: (model) => model.openGates(names),
@@ -89,7 +103,8 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     const { expert, ...values } = await readOptions(command, RemoveSchema);
     await change(folder, values, command.opts().json === true, signal, {
       label: 'removing',
-      experts: [],
+      added: {},
+      identity: async () => ({ ...(await placesBeside(values.out, { model: folder })), removed: expert }),
       create: (device) => removeExperts(device, folder, expert, { signal }),
       load: (device, from) => StitchedModel.load(device, from, { trainable: true, signal }),
       begin: () => {},
@@ -108,54 +123,56 @@ function addGroups(command: Command, models: z.ZodRawShape): Command {
 
 interface Change {
   label: string;
-  /** Whose domains get the share of experts. */
-  experts: readonly string[];
+  /** The new experts by name: their domains get the share of experts. */
+  added: Readonly<Record<string, string>>;
+  identity: () => Promise<Readonly<Record<string, unknown>>>;
   create: (device: Device) => Promise<StitchedModel>;
   load: (device: Device, checkpoint: string) => Promise<StitchedModel>;
   /** Before the first step. */
   begin: (model: StitchedModel) => void;
 }
 
-/** Loss by domain before, the change, as many steps as wanted, and the loss after. */
+/** The change, as many steps as wanted, and where there is text the loss by domain before and after. */
 async function change(
   folder: string,
   values: Values,
   json: boolean,
   signal: AbortSignal,
-  { label, experts, create, load, begin }: Change,
+  { label, added, identity, create, load, begin }: Change,
 ): Promise<void> {
+  const { out, steps, domain } = values;
+  if (steps > 0 && domain === undefined) {
+    throw new BtsError('BAD_OPTION', `--domain is missing: --steps ${steps} trains on text.`);
+  }
+  if (steps > 0 && (await isFinished(values, json))) return;
   using device = openDevice(values);
-  const checkpoint = await claimOut(values.out, values.resume);
+  const checkpoint = await claimOut(out, values.resume);
   const rows: ModelLosses[] = [];
   const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {
     const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
     if (heldOut.length === 0) return;
-    rows.push({
-      model: name,
-      losses: await heldOutLosses(model, heldOut, { ...evaluationOptions(values, model), signal }),
-    });
+    const options = { ...evaluationOptions(values, model), signal };
+    rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
   };
-  // The old model makes room for the new one.
-  const before = await loadModel(device, folder);
-  await using domains = await openDomains(values, before.tokenizer, signal).catch((error) => {
-    before[Symbol.dispose]();
-    throw error;
-  });
-  {
-    using old = before;
-    await evaluate(old, 'before', domains.all);
-  }
+  using old = domain && (await loadModel(device, folder, { signal }));
+  if (old && steps > 0) expectStepRoom(old, values);
+  await using texts = old && (await openDomains({ ...values, domain }, old.tokenizer, signal));
+  const domains = texts?.all ?? [];
+  if (old) await evaluate(old, 'before', domains);
+  // It makes room for the new model.
+  old?.dispose();
   using model = checkpoint ? await load(device, checkpoint) : await create(device);
-  if (values.steps === 0) {
-    await replaceFolder(values.out, (temporary) => model.write(temporary));
-    await evaluate(model, 'after', domains.all);
+  if (steps === 0) {
+    await replaceFolder(out, (temporary) => model.write(temporary));
+    await evaluate(model, 'after', domains);
   } else {
     if (!checkpoint) begin(model);
-    const shares = stitchShares({ ...values, expert: Object.fromEntries(experts.map((name) => [name, name])) });
-    const losses = await runTraining(model, domains.all, values, { label, shares, resume: checkpoint, signal });
+    const shares = stitchShares({ ...values, domain: domain!, expert: added });
+    const options = { label, shares, resume: checkpoint, identity: { made: await identity() }, signal };
+    const losses = await runTraining(model, domains, { ...values, domain: domain! }, options);
     if (losses.length > 0) rows.push({ model: 'after', losses });
   }
-  note(`The stitched model is in '${values.out}'; '${folder}' and all members are as they were.`);
-  if (json) printJson({ model: values.out, steps: values.steps, heldOut: rows });
+  note(`The stitched model is in '${out}'; '${folder}' and all members are as they were.`);
+  if (json) printJson({ model: out, steps, heldOut: rows });
   else if (rows.length > 0) print(`Held-out loss, nats per token\n${lossTable(rows)}`);
 }

@@ -1,18 +1,18 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
-import { readConfigFile } from './config-file.js';
+import { type FileOptions, kebab, readConfigFile } from './config-file.js';
 
 type Values = Record<string, unknown>;
 
 /**
  * Gives a command an option for each field of a zod shape: `keyValueHeads: z.int()` becomes `--key-value-heads <number>`,
- * a boolean a switch (`--no-NAME` where it is true by default), a record a repeatable NAME=VALUE, an array a repeatable
+ * a boolean a switch (help shows `--no-NAME` where it is true by default; either is accepted), a record a repeatable NAME=VALUE, an array a repeatable
  * option. `meta` has the description, and as `argument` what to call the value.
  */
 export function addOptions(command: Command, heading: string, shape: z.ZodRawShape): void {
   for (const [name, field] of Object.entries(shape)) {
-    command.addOption(commandOption(name, field as z.ZodType).helpGroup(heading));
+    for (const option of commandOptions(name, field as z.ZodType)) command.addOption(option.helpGroup(heading));
   }
 }
 
@@ -29,24 +29,51 @@ export async function readOptions<Schema extends z.ZodObject>(
   command: Command,
   schema: Schema,
 ): Promise<z.output<Schema>> {
+  return (await readGivenOptions(command, schema)).values;
+}
+
+/** The same, and the names of those options that were given, on the command line or in the file. */
+export async function readGivenOptions<Schema extends z.ZodObject>(
+  command: Command,
+  schema: Schema,
+): Promise<{ values: z.output<Schema>; given: string[] }> {
   const typed = command.opts();
   const given = Object.fromEntries(
     Object.entries(typed).filter(([name]) => name in schema.shape && command.getOptionValueSource(name) === 'cli'),
   );
   // A command may mean something else by --config, and then reads no file.
   const file: string | undefined = 'config' in schema.shape ? undefined : typed.config;
-  const inFile = file === undefined ? {} : await readConfigFile(file, Object.keys(schema.shape));
-  const all: Values = { ...inFile, ...given };
+  const none: FileOptions = { values: {}, written: new Map() };
+  const inFile = file === undefined ? none : await readConfigFile(file, Object.keys(schema.shape));
+  const all: Values = { ...inFile.values, ...given };
   const parsed = schema.safeParse(all);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { values: parsed.data, given: Object.keys(all) };
   const faults = parsed.error.issues.map((issue) => {
     const [name, ...inner] = issue.path as [string, ...PropertyKey[]];
-    const message = (issue.code === 'invalid_key' && issue.issues[0]?.message) || issue.message;
     if (all[name] === undefined) return `--${kebab(name)} is missing`;
-    const place = name in given ? `--${kebab(name)}` : `'${file}', ${name}`;
-    return `${[place, ...inner.map(String)].join('.')}: ${decapitalize(message)}`;
+    // Of a list the value is named, not its place; of NAME=VALUE the name.
+    const key = inner.find((part) => typeof part === 'string');
+    const written = inFile.written.get(name);
+    const place =
+      name in given ? `--${kebab(name)}${key ? ` ${key}` : ''}` : `'${file}', ${written}${key ? `.${key}` : ''}`;
+    return `${place}: ${decapitalize(messageOf(issue, valueAt(all, issue.path)))}`;
   });
   throw new BtsError('BAD_OPTION', `${faults.join('; ')}. See 'bts ${command.name()} --help'.`);
+}
+
+function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
+  if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
+  return issue.code === 'invalid_value' && typeof value === 'string'
+    ? `${issue.message}, not '${value}'`
+    : issue.message;
+}
+
+/** What lies at a path of the options as they were given: a list may be a string with commas. */
+function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, part) => {
+    if (typeof value === 'string' && typeof part === 'number') return value.split(',')[part];
+    return typeof value === 'object' && value !== null ? value[part as keyof typeof value] : undefined;
+  }, values);
 }
 
 /** The fields that are there: for callees that take absent but not undefined. */
@@ -62,18 +89,24 @@ export function commaList<T extends z.ZodType<unknown, string>>(element: T) {
 
 /** A whole number from `least` on. */
 export function integer(least: number) {
-  const error = ({ code }: { code: string }) => (code === 'too_small' ? undefined : 'expected a whole number');
+  const error = ({ code }: { code: string }) => (code.startsWith('too_') ? undefined : 'expected a whole number');
   return z.int({ error }).min(least);
 }
 
 export const count = () => integer(1);
 
-function commandOption(name: string, field: z.ZodType): Option {
+function commandOptions(name: string, field: z.ZodType): Option[] {
+  const { type, fallback } = unwrap(field);
+  if (!(type instanceof z.ZodBoolean)) return [valueOption(name, field)];
+  const { description = '' } = field.meta() ?? {};
+  const [on, off] = [`--${kebab(name)}`, `--no-${kebab(name)}`];
+  if (fallback === true) return [new Option(off, `${description} (default: ${on})`), new Option(on).hideHelp()];
+  return [new Option(on, description), new Option(off).hideHelp()];
+}
+
+function valueOption(name: string, field: z.ZodType): Option {
   const { description = '', argument = undefined } = field.meta() ?? {};
   const { type, fallback } = unwrap(field);
-  if (type instanceof z.ZodBoolean) {
-    return new Option(fallback === true ? `--no-${kebab(name)}` : `--${kebab(name)}`, description);
-  }
   const hasDefault = typeof fallback === 'string' || typeof fallback === 'number';
   const shown = hasDefault ? `${description} (default: ${fallback})` : description;
   const option = (placeholder: string) => new Option(`--${kebab(name)} <${argument ?? placeholder}>`, shown);
@@ -111,5 +144,4 @@ function toPair(text: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 const decapitalize = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);

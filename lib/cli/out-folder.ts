@@ -1,9 +1,12 @@
 import { readdir } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
 import { errorCode } from '../checkpoint/file.js';
-import { recoverFolder } from '../checkpoint/folder.js';
+import { locate, recoverFolder } from '../checkpoint/folder.js';
 import { lockFolder } from '../checkpoint/lock.js';
 import { BtsError, fileError } from '../errors.js';
-import { newestCheckpoint, trainingFolder } from '../train/checkpoint.js';
+import { newestCheckpoint, stepOf, trainingFolder } from '../train/checkpoint.js';
+import { lastStep } from '../train/metrics.js';
+import { note, printJson } from './output.js';
 
 /**
  * Makes sure that a run into `out` overwrites nothing, and returns the checkpoint to resume from, if any.
@@ -30,10 +33,49 @@ export async function inspectOut(out: string, resume: boolean): Promise<string |
   if (checkpoint && !resume) {
     throw new BtsError(
       'BAD_OPTION',
-      `'${training}' has checkpoints of an unfinished run: go on with --resume, or remove that folder.`,
+      `'${training}' has checkpoints of an unfinished run: go on with --resume after step ${stepOf(checkpoint)}, ` +
+        'choose another folder with --out, or remove that folder.',
     );
   }
   return checkpoint;
+}
+
+/**
+ * Whether `--resume` finds nothing left to do, which is then said: the model is there, and beside it the metrics of its run.
+ * Throws BAD_OPTION where more or fewer steps are asked for than that run had.
+ */
+export async function isFinished(
+  { out, resume, steps }: { out: string; resume: boolean; steps: number },
+  json = false,
+): Promise<boolean> {
+  if (!resume) return false;
+  await recoverFolder(out);
+  if ((await entries(out)).length === 0) return false;
+  const reached = await lastStep(trainingFolder(out));
+  if (reached === undefined) return false;
+  if (reached !== steps) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `cannot resume: steps is ${steps}, the run that made '${out}' is finished and had ${reached}. ` +
+        'To train its model further, begin another run with it, in another folder.',
+    );
+  }
+  note(`'${out}' is finished: its run has made all of its ${steps} steps. Nothing was done.`);
+  if (json) printJson({ model: out, steps, finished: true });
+  return true;
+}
+
+/** Folders as one that lies beside `out` knows them: the same where all are moved together, or go by other names. */
+export async function placesBeside(
+  out: string,
+  folders: Readonly<Record<string, string | undefined>>,
+): Promise<Record<string, string>> {
+  const place = dirname(await locate(out));
+  const places: Record<string, string> = {};
+  for (const [name, folder] of Object.entries(folders)) {
+    if (folder !== undefined) places[name] = relative(place, await locate(folder));
+  }
+  return places;
 }
 
 async function entries(folder: string): Promise<string[]> {

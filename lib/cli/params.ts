@@ -45,8 +45,8 @@ async function run(
   }
   type Row = (typeof rows)[number];
   const column = (title: 'trained' | 'total' | 'active'): Column<Row>[] => [
-    { title, value: (row) => whole(row[title]) },
-    ...(isPaper ? [{ title: 'paper', value: (row: Row) => row.paper?.[title] ?? '' }] : []),
+    { title, value: (row) => row[title], format: whole },
+    ...(isPaper ? [{ title: 'paper', value: (row: Row) => row.paper?.[title] ?? '', isNumber: true }] : []),
   ];
   const columns: Column<Row>[] = [
     { title: 'system', value: (row) => row.title },

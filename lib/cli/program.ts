@@ -7,6 +7,7 @@ import { evalCommand } from './eval.js';
 import { flopsCommand } from './flops.js';
 import { gatesCommand } from './gates.js';
 import { generateCommand } from './generate.js';
+import { helpLayout, helpWidth, wrapHelp } from './help-layout.js';
 import { addCommand, removeCommand } from './members.js';
 import { paramsCommand } from './params.js';
 import { quickstartCommand } from './quickstart.js';
@@ -35,7 +36,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
 ];
 
 const EXAMPLES = `
-Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
 
 Examples:
   bts quickstart
@@ -49,6 +50,7 @@ Examples:
  * in progress is saved and ends when the signal fires.
  */
 export function createProgram(signal: AbortSignal): Command {
+  const width = helpWidth();
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('bts')
     .description(
@@ -58,9 +60,18 @@ export function createProgram(signal: AbortSignal): Command {
     .helpOption('-h, --help', 'Show this help')
     .helpCommand('help [command]', 'Show the help of a command')
     .exitOverride()
-    .configureOutput({ outputError: () => {} })
-    .configureHelp({ helpWidth: Math.min(120, process.stdout.columns || 120) })
+    .configureOutput({
+      outputError: () => {},
+      writeOut: (text) => process.stdout.write(wrapHelp(text, width)),
+      writeErr: (text) => process.stderr.write(wrapHelp(text, width)),
+    })
+    .configureHelp(helpLayout(width))
     .addHelpText('after', EXAMPLES);
   for (const add of COMMANDS) add(program, signal);
   return program;
+}
+
+/** The options of all commands, as the API names them. */
+export function optionNames(program: Command): string[] {
+  return program.commands.flatMap(({ options }) => options.map((option) => option.attributeName()));
 }

@@ -44,7 +44,10 @@ export function quickstartCommand(program: Command, signal: AbortSignal): void {
     const { out, domain, seed, effort } = values;
     using device = openDevice(values);
     const result = await showQuickstart(device, { folder: resolve(out), domains: domain, seed, effort, signal });
-    if (!result) throw new BtsError('ABORTED', 'stopped; all work is saved. Run the same command again to go on.');
+    if (!result) {
+      const message = 'stopped; all work is saved. Run the same command again to go on.';
+      throw new BtsError('ABORTED', message, { cause: signal.reason });
+    }
     if (command.opts().json === true) printJson(result);
     else printQuickstart(result);
   });

@@ -1,13 +1,15 @@
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { check } from '../checkpoint/check.js';
+import { exists } from '../checkpoint/file.js';
 import { BtsError } from '../errors.js';
 import { chanceOf } from '../eval/chance.js';
 import { readYaml } from './config-file.js';
 import { openTaskData, readColumns } from './eval-tasks.js';
-import { addOptions, count, readOptions } from './options.js';
+import { addOptions, commaList, count, present, readOptions } from './options.js';
 import { note, print, printJson } from './output.js';
 import { overwrite } from './overwrite.js';
 import { collectTexts, DOMAINS } from './quickstart/texts.js';
@@ -22,6 +24,10 @@ const options = {
     description: 'Where models, results and the table go; what is finished there is not done again',
     argument: 'folder',
   }),
+  tasks: commaList(z.string().min(1, 'expected a name')).optional().meta({
+    description: "Tasks whose accuracy the table shows, as bts eval takes them, in place of the file's",
+    argument: 'name,..',
+  }),
   jobs: count().default(1).meta({
     description: 'Models that are made at a time: several small ones with few threads each are done sooner',
   }),
@@ -30,8 +36,9 @@ const options = {
 const Schema = z.object(options);
 
 const EXAMPLES = `
-The file says which text, which sizes and which rows; bench/reproduce has examples. In the folder: table.md, table.json,
-curves.svg and all models. Ctrl-C saves; the same command goes on.
+The file says which text, which sizes and which rows; smoke.yaml and full.yaml in bench/reproduce come with the package, and
+are found there from any folder. In the output folder: table.md, table.json, curves.svg and all models. Ctrl-C saves; the
+same command goes on.
 
 Examples:
   bts reproduce bench/reproduce/smoke.yaml --out runs/smoke
@@ -58,7 +65,7 @@ async function run(
   { commands, json }: { commands?: boolean; json?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const config = await readReproduction(file);
+  const config = { ...(await readReproduction(file)), ...present({ tasks: values.tasks }) };
   const folder = resolve(values.out);
   const domains = await textsOf(config, folder, signal);
   if (commands) {
@@ -109,10 +116,14 @@ function markdown({ date, machine, file, chances, rows }: Result): string {
   return `${head}\n\n${reportTable(rows, { chances, markdown: true })}\n`;
 }
 
+const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
+
 /** Throws FILE_NOT_FOUND, FILE_IO; BAD_OPTION naming what in the file is wrong. */
 async function readReproduction(path: string): Promise<Reproduction> {
   const fail = (reason: string) => new BtsError('BAD_OPTION', `'${path}': ${reason}.`);
-  return check(Reproduction, await readYaml(path), fail);
+  const published = join(PACKAGE, path);
+  const isPublished = !(await exists(path)) && (await exists(published));
+  return check(Reproduction, await readYaml(isPublished ? published : path), fail);
 }
 
 /** The texts of a table by domain, collected from the installed packages where the file names none. */

@@ -17,6 +17,7 @@ export const shapeOptions = {
   }),
   members: count()
     .min(2)
+    .max(1000)
     .optional()
     .meta({
       description: `The hub and its experts (default: ${PAPER_MEMBERS}, or those of the stitched model)`,

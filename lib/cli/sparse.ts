@@ -2,11 +2,12 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { heldOutLosses, meanLoss } from '../eval/held-out-loss.js';
 import { SparseModel } from '../model/baselines/sparse-model.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, count, readOptions } from './options.js';
-import { claimOut } from './out-folder.js';
+import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { renderTable } from './table.js';
 import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
@@ -48,14 +49,17 @@ export function sparseCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
+  if (await isFinished(values, json)) return;
   using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   using model = checkpoint
     ? await SparseModel.load(device, checkpoint, { trainable: true, signal })
-    : await SparseModel.create(device, folder, values.pick, signal);
+    : await SparseModel.create(device, folder, values.pick, { signal });
+  expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
   const shares = stitchShares({ ...values, expert: {} });
-  await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, signal });
+  const identity = { ...(await placesBeside(values.out, { model: folder })), pick: values.pick };
+  await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, identity, signal });
   note(`The router is in '${values.out}'; '${folder}' is as it was.`);
   const experts = model.expertCount;
   model[Symbol.dispose]();

@@ -10,11 +10,12 @@ import { DenseModel } from '../model/dense-model.js';
 import { preflight, refusal } from '../model/preflight.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { ablationOptions, applyAblations, stitchShares } from './ablations.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, readOptions } from './options.js';
-import { claimOut, inspectOut } from './out-folder.js';
+import { claimOut, inspectOut, isFinished } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { Progress } from './progress.js';
 import { lossTable, type ModelLosses } from './results.js';
@@ -79,6 +80,7 @@ async function run(
   { dryRun, json }: { dryRun?: boolean; json?: boolean },
   signal: AbortSignal,
 ): Promise<void> {
+  if (await isFinished(given, json)) return;
   const shares = stitchShares(given);
   const values = applyAblations(given);
   using device = openDevice(values);
@@ -95,14 +97,16 @@ async function run(
   }
   const shape = stitchShape(values, hub.layers);
 
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  const cost = stitchedCost({ members: configs, ...shape }, size);
   if (dryRun) {
-    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-    const plan = await planTraining(values, shares, stitchedCost({ members: configs, ...shape }, size), checkpoint);
+    const plan = await planTraining(values, shares, cost, checkpoint);
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
   }
 
+  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   for (const { message } of checked.findings) note(`warning: ${message}`);
   using model = await openModel(device, values, shape, checkpoint, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);
@@ -174,14 +178,19 @@ async function memberLosses(
 ): Promise<ModelLosses[]> {
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
-    using member = await DenseModel.load(device, folder);
+    using member = await DenseModel.load(device, folder, { signal });
     const progress = new Progress(`evaluating ${name}`);
-    const losses = await heldOutLosses(member, domains, {
-      ...evaluationOptions(values, member),
-      signal,
-      onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
-    }).finally(() => progress.done(`evaluated ${name}`));
-    rows.push({ model: name, losses });
+    try {
+      const losses = await heldOutLosses(member, domains, {
+        ...evaluationOptions(values, member),
+        signal,
+        onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
+      });
+      rows.push({ model: name, losses });
+      progress.done(`evaluated ${name}`);
+    } finally {
+      progress.done();
+    }
   }
   return rows;
 }

@@ -25,6 +25,34 @@ export function truncateToWidth(text: string, width: number): string {
   return width > 0 ? `${fitting}…` : '';
 }
 
+/** The text with blanks on one side, `width` columns wide or wider. */
+export function padToWidth(text: string, width: number, isRight: boolean): string {
+  const space = ' '.repeat(Math.max(0, width - displayWidth(text)));
+  return isRight ? space + text : text + space;
+}
+
+/** The parts of a text between which a line may end: behind a blank or punctuation. */
+export const unbroken = (text: string) => text.split(/(?<=[\s/_.,;:-])/);
+
+/** A text as lines of at most `width` columns, broken within a word only where that is longer. */
+export function foldToWidth(text: string, width: number): string[] {
+  const fits = (line: string) => displayWidth(line.trimEnd()) <= width;
+  const lines: string[] = [];
+  let line = '';
+  const add = (part: string) => {
+    if (line !== '' && !fits(line + part)) {
+      lines.push(line);
+      line = '';
+    }
+    line += part;
+  };
+  for (const part of unbroken(text)) {
+    if (fits(part)) add(part);
+    else for (const { segment } of graphemes.segment(part)) add(segment);
+  }
+  return [...lines, line].map((each) => each.trimEnd());
+}
+
 /** A text of unknown origin without what moves the cursor or changes colors. */
 export function singleLine(text: string): string {
   return stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ');

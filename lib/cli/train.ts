@@ -7,12 +7,13 @@ import { BtsError } from '../errors.js';
 import { denseCost } from '../model/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../model/dense-model.js';
 import type { Device } from '../tensor/device.js';
+import { expectStepRoom } from '../train/step-memory.js';
 import { openDomains } from './domains.js';
 import { mixtureShares } from './mixture-shares.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from './new-model.js';
 import { openDevice } from './open-device.js';
 import { addConfigOption, addOptions, commaList, readOptions } from './options.js';
-import { claimOut, inspectOut } from './out-folder.js';
+import { claimOut, inspectOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { domainTable } from './results.js';
 import { deviceOptions, domainOptions, runOptions, trainingOptions, weightOptions } from './training-options.js';
@@ -71,27 +72,32 @@ async function run(
   signal: AbortSignal,
 ): Promise<void> {
   checkSource(values);
+  if (await isFinished(values, json)) return;
   const shares = mixtureShares(Object.keys(values.domain), values.weight);
   using device = openDevice(values);
 
+  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
+  const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
   if (dryRun) {
-    const checkpoint = await inspectOut(values.out, values.resume);
-    const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
-    const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-    const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
+    if (values.from && !checkpoint) await Tokenizer.load(values.from);
     const plan = await planTraining(values, shares, cost, checkpoint);
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
   }
 
-  const checkpoint = await claimOut(values.out, values.resume);
+  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   using model = await openModel(device, values, checkpoint, signal);
   await using domains = await openDomains(values, model.tokenizer, signal);
+  // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
+  const { out, from, tokenizer, trainTokenizer = null } = values;
   const losses = await runTraining(model, domains.all, values, {
     label: 'training',
     shares,
     resume: checkpoint,
+    identity: { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) },
     signal,
     write: (folder) => model.write(folder, values.dtype),
   });
@@ -117,7 +123,6 @@ const loadOptions = ({ freeze = [] }: Values) => ({ trainable: true, freeze });
 async function plannedConfig(values: Values): Promise<ModelConfig> {
   const { from } = values;
   const config = from ? (await openCheckpoint(from)).config : await newConfig(values, await tokenizerToBe(values));
-  if (from) await Tokenizer.load(from);
   expectRoom(config, values);
   return config;
 }
@@ -132,19 +137,19 @@ async function openModel(
   if (checkpoint) {
     const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
     expectRoom(begun, values);
-    const model = await DenseModel.load(device, checkpoint, loadOptions(values));
+    const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
     expectSame(model.config, begun, checkpoint);
     return model;
   }
   if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
   if (from) {
     expectRoom(await readConfig(from), values);
-    return await DenseModel.load(device, from, loadOptions(values));
+    return await DenseModel.load(device, from, { ...loadOptions(values), signal });
   }
   const tokenizer = await newTokenizer(values, signal);
   const config = await newConfig(values, await Tokenizer.load(tokenizer));
   expectRoom(config, values);
-  return await DenseModel.create(device, config, tokenizer, values.seed);
+  return await DenseModel.create(device, config, tokenizer, values.seed, { signal });
 }
 
 function expectRoom({ maxPositions }: ModelConfig, { sequenceLength }: Values): void {

@@ -26,7 +26,8 @@ export const domainOptions = {
     description: 'How much of each text is set aside to evaluate on',
   }),
   cache: folder().optional().meta({
-    description: 'Where tokenized text is kept for the next time (default: ~/.cache/branch-train-stitch)',
+    description:
+      'Where tokenized text is kept for the next time (default: branch-train-stitch in XDG_CACHE_HOME or ~/.cache)',
     argument: 'folder',
   }),
 };
@@ -71,23 +72,33 @@ export const runOptions = {
     argument: 'folder',
   }),
   resume: z.boolean().default(false).meta({
-    description: 'Go on at the newest checkpoint in FOLDER.training, if there is one',
+    description:
+      'Go on at the newest checkpoint in FOLDER.training, if there is one. Threads, evaluation, saving and --recompute may be others than the run began with, nothing else',
   }),
-  evaluateEvery: count().optional().meta({ description: 'Updates between evaluations (default: only at the end)' }),
+  evaluateEvery: count()
+    .optional()
+    .meta({ description: 'Updates between evaluations (default: one before the first and one after the last)' }),
   evaluateTokens: count().default(100_000).meta({
     description: 'Held-out tokens of each domain that an evaluation looks at, at most',
   }),
-  checkpointEvery: count().optional().meta({
-    description: 'Updates between checkpoints (default: only when interrupted)',
+  checkpointEvery: count().optional().meta({ description: 'Updates between checkpoints (default: by time alone)' }),
+  checkpointMinutes: z.number().positive().default(10).meta({
+    description: 'Minutes between checkpoints, which are all that a crash can lose',
   }),
   keep: count().default(2).meta({ description: 'Checkpoints that are kept' }),
 };
 
+const DEVICE = /^(auto|cpu|cuda(-emulated)?(:\d+)?)$/;
+
 export const deviceOptions = {
-  device: z.string().default('auto').meta({
-    description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
-    argument: 'name',
-  }),
+  device: z
+    .string()
+    .regex(DEVICE, "expected 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'")
+    .default('auto')
+    .meta({
+      description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
+      argument: 'name',
+    }),
   precision: z.enum(['bf16', 'f32']).optional().meta({
     description:
       'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',

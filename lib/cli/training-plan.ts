@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { findTextFiles } from '../data/text-files.js';
 import { fileError } from '../errors.js';
+import { machineMemory } from '../memory.js';
 import type { Cost } from '../model/cost.js';
 import { checkSchedule } from '../train/schedule.js';
-import { machineMemory } from './machine.js';
 import { present } from './options.js';
 import { compact } from './progress.js';
 import type { TrainingValues } from './training-options.js';

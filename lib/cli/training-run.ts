@@ -3,6 +3,7 @@ import type { DomainTokens } from '../data/token-shards.js';
 import { BtsError } from '../errors.js';
 import type { HeldOutLoss, HeldOutOptions } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { stepOf } from '../train/checkpoint.js';
 import { type TrainEvent, train } from '../train/trainer.js';
 import { present } from './options.js';
 import { compact, Progress } from './progress.js';
@@ -13,6 +14,8 @@ export interface TrainingRun {
   shares: Readonly<Record<string, number>>;
   /** The checkpoint that the model was loaded from. */
   resume: string | undefined;
+  /** What the run was made from, beside the options of training: the same where it is resumed. */
+  identity?: Readonly<Record<string, unknown>>;
   signal: AbortSignal;
   write?: (folder: string) => Promise<void>;
 }
@@ -31,7 +34,7 @@ export async function runTraining(
     domains.map(({ name, train }) => ({ name, tokens: train, weight: shares[name]! })),
     { batchSize: values.batchSize, sequenceLength: values.sequenceLength, seed: values.seed },
   );
-  const progress = new Progress(label, { total: values.steps, from: stepOf(run.resume) });
+  const progress = new Progress(label, { total: values.steps, from: run.resume ? stepOf(run.resume) : 0 });
   let step = 0;
   let losses: HeldOutLoss[] = [];
   const onProgress = (domain: string, tokens: number) =>
@@ -45,13 +48,17 @@ export async function runTraining(
       signal,
     })) {
       step = event.step;
-      if (event.type === 'evaluation') losses = event.losses;
+      if (event.type === 'started' || event.type === 'evaluation') losses = event.losses;
+      else if (event.type === 'step' && event.step === 1 && losses.length === 0) {
+        progress.print(`loss before training: ${event.loss.toFixed(3)}`);
+      }
       show(event, progress);
       if (event.type === 'stopped') {
         throw new BtsError(
           'ABORTED',
           `stopped after step ${event.step} of ${values.steps}, which is saved in '${event.folder}'. ` +
             'Run the same command with --resume to go on.',
+          { cause: signal.reason },
         );
       }
     }
@@ -75,10 +82,10 @@ export function evaluationOptions(values: EvaluationValues, { config }: Pick<Lan
 /** What the options say of the loop, in the words of the trainer. */
 function schedule(values: TrainingValues) {
   const { steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 } = values;
-  const { accumulation, recompute, seed, evaluateEvery, checkpointEvery, keep } = values;
+  const { accumulation, recompute, seed, evaluateEvery, checkpointEvery, checkpointMinutes, keep } = values;
   return {
     ...{ steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 },
-    ...{ accumulation, recompute, seed, evaluateEvery, checkpointEvery, keep },
+    ...{ accumulation, recompute, seed, evaluateEvery, checkpointEvery, checkpointMinutes, keep },
   };
 }
 
@@ -87,14 +94,10 @@ function show(event: TrainEvent, progress: Progress): void {
     const { step, loss, learningRate, tokensPerSecond } = event;
     const rate = `${compact(tokensPerSecond)} tokens/s`;
     progress.update(step, [`loss ${loss.toFixed(3)}`, `lr ${learningRate.toExponential(1)}`, rate]);
-  } else if (event.type === 'evaluation') {
+  } else if (event.type === 'started' || event.type === 'evaluation') {
     const losses = event.losses.map(({ domain, loss }) => `${domain} ${loss.toFixed(3)}`);
     progress.print(`step ${event.step}, held-out loss: ${losses.join(', ')}`);
   } else if (event.type === 'checkpoint') {
     progress.print(`step ${event.step}, saved in '${event.folder}'`);
   }
-}
-
-function stepOf(checkpoint: string | undefined): number {
-  return Number(/step-(\d+)$/.exec(checkpoint ?? '')?.[1] ?? 0);
 }

@@ -1,17 +1,17 @@
 import { setImmediate } from 'node:timers/promises';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
 import { cutText } from './cut-text.js';
-import { readParquetColumn } from './parquet.js';
+import { readJsonFile, readJsonLines, readParquetRows } from './records.js';
 import { findTextFiles, type TextFile } from './text-files.js';
-import { readLines, readUtf8 } from './utf8.js';
+import { readText } from './text-reader.js';
 
 export interface Document {
   text: string;
-  /** The file, and within .jsonl and .parquet the line or row counted from 1: `train.jsonl:12`. */
+  /** The file, and within .jsonl, .json and .parquet the line or row counted from 1: `train.jsonl:12`. */
   source: string;
 }
 
-export interface DocumentOptions {
+export interface DocumentOptions extends Abortable {
   /**
    * What one document is in a plain-text file: the whole file (the default), or each paragraph, that is what stands
    * between blank lines. Blank lines mostly stand inside documents (in books, source code, a problem and its solution),
@@ -19,9 +19,8 @@ export interface DocumentOptions {
    * one document merely lacks some end-of-text marks.
    */
   documents?: 'file' | 'paragraph';
-  /** The field of a .jsonl line or column of a .parquet file that holds the text; default 'text'. */
+  /** The field of a .jsonl or .json record, or the column of a .parquet file, that holds the text; default 'text'. */
   textField?: string;
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -29,16 +28,15 @@ export interface DocumentOptions {
  * and tokenizing one document never takes long.
  */
 const MAX_CHARACTERS = 2 ** 18;
-/** A .jsonl line has to be parsed as a whole. */
-const MAX_LINE_CHARACTERS = 2 ** 26;
 const BLANK_LINES = /\n(?:[ \t\r]*\n)+/;
 /** The event loop gets a turn when reading has kept it for this long. */
 const TURN_MS = 10;
 
 /**
- * Reads the documents of files and folders (see `findTextFiles` for which files count, and in what order): .jsonl and
- * .parquet hold one per record, other files are UTF-8 text. Text without anything but white space is skipped, and so
- * are records whose text is null. Memory holds one document, one chunk of a file or one Parquet row group at a time.
+ * Reads the documents of files and folders (see `findTextFiles` for which files count, and in what order): .jsonl, .json
+ * and .parquet hold one per record, other files are text. Either is UTF-8, or UTF-16 with a byte order mark, and may be
+ * compressed with gzip or Zstandard. Text without anything but white space is skipped, and so are records whose text is
+ * null. Memory holds one document, one chunk of a file or one Parquet row group at a time.
  *
  * @throws BAD_DATA naming file and line; FILE_NOT_FOUND, FILE_IO; BAD_OPTION; ABORTED
  */
@@ -58,16 +56,11 @@ export async function* readDocuments(
           await setImmediate();
           turnEnds = performance.now() + TURN_MS;
         }
-        throwIfAborted(signal);
+        throwIfAborted(signal, 'preparing the data');
         if (piece.trim()) yield { text: piece, source };
       }
     }
   }
-}
-
-/** @throws ABORTED if the signal fired */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BtsError('ABORTED', 'Preparing the data was aborted.', { cause: signal.reason });
 }
 
 function readFileDocuments(
@@ -76,6 +69,7 @@ function readFileDocuments(
   textField: string,
 ): AsyncGenerator<Document> {
   if (format === 'jsonl') return readJsonLines(path, textField);
+  if (format === 'json') return readJsonFile(path, textField);
   if (format === 'parquet') return readParquetRows(path, textField);
   return documents === 'file' ? readWhole(path) : readParagraphs(path);
 }
@@ -83,7 +77,7 @@ function readFileDocuments(
 /** A file as one document, or as several where it is too long to be one. */
 async function* readWhole(path: string): AsyncGenerator<Document> {
   let open = '';
-  for await (const chunk of readUtf8(path)) {
+  for await (const chunk of readText(path)) {
     const pieces = cutText(open + chunk, MAX_CHARACTERS);
     open = pieces.pop()!;
     for (const text of pieces) yield { text, source: path };
@@ -93,7 +87,7 @@ async function* readWhole(path: string): AsyncGenerator<Document> {
 
 async function* readParagraphs(path: string): AsyncGenerator<Document> {
   let open = '';
-  for await (const chunk of readUtf8(path)) {
+  for await (const chunk of readText(path)) {
     const paragraphs = (open + chunk).split(BLANK_LINES);
     const pieces = cutText(paragraphs.pop()!, MAX_CHARACTERS);
     open = pieces.pop()!;
@@ -104,43 +98,4 @@ async function* readParagraphs(path: string): AsyncGenerator<Document> {
 
 function trimBlankLines(text: string): string {
   return text.replace(/^(?:[ \t\r]*\n)+/, '').trimEnd();
-}
-
-async function* readJsonLines(path: string, textField: string): AsyncGenerator<Document> {
-  let number = 0;
-  for await (const line of readLines(path, MAX_LINE_CHARACTERS)) {
-    number++;
-    if (!line.trim()) continue;
-    const source = `${path}:${number}`;
-    yield { text: textOf(parseRecord(line, source), textField, source), source };
-  }
-}
-
-async function* readParquetRows(path: string, column: string): AsyncGenerator<Document> {
-  let row = 0;
-  for await (const text of readParquetColumn(path, column)) yield { text, source: `${path}:${++row}` };
-}
-
-function parseRecord(line: string, source: string): object {
-  let record: unknown;
-  try {
-    record = JSON.parse(line);
-  } catch (error) {
-    throw new BtsError('BAD_DATA', `${source}: ${(error as Error).message}. Each line must be a JSON object.`, {
-      cause: error,
-    });
-  }
-  if (typeof record === 'object' && record !== null && !Array.isArray(record)) return record;
-  throw new BtsError('BAD_DATA', `${source}: expected a JSON object, found ${line.slice(0, 40)}.`);
-}
-
-function textOf(record: object, textField: string, source: string): string {
-  const text: unknown = Object.hasOwn(record, textField) ? record[textField as keyof typeof record] : undefined;
-  if (text === null) return '';
-  if (typeof text === 'string') return text;
-  const fields = Object.keys(record).slice(0, 20);
-  throw new BtsError(
-    'BAD_DATA',
-    `${source}: expected text in field '${textField}', found ${typeof text}. The fields are [${fields.join(', ')}]; choose one with textField.`,
-  );
 }

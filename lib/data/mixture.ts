@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { type Batch, type BatchShape, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
 import { permute } from './permutation.js';
 import { checkSeed, hash32, hashName } from './random.js';
@@ -33,7 +34,16 @@ const mixtureState = z.strictObject({
   /** Rows drawn so far. */
   rows: count,
   /** `rows` of a domain: how many of them were its own. The other fields say which data they were drawn from. */
-  domains: z.array(z.strictObject({ name: z.string(), weight: z.number(), length: count, rows: count })),
+  domains: z.array(
+    z.strictObject({
+      name: z.string(),
+      weight: z.number(),
+      length: count,
+      /** Absent where the stream does not know it, and in states of older versions. */
+      contentHash: z.string().optional(),
+      rows: count,
+    }),
+  ),
 });
 
 /** Where a mixture stands, as plain JSON. */
@@ -46,8 +56,8 @@ export type MixtureState = z.infer<typeof mixtureState>;
  * Row r depends on the seed, the domains and r alone, not on the batch size.
  */
 export class Mixture {
+  readonly options: Readonly<MixtureOptions>;
   readonly #domains: readonly MixtureDomain[];
-  readonly #options: MixtureOptions;
   /** Upper ends of the domains' shares of [0, 1). */
   readonly #shares: number[];
   #rows = 0;
@@ -55,11 +65,12 @@ export class Mixture {
 
   /** @throws BAD_OPTION; BAD_DATA where a domain is too short for one row */
   constructor(domains: readonly MixtureDomain[], options: MixtureOptions) {
+    expectOptions('Mixture', options, { sequenceLength: true, batchSize: true, seed: true });
     checkShape(options);
     checkSeed(options.seed);
     checkDomains(domains, options.sequenceLength);
     this.#domains = [...domains];
-    this.#options = { ...options };
+    this.options = { ...options };
     this.#drawn = domains.map(() => 0);
     const ends: number[] = [];
     for (const { weight } of domains) ends.push((ends.at(-1) ?? 0) + weight);
@@ -71,7 +82,7 @@ export class Mixture {
    * @throws what reading the streams throws
    */
   async next(): Promise<MixtureBatch> {
-    const batch: MixtureBatch = { ...emptyBatch(this.#options), domains: [] };
+    const batch: MixtureBatch = { ...emptyBatch(this.options), domains: [] };
     const reads: Promise<void>[] = [];
     for (let row = 0; row < batch.batch; row++) {
       const { name, stream, window } = this.#drawRow();
@@ -83,11 +94,12 @@ export class Mixture {
   }
 
   state(): MixtureState {
-    const { seed, sequenceLength } = this.#options;
+    const { seed, sequenceLength } = this.options;
     const domains = this.#domains.map(({ name, weight, tokens }, domain) => ({
       name,
       weight,
       length: tokens.length,
+      ...(tokens.contentHash !== undefined && { contentHash: tokens.contentHash }),
       rows: this.#drawn[domain]!,
     }));
     return { seed, sequenceLength, rows: this.#rows, domains };
@@ -118,7 +130,7 @@ export class Mixture {
   }
 
   #drawRow(): { name: string; stream: TokenStream; window: number } {
-    const { seed, sequenceLength } = this.#options;
+    const { seed, sequenceLength } = this.options;
     const draw = hash32(seed, DRAW_DOMAIN, this.#rows % 2 ** 32, Math.floor(this.#rows / 2 ** 32)) / 2 ** 32;
     const domain = this.#shares.findIndex((end) => draw < end);
     const { name, tokens } = this.#domains[domain]!;
@@ -161,10 +173,13 @@ function firstDifference(now: MixtureState, saved: MixtureState): string | undef
     return `sequenceLength was ${saved.sequenceLength}, now it is ${now.sequenceLength}`;
   }
   if (names(now) !== names(saved)) return `the domains were [${names(saved)}], now they are [${names(now)}]`;
-  for (const [index, { name, weight, length }] of now.domains.entries()) {
+  for (const [index, { name, weight, length, contentHash }] of now.domains.entries()) {
     const before = saved.domains[index]!;
     if (weight !== before.weight) return `the weight of '${name}' was ${before.weight}, now it is ${weight}`;
     if (length !== before.length) return `'${name}' had ${before.length} tokens, now it has ${length}`;
+    if (contentHash && before.contentHash && contentHash !== before.contentHash) {
+      return `'${name}' has other text than it had, or the text is read, tokenized or divided differently`;
+    }
   }
   return undefined;
 }

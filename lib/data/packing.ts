@@ -1,4 +1,6 @@
 import { BtsError } from '../errors.js';
+import { expectMemory } from '../memory.js';
+import { expectOptions } from '../options-check.js';
 import type { TokenStream } from './token-stream.js';
 
 /** A target that is not to be predicted: the loss leaves it out. */
@@ -23,16 +25,28 @@ export interface BatchShape {
   batchSize: number;
 }
 
-/** @throws BAD_OPTION unless both are positive integers */
+/** Inputs and targets, and what a row takes while it is drawn and read. */
+const TOKEN_BYTES = 8;
+const ROW_BYTES = 256;
+/** What kernels and typed arrays count with. */
+const MOST_TOKENS = 2 ** 31 - 1;
+
+/** @throws BAD_OPTION unless both are positive integers; OUT_OF_MEMORY where such a batch cannot be held */
 export function checkShape({ sequenceLength, batchSize }: BatchShape): void {
   for (const [name, value] of Object.entries({ sequenceLength, batchSize })) {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new BtsError('BAD_OPTION', `${name} is a positive integer, not ${value}.`);
     }
   }
+  const tokens = batchSize * sequenceLength;
+  const what = `a batch of ${batchSize} x ${sequenceLength} tokens`;
+  expectMemory(TOKEN_BYTES * tokens + ROW_BYTES * batchSize, what);
+  if (tokens > MOST_TOKENS)
+    throw new BtsError('BAD_OPTION', `${what} is too large: at most ${MOST_TOKENS} are computed.`);
 }
 
 export function emptyBatch({ sequenceLength, batchSize }: BatchShape): Batch {
+  checkShape({ sequenceLength, batchSize });
   const size = batchSize * sequenceLength;
   return {
     inputs: new Int32Array(size),
@@ -75,6 +89,7 @@ export async function* heldOutBatches(
   stream: TokenStream,
   options: BatchShape & { maxTokens?: number },
 ): AsyncGenerator<Batch> {
+  expectOptions('heldOutBatches', options, { sequenceLength: true, batchSize: true, maxTokens: true });
   checkShape(options);
   const { sequenceLength, batchSize, maxTokens = Infinity } = options;
   if (!(maxTokens >= 1)) throw new BtsError('BAD_OPTION', `maxTokens is a positive number, not ${maxTokens}.`);
@@ -87,10 +102,9 @@ export async function* heldOutBatches(
   const targets = Math.floor(Math.min(stream.length - 1, maxTokens));
   for (let start = 0; start < targets; start += batchSize * sequenceLength) {
     const batch = emptyBatch(options);
-    for (let row = 0; row < batchSize; row++) {
+    for (let row = 0; row < batchSize && start + row * sequenceLength < targets; row++) {
       const offset = start + row * sequenceLength;
-      const count = Math.min(sequenceLength, targets - offset);
-      if (count > 0) await fillRow(batch, row, stream, offset, count);
+      await fillRow(batch, row, stream, offset, Math.min(sequenceLength, targets - offset));
     }
     yield batch;
   }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
   type FileMetaData,
@@ -7,19 +8,34 @@ import {
   parquetReadObjects,
   parquetScan,
   parquetSchema,
+  type SchemaTree,
 } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
 import { BtsError, fileError } from '../errors.js';
+import type { Dict } from '../python/values.js';
+import { pythonRow } from './parquet-values.js';
 
 /** A row group's column is decoded as a whole; text files are written with a few MB to a few hundred. */
 const MAX_COLUMN_BYTES = 2 ** 30;
 
-/** Zstandard stops at the size that the page declares: left to itself, a few bytes could unfold into any size. */
-const CODECS: Compressors = {
-  ...compressors,
-  ZSTD: (input, length) => decompressZstd(input, new Uint8Array(length)),
-};
+/**
+ * They stop at the size that the page states: left to themselves, a few bytes could unfold into any size. A page without a
+ * value, as all of one may be null, is none to decompress: some writers leave out even what stands for nothing.
+ */
+const CODECS: Compressors = Object.fromEntries(
+  Object.entries({
+    ...compressors,
+    GZIP: (input: Uint8Array, length: number) => gunzipSync(input, { maxOutputLength: length }),
+    BROTLI: (input: Uint8Array, length: number) => brotliDecompressSync(input, { maxOutputLength: length }),
+    ZSTD: (input: Uint8Array, length: number) => decompressZstd(input, new Uint8Array(length)),
+  }).map(([name, decompress]) => [
+    name,
+    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array() : decompress(input, length)),
+  ]),
+);
+/** As they are noted beside the bytes, in the old way or the new; older writers note nothing. */
+const TEXT_TYPES: ReadonlySet<string | undefined> = new Set([undefined, 'UTF8', 'STRING', 'ENUM', 'JSON']);
 const decoder = new TextDecoder();
 
 /**
@@ -37,7 +53,8 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
     checkColumn(metadata, column, path);
     await checkPages(file, metadata, column);
     // Strings stay bytes until their row is reached: that halves the memory, and a bad one can be named.
-    const parsers = { stringFromBytes: (bytes: Uint8Array) => bytes };
+    const asBytes = (bytes: Uint8Array) => bytes;
+    const parsers = { stringFromBytes: asBytes, jsonFromBytes: asBytes };
     const scan = await parquetScan({ file, metadata, columns: [column], compressors: CODECS, parsers });
     let row = 0;
     for (const range of scan.ranges) {
@@ -60,27 +77,21 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
   }
 }
 
-/** All rows of a small file as objects, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
-export async function readParquetObjects(path: string): Promise<Record<string, unknown>[]> {
+/** All rows of a small file, whatever its columns hold. @throws BAD_DATA, FILE_NOT_FOUND, FILE_IO */
+export async function readParquetRows(path: string): Promise<Dict[]> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
-    const rows = await parquetReadObjects({ file, compressors: CODECS });
-    return rows.map((row) => plainNumbers(row) as Record<string, unknown>);
+    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+    const rows = await parquetReadObjects({ file, metadata, compressors: CODECS });
+    const schema = parquetSchema(metadata);
+    return rows.map((row) => pythonRow(row, schema));
   } catch (error) {
     throw parquetError(error, path);
   } finally {
     await handle?.close();
   }
-}
-
-/** 64-bit integers come as BigInt; those of data fit a number. */
-function plainNumbers(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
-  if (Array.isArray(value)) return value.map(plainNumbers);
-  if (value === null || typeof value !== 'object' || value instanceof Date || ArrayBuffer.isView(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plainNumbers(inner)]));
 }
 
 function parquetError(error: unknown, path: string): unknown {
@@ -119,14 +130,31 @@ async function readBytes(handle: FileHandle, start: number, end: number): Promis
 function checkColumn(metadata: FileMetaData, column: string, path: string): void {
   const fields = parquetSchema(metadata).children;
   const field = fields.find((child) => child.element.name === column);
+  if (field && (isText(field) || isNull(field))) return;
+  const names = (list: SchemaTree[]) => list.map((child) => `'${child.element.name}'`).join(', ');
   if (!field) {
-    const names = fields.map((child) => `'${child.element.name}'`).join(', ');
-    throw new BtsError('BAD_DATA', `${path} has no column '${column}'; it has ${names}. Choose one with textField.`);
+    throw new BtsError(
+      'BAD_DATA',
+      `${path} has no column '${column}'; it has ${names(fields)}. Choose one with textField.`,
+    );
   }
-  const { type, repetition_type: repetition } = field.element;
-  if (field.children.length > 0 || type !== 'BYTE_ARRAY' || repetition === 'REPEATED') {
-    throw new BtsError('BAD_DATA', `${path}: column '${column}' does not hold strings. Choose another with textField.`);
-  }
+  const texts = names(fields.filter(isText));
+  throw new BtsError(
+    'BAD_DATA',
+    `${path}: column '${column}' does not hold strings. ${texts ? `Choose one that does with textField: ${texts}` : 'No column does'}.`,
+  );
+}
+
+/** Whether a column holds a string a row; JSON is one, too. */
+function isText({ element, children }: SchemaTree): boolean {
+  const { type, repetition_type: repetition, converted_type: converted, logical_type: logical } = element;
+  if (children.length > 0 || type !== 'BYTE_ARRAY' || repetition === 'REPEATED') return false;
+  return TEXT_TYPES.has(converted) && TEXT_TYPES.has(logical?.type);
+}
+
+/** Whether a column has the type of null: pandas writes one of strings so where all are missing. */
+function isNull({ element, children }: SchemaTree): boolean {
+  return children.length === 0 && element.logical_type?.type === 'NULL';
 }
 
 /** hyparquet trusts the sizes that a file states, and on wrong ones may loop for ever or use up the memory. */

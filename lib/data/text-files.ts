@@ -1,9 +1,10 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { BtsError, fileError } from '../errors.js';
+import { uncompressedName } from './compressed.js';
 
 /** How the documents of a file are found. */
-export type TextFormat = 'text' | 'jsonl' | 'parquet';
+export type TextFormat = 'text' | 'jsonl' | 'json' | 'parquet';
 
 export interface TextFile {
   path: string;
@@ -19,7 +20,7 @@ const RECORD_FORMATS = new Map<string, TextFormat>([
 /**
  * The plain-text extensions that are read when a folder is given: prose, markup and source code. Data files such as
  * .json, .csv, .yaml or .log are left out, as most of them in a source tree are machine-made; name such a file itself
- * to have it read as text.
+ * to have it read: .json as records, others as text.
  */
 export const TEXT_EXTENSIONS: ReadonlySet<string> = new Set(
   `.txt .text .md .markdown .rst .adoc .org .tex .html .htm
@@ -32,8 +33,9 @@ export const TEXT_EXTENSIONS: ReadonlySet<string> = new Set(
 
 /**
  * The files that `paths` stand for: a file stands for itself whatever its extension, a folder for all text files below
- * it (`TEXT_EXTENSIONS`, .jsonl, .ndjson, .parquet) but for names that begin with a dot. Paths keep their order, the
- * entries of a folder are sorted by name, links are followed, and what is reached twice is read once.
+ * it (`TEXT_EXTENSIONS`, .jsonl, .ndjson, .parquet, all of them also with the ending of a compression, such as .gz) but for
+ * names that begin with a dot. Paths keep their order, the entries of a folder are sorted by name, links are followed, and
+ * what is reached twice is read once.
  *
  * @throws FILE_NOT_FOUND, FILE_IO; BAD_DATA where nothing is found or a path is neither file nor folder
  */
@@ -44,16 +46,21 @@ export async function findTextFiles(paths: readonly string[]): Promise<TextFile[
   if (files.length === 0) {
     throw new BtsError(
       'BAD_DATA',
-      `No text was found in [${paths.join(', ')}]. Name text files, or folders with some.`,
+      `No text was found in [${paths.join(', ')}]. Name text files, or folders with some. Of a folder, .json, .csv and other files of data are read only if they are named themselves.`,
     );
   }
   return files;
 }
 
+function formatOf(path: string, named: boolean): TextFormat | undefined {
+  const extension = extname(uncompressedName(path)).toLowerCase();
+  if (named && extension === '.json') return 'json';
+  return RECORD_FORMATS.get(extension) ?? (named || TEXT_EXTENSIONS.has(extension) ? 'text' : undefined);
+}
+
 async function visit(path: string, named: boolean, seen: Set<string>, files: TextFile[]): Promise<void> {
   try {
-    const extension = extname(path).toLowerCase();
-    const format = RECORD_FORMATS.get(extension) ?? (named || TEXT_EXTENSIONS.has(extension) ? 'text' : undefined);
+    const format = formatOf(path, named);
     const status = await stat(path);
     if (!status.isDirectory() && !status.isFile()) {
       if (!named) return;

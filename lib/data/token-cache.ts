@@ -4,11 +4,10 @@ import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/p
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError, fileError } from '../errors.js';
-import { throwIfAborted } from './documents.js';
+import { BtsError, fileError, throwIfAborted } from '../errors.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
-export const CACHE_FORMAT = 1;
+export const CACHE_FORMAT = 2;
 
 const count = z.number().int().nonnegative();
 const side = z.strictObject({
@@ -36,7 +35,7 @@ export async function hashFile(path: string, signal?: AbortSignal): Promise<stri
   const hash = createHash('sha256');
   try {
     for await (const chunk of createReadStream(path)) {
-      throwIfAborted(signal);
+      throwIfAborted(signal, 'preparing the data');
       hash.update(chunk);
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BtsError } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import { type DocumentOptions, readDocuments } from './documents.js';
 import { planSplit, type Split, splitDocument } from './held-out.js';
 import { ShardWriter } from './shard-writer.js';
@@ -40,13 +41,25 @@ export interface PrepareOptions extends DocumentOptions {
   onProgress?: (progress: PrepareProgress) => void;
 }
 
+const PREPARE_OPTIONS: OptionNames<PrepareOptions> = {
+  name: true,
+  paths: true,
+  tokenizer: true,
+  cacheFolder: true,
+  heldOutFraction: true,
+  documents: true,
+  textField: true,
+  onProgress: true,
+  signal: true,
+};
+
 export interface PrepareProgress {
   domain: string;
   documents: number;
   tokens: number;
 }
 
-/** A domain's text as tokens. The streams' files are open until `close`. */
+/** A domain's text as tokens. The streams' files are open until `dispose`. */
 export interface DomainTokens extends AsyncDisposable {
   name: string;
   train: TokenStream;
@@ -54,7 +67,13 @@ export interface DomainTokens extends AsyncDisposable {
   heldOut: TokenStream;
   /** How the text was divided between the two. */
   split: Split;
-  close(): Promise<void>;
+  /**
+   * Names the tokens of both sides, in order: SHA-256 in hexadecimal, which differs as soon as one of them does. It stays
+   * the same whatever the domain, its files and the cache are called.
+   */
+  contentHash: string;
+  /** Closes the files. Twice is harmless; reading afterwards throws DISPOSED. */
+  dispose(): Promise<void>;
 }
 
 const PROGRESS_MS = 250;
@@ -68,6 +87,7 @@ const PROGRESS_MS = 250;
  *   BAD_TOKEN, BAD_OPTION, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
 export async function prepareTokens(options: PrepareOptions): Promise<DomainTokens> {
+  expectOptions('prepareTokens', options, PREPARE_OPTIONS);
   const { name, paths, tokenizer, cacheFolder, heldOutFraction = 0.05, signal } = options;
   if (!(heldOutFraction >= 0 && heldOutFraction < 1)) {
     throw new BtsError('BAD_OPTION', `heldOutFraction is from 0 to less than 1, not ${heldOutFraction}.`);
@@ -93,16 +113,23 @@ export async function prepareTokens(options: PrepareOptions): Promise<DomainToke
   }
 
   const { folder, index } = cache;
-  const train = await openSide(folder, 'train', index);
-  const heldOut = await openSide(folder, 'heldOut', index).catch(async (error) => {
-    await train.close();
+  const contentHash = hashContent(index);
+  const train = await openSide(folder, 'train', index, contentHash);
+  const heldOut = await openSide(folder, 'heldOut', index, contentHash).catch(async (error) => {
+    await train.dispose();
     throw error;
   });
-  const close = async () => {
-    await train.close();
-    await heldOut.close();
+  const dispose = async () => {
+    await train.dispose();
+    await heldOut.dispose();
   };
-  return { name, train, heldOut, split: index.split, close, [Symbol.asyncDispose]: close };
+  return { name, train, heldOut, split: index.split, contentHash, dispose, [Symbol.asyncDispose]: dispose };
+}
+
+/** From the hashes of the shards, which were checked when the cache was opened. */
+function hashContent({ tokenBytes, train, heldOut }: CacheIndex): string {
+  const content = { tokenBytes, train: train.shards, heldOut: heldOut.shards };
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 
 /** Names everything that the prepared tokens depend on. */
@@ -156,7 +183,9 @@ async function tokenize(
   return { format: CACHE_FORMAT, tokenBytes, split, train: side(train), heldOut: side(heldOut) };
 }
 
-function openSide(folder: string, side: Side, { [side]: { shards, documents }, tokenBytes }: CacheIndex) {
+/** Each side goes by the content of both, so that a mixture of what is trained on knows what was held out, too. */
+function openSide(folder: string, side: Side, index: CacheIndex, contentHash: string): Promise<FileTokens> {
+  const { shards, documents } = index[side];
   const files = shards.map(({ tokens }, shard) => ({ path: shardPath(folder, side, shard), tokens }));
-  return FileTokens.open(files, tokenBytes, documents);
+  return FileTokens.open(files, index.tokenBytes, documents, contentHash);
 }

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, expectAlive, fileError } from '../errors.js';
 
 /** A long sequence of token ids, each document followed by end-of-text, of which any stretch can be read. */
 export interface TokenStream extends AsyncDisposable {
@@ -7,13 +8,15 @@ export interface TokenStream extends AsyncDisposable {
   readonly length: number;
   /** Texts in the stream, that is, how many of its tokens are the end-of-text that was put behind one. */
   readonly documents: number;
+  /** Names the content, where it is known: equal names mean equal tokens. */
+  readonly contentHash?: string | undefined;
   /**
    * The `count` tokens from `offset` on.
-   * @throws BAD_OPTION beyond the stream's ends, DISPOSED after `close`, BAD_DATA or FILE_IO if its files were damaged
+   * @throws BAD_OPTION beyond the stream's ends, DISPOSED after `dispose`, BAD_DATA or FILE_IO if its files were damaged
    */
   read(offset: number, count: number): Promise<Int32Array>;
   /** Frees what the stream holds; twice is harmless. */
-  close(): Promise<void>;
+  dispose(): Promise<void>;
 }
 
 function checkRange(stream: TokenStream, offset: number, count: number): void {
@@ -25,7 +28,9 @@ function checkRange(stream: TokenStream, offset: number, count: number): void {
 
 /** A token stream that lies in memory. */
 export class ArrayTokens implements TokenStream {
+  #disposed = false;
   readonly #tokens: Int32Array;
+  #contentHash: string | undefined;
 
   constructor(
     tokens: ArrayLike<number>,
@@ -38,14 +43,26 @@ export class ArrayTokens implements TokenStream {
     return this.#tokens.length;
   }
 
+  get contentHash(): string {
+    this.#contentHash ??= createHash('sha256').update(this.#tokens).digest('hex');
+    return this.#contentHash;
+  }
+
   // biome-ignore lint/suspicious/useAwait: errors must reject, as they do where the tokens are in files
   async read(offset: number, count: number): Promise<Int32Array> {
+    expectAlive(this.#disposed, 'a token stream');
     checkRange(this, offset, count);
     return this.#tokens.slice(offset, offset + count);
   }
 
-  async close(): Promise<void> {}
-  async [Symbol.asyncDispose](): Promise<void> {}
+  dispose(): Promise<void> {
+    this.#disposed = true;
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
 }
 
 /** Bytes of a token id in a shard: little-endian unsigned integers of 16 or 32 bits. */
@@ -60,12 +77,13 @@ interface Shard {
 
 /** A token stream that lies in files, one after another; what is asked for is read from them and not kept. */
 export class FileTokens implements TokenStream {
-  #closed = false;
+  #disposed = false;
 
   private constructor(
     readonly documents: number,
     readonly tokenBytes: TokenBytes,
     readonly shards: readonly Shard[],
+    readonly contentHash?: string,
   ) {}
 
   /** @throws FILE_NOT_FOUND, FILE_IO */
@@ -73,6 +91,7 @@ export class FileTokens implements TokenStream {
     files: readonly { path: string; tokens: number }[],
     tokenBytes: TokenBytes,
     documents: number,
+    contentHash?: string,
   ): Promise<FileTokens> {
     const shards: Shard[] = [];
     for (const { path, tokens } of files) {
@@ -84,7 +103,7 @@ export class FileTokens implements TokenStream {
         throw fileError(error, path, 'Opening tokens');
       }
     }
-    return new FileTokens(documents, tokenBytes, shards);
+    return new FileTokens(documents, tokenBytes, shards, contentHash);
   }
 
   get length(): number {
@@ -92,7 +111,7 @@ export class FileTokens implements TokenStream {
   }
 
   async read(offset: number, count: number): Promise<Int32Array> {
-    if (this.#closed) throw new BtsError('DISPOSED', 'These tokens were closed; prepare them again to read them.');
+    expectAlive(this.#disposed, 'a token stream');
     checkRange(this, offset, count);
     const tokens = new Int32Array(count);
     for (const shard of this.shards) {
@@ -121,13 +140,13 @@ export class FileTokens implements TokenStream {
     return tokens;
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
     await Promise.all(this.shards.map((shard) => shard.handle.close()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+    return this.dispose();
   }
 }

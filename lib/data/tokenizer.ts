@@ -1,20 +1,14 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { BtsError, fileError } from '../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
-import { badTokenizer } from './tokenizer/bad-tokenizer.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
-import { readFormat, type TokenizerFormat } from './tokenizer/format.js';
+import { type ChatMessage, type ChatOptions, renderChat } from './tokenizer/chat-template.js';
+import { readDefinition, type TokenizerDefinition } from './tokenizer/definition.js';
 import { compileNormalizers } from './tokenizer/normalizer.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
-import { readSpecialTokens, type SpecialTokens } from './tokenizer/special-tokens.js';
 import { wellFormed } from './tokenizer/strings.js';
-import { compileTemplates, type Template } from './tokenizer/template.js';
+import type { Template } from './tokenizer/template.js';
 import { compileDecoders, type TokenDecoder } from './tokenizer/token-decoder.js';
-
-/** Far above any real file, far below what a string can hold. */
-const MAX_FILE_BYTES = 2 ** 28;
 
 /** Turns tokens into text one by one. */
 export interface StreamDecoder {
@@ -25,8 +19,8 @@ export interface StreamDecoder {
 }
 
 /**
- * A checkpoint's tokenizer.json, executed exactly as Hugging Face's reference, the Rust `tokenizers` 0.23. What cannot
- * be reproduced is refused on loading: models other than byte-pair encoding, and whatever `components.ts` does not list.
+ * A checkpoint's tokenizer.json, with the settings of the files beside it, executed exactly as Hugging Face's reference,
+ * the Rust `tokenizers` 0.23 under transformers. What cannot be reproduced is refused on loading: models other than byte-pair encoding, and whatever `components.ts` does not list.
  *
  * @huggingface/tokenizers translates the regular expressions. The rest of that package (0.2.0) is not used: it takes 30
  * times as long on Llama 2 text, drops byte order marks, reads invalid runs of byte tokens otherwise, and ignores
@@ -34,12 +28,16 @@ export interface StreamDecoder {
  */
 export class Tokenizer {
   readonly vocabularySize: number;
+  /** How many of the tokens are not added ones: ids from 0, which text is cut and merged into. */
+  readonly modelVocabularySize: number;
   /** The token that begins a text, if there is one. */
   readonly bosToken: number | null;
   /** The token that ends a text, if there is one. */
   readonly eosToken: number | null;
   /** The tokens at which generation ends: end of text, and what generation_config.json or config.json add. */
   readonly stopTokens: readonly number[];
+  /** SHA-256 of what the tokenizer does, in hexadecimal: how its files are written does not matter. */
+  readonly hash: string;
 
   private readonly tokens: string[];
   private readonly specials: Set<number>;
@@ -53,23 +51,20 @@ export class Tokenizer {
   private readonly template: Template;
   private readonly startDecoding: () => TokenDecoder;
 
-  private constructor(
-    format: TokenizerFormat,
-    roles: SpecialTokens,
-    private readonly idOf: (token: string) => number | null,
-    /** SHA-256 of tokenizer.json, in hexadecimal. */
-    readonly hash: string,
-  ) {
+  private constructor(private readonly definition: TokenizerDefinition) {
+    const { format, template, roles, hash, splitSpecialTokens } = definition;
     const { tokens, addedTokens, preTokenizers } = format;
+    this.hash = hash;
     this.tokens = tokens;
     this.vocabularySize = tokens.length;
+    this.modelVocabularySize = format.model.ids.size;
     this.bosToken = roles.bosToken;
     this.eosToken = roles.eosToken;
     this.stopTokens = roles.stopTokens;
     this.normalize = compileNormalizers(format.normalizers);
     this.cut = compilePreTokenizers(preTokenizers);
     this.model = new BytePairs(format.model, preTokenizers.at(-1)?.type === 'ByteLevel');
-    this.template = compileTemplates(format.postProcessors, tokens.length);
+    this.template = template;
     this.startDecoding = compileDecoders(format.decoders);
 
     const asWritten = addedTokens.filter((token) => !token.normalized);
@@ -78,26 +73,24 @@ export class Tokenizer {
     this.findAsWritten = findAddedTokens(
       asWritten,
       asWritten.map(({ content }) => content),
+      splitSpecialTokens,
     );
-    this.findNormalized = findAddedTokens(normalized, normalForms);
+    this.findNormalized = findAddedTokens(normalized, normalForms, splitSpecialTokens);
     for (const [index, { id }] of normalized.entries()) this.decodedAs.set(id, normalForms[index]!);
     this.specials = new Set(addedTokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
   /**
-   * Reads tokenizer.json of a checkpoint's folder, which alone decides about encoding and decoding, and from the other
-   * files there which tokens begin and end a text. Large vocabularies take half a second.
+   * Reads tokenizer.json of a checkpoint's folder, and from the other files there what transformers changes about it, and
+   * which tokens begin and end a text. Large vocabularies take half a second.
    *
-   * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced
+   * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced; ABORTED
    */
-  static async load(folder: string): Promise<Tokenizer> {
-    const path = join(folder, 'tokenizer.json');
-    const bytes = await readLimited(path);
-    const format = readFormat(parseJson(bytes, path), path);
-    const added = new Map(format.addedTokens.map(({ content, id }) => [content, id]));
-    const idOf = (token: string): number | null => format.model.ids.get(token) ?? added.get(token) ?? null;
-    const roles = await readSpecialTokens(folder, idOf, format.tokens.length);
-    return new Tokenizer(format, roles, idOf, createHash('sha256').update(bytes).digest('hex'));
+  static async load(folder: string, { signal }: Abortable = {}): Promise<Tokenizer> {
+    throwIfAborted(signal, 'loading a tokenizer');
+    const definition = await readDefinition(folder);
+    throwIfAborted(signal, 'loading a tokenizer');
+    return new Tokenizer(definition);
   }
 
   /**
@@ -106,10 +99,13 @@ export class Tokenizer {
    *
    * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
-   * @param options.specials whether to add the special tokens around it that tokenizer.json asks for; default true
+   * @param options.specials whether to add the special tokens around it that the files ask for, or of those only the
+   * ones before it, for a text that goes on; default true
    * @throws BAD_DATA where a single word has millions of characters
    */
-  encode(text: string, { specials = true }: { specials?: boolean } = {}): number[] {
+  encode(text: string, options: { specials?: boolean | 'before' } = {}): number[] {
+    expectOptions('encode', options, { specials: true });
+    const { specials = true } = options;
     const ids: number[] = specials ? [...this.template.before] : [];
     const sections = this.findAsWritten(wellFormed(text));
     for (const [outer, section] of sections.entries()) {
@@ -119,8 +115,25 @@ export class Tokenizer {
         else for (const piece of this.cut(part, outer + inner === 0)) this.model.encode(piece, ids);
       }
     }
-    if (specials) ids.push(...this.template.after);
+    if (specials === true) ids.push(...this.template.after);
     return ids;
+  }
+
+  /**
+   * The text that the checkpoint's chat template makes of a conversation, special tokens included: encode it with
+   * `specials: false`, as `encodeChat` does.
+   *
+   * @throws BAD_TOKENIZER where there is no template, or it is malformed, fails or does not end; BAD_OPTION where it
+   *   refuses the conversation, or has not the name asked for
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options?: ChatOptions): string {
+    const { chatTemplates, named } = this.definition;
+    return renderChat(chatTemplates, named, messages, options);
+  }
+
+  /** The tokens of a conversation. @throws what `applyChatTemplate` throws */
+  encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[] {
+    return this.encode(this.applyChatTemplate(messages, options), { specials: false });
   }
 
   /**
@@ -137,7 +150,9 @@ export class Tokenizer {
   }
 
   /** Decodes a text as its tokens come in. Options as in `decode`. */
-  createDecoder({ skipSpecials = false }: { skipSpecials?: boolean } = {}): StreamDecoder {
+  createDecoder(options: { skipSpecials?: boolean } = {}): StreamDecoder {
+    expectOptions('decode', options, { skipSpecials: true });
+    const { skipSpecials = false } = options;
     const decoder = this.startDecoding();
     return {
       push: (id) => {
@@ -156,29 +171,11 @@ export class Tokenizer {
 
   /** The id of a token as the vocabulary spells it, such as 'Ġthe' or '▁the'; null if there is none. */
   tokenToId(token: string): number | null {
-    return this.idOf(token);
+    return this.definition.idOf(token);
   }
 
   /** How the vocabulary spells token `id`; null if there is none. */
   idToToken(id: number): string | null {
     return this.tokens[id] ?? null;
-  }
-}
-
-async function readLimited(path: string): Promise<Buffer> {
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_FILE_BYTES) throw badTokenizer(`'${path}' has ${size} bytes; at most ${MAX_FILE_BYTES} are read.`);
-    return await readFile(path);
-  } catch (error) {
-    throw fileError(error, path, 'Reading a tokenizer');
-  }
-}
-
-function parseJson(bytes: Buffer, path: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (error) {
-    throw badTokenizer(`'${path}' is not JSON in UTF-8: ${(error as Error).message}. Fetch the file again.`, error);
   }
 }

@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { BtsError, fileError } from '../errors.js';
+import { type Abortable, BtsError, fileError, throwIfAborted } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { BYTE_CHARACTERS, toByteCharacters } from './tokenizer/byte-level.js';
 import { MAX_TOKENS, MergeLearner } from './tokenizer/merge-learner.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
 import { detach, wellFormed } from './tokenizer/strings.js';
 
-export interface TrainTokenizerOptions {
+export interface TrainTokenizerOptions extends Abortable {
   /** How many tokens there are to be, special tokens and the 256 bytes included. */
   vocabularySize: number;
   /** They get the first ids; the first of them ends a text. Default: `<|endoftext|>`. */
   specialTokens?: readonly string[];
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -42,8 +42,10 @@ const WORDS_PER_CHECK = 1000;
  */
 export async function trainTokenizer(
   texts: AsyncIterable<string> | Iterable<string>,
-  { vocabularySize, specialTokens = ['<|endoftext|>'], signal }: TrainTokenizerOptions,
+  options: TrainTokenizerOptions,
 ): Promise<TrainedTokenizer> {
+  expectOptions('trainTokenizer', options, { vocabularySize: true, specialTokens: true, signal: true });
+  const { vocabularySize, specialTokens = ['<|endoftext|>'], signal } = options;
   const tokens = firstTokens(specialTokens, vocabularySize);
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const merges: [string, string][] = [];
@@ -186,7 +188,7 @@ async function countWords(
 function turns(signal: AbortSignal | undefined): () => Promise<void> {
   let ends = performance.now() + TURN_MS;
   return async () => {
-    if (signal?.aborted) throw new BtsError('ABORTED', 'Training the tokenizer was aborted.', { cause: signal.reason });
+    throwIfAborted(signal, 'training the tokenizer');
     if (performance.now() < ends) return;
     await setImmediate();
     ends = performance.now() + TURN_MS;

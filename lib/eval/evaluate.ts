@@ -1,4 +1,6 @@
+import { type Abortable, BtsError } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Column } from './registry.js';
 import { type ColumnResult, columnResult } from './results/columns.js';
@@ -7,7 +9,7 @@ import { runTask, type TaskResult } from './run/run-task.js';
 import { Sandbox } from './sandbox/sandbox.js';
 import type { Task } from './task.js';
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Abortable {
   /** Where the benchmarks lie. */
   data: DataFolder;
   /** Documents of each task, the first; default all. */
@@ -26,8 +28,20 @@ export interface EvaluateOptions {
   samples?: { path: (task: Task) => string; modelHash: string } | undefined;
   /** Documents that were answered, of all tasks together. */
   onProgress?: (documents: number, task: string) => void;
-  signal?: AbortSignal | undefined;
 }
+
+const EVALUATE_OPTIONS: OptionNames<EvaluateOptions> = {
+  data: true,
+  limit: true,
+  shots: true,
+  seed: true,
+  batchSize: true,
+  sharePrefixes: true,
+  sandbox: true,
+  samples: true,
+  onProgress: true,
+  signal: true,
+};
 
 /** What one model reached. */
 export interface Evaluation {
@@ -54,10 +68,15 @@ export async function evaluate(
   columns: readonly Column[],
   options: EvaluateOptions,
 ): Promise<Evaluation> {
+  expectOptions('evaluate', options, EVALUATE_OPTIONS);
   const { data, limit, samples, onProgress, signal } = options;
   const { seed = 0, batchSize = 8, sharePrefixes = true } = options;
+  for (const [name, value] of Object.entries({ batchSize, ...(limit === undefined ? {} : { limit }) })) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new BtsError('BAD_OPTION', `${name} must be a positive whole number, not ${value}.`);
+  }
   const tasks = tasksOf(columns);
-  const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open() : undefined);
+  const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open({ signal }) : undefined);
   const results = new Map<string, TaskResult>();
   let before = 0;
   for (const task of tasks) {

@@ -1,5 +1,5 @@
-import { findAll, pythonRegex } from './python/regex.js';
-import { strip } from './python/text.js';
+import { findAll, pythonRegex } from '../python/regex.js';
+import { strip } from '../python/text.js';
 
 /** Finds the answer in what a model wrote. */
 export interface Filter {

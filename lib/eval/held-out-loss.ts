@@ -1,18 +1,26 @@
-import { heldOutBatches } from '../data/packing.js';
+import { checkShape, heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, throwIfAborted } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 
-export interface HeldOutOptions {
+export interface HeldOutOptions extends Abortable {
   /** Default: 256, or what the model takes. */
   sequenceLength?: number;
   /** Default 8. */
   batchSize?: number;
   /** At most this many tokens of each domain; default all. */
   maxTokens?: number;
-  signal?: AbortSignal | undefined;
   onProgress?: (domain: string, tokens: number) => void;
 }
+
+export const HELD_OUT_OPTIONS: OptionNames<HeldOutOptions> = {
+  sequenceLength: true,
+  batchSize: true,
+  maxTokens: true,
+  signal: true,
+  onProgress: true,
+};
 
 export interface HeldOutLoss {
   domain: string;
@@ -35,14 +43,17 @@ export async function heldOutLosses(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions = {},
 ): Promise<HeldOutLoss[]> {
+  expectOptions('heldOutLosses', options, HELD_OUT_OPTIONS);
   const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  checkShape({ sequenceLength, batchSize });
+  model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const results: HeldOutLoss[] = [];
   for (const { name, heldOut } of domains) {
     let total = 0;
     let tokens = 0;
     for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
-      if (signal?.aborted) throw new BtsError('ABORTED', 'the evaluation was stopped.', { cause: signal.reason });
+      throwIfAborted(signal, 'the evaluation');
       const losses = await model.losses(batch);
       for (const [i, loss] of losses.entries()) {
         if (batch.targets[i]! < 0) continue;

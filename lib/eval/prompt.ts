@@ -1,5 +1,5 @@
 import { BtsError } from '../errors.js';
-import { PythonRandom } from './python/random.js';
+import { PythonRandom } from '../python/random.js';
 import type { Answer, Task } from './task.js';
 
 /** lm-eval's seed for drawing examples. */

@@ -1,4 +1,5 @@
 import { BtsError } from '../errors.js';
+import { didYouMean } from '../suggest.js';
 import type { Group, Task } from './task.js';
 import * as bbh from './tasks/bbh.js';
 import * as flores from './tasks/flores.js';
@@ -51,7 +52,7 @@ export function resolveTasks(names: readonly string[], own: readonly Task[] = []
     const group = GROUPS.find((candidate) => candidate.name === name);
     if (group) return [{ name, group, tasks: group.members.map((member) => byName.get(member)!) }];
     const matches = name.includes('*') ? [...byName.values()].filter((task) => fits(task.name, name)) : [];
-    if (matches.length === 0) throw unknown(name, [...byName.keys()]);
+    if (matches.length === 0) throw unknown(name, ['all', ...GROUPS.map((group) => group.name), ...byName.keys()]);
     return matches.map((match) => ({ name: match.name, tasks: [match] }));
   });
   return columns.filter(({ name }, i) => columns.findIndex((column) => column.name === name) === i);
@@ -62,11 +63,6 @@ function fits(name: string, pattern: string): boolean {
   return new RegExp(`^${parts.join('.*')}$`).test(name);
 }
 
-function unknown(name: string, tasks: readonly string[]): BtsError {
-  const key = name.replace(/[^a-z0-9]/gi, '').toLowerCase();
-  const like = [...GROUPS.map((group) => group.name), ...tasks]
-    .filter((other) => other.replace(/[^a-z0-9]/gi, '').includes(key.slice(0, 6)))
-    .slice(0, 6);
-  const hint = like.length > 0 ? ` Is it one of ${like.join(', ')}?` : '';
-  return new BtsError('BAD_TASK', `there is no task '${name}'.${hint} 'bts eval --list' shows all.`);
+function unknown(name: string, known: readonly string[]): BtsError {
+  return new BtsError('BAD_TASK', `there is no task '${name}'.${didYouMean(name, known)} 'bts eval --list' shows all.`);
 }

@@ -1,7 +1,7 @@
+import { countWords } from '../python/text.js';
 import { asIs, type Filter } from './filters.js';
 import { type ExactMatchOptions, exactMatch } from './metrics/exact-match.js';
 import { bits, corpusBleu, corpusChrf, fraction, meanPerplexity, perplexity } from './metrics/metrics.js';
-import { countWords } from './python/text.js';
 import type { Answer, ContinuationScore, Metric, Outcome, Response, Task } from './task.js';
 
 type Answers<Doc> = (doc: Doc) => Answer;

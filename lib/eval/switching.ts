@@ -1,7 +1,15 @@
 import { windowCount } from '../data/packing.js';
 import { ArrayTokens, type TokenStream } from '../data/token-stream.js';
 import { BtsError } from '../errors.js';
-import { type HeldOutDomain, type HeldOutLoss, type HeldOutOptions, heldOutLosses } from './held-out-loss.js';
+import { expectMemory } from '../memory.js';
+import { expectOptions } from '../options-check.js';
+import {
+  HELD_OUT_OPTIONS,
+  type HeldOutDomain,
+  type HeldOutLoss,
+  type HeldOutOptions,
+  heldOutLosses,
+} from './held-out-loss.js';
 
 /** What the loss on texts that switch is called. */
 export const SWITCHING = 'switching';
@@ -16,6 +24,7 @@ export async function switchingLoss(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions & { sequenceLength: number },
 ): Promise<HeldOutLoss> {
+  expectOptions('switchingLoss', options, HELD_OUT_OPTIONS);
   const heldOut = await switchingTokens(domains, options);
   const { maxTokens: _, ...rest } = options;
   const [loss] = await heldOutLosses(model, [{ name: SWITCHING, heldOut }], rest);
@@ -42,14 +51,19 @@ export async function switchingTokens(
     throw new BtsError('BAD_DATA', `${message} Hold out more, or shorten the sequences.`);
   }
   const read = domains.map(() => 0);
-  const tokens: number[] = [];
+  const size = rounds * pairs.length * sequenceLength + 1;
+  expectMemory(Int32Array.BYTES_PER_ELEMENT * size, `holding ${size} tokens of texts that switch`);
+  const tokens = new Int32Array(size);
+  let at = 0;
   for (let round = 0; round < rounds; round++) {
     for (const pair of pairs) {
       for (const [half, domain] of pair.entries()) {
-        tokens.push(...(await domains[domain]!.heldOut.read(read[domain]!, lengths[half]!)));
+        tokens.set(await domains[domain]!.heldOut.read(read[domain]!, lengths[half]!), at);
         read[domain]! += lengths[half]!;
+        at += lengths[half]!;
       }
     }
   }
-  return new ArrayTokens([...tokens, tokens[0]!]);
+  tokens[at] = tokens[0]!;
+  return new ArrayTokens(tokens);
 }

@@ -1,17 +1,17 @@
 import type { Placement } from '../checkpoint/stitch-manifest.js';
-import { heldOutBatches, IGNORED } from '../data/packing.js';
-import { BtsError } from '../errors.js';
+import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
+import { type Abortable, throwIfAborted } from '../errors.js';
 import type { HeldOutDomain } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
+import { expectOptions } from '../options-check.js';
 
-export interface GateOptions {
+export interface GateOptions extends Abortable {
   /** Default: 256, or what the model takes. */
   sequenceLength?: number;
   /** Default 8. */
   batchSize?: number;
   /** At most this many tokens of each domain; default 4096. */
   maxTokens?: number;
-  signal?: AbortSignal | undefined;
 }
 
 /** What one stitch does on the texts of one domain. */
@@ -29,15 +29,19 @@ export interface MeanGates {
 export async function meanGates(
   model: StitchedModel,
   domains: readonly HeldOutDomain[],
-  { batchSize = 8, maxTokens = 4096, signal, ...options }: GateOptions = {},
+  options: GateOptions = {},
 ): Promise<MeanGates[]> {
+  expectOptions('meanGates', options, { sequenceLength: true, batchSize: true, maxTokens: true, signal: true });
+  const { batchSize = 8, maxTokens = 4096, signal } = options;
   const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  checkShape({ sequenceLength, batchSize });
+  model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const means: MeanGates[] = [];
   for (const { name, heldOut } of domains) {
     const sums: { stitch: Placement; gates: Float64Array }[] = [];
     let tokens = 0;
     for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
-      if (signal?.aborted) throw new BtsError('ABORTED', 'looking at gates was stopped.', { cause: signal.reason });
+      throwIfAborted(signal, 'looking at gates');
       const rows = [...batch.targets.keys()].filter((row) => batch.targets[row] !== IGNORED);
       for (const [s, trace] of (await model.trace(batch.inputs, batch.batch)).entries()) {
         sums[s] ??= { stitch: trace.placement, gates: new Float64Array(model.memberNames.length) };

@@ -49,7 +49,13 @@ export async function appendTokens(
 ): Promise<void> {
   const { device, config } = model;
   const batch = cache.lengths.length;
-  const tokens = padded(Math.max(1, ...sequences.map(({ length }) => length)));
+  for (const { sequence, index } of places) {
+    const length = sequences[sequence]?.length ?? 0;
+    // A row below or beyond it would be a neighbour's.
+    if (index >= 0 && index < length) continue;
+    throw new BtsError('BAD_OPTION', `place ${index} of sequence ${sequence} is none of the ${length} tokens it gets.`);
+  }
+  const tokens = padded(sequences.reduce((most, { length }) => Math.max(most, length), 1));
   cache.expectRoom(tokens);
   const ids = new Int32Array(batch * tokens);
   for (const [b, sequence] of sequences.entries()) ids.set(sequence, b * tokens);

@@ -2,11 +2,17 @@
 import { join } from 'node:path';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { describeMember, openMembers, openUnchanged } from './member-files.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
+
+export interface AddOptions extends Abortable {
+  /** What is trained: all stitches (default), or what belongs to the new experts alone. */
+  train?: 'all' | 'new';
+}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
@@ -17,8 +23,10 @@ export async function addExperts(
   device: Device,
   folder: string,
   experts: Readonly<Record<string, string>>,
-  { train = 'all', signal }: { train?: 'all' | 'new'; signal?: AbortSignal | undefined } = {},
+  options: AddOptions = {},
 ): Promise<StitchedModel> {
+  expectOptions('addExperts', options, { train: true, signal: true });
+  const { train = 'all', signal } = options;
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);
@@ -38,7 +46,7 @@ export async function addExperts(
     return stitch.grow(device, added.length);
   };
   const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
-  return await StitchedModel.assemble(device, manifest, opened, grow, trainOnly);
+  return await StitchedModel.assemble(device, manifest, opened, grow, { trainOnly, signal });
 }
 
 /**
@@ -49,8 +57,10 @@ export async function removeExperts(
   device: Device,
   folder: string,
   names: readonly string[],
-  { signal }: { signal?: AbortSignal | undefined } = {},
+  options: Abortable = {},
 ): Promise<StitchedModel> {
+  expectOptions('removeExperts', options, { signal: true });
+  const { signal } = options;
   const before = await readManifest(folder);
   const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
   if (missing !== undefined) throw noExpert(missing, before);
@@ -64,5 +74,5 @@ export async function removeExperts(
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.select(device, kept, { trainable: true });
   };
-  return await StitchedModel.assemble(device, manifest, opened, shrink);
+  return await StitchedModel.assemble(device, manifest, opened, shrink, { signal });
 }

@@ -43,6 +43,8 @@ const FLOAT_BYTES = 4;
 const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 // The value, its gradient, and AdamW's two moments.
 const FLOATS_PER_TRAINED = 4;
+/** Of a trained parameter in all. */
+export const TRAINED_BYTES = FLOAT_BYTES * FLOATS_PER_TRAINED;
 // The backward of attention computes q k^T again beside the four products of the gradients; the forward has two.
 const ATTENTION_BACKWARD = 5 / 2;
 const SHORTEST_ROPE_TABLE = 512;
@@ -75,7 +77,8 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
   const { batch, tokens, recompute = false } = size;
-  const { width: C, feedForwardWidth: F, layers, vocabularySize: V } = config;
+  const { width: C, layers, vocabularySize: V } = config;
+  const { width: F } = config.feedForward;
   const parameters = parameterCount(config);
   const trainedParameters = parameterCount(config, trained);
   const { linear, attention } = layerFlops(config, tokens);
@@ -103,6 +106,12 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
   };
 }
 
+/** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
+export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens }: BatchSize): number {
+  const weights = sum(members.map((config, m) => bytesOf(config, m === 0 ? undefined : withoutHead)));
+  return weights + FLOAT_BYTES * batch * tokens * members.length * insideInference(members[0]!);
+}
+
 /**
  * The cost of a stitched model and of training its stitches. Behind the last stitch only the hub goes on. The backward
  * runs through the frozen layers of all members, for the gradient of their input alone, down to the first stitch; the
@@ -114,7 +123,8 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
 export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
   const { members, plan, gate, expertsAfterMerge } = shape;
   const hub = members[0]!;
-  const { width: C, feedForwardWidth: F, vocabularySize: V, layers } = hub;
+  const { width: C, vocabularySize: V, layers } = hub;
+  const { width: F } = hub.feedForward;
   const M = members.length;
   const E = M - 1;
   const G = gate === 'channel' ? C : 1;
@@ -183,8 +193,10 @@ interface LayerFlops {
 }
 
 export function layerFlops(config: ModelConfig, tokens: number): LayerFlops {
-  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
-  const window = Math.min(config.slidingWindow ?? tokens, tokens);
+  const { width: C } = config;
+  const { width: F } = config.feedForward;
+  const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
+  const window = Math.min(config.attention.window?.tokens ?? tokens, tokens);
   // The first tokens see 1, 2, .. keys, those behind them `window`.
   const keysSeen = (window * (window + 1)) / 2 + (tokens - window) * window;
   const projections = 2 * C * (2 * H * D + 2 * K * D);
@@ -196,7 +208,7 @@ export function layerFlops(config: ModelConfig, tokens: number): LayerFlops {
 /** Of a layer whose inside is computed again: all but the two matrices that lead out of it. */
 function recomputedFlops(config: ModelConfig, tokens: number): number {
   const { projections, feedForward, attention } = layerFlops(config, tokens);
-  const output = 2 * config.width * config.heads * config.headWidth;
+  const output = 2 * config.width * config.attention.heads * config.attention.headWidth;
   return projections - output + (feedForward * 2) / 3 + attention;
 }
 
@@ -209,13 +221,16 @@ export function headFlops({ vocabularySize: V, width: C }: ModelConfig): number 
  * result and the logarithm of its sums, and the gated and the plain half of the feed-forward part.
  */
 function savedInLayer(config: ModelConfig): number {
-  const { width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D } = config;
-  const beforeHeadNorms = config.headNorms ? (H + K) * D : 0;
+  const { width: C } = config;
+  const { width: F } = config.feedForward;
+  const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
+  const beforeHeadNorms = config.attention.queryKeyNorm !== 'none' ? (H + K) * D : 0;
   return 2 * C + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
 }
 
 /** Floats per row that a layer without a gradient needs for a moment: in the attention, or in the feed-forward part. */
-function insideInference({ width: C, feedForwardWidth: F, heads: H, keyValueHeads: K, headWidth: D }: ModelConfig) {
+function insideInference({ width: C, feedForward: { width: F }, attention }: ModelConfig) {
+  const { heads: H, keyValueHeads: K, headWidth: D } = attention;
   return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
 }
 
@@ -223,11 +238,12 @@ function bytesOf(config: ModelConfig, part?: Trainable): number {
   return DTYPE_BYTES[config.dtype] * parameterCount(config, part);
 }
 
-function cacheBytes({ layers, keyValueHeads: K, headWidth: D }: ModelConfig): number {
+/** Of a key/value cache, for each token of a sequence. */
+export function cacheBytes({ layers, attention: { keyValueHeads: K, headWidth: D } }: ModelConfig): number {
   return FLOAT_BYTES * layers * 2 * K * D;
 }
 
 /** Floats of one rotary table. */
-function ropeTable({ headWidth: D }: ModelConfig, tokens: number): number {
+function ropeTable({ rope: { width: D } }: ModelConfig, tokens: number): number {
   return D * Math.max(SHORTEST_ROPE_TABLE, 2 ** Math.ceil(Math.log2(tokens)));
 }

@@ -37,7 +37,7 @@ export class DecodeStep implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.program[Symbol.dispose]();
+    this.program.dispose();
     for (const tensor of [this.ids, this.starts, this.logits]) tensor.dispose();
   }
 }

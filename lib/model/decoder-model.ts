@@ -1,8 +1,8 @@
 import { type Batch, IGNORED } from '../data/packing.js';
-import { BtsError } from '../errors.js';
 import * as ops from '../tensor/ops/index.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, inferenceBytes } from './cost.js';
 import { DecodeStep } from './decode-step.js';
 import { KeyValueCache } from './key-value-cache.js';
 import { LanguageModel } from './language-model.js';
@@ -22,14 +22,23 @@ const LOGIT_ROWS = 1024;
 
 /** A decoder whose last hidden states the head of one transformer turns into logits: a dense model, or several in one. */
 export abstract class DecoderModel extends LanguageModel {
-  /** The members; member 0 gives the logits. */
+  /** @internal */
+  override readonly decodesTogether = true;
+  /** @internal The members; member 0 gives the logits. */
   abstract readonly transformer: Transformer;
 
-  /** Hidden states [1, N, C] of member 0 after all layers. */
+  /** @internal Hidden states [1, N, C] of member 0 after all layers. */
   abstract hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor;
 
   override get config() {
     return this.transformer.config;
+  }
+
+  override inferenceBytes(size: BatchSize): number {
+    return inferenceBytes(
+      this.transformer.members.map(({ config }) => config),
+      size,
+    );
   }
 
   override trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number, progress = 0): Tensor {
@@ -38,13 +47,13 @@ export abstract class DecoderModel extends LanguageModel {
     const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
     const targets = inner.track(this.device.tensor(batch.targets, [batch.targets.length]));
     const h = this.hidden(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
-    const logits = this.transformer.head(inner, h);
-    const losses = ops.crossEntropy(inner, logits, targets);
+    const losses = this.transformer.losses(inner, h, targets);
     return inner.leave(ops.sum(inner, losses, 1 / divisor));
   }
 
   override async losses(batch: Batch): Promise<Float32Array> {
     this.expectBatch(batch);
+    this.expectPass(batch);
     using scope = Scope.inference(this.device);
     const ids = scope.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
     return await this.targetLosses(scope, this.hidden(scope, ids, batch), batch.targets);
@@ -52,6 +61,8 @@ export abstract class DecoderModel extends LanguageModel {
 
   override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
     const inputs = this.toInputs(ids, batch);
+    this.expectPass({ batch, tokens: inputs.length / batch });
+    this.expectLogits(inputs.length, 2);
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
@@ -59,6 +70,7 @@ export abstract class DecoderModel extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
+    this.expectAlive();
     return new KeyValueCache(this.device, this.config, this.transformer.members.length, batch, capacity);
   }
 
@@ -67,6 +79,7 @@ export abstract class DecoderModel extends LanguageModel {
     return await this.advance(scope, cache, ids).logits.read();
   }
 
+  /** @internal */
   override async next(
     cache: KeyValueCache,
     ids: ArrayLike<number>,
@@ -76,7 +89,7 @@ export abstract class DecoderModel extends LanguageModel {
     return await sample(this.advance(scope, cache, ids).logits, draws);
   }
 
-  /** `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each sequence. */
+  /** @internal `extend`, and the loss of each token given those before it in this call, [B * T]: 0 for the first of each. */
   async extendWithLosses(
     cache: KeyValueCache,
     ids: ArrayLike<number>,
@@ -114,6 +127,7 @@ export abstract class DecoderModel extends LanguageModel {
   private prefill(scope: Scope, cache: KeyValueCache, ids: Int32Array, starts: Int32Array) {
     const batch = starts.length;
     const tokens = ids.length / batch;
+    this.expectPass({ batch, tokens });
     const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
     const integers = (values: Int32Array) => scope.track(this.device.tensor(values, [values.length]));
     const h = this.hidden(scope, integers(ids), { batch, tokens, cache, starts: integers(starts) });
@@ -122,8 +136,6 @@ export abstract class DecoderModel extends LanguageModel {
 
   /** The logits that follow one token more for each sequence. They are the cache's. */
   private nextLogits(cache: KeyValueCache, ids: Int32Array, starts: Int32Array): Tensor {
-    // What was recorded would still run: it keeps the weights that it reads.
-    if (this.transformer.disposed) throw new BtsError('DISPOSED', 'a model was used after it was disposed.');
     if (cache.step?.model === this) {
       cache.step.decode.run(ids, starts);
       return cache.step.decode.logits;
@@ -148,8 +160,8 @@ export abstract class DecoderModel extends LanguageModel {
       const last = Math.min(rows, first + LOGIT_ROWS);
       using part = scope.inner();
       const slice = part.track(flat.slice(first, last));
-      const logits = this.transformer.head(part, part.track(slice.reshape(1, ...slice.shape)));
-      parts.push(ops.crossEntropy(part, logits, part.track(all.slice(first, last))).read());
+      const states = part.track(slice.reshape(1, ...slice.shape));
+      parts.push(this.transformer.losses(part, states, part.track(all.slice(first, last))).read());
     }
     const losses = new Float32Array(rows);
     let at = 0;
@@ -160,7 +172,7 @@ export abstract class DecoderModel extends LanguageModel {
     return losses;
   }
 
-  override [Symbol.dispose](): void {
+  protected override free(): void {
     this.transformer[Symbol.dispose]();
   }
 }

@@ -3,24 +3,28 @@ import type { DType } from '../addon.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { writeJson } from '../checkpoint/file.js';
-import type { ParameterSpec } from '../checkpoint/names.js';
+import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions } from '../options-check.js';
+import { didYouMean } from '../suggest.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, denseCost } from './cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { Member, type Trainable } from './member.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { Transformer } from './transformer.js';
+import { expectVocabulary } from './vocabulary.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
-export interface LoadOptions {
+export interface LoadOptions extends Abortable {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -32,6 +36,7 @@ export interface LoadOptions {
 
 /** A dense Llama-family model. */
 export class DenseModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
@@ -48,28 +53,45 @@ export class DenseModel extends DecoderModel {
 
   /**
    * Loads a Hugging Face checkpoint.
-   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY.
+   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
-    const checkpoint = await openCheckpoint(folder);
-    const tokenizer = await loadTokenizer(folder);
+    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, signal: true });
+    expectFreezable(options);
+    const { signal } = options;
+    const checkpoint = await openCheckpoint(folder, { signal });
+    const tokenizer = await loadTokenizer(folder, { signal });
     expectVocabulary(checkpoint.config, tokenizer, folder);
     const trainable = trainableRoles(checkpoint.config, options);
     const files = await readTokenizer(folder);
-    return new DenseModel(device, await Member.load(device, checkpoint, { trainable }), tokenizer, files);
+    const member = await Member.load(device, checkpoint, { trainable, signal });
+    return new DenseModel(device, member, tokenizer, files);
   }
 
   /**
    * A new, untrained model whose tokenizer lies in `tokenizerFolder`. The same seed gives the same weights.
-   * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY.
+   * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
-  static async create(device: Device, config: ModelConfig, tokenizerFolder: string, seed: number): Promise<DenseModel> {
-    const tokenizer = await Tokenizer.load(tokenizerFolder);
-    expectVocabulary(config, tokenizer, tokenizerFolder);
+  static async create(
+    device: Device,
+    config: ModelConfig,
+    tokenizerFolder: string,
+    seed: number,
+    { signal }: Abortable = {},
+  ): Promise<DenseModel> {
+    const tokenizer = await Tokenizer.load(tokenizerFolder, { signal });
+    if (tokenizer.vocabularySize > config.vocabularySize) {
+      throw new BtsError(
+        'BAD_TOKENIZER',
+        `the tokenizer in '${tokenizerFolder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ` +
+          `${config.vocabularySize}: a new model needs one for each.`,
+      );
+    }
     const files = await readTokenizer(tokenizerFolder);
     return new DenseModel(device, Member.create(device, config, seed), tokenizer, files);
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {
@@ -79,35 +101,44 @@ export class DenseModel extends DecoderModel {
     return h;
   }
 
+  override trainingBytes(size: BatchSize): number {
+    const trained = new Set(this.trainable.map(({ name }) => name));
+    return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
+  }
+
   /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
+    this.expectAlive();
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
     );
-    const main = written.find(({ name }) => name.endsWith('q_proj.weight'))!.dtype as ModelConfig['dtype'];
+    const { name } = this.member.layer(0).query!;
+    const main = written.find((tensor) => tensor.name === name)!.dtype as ModelConfig['dtype'];
     await writeJson(join(folder, 'config.json'), configToJson({ ...this.config, dtype: main }));
     await writeCheckpoint(folder, written);
     await writeTokenizer(folder, this.tokenizerFiles);
   }
 }
 
-/** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO */
-export async function loadTokenizer(folder: string): Promise<Tokenizer | undefined> {
+/** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO, ABORTED */
+export async function loadTokenizer(folder: string, options: Abortable = {}): Promise<Tokenizer | undefined> {
   try {
-    return await Tokenizer.load(folder);
+    return await Tokenizer.load(folder, options);
   } catch (error) {
     if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;
   }
 }
 
-function expectVocabulary(config: ModelConfig, tokenizer: Tokenizer | undefined, folder: string): void {
-  if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
-    throw new BtsError(
-      'BAD_TOKENIZER',
-      `the tokenizer in '${folder}' has ${tokenizer.vocabularySize} tokens, the model's vocabulary ${config.vocabularySize}: ` +
-        'it belongs to another model.',
-    );
+/** Throws BAD_OPTION for parts that a model does not have, and where all of it stays as it is. */
+function expectFreezable({ trainable = false, freeze = [] }: LoadOptions): void {
+  const unknown = freeze.find((part) => !FREEZABLE.includes(part));
+  if (unknown !== undefined) {
+    const hint = didYouMean(unknown, FREEZABLE) || ` There are ${FREEZABLE.join(', ')}.`;
+    throw new BtsError('BAD_OPTION', `freeze: there is no part '${unknown}'.${hint}`);
+  }
+  if (!trainable && freeze.length > 0) {
+    throw new BtsError('BAD_OPTION', 'freeze holds parts of a model that is trained: load it with trainable: true.');
   }
 }
 
@@ -117,8 +148,9 @@ export function trainableRoles(config: ModelConfig, { trainable = false, freeze 
   if (freeze.includes('embeddings')) frozen.add('embedding');
   if (freeze.includes('head')) {
     frozen.add('finalNorm').add('head');
-    if (config.tiedEmbeddings) frozen.add('embedding');
+    if (config.embedding.tied) frozen.add('embedding');
   }
   const norms = freeze.includes('norms');
-  return ({ role }: ParameterSpec) => trainable && !frozen.has(role) && !(norms && role.endsWith('Norm'));
+  const isFrozen = (role: string) => frozen.has(role) || (norms && role.endsWith('Norm'));
+  return (spec: ParameterSpec) => trainable && !rolesOf(spec).some(isFrozen);
 }

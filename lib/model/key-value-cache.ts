@@ -1,5 +1,5 @@
 import type { ModelConfig } from '../checkpoint/config.js';
-import { BtsError } from '../errors.js';
+import { BtsError, expectAlive } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { DecodeStep } from './decode-step.js';
@@ -12,6 +12,8 @@ export interface TokenCache extends Disposable {
   readonly lengths: number[];
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: this, from: number, to: number): void;
+  /** Gives back the memory. Twice is harmless; a cache that is used afterwards throws DISPOSED. */
+  dispose(): void;
 }
 
 /**
@@ -19,12 +21,14 @@ export interface TokenCache extends Disposable {
  * have different lengths.
  */
 export class KeyValueCache implements TokenCache {
+  #disposed = false;
   /** Keys and values of layer 0, of layer 1, and so on. */
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
-  /** What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
+  /** @internal What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
   step: { model: object; decode: DecodeStep } | undefined;
 
+  /** @internal */
   constructor(
     device: Device,
     config: ModelConfig,
@@ -32,23 +36,30 @@ export class KeyValueCache implements TokenCache {
     batch: number,
     readonly capacity: number,
   ) {
+    const { keyValueHeads, headWidth } = config.attention;
+    const shape = [members, batch, capacity, keyValueHeads, headWidth];
+    const width = device.activations === 'f32' ? 4 : 2;
+    const bytes = shape.reduce((product, size) => product * size, 2 * config.layers * width);
+    expectCacheSize(batch, capacity);
+    device.expectRoom(bytes, `a cache for ${batch} x ${capacity} tokens`);
     this.lengths = new Array<number>(batch).fill(0);
-    const shape = [members, batch, capacity, config.keyValueHeads, config.headWidth];
     try {
       for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
     } catch (error) {
-      this[Symbol.dispose]();
+      this.dispose();
       throw error;
     }
   }
 
+  /** @internal */
   layer(index: number): { keys: Tensor; values: Tensor } {
     return { keys: this.tensors[2 * index]!, values: this.tensors[2 * index + 1]! };
   }
 
-  /** Throws BAD_OPTION unless `tokens` more fit for every sequence. */
+  /** Throws BAD_OPTION unless `tokens` more fit for every sequence, DISPOSED. */
   expectRoom(tokens: number): void {
-    const most = Math.max(...this.lengths);
+    expectAlive(this.#disposed, 'a cache');
+    const most = this.lengths.reduce((a, b) => Math.max(a, b), 0);
     if (most + tokens > this.capacity) {
       throw new BtsError(
         'BAD_OPTION',
@@ -59,6 +70,7 @@ export class KeyValueCache implements TokenCache {
 
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: KeyValueCache, from: number, to: number): void {
+    expectAlive(this.#disposed || source.#disposed, 'a cache');
     const length = source.lengths[from]!;
     if (length > this.capacity) {
       throw new BtsError(
@@ -80,10 +92,23 @@ export class KeyValueCache implements TokenCache {
     this.lengths[to] = length;
   }
 
-  [Symbol.dispose](): void {
+  dispose(): void {
+    this.#disposed = true;
     this.step?.decode[Symbol.dispose]();
     this.step = undefined;
     for (const tensor of this.tensors.splice(0)) tensor.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Throws BAD_OPTION unless both are positive whole numbers of 32 bits. */
+export function expectCacheSize(batch: number, capacity: number): void {
+  for (const [name, value] of Object.entries({ batch, capacity })) {
+    if (Number.isInteger(value) && value >= 1 && value < 2 ** 31) continue;
+    throw new BtsError('BAD_OPTION', `a cache's ${name} is a positive whole number of 32 bits, not ${value}.`);
   }
 }
 

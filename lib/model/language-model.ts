@@ -1,17 +1,26 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type Batch, IGNORED } from '../data/packing.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError, expectAlive } from '../errors.js';
+import { expectMemory } from '../memory.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type GeneratedToken, type GenerateOptions, generate } from './generate.js';
+import type { BatchSize } from './cost.js';
+import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './generate.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
 
+export interface LoadModelOptions extends Abortable {
+  /** Makes what its training changed trainable again; default: frozen. */
+  trainable?: boolean;
+}
+
 /** A model that gives each token's successor a distribution: a dense one, or several stitched into one. */
 export abstract class LanguageModel implements Disposable {
+  #disposed = false;
+
   constructor(
     readonly device: Device,
     /** Absent where the checkpoint has none; text in and out then throws BAD_TOKENIZER. */
@@ -20,6 +29,8 @@ export abstract class LanguageModel implements Disposable {
 
   /** The shape of what is generated with: of a model of several, the first one's. */
   abstract readonly config: ModelConfig;
+  /** @internal Whether a step computes the sequences of a cache together. Else they are generated one after another. */
+  readonly decodesTogether: boolean = false;
   /** What a training run changes. */
   abstract readonly trainable: readonly Parameter[];
 
@@ -31,10 +42,9 @@ export abstract class LanguageModel implements Disposable {
     throw new BtsError('BAD_TOKENIZER', 'the model has no tokenizer: its folder lacks tokenizer.json. Pass token ids.');
   }
 
-  /** Tokens at which generation ends. */
+  /** Tokens at which generation ends: those of the configuration, and the tokenizer's end of text. */
   get stopTokens(): readonly number[] {
-    const { eosTokens } = this.config;
-    return eosTokens.length > 0 ? eosTokens : (this.maybeTokenizer?.stopTokens ?? []);
+    return [...new Set([...this.config.eosTokens, ...(this.maybeTokenizer?.stopTokens ?? [])])];
   }
 
   /**
@@ -55,7 +65,7 @@ export abstract class LanguageModel implements Disposable {
   /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   abstract logits(ids: ArrayLike<number>, batch?: number): Promise<Float32Array>;
 
-  /** An empty cache for `batch` sequences of at most `capacity` tokens. */
+  /** An empty cache for `batch` sequences of at most `capacity` tokens, which the caller disposes. */
   abstract createCache(batch: number, capacity: number): TokenCache;
 
   /**
@@ -65,13 +75,23 @@ export abstract class LanguageModel implements Disposable {
   abstract extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
 
   /**
-   * Appends tokens [B * T] to a cache of this model and draws the next token of each sequence; where `draws` has a hole, any
+   * @internal Appends tokens [B * T] to a cache of this model and draws the next token of each sequence; where `draws` has a hole, any
    * token. Throws BAD_TOKEN, BAD_OPTION, LOSS_NOT_FINITE.
    */
   async next(cache: TokenCache, ids: ArrayLike<number>, draws: readonly (Draw | undefined)[]): Promise<Int32Array> {
     const logits = await this.extend(cache, ids);
     using rows = this.device.tensor(logits, [draws.length, this.config.vocabularySize]);
     return await sample(rows, draws);
+  }
+
+  /** Bytes that a pass over a batch takes, about, weights included; 0 where it is not known. */
+  inferenceBytes(_size: BatchSize): number {
+    return 0;
+  }
+
+  /** The same of a step that trains what is trainable. */
+  trainingBytes(_size: BatchSize): number {
+    return 0;
   }
 
   /** The mean loss of a batch in nats per token. */
@@ -81,15 +101,41 @@ export abstract class LanguageModel implements Disposable {
     return losses.reduce((sum, loss) => sum + loss, 0) / count;
   }
 
-  /** Continues a text or token ids, token by token: `for await (const { text } of model.generate('Once'))`. */
-  generate(prompt: string | readonly number[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
-    return generate(this, prompt, options);
+  /**
+   * Continues a text or token ids, or answers a conversation, token by token:
+   * `for await (const { text } of model.generate('Once'))`, `model.generate([{ role: 'user', content: 'Hello' }])`. Of several
+   * prompts, each token has the `index` of its own. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+   */
+  generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
+    return generate(this, prompts, options);
   }
 
-  abstract [Symbol.dispose](): void;
+  /** Gives back the memory of all weights. Twice is harmless; a model that is used afterwards throws DISPOSED. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Disposes what the model owns; called once. */
+  protected abstract free(): void;
+
+  /** Throws DISPOSED. */
+  protected expectAlive(): void {
+    expectAlive(this.#disposed, 'a model');
+  }
 
   /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */
   protected toInputs(ids: ArrayLike<number>, batch: number): Int32Array {
+    this.expectAlive();
     const inputs = Int32Array.from(ids);
     // The conversion cuts fractions off and wraps what is too large.
     const at = inputs.findIndex((id, i) => id !== ids[i]);
@@ -99,32 +145,54 @@ export abstract class LanguageModel implements Disposable {
     return inputs;
   }
 
+  /** Throws BAD_OPTION for sequences longer than the model takes, OUT_OF_MEMORY for more of them than memory can hold. */
+  expectPass(size: BatchSize): void {
+    this.expectPositions(size.tokens);
+    this.device.expectRoom(this.inferenceBytes(size), `computing ${size.batch} x ${size.tokens} tokens`);
+  }
+
+  private expectPositions(tokens: number): void {
+    const { maxPositions } = this.config;
+    if (tokens <= maxPositions) return;
+    throw new BtsError(
+      'BAD_OPTION',
+      `${tokens} tokens came, the model takes at most ${maxPositions} (max_position_embeddings).`,
+    );
+  }
+
+  /** Throws OUT_OF_MEMORY where the host cannot hold the logits of so many tokens, as often as is needed. */
+  protected expectLogits(tokens: number, copies: number): void {
+    const bytes = copies * Float32Array.BYTES_PER_ELEMENT * tokens * this.config.vocabularySize;
+    expectMemory(bytes, `holding the logits of ${tokens} tokens`);
+  }
+
   protected expectBatch(batch: Batch): void {
+    this.expectAlive();
     this.expectTokens(batch.inputs, batch);
     this.expectTokens(batch.targets, batch, IGNORED);
   }
 
   /** Throws BAD_TOKEN for ids outside lowest..V-1, BAD_OPTION for a shape that does not fit. */
   protected expectTokens(ids: Int32Array, { batch, tokens }: { batch: number; tokens: number }, lowest = 0): void {
-    const { vocabularySize, maxPositions } = this.config;
+    const { vocabularySize } = this.config;
     if (!Number.isInteger(tokens) || tokens < 1 || ids.length !== batch * tokens) {
       throw new BtsError(
         'BAD_OPTION',
         `${ids.length} token ids came for ${batch} sequences of equal length, one at least.`,
       );
     }
-    if (tokens > maxPositions) {
-      throw new BtsError(
-        'BAD_OPTION',
-        `${tokens} tokens came, the model takes at most ${maxPositions} (max_position_embeddings).`,
-      );
-    }
+    this.expectPositions(tokens);
     const at = ids.findIndex((id) => id < lowest || id >= vocabularySize);
     if (at >= 0) {
+      const token = this.maybeTokenizer?.idToToken(ids[at]!);
+      const spelled = token == null ? '' : ` (${JSON.stringify(token)})`;
+      const advice =
+        token == null
+          ? 'was the text encoded with another tokenizer?'
+          : 'it was added to the tokenizer without a row in the embedding. Leave it out of the text.';
       throw new BtsError(
         'BAD_TOKEN',
-        `token id ${ids[at]} at place ${at} lies outside the vocabulary of ${vocabularySize}: ` +
-          'was the text encoded with another tokenizer?',
+        `token id ${ids[at]}${spelled} at place ${at} lies outside the vocabulary of ${vocabularySize}: ${advice}`,
       );
     }
   }

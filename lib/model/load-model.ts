@@ -5,37 +5,35 @@ import { readConfig } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
 import { recoverFolder } from '../checkpoint/folder.js';
 import { readManifest } from '../checkpoint/stitch-manifest.js';
+import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { EnsembleModel } from './baselines/ensemble.js';
 import { MixtureModel } from './baselines/mixture-model.js';
 import { RoutedModel } from './baselines/routed.js';
 import { SparseModel } from './baselines/sparse-model.js';
 import { DenseModel } from './dense-model.js';
-import type { LanguageModel } from './language-model.js';
+import type { LanguageModel, LoadModelOptions } from './language-model.js';
 import { StitchedModel } from './stitched-model.js';
-
-export interface LoadModelOptions {
-  /** Makes what its training changed trainable again; default: frozen. */
-  trainable?: boolean;
-}
 
 /**
  * Loads whatever lies in a folder: a dense checkpoint, a stitched model or another system made of several models.
- * Throws what loading them throws.
+ * Throws what loading them throws; ABORTED.
  */
 export async function loadModel(
   device: Device,
   folder: string,
-  { trainable = false }: LoadModelOptions = {},
+  options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
+  expectOptions('loadModel', options, { trainable: true, signal: true });
+  const { signal } = options;
   await recoverFolder(folder);
-  if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, { trainable });
-  if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, { trainable });
+  if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, options);
+  if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, options);
   const { system } = await readBaseline(folder);
-  if (system === 'btm') return EnsembleModel.load(device, folder);
-  if (system === 'routing') return RoutedModel.load(device, folder, { trainable });
-  if (system === 'sparse') return SparseModel.load(device, folder, { trainable });
-  return MixtureModel.load(device, folder, { trainable });
+  if (system === 'btm') return EnsembleModel.load(device, folder, { signal });
+  if (system === 'routing') return RoutedModel.load(device, folder, options);
+  if (system === 'sparse') return SparseModel.load(device, folder, options);
+  return MixtureModel.load(device, folder, options);
 }
 
 /** The configuration of what lies in a folder: of several models the hub's. Throws what reading it throws. */

@@ -1,11 +1,13 @@
 /** Members as they lie on the disk: whether they fit together, and whether they are still what they were. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { exists } from '../checkpoint/file.js';
-import { combineHashes, hashConfig, hashTensors, hashTokenizer } from '../checkpoint/hash.js';
+import { combineHashes, hashConfig, hashFile, hashTensors } from '../checkpoint/hash.js';
 import { MemberName, type StitchManifest } from '../checkpoint/stitch-manifest.js';
-import { BtsError } from '../errors.js';
-import { expectSameShape } from './member.js';
+import { hashTokenizer } from '../data/tokenizer/definition.js';
+import { type Abortable, BtsError } from '../errors.js';
+import type { OptionNames } from '../options-check.js';
+import { expectSameShape } from './config-differences.js';
 
 type ManifestMember = StitchManifest['members'][number];
 
@@ -25,7 +27,8 @@ export async function openMembers(
 ): Promise<OpenMember[]> {
   const members: OpenMember[] = [];
   for (const { name, path } of folders) {
-    members.push({ name, ...(await openCheckpoint(path)), tokenizerHash: await hashTokenizer(path, { signal }) });
+    const checkpoint = await openCheckpoint(path, { signal });
+    members.push({ name, ...checkpoint, tokenizerHash: await hashTokenizer(path) });
   }
   expectOneTokenizer(members);
   expectSameShape(members);
@@ -33,13 +36,14 @@ export async function openMembers(
 }
 
 /** A hub and its experts, of whom a model is made. */
-export interface Family {
+export interface Family extends Abortable {
   /** The hub's folder. */
   hub: string;
   /** The experts' folders by name, in order. */
   experts: Readonly<Record<string, string>>;
-  signal?: AbortSignal | undefined;
 }
+
+export const FAMILY_OPTIONS: OptionNames<Family> = { hub: true, experts: true, signal: true };
 
 /** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
 export async function openFamily({ hub, experts, signal }: Family): Promise<OpenMember[]> {
@@ -87,10 +91,24 @@ export async function expectUnchanged(
       `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
     );
   if ((await hashConfig(path)) !== member.config) throw changed('the configuration');
-  if ((await hashTokenizer(path, { signal })) !== member.tokenizer) throw changed('the tokenizer');
+  if (!(await hasTokenizer(path, member.tokenizer, signal))) throw changed('the tokenizer');
   const contents = await hashTensors(path, { signal });
   if (combineHashes(contents) !== member.weights) throw changed('the weights');
   return contents;
+}
+
+/** Whether the tokenizer in a folder is the one of that hash. */
+async function hasTokenizer(folder: string, hash: string | null, signal?: AbortSignal): Promise<boolean> {
+  const path = join(folder, 'tokenizer.json');
+  if (!(await exists(path))) return hash === null;
+  // Older manifests hold the hash of the file itself.
+  if ((await hashFile(path, { signal })) === hash) return true;
+  try {
+    return (await hashTokenizer(folder)) === hash;
+  } catch (error) {
+    if (error instanceof BtsError && error.code === 'BAD_TOKENIZER') return false;
+    throw error;
+  }
 }
 
 /** Opens members that a model refers to, once they are known to be unchanged. Throws as the two above do. */

@@ -1,8 +1,8 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import type { DenseCheckpoint } from '../checkpoint/dense-checkpoint.js';
-import { type LayerRole, type ParameterSpec, parameterNames, type Role } from '../checkpoint/names.js';
+import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../checkpoint/names.js';
 import { hash32, hashName } from '../data/random.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, throwIfAborted } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { Parameter } from '../tensor/parameter.js';
 import { MEMORY_DTYPES } from './save.js';
@@ -12,9 +12,9 @@ import type { SharedTensors } from './shared-tensors.js';
 export type Trainable = (spec: ParameterSpec) => boolean;
 
 /** What a stitched model reads of its experts: all but what turns hidden states into logits. */
-export const withoutHead: Trainable = ({ role }) => role !== 'finalNorm' && role !== 'head';
+export const withoutHead: Trainable = (spec) => !rolesOf(spec).some((role) => role === 'finalNorm' || role === 'head');
 
-export interface MemberOptions {
+export interface MemberOptions extends Abortable {
   /** Default: none. */
   trainable?: Trainable;
   /** Which parameters are loaded; default all. */
@@ -27,8 +27,10 @@ export interface MemberOptions {
 export class Member implements Disposable {
   private readonly outer = new Map<Role, Parameter>();
   private readonly layers: Partial<Record<LayerRole, Parameter>>[];
-  /** All weights, in the order of `parameterNames`. */
+  /** All weights as they are stored, in the order of `parameterNames`. */
   readonly parameters: readonly Parameter[];
+  /** Handles on the parts of those that hold several weights. */
+  private readonly parts: Parameter[] = [];
 
   /** @param present which parameters there are; default all */
   constructor(
@@ -43,8 +45,10 @@ export class Member implements Disposable {
       for (const spec of parameterNames(config).filter(present)) {
         const parameter = create(spec);
         parameters.push(parameter);
-        if (spec.layer === null) this.outer.set(spec.role, parameter);
-        else this.layers[spec.layer]![spec.role as LayerRole] = parameter;
+        for (const [role, weight] of this.weightsOf(spec, parameter)) {
+          if (spec.layer === null) this.outer.set(role, weight);
+          else this.layers[spec.layer]![role as LayerRole] = weight;
+        }
       }
     } catch (error) {
       this[Symbol.dispose]();
@@ -52,19 +56,31 @@ export class Member implements Disposable {
     }
   }
 
+  /** The weights that a stored tensor holds: itself, or slices of it and of its gradient. */
+  private weightsOf({ parts }: ParameterSpec, parameter: Parameter): [Role, Parameter][] {
+    if (parts.length === 1) return [[parts[0]!.role, parameter]];
+    let first = 0;
+    return parts.map(({ role, rows }) => {
+      const part = parameter.slice(first, first + rows);
+      this.parts.push(part);
+      first += rows;
+      return [role, part];
+    });
+  }
+
   /**
    * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
-   * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT.
+   * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
    */
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
-    { trainable = () => false, present, shared }: MemberOptions = {},
+    { trainable = () => false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const create = (spec: ParameterSpec) => {
-      const { path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
+      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
       const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      const content = checkpoint.contents?.get(spec.name);
+      const content = checkpoint.contents?.get(name);
       if (!trainable(spec)) {
         return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
       }
@@ -75,23 +91,41 @@ export class Member implements Disposable {
       device.run('convert', { y: value, x: narrow });
       return Parameter.trainable(device, spec.name, value);
     };
-    const member = new Member(checkpoint.config, create, present);
-    try {
-      await Promise.all(member.parameters.map(({ value }) => value.settled()));
-    } catch (error) {
-      member[Symbol.dispose]();
-      throw error;
-    }
-    return member;
+    return await Member.gather(checkpoint.config, create, options);
   }
 
-  /** New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), norms 1, biases 0. */
+  /** Weights that are made one after another: what is queued could not be stopped. Throws ABORTED, and what making them throws. */
+  static async gather(
+    config: ModelConfig,
+    create: (spec: ParameterSpec) => Parameter,
+    { present = () => true, signal }: Pick<MemberOptions, 'present' | 'signal'>,
+  ): Promise<Member> {
+    const made = new Map<string, Parameter>();
+    try {
+      for (const spec of parameterNames(config).filter(present)) {
+        throwIfAborted(signal, 'loading a model');
+        const parameter = create(spec);
+        made.set(spec.name, parameter);
+        await parameter.value.settled();
+      }
+      return new Member(config, ({ name }) => made.get(name)!, present);
+    } catch (error) {
+      for (const parameter of made.values()) parameter.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), biases 0, norms such that they
+   * multiply by 1.
+   */
   static create(device: Device, config: ModelConfig, seed: number): Member {
     return new Member(config, (spec) => {
-      const norm = /norm/i.test(spec.role);
-      const value = device.full(spec.shape, norm ? 1 : 0);
-      if (!norm && !spec.role.endsWith('Bias')) {
-        const residual = spec.role === 'output' || spec.role === 'down';
+      const role = rolesOf(spec)[0]!;
+      const norm = /norm/i.test(role);
+      const value = device.full(spec.shape, norm ? 1 - config.norm.offset : 0);
+      if (!norm && !role.endsWith('Bias')) {
+        const residual = role === 'output' || role === 'down';
         const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
         device.run('fill_normal', { y: value, deviation, seed: hash32(seed, hashName(spec.name)) });
       }
@@ -108,30 +142,6 @@ export class Member implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters) parameter[Symbol.dispose]();
-  }
-}
-
-// What may differ between members that run in lockstep, and what the checkpoint says of itself rather than of the model.
-export const FREE: readonly (keyof ModelConfig)[] = [
-  'family',
-  'rope',
-  'maxPositions',
-  'bosToken',
-  'eosTokens',
-  'dtype',
-  'tiedEmbeddings',
-];
-
-/** Throws MEMBERS_DIFFER, naming every difference, unless all configurations can run in lockstep with the first. */
-export function expectSameShape(members: readonly { name: string; config: ModelConfig }[]): void {
-  const [hub, ...experts] = members;
-  const differences = experts.flatMap(({ name, config }) =>
-    (Object.keys(hub!.config) as (keyof ModelConfig)[])
-      .filter((key) => !FREE.includes(key) && config[key] !== hub!.config[key])
-      .map((key) => `${name} has ${key} ${config[key]}, the hub ${hub!.config[key]}`),
-  );
-  if (differences.length > 0) {
-    throw new BtsError('MEMBERS_DIFFER', `hub and experts must have one shape, but ${differences.join('; ')}.`);
+    for (const parameter of [...this.parts, ...this.parameters]) parameter.dispose();
   }
 }

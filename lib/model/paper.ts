@@ -1,33 +1,22 @@
 /** The models and the arithmetic of the paper (Branch-Train-Stitch, EMNLP 2025). */
-import type { ModelConfig } from '../checkpoint/config.js';
+import { llamaConfig } from '../checkpoint/families/llama.js';
 import type { System } from './systems.js';
 
 /**
  * Table 6. Its feed-forward width of 12,288 counts two of the three matrices of a gated layer one and a half times over:
  * only with two thirds of it do the seed's 2.7B parameters and Table 1 come out.
  */
-export const PAPER_CONFIG: ModelConfig = {
-  family: 'llama',
+export const PAPER_CONFIG = llamaConfig({
   vocabularySize: 128_000,
   width: 3072,
   layers: 20,
   feedForwardWidth: 8192,
   heads: 24,
   keyValueHeads: 1,
-  headWidth: 128,
-  normEpsilon: 1e-5,
-  tiedEmbeddings: false,
-  attentionBias: false,
-  outputBias: false,
-  feedForwardBias: false,
-  headNorms: false,
   maxPositions: 8192,
-  slidingWindow: null,
-  rope: { kind: 'default', theta: 500_000 },
-  bosToken: null,
-  eosTokens: [],
+  theta: 500_000,
   dtype: 'BF16',
-};
+});
 
 /** The seed and three experts, four stitches. */
 export const PAPER_MEMBERS = 4;

@@ -3,10 +3,12 @@ import type { ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { hashCheckpoint } from '../checkpoint/hash.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { BtsError, type ErrorCode } from '../errors.js';
+import { type Abortable, BtsError, type ErrorCode } from '../errors.js';
+import { expectOptions } from '../options-check.js';
 import { configDifferences } from './config-differences.js';
 import { parameterCount } from './cost.js';
 import { loadTokenizer } from './dense-model.js';
+import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
 export interface Finding {
@@ -33,10 +35,9 @@ export interface Preflight {
   members: CheckedMember[];
 }
 
-export interface PreflightOptions {
+export interface PreflightOptions extends Abortable {
   /** Reads all weights to find members that are equal; default true. */
   contents?: boolean;
-  signal?: AbortSignal | undefined;
 }
 
 interface OpenMember {
@@ -69,13 +70,15 @@ type Report = (finding: Finding) => void;
 export async function preflight(
   hub: string,
   experts: Readonly<Record<string, string>>,
-  { contents = true, signal }: PreflightOptions = {},
+  options: PreflightOptions = {},
 ): Promise<Preflight> {
+  expectOptions('preflight', options, { contents: true, signal: true });
+  const { contents = true, signal } = options;
   const findings: Finding[] = [];
   const report: Report = (finding) => findings.push(finding);
   const folders = [['hub', hub], ...Object.entries(experts)] as const;
   const opened: (OpenMember | undefined)[] = [];
-  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report));
+  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, signal));
   const [first, ...rest] = opened;
   const readable = rest.filter((member) => member !== undefined);
   if (first) {
@@ -99,13 +102,18 @@ export async function preflight(
   };
 }
 
-async function openMember(name: string, folder: string, report: Report): Promise<OpenMember | undefined> {
+async function openMember(
+  name: string,
+  folder: string,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<OpenMember | undefined> {
   const error = (cause: unknown) => {
     if (!(cause instanceof BtsError) || cause.code === 'ABORTED') throw cause;
     report({ level: 'error', code: cause.code, member: name, message: cause.message });
   };
   try {
-    const checkpoint = await openCheckpoint(folder);
+    const checkpoint = await openCheckpoint(folder, { signal });
     const { dtypes, config } = withStoredDtype(checkpoint);
     if (dtypes.length > 1) {
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
@@ -113,13 +121,14 @@ async function openMember(name: string, folder: string, report: Report): Promise
     }
     let tokenizer: Tokenizer | null | undefined;
     try {
-      tokenizer = (await loadTokenizer(folder)) ?? null;
+      tokenizer = (await loadTokenizer(folder, { signal })) ?? null;
     } catch (cause) {
       error(cause);
     }
-    if (tokenizer && tokenizer.vocabularySize > config.vocabularySize) {
-      const message = `the tokenizer of ${name} has ${tokenizer.vocabularySize} tokens, its model ${config.vocabularySize}: it belongs to another model.`;
-      report({ level: 'error', code: 'BAD_TOKENIZER', member: name, message });
+    const fault = tokenizer && vocabularyFault(config, tokenizer, name);
+    if (fault) {
+      const code = fault.level === 'error' ? 'BAD_TOKENIZER' : 'TOKENS_BEYOND_EMBEDDING';
+      report({ ...fault, code, member: name });
     }
     return { name, folder, checkpoint, config, tokenizer };
   } catch (cause) {
@@ -174,7 +183,7 @@ function tokenizerDifference(member: string, own: Tokenizer, hubs: Tokenizer): s
   );
   const first = differing[0];
   if (first === undefined) {
-    return `tokenizer: ${member} has the hub's tokens, but its tokenizer.json is another file. Copy the hub's if they mean the same.`;
+    return `tokenizer: ${member} has the hub's tokens, but its tokenizer.json or tokenizer_config.json turn text into them by other rules.`;
   }
   const spell = (tokenizer: Tokenizer) => JSON.stringify(tokenizer.idToToken(first));
   return (

@@ -1,6 +1,7 @@
 import { IGNORED } from '../data/packing.js';
 import type { Random } from '../data/random.js';
 import { BtsError } from '../errors.js';
+import type { OptionNames } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -16,6 +17,14 @@ export interface SamplingOptions {
   /** Divides (multiplies, below zero) the logits of tokens seen before, prompt included; 1: off. */
   repetitionPenalty?: number;
 }
+
+export const SAMPLING_OPTIONS: OptionNames<SamplingOptions> = {
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+};
 
 /** Throws BAD_OPTION for a value out of range. */
 export function checkSampling(options: SamplingOptions): Required<SamplingOptions> {

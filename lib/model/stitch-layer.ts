@@ -37,7 +37,7 @@ export class StitchLayer implements StitchWeights, Disposable {
       this.gateBias = gateBias ? make('gate.bias', [members, gateWidth]) : undefined;
       this.proj = Array.from({ length: members - 1 }, (_, e) => make(`proj.${e}.weight`, [width, width]));
     } catch (error) {
-      for (const parameter of made) parameter[Symbol.dispose]();
+      for (const parameter of made) parameter.dispose();
       throw error;
     }
   }
@@ -138,7 +138,7 @@ export class StitchLayer implements StitchWeights, Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters) parameter[Symbol.dispose]();
+    for (const parameter of this.parameters) parameter.dispose();
   }
 }
 

@@ -6,17 +6,26 @@ import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
 import { hash32 } from '../data/random.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type BatchSize, stitchedCost } from './cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
 import { Member, withoutHead } from './member.js';
-import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from './member-files.js';
+import {
+  describeMember,
+  FAMILY_OPTIONS,
+  type Family,
+  type OpenMember,
+  openFamily,
+  openUnchanged,
+} from './member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { SharedTensors } from './shared-tensors.js';
 import { StitchLayer, type StitchShape } from './stitch-layer.js';
@@ -39,6 +48,25 @@ export interface StitchOptions extends Family {
   /** On the gate logits, in training; default 0. */
   dropout?: number;
 }
+
+export interface StitchedLoadOptions extends Abortable {
+  /**
+   * Makes the stitches trainable again, or of the experts named their slices of the gates and their projections; default:
+   * frozen.
+   */
+  trainable?: boolean | readonly string[];
+}
+
+const STITCH_OPTIONS: OptionNames<StitchOptions> = {
+  ...FAMILY_OPTIONS,
+  stitches: true,
+  alternate: true,
+  plan: true,
+  gate: true,
+  expertsAfterMerge: true,
+  init: true,
+  dropout: true,
+};
 
 /** The file of the trained weights. */
 export const STITCHES = 'stitch.safetensors';
@@ -63,6 +91,7 @@ export interface StitchTrace {
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
 export class StitchedModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
 
@@ -91,8 +120,12 @@ export class StitchedModel extends DecoderModel {
    * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
+    expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
     const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
+    if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
+      throw fail('a plan says where the stitches stand: leave out stitches and alternate');
+    }
     check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
@@ -103,28 +136,25 @@ export class StitchedModel extends DecoderModel {
     const members = [];
     for (const member of opened) members.push(await describeMember(member, signal));
     const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
-    return await StitchedModel.assemble(device, manifest, opened, (placement, index, shape) =>
-      StitchLayer.create(device, placement, index, shape),
-    );
+    const create = (placement: Placement, index: number, shape: StitchShape) =>
+      StitchLayer.create(device, placement, index, shape);
+    return await StitchedModel.assemble(device, manifest, opened, create, { signal });
   }
 
   /**
-   * Loads a stitched model and its members, whose contents must be what they were. `trainable` may name the experts to whom
-   * training is confined: their slices of the gates and their projections.
+   * Loads a stitched model and its members, whose contents must be what they were.
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: { trainable?: boolean | readonly string[]; signal?: AbortSignal | undefined } = {},
-  ): Promise<StitchedModel> {
+  static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
+    expectOptions('StitchedModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = await readManifest(folder);
     const opened = await openUnchanged(manifest.members, signal);
     const { tensors } = await readSafetensors(join(folder, STITCHES));
     const load = (placement: Placement, index: number, shape: StitchShape) =>
       StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
     const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
-    const model = await StitchedModel.assemble(device, manifest, opened, load, trainOnly);
+    const model = await StitchedModel.assemble(device, manifest, opened, load, { trainOnly, signal });
     try {
       const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
       if (parameters.length !== tensors.size) {
@@ -138,7 +168,7 @@ export class StitchedModel extends DecoderModel {
       await Promise.all(parameters.map(({ value }) => value.settled()));
       return model;
     } catch (error) {
-      model[Symbol.dispose]();
+      model.dispose();
       throw error;
     }
   }
@@ -149,7 +179,7 @@ export class StitchedModel extends DecoderModel {
     manifest: StitchManifest,
     opened: readonly OpenMember[],
     createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
-    trainOnly?: readonly string[],
+    { trainOnly, signal }: Abortable & { trainOnly?: readonly string[] | undefined } = {},
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
@@ -159,7 +189,7 @@ export class StitchedModel extends DecoderModel {
       using shared = new SharedTensors();
       for (const member of opened) {
         const part = members.length > 0 ? { present: withoutHead } : {};
-        members.push(await Member.load(device, member, { shared, ...part }));
+        members.push(await Member.load(device, member, { shared, signal, ...part }));
         owned.push(members.at(-1)!);
       }
       const shape = {
@@ -173,7 +203,7 @@ export class StitchedModel extends DecoderModel {
         owned.push(stitch);
         return stitch;
       });
-      const tokenizer = await loadTokenizer(manifest.members[0]!.path);
+      const tokenizer = await loadTokenizer(manifest.members[0]!.path, { signal });
       return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
@@ -187,10 +217,11 @@ export class StitchedModel extends DecoderModel {
 
   /**
    * The model with some of its experts switched off: they take no part, the softmax of every merge is over the rest, and none
-   * of their layers is computed. It lives as long as this model, whose weights it shares; asking again gives the same one.
+   * of their layers is computed. It ends with this model, whose weights it shares; asking again gives the same one.
    * Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
    */
   without(names: readonly string[]): StitchedModel {
+    this.expectAlive();
     const off = new Set(names.map((name) => this.expertIndex(name)));
     if (off.size === 0) return this;
     if (this.trainable.length > 0) {
@@ -199,7 +230,7 @@ export class StitchedModel extends DecoderModel {
     const active = this.manifest.members.map((_, m) => m).filter((m) => !off.has(m));
     const key = active.join();
     const there = this.masked.get(key);
-    if (there) return there;
+    if (there && !there.disposed) return there;
     const members = active.map((m) => this.manifest.members[m]!);
     const stitches: StitchLayer[] = [];
     try {
@@ -222,6 +253,7 @@ export class StitchedModel extends DecoderModel {
 
   /** Lets experts be heard that were added and are shut out until now: each weighs about 2 % where the others are even. */
   openGates(names: readonly string[]): void {
+    this.expectAlive();
     const members = names.map((name) => this.expertIndex(name));
     for (const stitch of this.stitches) stitch.openTo(this.device, members);
   }
@@ -232,13 +264,20 @@ export class StitchedModel extends DecoderModel {
     throw noExpert(name, this.manifest);
   }
 
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     return this.run(scope, ids, pass);
+  }
+
+  override trainingBytes(size: BatchSize): number {
+    const members = this.transformer.members.map(({ config }) => config);
+    return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
   }
 
   /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
     const inputs = this.toInputs(ids, batch);
+    this.expectPass({ batch, tokens: inputs.length / batch });
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];
@@ -287,6 +326,7 @@ export class StitchedModel extends DecoderModel {
 
   /** Writes bts.json, the stitches, and the hub's tokenizer files for convenience. The members stay where they are. */
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeManifest(folder, this.manifest);
     const parameters = this.stitches.flatMap((stitch) => stitch.parameters);
     await writeSafetensors(
@@ -296,11 +336,11 @@ export class StitchedModel extends DecoderModel {
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    for (const model of this.masked.values()) model[Symbol.dispose]();
-    for (const slice of this.slices) slice[Symbol.dispose]();
+  protected override free(): void {
+    for (const model of this.masked.values()) model.dispose();
+    for (const slice of this.slices) slice.dispose();
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
-    super[Symbol.dispose]();
+    super.free();
   }
 }
 

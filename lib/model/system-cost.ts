@@ -3,7 +3,7 @@
  * is stored, trained and executed here, from the shapes alone. Legend as in cost.ts.
  */
 import type { ModelConfig } from '../checkpoint/config.js';
-import type { ParameterSpec } from '../checkpoint/names.js';
+import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import {
   headFlops,
   layerFlops,
@@ -13,6 +13,7 @@ import {
   stitchFlopsPerToken,
   stitchParameterCount,
 } from './cost.js';
+import { withoutHead } from './member.js';
 import type { FlopsPart } from './paper.js';
 import type { System } from './systems.js';
 
@@ -23,8 +24,9 @@ const ATTENTION = new Set(['query', 'key', 'value', 'output', 'queryNorm', 'keyN
 const FEED_FORWARD = new Set(['gate', 'up', 'down']);
 
 /** Whose experts a parameter belongs to; undefined for one that is averaged. */
-export function expertPart({ role }: Pick<ParameterSpec, 'role'>): ExpertPart | undefined {
-  const weight = role.replace(/Bias$/, '');
+export function expertPart(spec: Pick<ParameterSpec, 'parts'>): ExpertPart | undefined {
+  // What is stored together belongs together.
+  const weight = rolesOf(spec)[0]!.replace(/Bias$/, '');
   if (ATTENTION.has(weight)) return 'attention';
   return FEED_FORWARD.has(weight) ? 'feedForward' : undefined;
 }
@@ -60,10 +62,7 @@ export function systemParameters(config: ModelConfig, stitched: StitchedShape): 
   const one = parameterCount(config);
   const router = M * config.width;
   const stitches = stitchParameterCount(stitched);
-  const unused = parameterCount(
-    config,
-    ({ role }) => role === 'finalNorm' || (role === 'head' && !config.tiedEmbeddings),
-  );
+  const unused = parameterCount(config, (spec) => !withoutHead(spec));
   const behindLast = parameterCount(config, ({ layer }) => layer !== null && layer >= stitched.plan.at(-1)!.afterLayer);
   const bts = M * one + stitches;
   const mixtures = (Object.keys(MIXTURES) as MixtureSystem[]).map((system) => mixtureParameters(system, config, M));

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../checkpoint/config.js';
+import { type ModelConfig, windowOf } from '../checkpoint/model-config.js';
 import type { LayerRole, Role } from '../checkpoint/names.js';
 import type { Device } from '../tensor/device.js';
 import * as ops from '../tensor/ops/index.js';
@@ -46,10 +46,6 @@ export class Transformer implements Disposable {
     });
   }
 
-  get disposed(): boolean {
-    return this.members[0]!.shared('embedding').value.disposed;
-  }
-
   /** The same over some of the members, which stay this one's to dispose. */
   select(members: readonly number[]): Transformer {
     const selected = members.map((m) => this.members[m]!);
@@ -58,7 +54,7 @@ export class Transformer implements Disposable {
 
   /** Hidden states [M, N, C] of token ids [N]. */
   embed(scope: Scope, ids: Tensor): Tensor {
-    return ops.embedding(scope, this.shared('embedding'), ids);
+    return ops.embedding(scope, this.shared('embedding'), ids, this.config.embedding.scale);
   }
 
   /** Hidden states after layer `index` (from 0), of as many leading members as `h` has. */
@@ -89,25 +85,48 @@ export class Transformer implements Disposable {
 
   /** What the attention of layer `index` reads. */
   attentionNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).attentionNorm!, this.config.normEpsilon);
+    return this.normalized(scope, h, this.leading(index, h.shape[0]!).attentionNorm);
   }
 
   /** What the feed-forward part of layer `index` reads. */
   feedForwardNorm(scope: Scope, index: number, h: Tensor): Tensor {
-    return ops.rmsNorm(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm!, this.config.normEpsilon);
+    return this.normalized(scope, h, this.leading(index, h.shape[0]!).feedForwardNorm);
   }
 
-  /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. */
+  /** h normalized, or h itself where there is no such norm. */
+  private normalized(scope: Scope, h: Tensor, weight: Parameter[] | undefined): Tensor {
+    return weight ? this.norm(scope, h, weight) : h;
+  }
+
+  private norm(scope: Scope, x: Tensor, weight: readonly Parameter[], residual?: Tensor): Tensor {
+    return ops.rmsNorm(scope, x, weight, { ...this.config.norm, residual });
+  }
+
+  /** Logits [N, V] that a member gives to hidden states [1, N, C], or to the rows of them asked for. Without a gradient. */
   head(scope: Scope, h: Tensor, rows?: Tensor, index = 0): Tensor {
     using inner = scope.inner();
     const [, count = 0, width = 0] = h.shape;
     const hidden = rows ? ops.gatherRows(inner, inner.track(h.reshape(count, width)), rows) : h;
-    const member = this.members[index]!;
     const input = rows ? inner.track(hidden.reshape(1, rows.size, width)) : hidden;
-    const normed = ops.rmsNorm(inner, input, [member.shared('finalNorm')], this.config.normEpsilon);
-    const head = member.config.tiedEmbeddings ? 'embedding' : 'head';
-    const logits = ops.linear(inner, normed, [member.shared(head)]);
-    return scope.track(logits.reshape(input.shape[1]!, this.config.vocabularySize));
+    return inner.leave(this.cappedLogits(inner, input, index));
+  }
+
+  /** Losses [N] of hidden states [1, N, C] against targets [N], as member 0 judges them; 0 where a target is negative. */
+  losses(scope: Scope, h: Tensor, targets: Tensor): Tensor {
+    using inner = scope.inner();
+    const { logitSoftcap } = this.members[0]!.config;
+    return inner.leave(ops.crossEntropy(inner, this.cappedLogits(inner, h, 0), targets, logitSoftcap));
+  }
+
+  /** Logits of hidden states [1, N, C]. Where they are capped their gradient is still that of what they were before. */
+  private cappedLogits(scope: Scope, h: Tensor, index: number): Tensor {
+    using inner = scope.inner();
+    const member = this.members[index]!;
+    const { embedding, logitSoftcap, vocabularySize } = member.config;
+    const normed = this.norm(inner, h, [member.shared('finalNorm')]);
+    const logits = ops.linear(inner, normed, [member.shared(embedding.tied ? 'embedding' : 'head')]);
+    if (logitSoftcap !== null) ops.softcapInPlace(inner, logits, logitSoftcap);
+    return scope.track(logits.reshape(h.shape[1]!, vocabularySize));
   }
 
   /** The attention of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
@@ -121,23 +140,26 @@ export class Transformer implements Disposable {
   private mixTokens(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
     const { batch, tokens, cache, starts } = positions;
-    const { heads, keyValueHeads, headWidth, normEpsilon } = this.config;
+    const { heads, keyValueHeads, headWidth } = this.config.attention;
     const [members = 0, rows = 0] = x.shape;
     const layer = this.leading(index, members);
     const reach = cache ? cache.capacity : tokens;
-    const tables = this.ropeTables.upTo(reach).slice(0, members);
+    const tables = this.ropeTables.upTo(reach, index)?.slice(0, members);
 
     const project = (role: 'query' | 'key' | 'value', count: number) => {
       const y = ops.linear(inner, x, layer[role]!, { bias: layer[`${role}Bias`] });
       return inner.track(y.reshape(members, batch, tokens, count, headWidth));
     };
-    const normalised = (y: Tensor, norm: Parameter[] | undefined) => {
-      if (!norm) return y;
-      const flat = inner.track(y.reshape(members, y.size / members / headWidth, headWidth));
-      return inner.track(ops.rmsNorm(inner, flat, norm, normEpsilon).reshape(...y.shape));
+    // Over each head or over all of them: as many channels as the weight has.
+    const normalized = (y: Tensor, weight: Parameter[] | undefined) => {
+      if (!weight) return y;
+      const width = weight[0]!.value.size;
+      const flat = inner.track(y.reshape(members, y.size / members / width, width));
+      return inner.track(this.norm(inner, flat, weight).reshape(...y.shape));
     };
-    const q = ops.rope(inner, normalised(project('query', heads), layer.queryNorm), tables, starts);
-    let k = ops.rope(inner, normalised(project('key', keyValueHeads), layer.keyNorm), tables, starts);
+    const rotated = (y: Tensor) => (tables ? ops.rope(inner, y, tables, starts) : y);
+    const q = rotated(normalized(project('query', heads), layer.queryNorm));
+    let k = rotated(normalized(project('key', keyValueHeads), layer.keyNorm));
     let v = project('value', keyValueHeads);
     if (cache) {
       const { keys, values } = cache.layer(index);
@@ -148,13 +170,16 @@ export class Transformer implements Disposable {
       };
       [k, v] = [append(keys, k), append(values, v)];
     }
-    const mixed = ops.attention(inner, q, k, v, { starts, window: this.config.slidingWindow ?? 0 });
+    const { scale, softcap } = this.config.attention;
+    const mixed = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index), scale, softcap });
     return scope.track(mixed.reshape(members, rows, heads * headWidth));
   }
 
   private attentionOutput(scope: Scope, index: number, mixed: Tensor, residual?: Tensor): Tensor {
-    const layer = this.leading(index, mixed.shape[0]!);
-    return ops.linear(scope, mixed, layer.output!, { bias: layer.outputBias, residual });
+    const { output, outputBias } = this.leading(index, mixed.shape[0]!);
+    return this.added(scope, index, 'attention', residual, (scope, residual) =>
+      ops.linear(scope, mixed, output!, { bias: outputBias, residual }),
+    );
   }
 
   /** The feed-forward part of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
@@ -163,15 +188,36 @@ export class Transformer implements Disposable {
     return inner.leave(this.feedForwardOutput(inner, index, this.activation(inner, index, x), residual));
   }
 
-  /** silu(gate) * up of layer `index`, [M, N, F]. */
+  /** act(gate) * up of layer `index`, [M, N, F]. */
   private activation(scope: Scope, index: number, x: Tensor, valued = true): Tensor {
     const { gate, up, gateBias, upBias } = this.leading(index, x.shape[0]!);
-    return ops.swigluLinear(scope, x, { gate: gate!, up: up!, gateBias, upBias }, { valued });
+    const { activation } = this.config.feedForward;
+    return ops.swigluLinear(scope, x, { gate: gate!, up: up!, gateBias, upBias }, { activation, valued });
   }
 
   private feedForwardOutput(scope: Scope, index: number, activated: Tensor, residual?: Tensor): Tensor {
-    const layer = this.leading(index, activated.shape[0]!);
-    return ops.linear(scope, activated, layer.down!, { bias: layer.downBias, residual });
+    const { down, downBias } = this.leading(index, activated.shape[0]!);
+    return this.added(scope, index, 'feedForward', residual, (scope, residual) =>
+      ops.linear(scope, activated, down!, { bias: downBias, residual }),
+    );
+  }
+
+  /**
+   * h and what a part of layer `index` gives, which is normalized first where the family does so. `compute` adds the residual
+   * that it is given itself.
+   */
+  added(
+    scope: Scope,
+    index: number,
+    part: 'attention' | 'feedForward',
+    h: Tensor | undefined,
+    compute: (scope: Scope, residual?: Tensor) => Tensor,
+  ): Tensor {
+    const weight = this.layers[index]![`${part}OutputNorm`];
+    if (!weight) return compute(scope, h);
+    using inner = scope.inner();
+    const y = compute(inner);
+    return inner.leave(this.norm(inner, y, weight.slice(0, y.shape[0]!), h));
   }
 
   private leading(index: number, members: number): Layer {

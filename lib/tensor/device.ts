@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import {
   type DType,
   loadAddon,
@@ -10,6 +9,9 @@ import {
   type Variant,
 } from '../addon.js';
 import { BtsError } from '../errors.js';
+import { expectMemory } from '../memory.js';
+import { expectOptions } from '../options-check.js';
+import { availableProcessors, checkThreads } from '../processors.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
@@ -49,7 +51,10 @@ export function whyNotBf16(): string | undefined {
 }
 
 export interface DeviceOptions {
-  /** CPU threads that share the work; default: as many as the process may use. Results do not depend on it. */
+  /**
+   * CPU threads that share the work; default: as many as there are processors to use, which a container's CPU quota and
+   * affinity restrict. Results do not depend on it.
+   */
   threads?: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
@@ -96,6 +101,8 @@ export class Device implements Disposable {
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
    */
   static open(name = 'auto', options: DeviceOptions = {}): Device {
+    expectOptions('Device.open', options, { threads: true, instructionSet: true, precision: true });
+    if (options.threads !== undefined) checkThreads(options.threads);
     if (name === 'auto') {
       const why = whyNotCuda();
       return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
@@ -112,7 +119,7 @@ export class Device implements Disposable {
   }
 
   private static openCpu(options: DeviceOptions, fallback?: string) {
-    const { threads = availableParallelism(), instructionSet = '', precision = 'f32' } = options;
+    const { threads = availableProcessors(), instructionSet = '', precision = 'f32' } = options;
     const { Device: Native } = loadAddon();
     try {
       return new Device('cpu', threads, 'f32', precision, fallback, new Native(threads, instructionSet, precision));
@@ -161,13 +168,18 @@ export class Device implements Disposable {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
-  /** Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
+  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. A GPU tells when they are asked for. */
+  expectRoom(bytes: number, what: string): void {
+    if (this.name === 'cpu') expectMemory(bytes, what);
+  }
+
+  /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
   run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void {
     this.call(() => this.native.run(op, withNative(args)));
   }
 
   /**
-   * Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
+   * @internal Calls `work`, which may not wait for anything, and keeps the ops that it queues as a program, which reads and writes the
    * very same tensors whenever it is run. Those of its tensors that are disposed meanwhile are the program's own; those that
    * are uploaded or loaded meanwhile are constants.
    * Throws BAD_OPTION within another recording.
@@ -210,6 +222,7 @@ export class Device implements Disposable {
 
   /** Bytes in use now and at peak (since the last reset). */
   memory(options: { resetPeak?: boolean } = {}): MemoryStatistics {
+    expectOptions('memory', options, { resetPeak: true });
     return this.call(() => this.native.memory(options.resetPeak ?? false));
   }
 

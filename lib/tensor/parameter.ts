@@ -19,9 +19,18 @@ export class Parameter implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
+  slice(first: number, last: number): Parameter {
+    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
+  }
+
+  dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

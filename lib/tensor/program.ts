@@ -14,8 +14,12 @@ export class Program implements Disposable {
     }
   }
 
-  /** Gives back the memory that only the program needs; runs that are queued still end. */
-  [Symbol.dispose](): void {
+  /** Gives back the memory that only the program needs; runs that are queued still end. Twice is harmless. */
+  dispose(): void {
     this.native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -1,4 +1,5 @@
 import type { DType } from '../addon.js';
+import { expectAlive } from '../errors.js';
 import type { Device } from './device.js';
 import { Tape } from './tape.js';
 import { GradientNode, type Tensor } from './tensor.js';
@@ -8,10 +9,12 @@ import { GradientNode, type Tensor } from './tensor.js';
  * scope also keeps what gradients need, until `backward`.
  */
 export class Scope implements Disposable {
+  #disposed = false;
   private readonly tensors = new Set<Tensor>();
 
   private constructor(
     readonly device: Device,
+    /** @internal */
     readonly tape: Tape | undefined,
     private readonly outer: Scope | undefined,
     /** Whether what can be computed again for its gradient is (see recompute.ts), and not kept. */
@@ -30,17 +33,21 @@ export class Scope implements Disposable {
 
   /** A scope for what is needed for a moment only. */
   inner(): Scope {
+    expectAlive(this.#disposed, 'a scope');
     return new Scope(this.device, this.tape, this, this.recompute);
   }
 
   /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */
   empty(shape: readonly number[], differentiable = false, dtype: DType = this.device.activations): Tensor {
+    expectAlive(this.#disposed, 'a scope');
     const tensor = this.device.empty(shape, dtype);
     return this.track(differentiable && this.tape ? tensor.withNode(new GradientNode()) : tensor);
   }
 
   /** Makes this scope the owner of a tensor. */
   track(tensor: Tensor): Tensor {
+    if (this.#disposed) tensor.dispose();
+    expectAlive(this.#disposed, 'a scope');
     this.tensors.add(tensor);
     return tensor;
   }
@@ -65,12 +72,19 @@ export class Scope implements Disposable {
 
   /** Adds the gradients of a scalar to those of all parameters it depends on. */
   backward(loss: Tensor): void {
+    expectAlive(this.#disposed, 'a scope');
     this.tape?.backward(loss);
   }
 
-  [Symbol.dispose](): void {
+  /** Frees what the scope owns. Twice is harmless; a scope that is used afterwards throws DISPOSED. */
+  dispose(): void {
+    this.#disposed = true;
     for (const tensor of this.tensors) tensor.dispose();
     this.tensors.clear();
     if (!this.outer) this.tape?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

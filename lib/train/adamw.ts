@@ -1,3 +1,4 @@
+import { expectAlive } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -17,6 +18,7 @@ export interface AdamWOptions {
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
 export class AdamW implements Disposable {
+  #disposed = false;
   readonly options: Required<AdamWOptions>;
   /** Updates done. */
   steps = 0;
@@ -42,11 +44,13 @@ export class AdamW implements Disposable {
   }
 
   zeroGradients(): void {
+    this.expectAlive();
     for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!, value: 0 });
   }
 
   /** The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes. */
   gradientNorm(): Tensor {
+    this.expectAlive();
     const norm = this.device.empty([1]);
     this.device.run('global_norm', { norm, gradients: this.gradients });
     return norm;
@@ -54,6 +58,7 @@ export class AdamW implements Disposable {
 
   /** One update. Where the norm is not finite, weights and moments are left as they were. */
   update(norm: Tensor, learningRate: number): void {
+    this.expectAlive();
     this.steps++;
     this.device.run('adamw', {
       parameters: this.parameters.map(({ value }) => value),
@@ -67,11 +72,21 @@ export class AdamW implements Disposable {
     });
   }
 
+  private expectAlive(): void {
+    expectAlive(this.#disposed, 'an optimizer');
+  }
+
   private get gradients() {
     return this.parameters.map(({ gradient }) => gradient!);
   }
 
-  [Symbol.dispose](): void {
+  /** Gives back the memory of the moments. Twice is harmless; an optimizer that is used afterwards throws DISPOSED. */
+  dispose(): void {
+    this.#disposed = true;
     for (const moment of [...this.firstMoments, ...this.secondMoments]) moment.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -1,5 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { errorCode, readJson, writeJson } from '../checkpoint/file.js';
 import { recoverFolder, replaceFolder } from '../checkpoint/folder.js';
@@ -25,6 +25,8 @@ const State = z.object({
 export type TrainingState = z.infer<typeof State>;
 
 const NAME = /^step-(\d+)$/;
+/** The step of a checkpoint, by the name of its folder. */
+export const stepOf = (checkpoint: string) => Number(NAME.exec(basename(checkpoint))![1]);
 const nameOf = (step: number) => `step-${String(step).padStart(7, '0')}`;
 
 /** The folder of a run's checkpoints and metrics, beside the folder of the model that it makes. */
@@ -41,7 +43,7 @@ async function listCheckpoints(folder: string): Promise<string[]> {
     if (errorCode(error) === 'ENOENT') return [];
     throw fileError(error, folder, 'looking for checkpoints');
   }
-  return names.filter((name) => NAME.test(name)).sort((a, b) => Number(NAME.exec(a)![1]) - Number(NAME.exec(b)![1]));
+  return names.filter((name) => NAME.test(name)).sort((a, b) => stepOf(a) - stepOf(b));
 }
 
 /** The newest checkpoint of a run, a model's folder with the state of its training in it, or undefined. */
@@ -52,7 +54,7 @@ export async function newestCheckpoint(folder: string): Promise<string | undefin
   return join(folder, newest);
 }
 
-/** Writes a checkpoint and removes all but the newest `keep`. The model is whole in it, so any checkpoint can be used. */
+/** Writes a checkpoint and keeps the newest `keep`, this one among them. The model is whole in it, so any checkpoint can be used. */
 export async function writeTrainingCheckpoint(
   folder: string,
   model: LanguageModel,
@@ -76,11 +78,17 @@ export async function writeTrainingCheckpoint(
       })),
     );
   });
-  const checkpoints = await listCheckpoints(folder);
-  for (const old of checkpoints.slice(0, Math.max(0, checkpoints.length - keep))) {
+  for (const old of await superfluous(folder, state.step, keep)) {
     await rm(join(folder, old), { recursive: true, force: true });
   }
   return path;
+}
+
+/** All but the newest `keep` up to `step`. Later ones are of a course that was left when an earlier one was resumed. */
+async function superfluous(folder: string, step: number, keep: number): Promise<string[]> {
+  const checkpoints = await listCheckpoints(folder);
+  const kept = checkpoints.filter((name) => stepOf(name) <= step).slice(-keep);
+  return checkpoints.filter((name) => !kept.includes(name));
 }
 
 /** Puts moments and step count of a checkpoint into the optimizer and returns the rest. Throws BAD_CHECKPOINT. */

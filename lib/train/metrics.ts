@@ -1,6 +1,22 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exists, readAt, withFile } from '../checkpoint/file.js';
 import { BtsError, fileError } from '../errors.js';
+
+const FILE = 'metrics.jsonl';
+/** More than a row has. */
+const TAIL_BYTES = 1 << 20;
+
+/** The step that the last row of a run's metrics is of; undefined where there are none. @throws FILE_IO */
+export async function lastStep(folder: string): Promise<number | undefined> {
+  const path = join(folder, FILE);
+  if (!(await exists(path))) return undefined;
+  const tail = await withFile(path, (file, bytes) => readAt(file, Math.max(0, bytes - TAIL_BYTES), TAIL_BYTES));
+  const row = tail.toString('utf8').trimEnd().split('\n').at(-1)!;
+  // A run that was killed may have left half a row.
+  const step = /"step":(\d+)/.exec(row)?.[1];
+  return step === undefined ? undefined : Number(step);
+}
 
 /** metrics.jsonl of a run: one JSON object a line. A resumed run goes on where its checkpoint stood. */
 export class Metrics implements AsyncDisposable {
@@ -12,7 +28,7 @@ export class Metrics implements AsyncDisposable {
 
   /** Opens the file and cuts it to its first `bytes`: what came after the checkpoint will be written again. */
   static async open(folder: string, bytes: number): Promise<Metrics> {
-    const path = join(folder, 'metrics.jsonl');
+    const path = join(folder, FILE);
     try {
       await mkdir(folder, { recursive: true });
       const file = await open(path, 'a');

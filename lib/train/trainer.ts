@@ -1,17 +1,22 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { replaceFolder } from '../checkpoint/folder.js';
 import { lockFolder } from '../checkpoint/lock.js';
-import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
-import { hash32 } from '../data/random.js';
+import type { Mixture } from '../data/mixture.js';
 import { BtsError } from '../errors.js';
-import { type HeldOutDomain, type HeldOutLoss, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
+import {
+  HELD_OUT_OPTIONS,
+  type HeldOutDomain,
+  type HeldOutLoss,
+  type HeldOutOptions,
+  heldOutLosses,
+} from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
-import { Scope } from '../tensor/scope.js';
-import { AdamW, type AdamWOptions } from './adamw.js';
-import { readTrainingCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
+import type { AdamWOptions } from './adamw.js';
+import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import { Metrics } from './metrics.js';
-import { checkSchedule, learningRateAt, type ScheduleOptions } from './schedule.js';
+import { DivergedError, Run } from './run.js';
+import { checkSchedule, type ScheduleOptions } from './schedule.js';
+import { expectStepRoom } from './step-memory.js';
 
 export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
@@ -22,27 +27,63 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions {
   seed?: number;
   /** Computes what is inside of layers again for its gradients in place of keeping it: less memory, more time. */
   recompute?: boolean;
-  /** Held-out text, looked at every `evaluateEvery` updates and at the end. */
+  /** Held-out text, looked at before the first update, every `evaluateEvery` updates and at the end. */
   heldOut?: readonly HeldOutDomain[];
-  /** Default: only at the end. */
+  /** Default: none between first and last. */
   evaluateEvery?: number;
   evaluation?: HeldOutOptions;
-  /** Default: only when stopped. */
+  /** Updates between checkpoints; default: by time alone. */
   checkpointEvery?: number;
+  /** A checkpoint is written as soon as the last one is this old, so that a crash loses no more; default 10. Infinity: never. */
+  checkpointMinutes?: number;
   /** Checkpoints kept; default 2. */
   keep?: number;
   /** A checkpoint that the model was loaded from: the run goes on there. */
   resume?: string | undefined;
+  /**
+   * What else makes the run what it is, such as where its model came from: kept in checkpoints, and the same where it is
+   * resumed.
+   */
+  identity?: Readonly<Record<string, unknown>>;
   /** Writes the finished model into a new folder; default `model.write`. Checkpoints keep full precision. */
   write?: (folder: string) => Promise<void>;
   /** Lets the update at work finish, saves, and ends the run. */
   signal?: AbortSignal | undefined;
 }
 
+const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
+  learningRate: true,
+  steps: true,
+  warmupSteps: true,
+  finalFraction: true,
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  weightDecay: true,
+  clipNorm: true,
+  folder: true,
+  accumulation: true,
+  seed: true,
+  recompute: true,
+  heldOut: true,
+  evaluateEvery: true,
+  evaluation: true,
+  checkpointEvery: true,
+  checkpointMinutes: true,
+  keep: true,
+  resume: true,
+  identity: true,
+  write: true,
+  signal: true,
+};
+
 export type TrainEvent =
+  /** Before the first update, where text is held out: the losses that training starts from. */
+  | { type: 'started'; step: 0; losses: HeldOutLoss[] }
   | {
       type: 'step';
       step: number;
+      /** Of this update's batches before it was made. */
       loss: number;
       gradientNorm: number;
       learningRate: number;
@@ -53,41 +94,60 @@ export type TrainEvent =
   | { type: 'stopped'; step: number; folder: string }
   | { type: 'finished'; step: number; folder: string };
 
-// Guessing uniformly costs ln V; a model that is this much worse than guessing will not come back.
-const EXPLODED = 3;
+const MINUTE_MS = 60_000;
 
 /**
  * Trains a model's trainable parameters and reports as it goes:
  *
  *     for await (const event of train(model, mixture, { folder: 'out', steps: 100, learningRate: 1e-3 })) ...
  *
- * At the end the model is in `folder`. Resumed from a checkpoint, the run takes the same course, bit for bit on the CPU,
- * as one that was never interrupted. Leaving the loop early ends the run without saving; an abort signal saves first.
+ * At the end the model is in `folder`. Leaving the loop early ends the run without saving; an abort signal saves first.
  *
- * Throws BAD_OPTION, BAD_DATA, FOLDER_IN_USE, FILE_IO; LOSS_NOT_FINITE at a loss or gradient that is not finite or a loss
- * far worse than guessing: the weights are then as they were before, saved in a checkpoint beside the batch that did it.
+ * Resumed from a checkpoint, the run takes the same course as one that was never interrupted, bit for bit on a CPU with the
+ * same instructions. So whatever its course depends on must be what it was: the schedule (`steps` too, over which the
+ * learning rate comes down), the optimizer, seeds, batches, data and their weights, precision, what is trained, `identity`.
+ * The rest may change: threads, another device of the same precision (which rounds otherwise), `recompute`, what is
+ * evaluated, how often is saved and what is kept, how the finished model is written.
+ *
+ * Throws BAD_OPTION, also where there are checkpoints of a run into `folder` and none is resumed; BAD_DATA, FOLDER_IN_USE,
+ * FILE_IO; LOSS_NOT_FINITE at a loss or gradient that is not finite or a loss far worse than guessing: the weights are then as
+ * they were before, saved in a checkpoint beside the batch that did it.
  */
 export async function* train(
   model: LanguageModel,
   data: Mixture,
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
+  expectOptions('train', options, TRAIN_OPTIONS);
+  expectOptions('train: evaluation', options.evaluation ?? {}, HELD_OUT_OPTIONS);
   const {
     folder,
     signal,
     heldOut = [],
     evaluation = {},
     checkpointEvery = Infinity,
+    checkpointMinutes = 10,
     evaluateEvery = Infinity,
   } = options;
   const { accumulation = 1, keep = 2, write = (folder) => model.write(folder) } = options;
   const schedule = checkSchedule(options);
   expectPositive({ accumulation, keep, checkpointEvery, evaluateEvery });
+  if (!(checkpointMinutes > 0)) {
+    throw new BtsError('BAD_OPTION', `checkpointMinutes must be a positive number, not ${checkpointMinutes}.`);
+  }
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
+  expectStepRoom(model, { ...data.options, accumulation, recompute: options.recompute ?? false });
   await using _lock = await lockFolder(folder);
   const training = trainingFolder(folder);
+  const unfinished = options.resume ? undefined : await newestCheckpoint(training);
+  if (unfinished) {
+    throw new BtsError(
+      'BAD_OPTION',
+      `'${unfinished}' is a checkpoint of an unfinished run: resume it, choose another folder, or remove '${training}'.`,
+    );
+  }
   using run = new Run(model, data, schedule, options);
   const resumed = options.resume ? await run.restore(options.resume) : undefined;
   await using metrics = await Metrics.open(training, resumed?.metricsBytes ?? 0);
@@ -96,11 +156,19 @@ export async function* train(
     await metrics.write({ time: new Date().toISOString(), ...event });
     return event;
   };
+  let savedAt = performance.now();
   const save = async (): Promise<string> => {
     const state = { ...run.state(), metricsBytes: await metrics.flush() };
-    return await writeTrainingCheckpoint(training, model, run.optimizer, state, keep);
+    const checkpoint = await writeTrainingCheckpoint(training, model, run.optimizer, state, keep);
+    savedAt = performance.now();
+    return checkpoint;
   };
+  const isDue = () => run.step % checkpointEvery === 0 || performance.now() - savedAt >= checkpointMinutes * MINUTE_MS;
 
+  if (!resumed && heldOut.length > 0) {
+    const losses = await evaluate(model, heldOut, { signal, ...evaluation });
+    if (losses) yield await report({ type: 'started', step: 0, losses });
+  }
   while (run.step < schedule.steps) {
     if (signal?.aborted) {
       yield { type: 'stopped', step: run.step, folder: await save() };
@@ -116,7 +184,7 @@ export async function* train(
       const losses = await evaluate(model, heldOut, { signal, ...evaluation });
       if (losses) yield await report({ type: 'evaluation', step: run.step, losses });
     }
-    if (!isLast && run.step % checkpointEvery === 0) {
+    if (!isLast && isDue()) {
       yield { type: 'checkpoint', step: run.step, folder: await save() };
     }
   }
@@ -131,130 +199,6 @@ async function evaluate(model: LanguageModel, heldOut: readonly HeldOutDomain[],
   } catch (error) {
     if (error instanceof BtsError && error.code === 'ABORTED') return undefined;
     throw error;
-  }
-}
-
-/** Optimizer, schedule and data of one run. */
-class Run implements Disposable {
-  readonly optimizer: AdamW;
-  private readonly fixed: Record<string, unknown>;
-  private readonly accumulation: number;
-  private readonly recompute: boolean;
-  private readonly seed: number;
-  // Where the data stands after the updates done; it may have been read further.
-  private cursor: MixtureState;
-  private ahead: Promise<MixtureBatch> | undefined;
-
-  constructor(
-    private readonly model: LanguageModel,
-    private readonly data: Mixture,
-    private readonly schedule: Required<ScheduleOptions>,
-    { accumulation = 1, recompute = false, seed = 0, ...options }: TrainOptions,
-  ) {
-    this.optimizer = new AdamW(model.device, model.trainable, options);
-    this.accumulation = accumulation;
-    this.recompute = recompute;
-    this.seed = seed;
-    this.cursor = data.state();
-    const trained = model.trainable.map(({ name }) => name);
-    this.fixed = { ...schedule, ...this.optimizer.options, accumulation, seed, trained };
-    // JSON has no infinity.
-    this.fixed = JSON.parse(JSON.stringify(this.fixed));
-  }
-
-  get step(): number {
-    return this.optimizer.steps;
-  }
-
-  state() {
-    return { step: this.step, options: this.fixed, data: this.cursor };
-  }
-
-  async restore(checkpoint: string) {
-    const state = await readTrainingCheckpoint(checkpoint, this.model, this.optimizer);
-    for (const [name, value] of Object.entries(this.fixed)) {
-      const [now, then] = [JSON.stringify(value), JSON.stringify(state.options[name])];
-      if (now !== then) {
-        throw new BtsError(
-          'BAD_OPTION',
-          `cannot resume: ${name} is ${now}, the run began with ${then}. Use the same options.`,
-        );
-      }
-    }
-    this.data.restore(state.data);
-    this.cursor = state.data;
-    return state;
-  }
-
-  /** One update. Throws DivergedError, with nothing changed. */
-  async update(): Promise<TrainEvent & { type: 'step' }> {
-    const began = performance.now();
-    const step = this.step + 1;
-    const batches: MixtureBatch[] = [];
-    for (let i = 0; i < this.accumulation; i++) batches.push(await this.next());
-    const cursor = this.data.state();
-    const targets = batches.reduce((n, batch) => n + batch.targets.length, 0);
-
-    this.optimizer.zeroGradients();
-    const losses: Promise<number>[] = [];
-    for (const [i, batch] of batches.entries()) {
-      using scope = Scope.recording(this.model.device, { recompute: this.recompute });
-      const progress = this.step / this.schedule.steps;
-      const part = await this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i), progress);
-      losses.push(part.item());
-      scope.backward(part);
-    }
-    using norm = this.optimizer.gradientNorm();
-    this.ahead = this.data.next();
-    this.ahead.catch(() => {}); // reported when its turn comes
-    const loss = (await Promise.all(losses)).reduce((sum, part) => sum + part, 0);
-    const gradientNorm = await norm.item();
-    const worst = EXPLODED * Math.log(this.model.config.vocabularySize);
-    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm) || loss > worst) {
-      throw new DivergedError(step, loss, gradientNorm, batches);
-    }
-    const learningRate = learningRateAt(step, this.schedule);
-    this.optimizer.update(norm, learningRate);
-    this.cursor = cursor;
-    const tokensPerSecond = (targets / (performance.now() - began)) * 1000;
-    return { type: 'step', step, loss, gradientNorm, learningRate, tokensPerSecond };
-  }
-
-  private next(): Promise<MixtureBatch> {
-    const { ahead } = this;
-    this.ahead = undefined;
-    return ahead ?? this.data.next();
-  }
-
-  [Symbol.dispose](): void {
-    this.optimizer[Symbol.dispose]();
-  }
-}
-
-class DivergedError extends Error {
-  constructor(
-    private readonly step: number,
-    private readonly loss: number,
-    private readonly gradientNorm: number,
-    private readonly batches: readonly MixtureBatch[],
-  ) {
-    super('diverged');
-  }
-
-  /** Writes down the batch and says what happened and what to do. */
-  async explain(training: string, checkpoint: string): Promise<BtsError> {
-    const file = join(training, `diverged-at-${this.step}.json`);
-    const rows = this.batches.flatMap(({ inputs, domains, tokens }) =>
-      domains.map((domain, row) => ({ domain, inputs: [...inputs.subarray(row * tokens, (row + 1) * tokens)] })),
-    );
-    await mkdir(training, { recursive: true });
-    await writeFile(file, JSON.stringify(rows));
-    return new BtsError(
-      'LOSS_NOT_FINITE',
-      `step ${this.step} came to a loss of ${this.loss} and a gradient norm of ${this.gradientNorm}; the update was not made. ` +
-        `The batch that did it is in '${file}', the state before it in '${checkpoint}'. ` +
-        'Lower the learning rate or lengthen the warm-up, or look at that batch.',
-    );
   }
 }
 

@@ -68,6 +68,11 @@ inline float max_row(const float* x, int64_t n) {
   return top;
 }
 
+// The soft cap on scores. What lies behind the last of them is of no matter.
+inline void cap_row(float* x, float cap, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) store(x + i, capped<Math>(load(x + i), cap));
+}
+
 // sum over j of weights[j] * rows[j], in blocks of channels that stay in registers.
 void add_weighted_rows(float* sum, const float* weights, const float* rows, int64_t stride, int64_t count, int64_t D) {
   constexpr int kVectors = 4;
@@ -94,7 +99,6 @@ void add_weighted_rows(float* sum, const float* weights, const float* rows, int6
 void stream_group(float* out, float* lse, const float* q, const float* k, const float* v, float* scores,
                   const AttentionSize& a, int64_t start) {
   const int64_t heads = a.H / a.K, stride = a.K * a.D;
-  const float scale = 1 / std::sqrt(static_cast<float>(a.D));
   const Range keys{visible(a, start).first, start + a.T};
   const auto for_blocks = [&](const float* rows, auto&& block) {
     for (int64_t j = keys.first; j < keys.last; j += kKeyBlock) {
@@ -107,13 +111,17 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
   };
   for_blocks(k, [&](int64_t t, int64_t h, float* row, Range block) {
     for (int64_t j = block.first; j < block.last; j++)
-      row[j] = scale * dot(q + (t * a.H + h) * a.D, k + j * stride, a.D);
+      row[j] = a.scale * dot(q + (t * a.H + h) * a.D, k + j * stride, a.D);
   });
   for (int64_t t = 0; t < a.T; t++)
     for (int64_t h = 0; h < heads; h++) {
       float* row = scores + (t * heads + h) * a.S;
       const Range seen = visible(a, start + t);
       const int64_t n = seen.last - seen.first;
+      if (a.softcap > 0)
+        for_vectors(seen.first, seen.last, [&](int64_t j, auto lanes) {
+          lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap));
+        });
       const float top = max_row(row + seen.first, n);
       const float sum = exp_row(row + seen.first, top, n);
       scale_row(row + seen.first, 1 / sum, n);
@@ -197,7 +205,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
   float top[kQueryBlock], sum[kQueryBlock];
   std::fill_n(top, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0f);
-  copy_scaled(queries, q + t0 * stride, stride, rows, a.D, 1 / std::sqrt(static_cast<float>(a.D)));
+  copy_scaled(queries, q + t0 * stride, stride, rows, a.D, a.scale);
 
   const int64_t first = visible(a, start + t0).first / kKeyBlock * kKeyBlock, last = start + t0 + rows;
   for (int64_t j = first; j < last; j += kKeyBlock) {
@@ -212,6 +220,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
         std::fill_n(row, keys, 0.0f);
         continue;
       }
+      if (a.softcap > 0) cap_row(row, a.softcap, keys);
       fill_unseen(row, seen, keys, -std::numeric_limits<float>::infinity());
       const float now = std::max(max_row(row, round_up(keys, kLanes)), top[i]);
       const float part = exp_row(row, now, round_up(keys, kLanes));
@@ -243,7 +252,7 @@ int64_t backward_workspace(int64_t D) {
 void backward_head(float* dq, float* dk, float* dv, const float* dout, const float* lse, const float* delta,
                    const float* q, const float* k, const float* v, Workspace space, const AttentionSize& a) {
   const int64_t D = a.D, stride = a.H * D, key_stride = a.K * D;
-  const float scale = 1 / std::sqrt(static_cast<float>(D));
+  const float scale = a.scale;
   float* k_right = space.take(packed_cols_size(kKeyBlock, D));  // K^T: depth D
   float* v_right = space.take(packed_cols_size(kKeyBlock, D));  // V^T: depth D
   float* k_lower = space.take(packed_cols_size(D, kKeyBlock));  // K: depth is the keys
@@ -271,15 +280,25 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
       multiply_plain(p, kScoreStride, q_left, query_stride(D), k_right, kTileCols * D, rows, keys, D, false);
       multiply_plain(ds, kScoreStride, dout_left, query_stride(D), v_right, kTileCols * D, rows, keys, D, false);
       for (int64_t i = 0; i < rows; i++) {
-        // forward: p = exp(q k^T * scale - lse); out = p v.  ds = p (dout v^T - dout . out)
+        // forward: p = exp(s - lse), s = capped(q k^T * scale); out = p v.  ds = p (dout v^T - dout . out), times the slope
+        // of the cap, 1 - (s / cap)^2
         const Range seen = visible_in(a, t0 + i, j, keys);
         float *pi = p + i * kScoreStride, *dsi = ds + i * kScoreStride;
         const int64_t whole = round_up(keys, kLanes);
+        const vfloat centre = splat(delta[t0 + i]);
+        if (a.softcap > 0)
+          for (int64_t c = 0; c < whole; c += kLanes) {
+            const vfloat score = capped<Math>(load(pi + c), a.softcap);
+            store(pi + c, score);
+            store(dsi + c, (load(dsi + c) - centre) * capped_slope(score, a.softcap));
+          }
         fill_unseen(pi, seen, keys, -std::numeric_limits<float>::infinity());
         fill_unseen(dsi, seen, keys, 0);
         exp_row(pi, lse[t0 + i], whole);
-        const vfloat centre = splat(delta[t0 + i]);
-        for (int64_t c = 0; c < whole; c += kLanes) store(dsi + c, load(pi + c) * (load(dsi + c) - centre) * scale);
+        for (int64_t c = 0; c < whole; c += kLanes) {
+          const vfloat above = a.softcap > 0 ? load(dsi + c) : load(dsi + c) - centre;
+          store(dsi + c, load(pi + c) * above * scale);
+        }
       }
       const bool is_first = j == visible(a, t0).first / kKeyBlock * kKeyBlock;
       multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kTileCols * kKeyBlock, rows, D, keys, !is_first);

@@ -41,7 +41,7 @@ void CpuOps::run(const CrossEntropyForward& op) {
 }
 
 void CpuOps::run(const CrossEntropyBackward& op) {
-  const auto [dlosses, logits, targets, dlogits, N, V] = op;
+  const auto [dlosses, logits, targets, dlogits, N, V, softcap] = op;
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;
@@ -50,13 +50,16 @@ void CpuOps::run(const CrossEntropyBackward& op) {
         std::fill_n(drow, V, 0.0f);
         continue;
       }
-      // loss = log(sum of exp(x)) - x_target
+      // loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap) where there is a cap
       const Softmax softmax(row, V);
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-      const float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(row[targets[n]])));
+      const float target = row[targets[n]];
+      float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(target)));
+      if (softcap > 0) dtarget *= capped_slope(target, softcap);
       const float scale = float(dlosses[n] / softmax.sum);
       for_vectors(0, V, [&](int64_t i, auto lanes) {
-        lanes.store(drow, i, exp(lanes.load(row, i) - softmax.max) * scale);
+        const vfloat x = lanes.load(row, i), d = exp(x - softmax.max) * scale;
+        lanes.store(drow, i, softcap > 0 ? d * capped_slope(x, softcap) : d);
       });
       drow[targets[n]] = dtarget;
     }

@@ -22,15 +22,17 @@ float inverse_rms(const float* x, int64_t C, float epsilon) {
 }  // namespace
 
 void CpuOps::run(const RmsNormForward& op) {
-  const auto& [x, weight, y, N, C, epsilon] = op;
+  const auto& [x, weight, residual, y, N, C, epsilon, offset] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* in = x + row * C;
+      const float* plus = residual ? residual + row * C : nullptr;
       float* out = y + row * C;
       const float r = inverse_rms(in, C, epsilon);
       with_reader(weight[row / N], [&](auto w) {
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          lanes.store(out, i, lanes.load(in, i) * r * lanes.read(w, i));
+          const vfloat z = lanes.load(in, i) * r * (offset + lanes.read(w, i));
+          lanes.store(out, i, plus ? lanes.load(plus, i) + z : z);
         });
       });
     }
@@ -38,7 +40,7 @@ void CpuOps::run(const RmsNormForward& op) {
 }
 
 void CpuOps::run(const RmsNormBackwardInput& op) {
-  const auto& [dy, x, weight, dx, N, C, epsilon, accumulate] = op;
+  const auto& [dy, x, weight, dx, N, C, epsilon, offset, accumulate] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float *in = x + row * C, *dout = dy + row * C;
@@ -48,11 +50,11 @@ void CpuOps::run(const RmsNormBackwardInput& op) {
         // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
         Sum dot;
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          dot.add_product(lanes.load(dout, i) * lanes.read(w, i), lanes.load(in, i));
+          dot.add_product(lanes.load(dout, i) * (offset + lanes.read(w, i)), lanes.load(in, i));
         });
         const float along_x = float(dot.total() / double(C) * r * r);
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          vfloat d = r * (lanes.load(dout, i) * lanes.read(w, i) - lanes.load(in, i) * along_x);
+          vfloat d = r * (lanes.load(dout, i) * (offset + lanes.read(w, i)) - lanes.load(in, i) * along_x);
           if (accumulate) d += lanes.load(din, i);
           lanes.store(din, i, d);
         });

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "activation.h"
 #include "cpu_ops.h"
 #include "gemm/gemm.h"
 #include "gemm/gemv.h"
@@ -30,7 +31,7 @@ Weight from_row(const Weight& weight, int64_t row, int64_t width) {
 }  // namespace
 
 void CpuOps::run(const SwigluLinear& op) {
-  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F] = op;
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
   scratch_.reset();
   const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
   const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
@@ -68,12 +69,14 @@ void CpuOps::run(const SwigluLinear& op) {
     };
     multiply(gated, gate[m], gate_bias);
     multiply(upper, up[m], up_bias);
-    for (int64_t i = 0; i < rows; i++) {
-      float* to = y + (m * N + row + i) * F + col;
-      for_vectors(0, cols, [&](int64_t j, auto lanes) {
-        lanes.store(to, j, swiglu<Math>(lanes.load(gated + i * cols, j), lanes.load(upper + i * cols, j)));
-      });
-    }
+    with_activation(activation, [&](auto act) {
+      for (int64_t i = 0; i < rows; i++) {
+        float* to = y + (m * N + row + i) * F + col;
+        for_vectors(0, cols, [&](int64_t j, auto lanes) {
+          lanes.store(to, j, act.value(lanes.load(gated + i * cols, j)) * lanes.load(upper + i * cols, j));
+        });
+      }
+    });
   });
 }
 

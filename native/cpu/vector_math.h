@@ -32,9 +32,42 @@ inline vfloat exp(vfloat x) {
 
 inline float exp(float x) { return exp(splat(x))[0]; }
 
+inline vfloat absolute(vfloat x) { return x < 0 ? -x : x; }
+
+// To about 1 ulp (Cephes): a polynomial about 0, where 1 - 2 / (e^2x + 1) would cancel. NaN stays NaN.
+inline vfloat tanh(vfloat x) {
+  const vfloat square = x * x;
+  vfloat p = splat(-5.70498872745e-3f);
+  p = p * square + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  const vfloat near = p * square * x + x, far = 1 - 2 / (exp(2 * x) + 1);
+  return absolute(x) < 0.625f ? near : far;
+}
+
+// To 1.2e-7 of its value (Press et al., Numerical Recipes). NaN stays NaN.
+inline vfloat erfc(vfloat x) {
+  const vfloat z = absolute(x), t = 1 / (1 + 0.5f * z);
+  vfloat p = splat(0.17087277f);
+  p = p * t - 0.82215223f;
+  p = p * t + 1.48851587f;
+  p = p * t - 1.13520398f;
+  p = p * t + 0.27886807f;
+  p = p * t - 0.18628806f;
+  p = p * t + 0.09678418f;
+  p = p * t + 0.37409196f;
+  p = p * t + 1.00002368f;
+  p = p * t - 1.26551223f;
+  const vfloat tail = t * exp(p - z * z);
+  return x < 0 ? 2 - tail : tail;
+}
+
 // For the formulas that both backends share (see host_device.h).
 struct Math {
   static vfloat exp(vfloat x) { return BTS_ISA::exp(x); }
+  static vfloat tanh(vfloat x) { return BTS_ISA::tanh(x); }
+  static vfloat erfc(vfloat x) { return BTS_ISA::erfc(x); }
   static float sqrt(float x) { return __builtin_sqrtf(x); }
 };
 

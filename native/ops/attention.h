@@ -2,20 +2,24 @@
 #pragma once
 
 #include "../call.h"
+#include "softcap.h"
 
 namespace bts {
 
 struct AttentionSize {
   int64_t M, B, T, S, H, K, D;
   int64_t window;  // how many keys a query sees at most, itself included; 0: all of them
+  float scale;     // of scores
+  float softcap;   // scores s become softcap tanh(s / softcap); 0: they stay as they are
 
   static AttentionSize read(Call& c) {
     c.require(c["K"] > 0 && c["H"] % c["K"] == 0, "the query heads to be a multiple of the key/value heads");
-    return {c["M"], c["B"], c["T"], c["S"], c["H"], c["K"], c["D"], c.integer("window")};
+    return {c["M"], c["B"], c["T"], c["S"], c["H"], c["K"], c["D"],
+            c.integer("window"), c.positive("scale"), c.cap_or_zero("softcap")};
   }
 };
 
-// out = softmax(q k^T / sqrt(D)) v; query t of sequence b stands at position p = starts[b] + t and sees the keys
+// out = softmax(capped(scale q k^T)) v; query t of sequence b stands at position p = starts[b] + t and sees the keys
 // max(0, p - window + 1) .. p.
 template <class A>
 struct AttentionForward {

@@ -23,7 +23,8 @@ struct CrossEntropyForward {
   }
 };
 
-// dlogits[n,:] = dlosses[n] * (softmax(logits[n,:]) - onehot(targets[n])); 0 where targets[n] < 0
+// dlogits[n,:] = dlosses[n] * (softmax(logits[n,:]) - onehot(targets[n])); 0 where targets[n] < 0.
+// Where the logits have a soft cap, the gradient is that of what they were before it: 1 - (logits / cap)^2 of it.
 template <class A>
 struct CrossEntropyBackward {
   static constexpr const char* name = "cross_entropy_backward";
@@ -32,6 +33,7 @@ struct CrossEntropyBackward {
   const int32_t* targets;  // [N], each < V
   A* dlogits;              // [N,V], may be logits
   int64_t N, V;
+  float softcap;  // 0: none
 
   static CrossEntropyBackward read(Call& c) {
     return {.dlosses = c.input<float>("dlosses", "N"),
@@ -39,7 +41,8 @@ struct CrossEntropyBackward {
             .targets = c.tokens_or_negative("targets", "N", "V"),
             .dlogits = c.output<A>("dlogits", "N V"),
             .N = c["N"],
-            .V = c["V"]};
+            .V = c["V"],
+            .softcap = c.cap_or_zero("softcap")};
   }
 };
 

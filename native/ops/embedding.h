@@ -5,7 +5,7 @@
 
 namespace bts {
 
-// y[m,n,:] = table_m[ids[n],:]
+// y[m,n,:] = scale table_m[ids[n],:], the scale rounded to A
 template <class A>
 struct EmbeddingForward {
   static constexpr const char* name = "embedding_forward";
@@ -13,6 +13,7 @@ struct EmbeddingForward {
   const int32_t* ids;         // [N], each in 0..V-1
   A* y;                       // [M,N,C]
   int64_t N, V, C;
+  float scale;
 
   static EmbeddingForward read(Call& c) {
     return {.table = c.weights("table", "M", "V C"),
@@ -20,11 +21,12 @@ struct EmbeddingForward {
             .y = c.output<A>("y", "M N C"),
             .N = c["N"],
             .V = c["V"],
-            .C = c["C"]};
+            .C = c["C"],
+            .scale = c.f32("scale")};
   }
 };
 
-// dtable_m[ids[n],:] += dy[m,n,:]
+// dtable_m[ids[n],:] += scale dy[m,n,:]
 template <class A>
 struct EmbeddingBackward {
   static constexpr const char* name = "embedding_backward";
@@ -32,6 +34,7 @@ struct EmbeddingBackward {
   std::vector<float*> dtable;  // M x [V,C]
   const int32_t* ids;          // [N], each in 0..V-1
   int64_t N, V, C;
+  float scale;
 
   static EmbeddingBackward read(Call& c) {
     return {.dy = c.input<A>("dy", "M N C"),
@@ -39,7 +42,8 @@ struct EmbeddingBackward {
             .ids = c.tokens("ids", "N", "V"),
             .N = c["N"],
             .V = c["V"],
-            .C = c["C"]};
+            .C = c["C"],
+            .scale = c.f32("scale")};
   }
 };
 

@@ -34,6 +34,7 @@
 #include "rms_norm.h"
 #include "rope.h"
 #include "sample.h"
+#include "softcap.h"
 #include "stitch.h"
 #include "sum.h"
 #include "swiglu.h"
@@ -58,6 +59,7 @@
   OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
   OP(Rope) \
   OP(Sample) \
+  OP(Softcap) \
   OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
   OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \

@@ -5,27 +5,30 @@
 
 namespace bts {
 
-// y = x r w_m with r = 1 / sqrt(mean(x^2) + epsilon)
+// y = x r (offset + w_m) (+ residual) with r = 1 / sqrt(mean(x^2) + epsilon)
 template <class A>
 struct RmsNormForward {
   static constexpr const char* name = "rms_norm_forward";
   const A* x;                  // [M,N,C]
   std::vector<Weight> weight;  // w  M x [C]
-  A* y;                        // [M,N,C]
+  const A* residual;           // [M,N,C], or null
+  A* y;                        // [M,N,C], may be the residual
   int64_t N, C;
-  float epsilon;
+  float epsilon, offset;
 
   static RmsNormForward read(Call& c) {
     return {.x = c.input<A>("x", "M N C"),
             .weight = c.weights("weight", "M", "C"),
+            .residual = c.input_or_null<A>("residual", "M N C"),
             .y = c.output<A>("y", "M N C"),
             .N = c["N"],
             .C = c["C"],
-            .epsilon = c.f32("epsilon")};
+            .epsilon = c.f32("epsilon"),
+            .offset = c.f32("offset")};
   }
 };
 
-// dx (+)= r * (dy w - x r^2 mean(dy w x))
+// dx (+)= r * (dy w - x r^2 mean(dy w x)), w with its offset
 template <class A>
 struct RmsNormBackwardInput {
   static constexpr const char* name = "rms_norm_backward_input";
@@ -34,7 +37,7 @@ struct RmsNormBackwardInput {
   std::vector<Weight> weight;  // M x [C]
   A* dx;                       // [M,N,C]
   int64_t N, C;
-  float epsilon;
+  float epsilon, offset;
   bool accumulate;
 
   static RmsNormBackwardInput read(Call& c) {
@@ -46,6 +49,7 @@ struct RmsNormBackwardInput {
             .N = c["N"],
             .C = c["C"],
             .epsilon = c.f32("epsilon"),
+            .offset = c.f32("offset"),
             .accumulate = accumulate};
   }
 };

@@ -6,7 +6,7 @@
 
 namespace bts {
 
-// y_m = silu(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written.
+// y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m), of which only y is written.
 template <class A>
 struct SwigluLinear {
   static constexpr const char* name = "swiglu_linear";
@@ -15,6 +15,7 @@ struct SwigluLinear {
   std::vector<Weight> gate_bias, up_bias;  // bg, bu  M x [F], or empty
   A* y;                                    // [M,N,F]
   int64_t N, C, F;
+  Activation act;
 
   static SwigluLinear read(Call& c) {
     return {.x = c.input<A>("x", "M N C"),
@@ -25,7 +26,8 @@ struct SwigluLinear {
             .y = c.output<A>("y", "M N F"),
             .N = c["N"],
             .C = c["C"],
-            .F = c["F"]};
+            .F = c["F"],
+            .act = activation(c)};
   }
 };
 

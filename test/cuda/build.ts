@@ -9,10 +9,10 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { availableProcessors } from '../../lib/processors.js';
 import { ptxToCpp } from './device-code/ptx-to-cpp.js';
 
 const run = promisify(execFile);
@@ -245,7 +245,7 @@ async function compile([command, ...args]: string[]): Promise<void> {
 async function inParallel<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
   const queue = items.values();
   await Promise.all(
-    Array.from({ length: availableParallelism() }, async () => {
+    Array.from({ length: availableProcessors() }, async () => {
       for (const item of queue) await work(item);
     }),
   );

@@ -14,6 +14,7 @@ import {
   sum,
   Values,
 } from '../support/reference.js';
+import { capped, capSlope } from '../support/reference-softcap.js';
 
 type Sizes = [number, number, number, number, number];
 
@@ -25,18 +26,22 @@ interface Row {
   lse: number;
 }
 
-/** q . k / sqrt(D) of the query at [m, b, t, h] and key j of its head's group. */
-function score(r: Round, q: Values, k: Values, [m, b, t, h]: readonly number[], j: number): number {
+type Scored = Pick<Arguments<'attention_forward'>, 'q' | 'k' | 'scale' | 'softcap'>;
+
+/** scale q . k of the query at [m, b, t, h] and key j of its head's group, capped. */
+function score(r: Round, { q, k, scale, softcap }: Scored, [m, b, t, h]: readonly number[], j: number): number {
   const [, , , H, D] = q.shape as Sizes;
   const head = Math.floor(h! / (H / k.shape[3]!));
-  return r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, j, head, d))) * r(1 / r(Math.sqrt(D))));
+  const plain = r(sum(r, D, (d) => r(q.at(m!, b, t, h, d) * k.at(m!, b, j, head, d))) * r(scale));
+  return softcap > 0 ? capped(r, plain, softcap) : plain;
 }
 
 /** The probabilities of the query at [m, b, t, h]. */
-function attend(r: Round, { q, k, starts, window }: Arguments<'attention_forward'>, index: readonly number[]): Row {
+function attend(r: Round, args: Arguments<'attention_forward'>, index: readonly number[]): Row {
+  const { starts, window } = args;
   const position = (starts?.at(index[1]!) ?? 0) + index[2]!;
   const first = window > 0 ? Math.max(0, position - window + 1) : 0;
-  const scores = Array.from({ length: position + 1 - first }, (_, j) => score(r, q, k, index, first + j));
+  const scores = Array.from({ length: position + 1 - first }, (_, j) => score(r, args, index, first + j));
   const top = Math.max(...scores);
   const terms = scores.map((x) => r(Math.exp(r(x - top))));
   const total = sum(r, terms.length, (j) => terms[j]!);
@@ -72,6 +77,9 @@ interface Attention {
   K?: number;
   D?: number;
   window?: number;
+  /** Default 1 / sqrt(D). */
+  scale?: number;
+  softcap?: number;
   starts?: number[];
 }
 
@@ -88,7 +96,8 @@ function cache(draw: Draw, shape: number[], filled: (b: number) => number): Valu
 }
 
 export function attentionForward(attention: Attention, withLse = true): Case {
-  const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, starts } = attention;
+  const { M = 1, T, S = T, H = 1, K = H, D = 2, window = 0, softcap = 0, starts } = attention;
+  const scale = Math.fround(attention.scale ?? 1 / Math.sqrt(D));
   const B = attention.B ?? starts?.length ?? 1;
   const filled = (b: number) => (starts?.[b] ?? 0) + T;
   return call('attention_forward', describe({ ...attention, withLse }), (draw) => ({
@@ -99,11 +108,14 @@ export function attentionForward(attention: Attention, withLse = true): Case {
     v: cache(draw, [M, B, S, K, D], filled),
     starts: starts && integers(starts),
     window,
+    scale,
+    softcap,
   }));
 }
 
 export function attentionBackward(attention: Attention): Case {
-  const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0 } = attention;
+  const { M = 1, B = 1, T, H = 1, K = H, D = 2, window = 0, softcap = 0 } = attention;
+  const scale = Math.fround(attention.scale ?? 1 / Math.sqrt(D));
   return call('attention_backward', describe(attention), (draw) => {
     const [q, k, v] = [
       draw.normal([M, B, T, H, D]),
@@ -111,7 +123,7 @@ export function attentionBackward(attention: Attention): Case {
       draw.normal([M, B, T, K, D]),
     ] as const;
     const stored = { out: blank(q.shape), lse: blank([M, B, H, T], 'f32') };
-    const { out, lse } = forward({ ...stored, q, k, v, starts: undefined, window }, exact);
+    const { out, lse } = forward({ ...stored, q, k, v, starts: undefined, window, scale, softcap }, exact);
     return {
       dq: blank(q.shape),
       dk: blank(k.shape),
@@ -123,6 +135,8 @@ export function attentionBackward(attention: Attention): Case {
       k,
       v,
       window,
+      scale,
+      softcap,
     };
   });
 }
@@ -150,6 +164,23 @@ const cases: Case[] = [
   attentionForward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16 }),
   attentionBackward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16, window: 7 }),
 
+  // Caps that some scores reach and others do not, and a scale that is not that of the width.
+  ...[1, 4, 5, 49, 130].flatMap((T) => [
+    attentionForward({ T, H: 2, K: 1, D: 6, softcap: 1.5, scale: 0.7 }),
+    attentionForward({ B: 2, T, S: 140, H: 4, K: 2, D: 24, softcap: 5, window: 9, starts: [3, 140 - T] }),
+    attentionBackward({ T, H: 2, K: 1, D: 6, softcap: 1.5, scale: 0.7 }),
+    attentionBackward({ M: 2, B: 2, T, H: 4, K: 2, D: 24, softcap: 5, window: 9 }),
+  ]),
+  attentionForward({ T: 33, D: 16, scale: 2 }),
+  attentionBackward({ T: 33, D: 16, scale: 2 }),
+
+  // The widest heads.
+  ...[130, 256].flatMap((D) => [
+    attentionForward({ T: 1, S: 70, H: 2, K: 1, D, starts: [69] }),
+    attentionForward({ T: 51, H: 2, K: 1, D, softcap: 3 }),
+    attentionBackward({ T: 51, H: 2, K: 1, D, softcap: 3, window: 20 }),
+  ]),
+
   // Sequences of a cache stand at places of their own, and slots that were never written do not matter.
   ...[1, 4, 5, 49, 130].flatMap((T) =>
     [0, 1, 3, 128].map((window) => attentionForward({ T, S: 300, H: 2, K: 1, window, starts: [0, 127, 300 - T] })),
@@ -173,6 +204,8 @@ const fault = (T: number, starts?: number[]) =>
       v: draw.normal([1, B, 6, 2, 4]),
       starts: starts && integers(starts),
       window: 0,
+      scale: 0.5,
+      softcap: 0,
     };
   });
 
@@ -182,10 +215,11 @@ export const attention: OpTest = {
   references: {
     attention_forward: forward,
 
-    attention_backward: ({ dq, dk, dv, dout, out, lse, q, k, v, window }, r) => {
+    attention_backward: (args, r) => {
+      const { dq, dk, dv, dout, out, lse, q, k, v, window, softcap } = args;
       const [M, B, T, H, D] = q.shape as Sizes;
       const K = k.shape[3]!;
-      const scale = r(1 / r(Math.sqrt(D)));
+      const scale = r(args.scale);
       const gradients = { dq: dq.data.slice().fill(0), dk: dk.data.slice().fill(0), dv: dv.data.slice().fill(0) };
       const add = (to: Float64Array, at: number, x: number) => {
         to[at] = r(to[at]! + x);
@@ -198,9 +232,11 @@ export const attention: OpTest = {
         const mean = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * out.at(m, b, t, h, d)));
         for (let j = window > 0 ? Math.max(0, t - window + 1) : 0; j <= t; j++) {
           const key = (((m * B + b) * T + j) * K + head) * D;
-          const p = r(Math.exp(r(score(r, q, k, index, j) - lse.at(m, b, h, t))));
+          const s = score(r, args, index, j);
+          const p = r(Math.exp(r(s - lse.at(m, b, h, t))));
           const dp = sum(r, D, (d) => r(dout.at(m, b, t, h, d) * v.at(m, b, j, head, d)));
-          const ds = r.stored(r(r(p * r(dp - mean)) * scale));
+          const steep = softcap > 0 ? r(scale * capSlope(r, s, softcap)) : scale;
+          const ds = r.stored(r(r(p * r(dp - mean)) * steep));
           for (let d = 0; d < D; d++) {
             add(gradients.dv, key + d, r(r.stored(p) * dout.at(m, b, t, h, d)));
             add(gradients.dq, query + d, r(ds * k.at(m, b, j, head, d)));
@@ -233,10 +269,10 @@ export const attention: OpTest = {
       message: /^attention_forward: sequence 0 has 1 tokens from position -5/,
     },
   ],
-  gradients: [0, 3].map((window) => ({
+  gradients: [{ window: null }, { window: 3 }, { window: 3, softcap: 1.5, scale: 0.9 }].map((options) => ({
     op: 'attention',
-    label: `window=${window}`,
+    label: JSON.stringify(options),
     inputs: { q: [2, 1, 7, 4, 2], k: [2, 1, 7, 2, 2], v: [2, 1, 7, 2, 2] },
-    y: (scope, { q, k, v }) => ops.attention(scope, q!, k!, v!, { window }),
+    y: (scope, { q, k, v }) => ops.attention(scope, q!, k!, v!, options),
   })),
 };

@@ -2,7 +2,8 @@ import * as ops from '../../lib/tensor/ops/index.js';
 import { altered } from '../support/altered.js';
 import { type Case, call } from '../support/case.js';
 import type { OpTest } from '../support/op-test.js';
-import { blank, build, type Draw, integers, type Round, sum, type Values } from '../support/reference.js';
+import { blank, build, type Draw, integers, type Round, sum, Values } from '../support/reference.js';
+import { capSlope } from '../support/reference-softcap.js';
 
 /** Probabilities of one row of logits and the log of their sum. */
 function softmax(r: Round, logits: Values, n: number): { p: number[]; lse: number } {
@@ -20,20 +21,24 @@ function targets(draw: Draw, rows: number, vocabulary: number): Values {
   return integers([...data].map((target, n) => (n % 3 === 1 ? -1 : target)));
 }
 
-const losses = (N: number, V: number, scale = 1): Case[] => [
+/** Where there is a cap, the logits are such as it leaves. */
+const losses = (N: number, V: number, scale = 1, softcap = 0): Case[] => [
   call('cross_entropy_forward', `N=${N} V=${V} scale=${scale}`, (draw) => ({
     losses: blank([N], 'f32'),
     logits: draw.normal([N, V], scale),
     targets: targets(draw, N, V),
   })),
   ...[false, true].map((inPlace) =>
-    call('cross_entropy_backward', `N=${N} V=${V} scale=${scale} inPlace=${inPlace}`, (draw) => {
-      const logits = draw.normal([N, V], scale);
+    call('cross_entropy_backward', `N=${N} V=${V} scale=${scale} softcap=${softcap} inPlace=${inPlace}`, (draw) => {
+      const plain = draw.normal([N, V], scale);
+      const data = plain.data.map((x) => Math.fround(softcap * Math.tanh(x / softcap)));
+      const logits = softcap > 0 ? new Values([N, V], data) : plain;
       return {
         dlogits: inPlace ? logits : blank([N, V]),
         dlosses: draw.f32([N]),
         logits,
         targets: targets(draw, N, V),
+        softcap,
       };
     }),
   ),
@@ -54,6 +59,7 @@ const notFinite: Case[] = [
     dlosses: draw.f32([4]),
     logits: altered(draw.normal([4, 33]), { 0: nan, 65: infinity, 70: -infinity, 130: nan }),
     targets: integers([3, 3, 3, -1]),
+    softcap: 0,
   })),
 ];
 
@@ -70,6 +76,7 @@ const gradientOf = (targets: number[]) =>
     dlosses: draw.f32([targets.length]),
     logits: draw.normal([targets.length, 7]),
     targets: integers(targets),
+    softcap: 0,
   }));
 
 export const crossEntropy: OpTest = {
@@ -81,18 +88,21 @@ export const crossEntropy: OpTest = {
       }),
     }),
 
-    cross_entropy_backward: ({ dlogits, dlosses, logits, targets }, r) => {
+    cross_entropy_backward: ({ dlogits, dlosses, logits, targets, softcap }, r) => {
       const rows = Array.from({ length: dlogits.shape[0]! }, (_, n) => softmax(r, logits, n).p);
       return {
         dlogits: build(dlogits.shape, (n, v) => {
           const target = targets.at(n!);
-          return target < 0 ? 0 : r(dlosses.at(n!) * r(rows[n!]![v!]! - (v === target ? 1 : 0)));
+          if (target < 0) return 0;
+          const d = r(dlosses.at(n!) * r(rows[n!]![v!]! - (v === target ? 1 : 0)));
+          return softcap > 0 ? r(d * capSlope(r, logits.at(n!, v!), softcap)) : d;
         }),
       };
     },
   },
   cases: [
     ...[1, 3, 31, 33, 123, 1000].flatMap((V) => [...losses(5, V), ...losses(5, V, 20)]),
+    ...[1, 33, 1000].flatMap((V) => [...losses(5, V, 20, 15), ...losses(5, V, 1, 30)]),
     ...losses(0, 7),
     ...notFinite,
   ],
@@ -107,6 +117,16 @@ export const crossEntropy: OpTest = {
       inputs: { logits: [4, 5] },
       constants: () => ({ targets: integers([2, -1, 0, 4]) }),
       y: (scope, { logits }, _, { targets }) => ops.crossEntropy(scope, logits!, targets!),
+    },
+    {
+      op: 'crossEntropy',
+      label: 'capped',
+      inputs: { logits: [4, 5] },
+      constants: () => ({ targets: integers([2, -1, 0, 4]) }),
+      y: (scope, { logits }, _, { targets }) => {
+        ops.softcapInPlace(scope, logits!, 2);
+        return ops.crossEntropy(scope, logits!, targets!, 2);
+      },
     },
   ],
 };

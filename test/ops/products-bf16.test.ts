@@ -76,6 +76,7 @@ function casesOf({ N, I, O, dtype }: Sizes): Case[] {
       up: [whole(draw, [O, I], dtype)],
       gateBias: undefined,
       upBias: undefined,
+      activation: 'silu' as const,
     })),
   ];
 }

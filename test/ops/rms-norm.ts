@@ -19,15 +19,25 @@ function inverseRms(r: Round, x: Values, epsilon: number): Values {
   });
 }
 
-function norms(M: number, N: number, C: number, scale = 1): Case[] {
-  const label = `M=${M} N=${N} C=${C} scale=${scale}`;
+interface Norm {
+  /** Of the input. */
+  scale?: number;
+  offset?: number;
+  residual?: boolean;
+}
+
+function norms(M: number, N: number, C: number, norm: Norm = {}): Case[] {
+  const { scale = 1, offset = 0, residual = false } = norm;
+  const label = `M=${M} N=${N} C=${C} scale=${scale}${offset || residual ? ` offset=${offset} residual=${residual}` : ''}`;
   const epsilon = Math.fround(1e-5);
   return [
     call('rms_norm_forward', label, (draw) => ({
       y: blank([M, N, C]),
       x: draw.normal([M, N, C], scale),
       weight: draw.members(M, [C], 1, mixed),
+      residual: residual ? draw.normal([M, N, C]) : undefined,
       epsilon,
+      offset,
     })),
     ...[false, true].map((accumulate) =>
       call('rms_norm_backward_input', `${label} accumulate=${accumulate}`, (draw) => ({
@@ -36,15 +46,21 @@ function norms(M: number, N: number, C: number, scale = 1): Case[] {
         x: draw.normal([M, N, C], scale),
         weight: draw.members(M, [C], 1, mixed),
         epsilon,
+        offset,
         accumulate,
       })),
     ),
-    call('rms_norm_backward_weight', label, (draw) => ({
-      dweight: draw.members(M, [C]),
-      dy: draw.normal([M, N, C]),
-      x: draw.normal([M, N, C], scale),
-      epsilon,
-    })),
+    // Which neither of the two changes.
+    ...(offset || residual
+      ? []
+      : [
+          call('rms_norm_backward_weight', label, (draw) => ({
+            dweight: draw.members(M, [C]),
+            dy: draw.normal([M, N, C]),
+            x: draw.normal([M, N, C], scale),
+            epsilon,
+          })),
+        ]),
   ];
 }
 
@@ -67,7 +83,9 @@ const notFinite: Case[] = [
     y: blank([1, 3, 33]),
     x: altered(draw.normal([1, 3, 33]), { 5: nan, 98: infinity }),
     weight: draw.members(1, [33]),
+    residual: undefined,
     epsilon: 1e-5,
+    offset: 0,
   })),
   call('rms_norm_backward_input', 'not finite', (draw) => ({
     dx: blank([1, 3, 33]),
@@ -75,21 +93,27 @@ const notFinite: Case[] = [
     x: draw.normal([1, 3, 33]),
     weight: draw.members(1, [33]),
     epsilon: 1e-5,
+    offset: 0,
     accumulate: false,
   })),
 ];
 
 export const rmsNorm: OpTest = {
   references: {
-    rms_norm_forward: ({ y, x, weight, epsilon }, r) => {
+    rms_norm_forward: ({ y, x, weight, residual, epsilon, offset }, r) => {
       const inverse = inverseRms(r, x, epsilon);
-      return { y: build(y.shape, (m, n, c) => r(r(x.at(m!, n, c) * inverse.at(m!, n)) * weight[m!]!.at(c!))) };
+      return {
+        y: build(y.shape, (m, n, c) => {
+          const normed = r(r(x.at(m!, n, c) * inverse.at(m!, n)) * r(offset + weight[m!]!.at(c!)));
+          return residual ? r(normed + residual.at(m!, n, c)) : normed;
+        }),
+      };
     },
 
-    rms_norm_backward_input: ({ dx, dy, x, weight, epsilon, accumulate }, r) => {
+    rms_norm_backward_input: ({ dx, dy, x, weight, epsilon, offset, accumulate }, r) => {
       const [M, N, C] = x.shape as Sizes;
       const inverse = inverseRms(r, x, epsilon);
-      const scaled = (m: number, n: number, c: number) => r(dy.at(m, n, c) * weight[m]!.at(c));
+      const scaled = (m: number, n: number, c: number) => r(dy.at(m, n, c) * r(offset + weight[m]!.at(c)));
       const mean = evaluate([M, N], (m, n) => r(sum(r, C, (c) => r(scaled(m!, n!, c) * x.at(m!, n, c))) / C));
       return {
         dx: build(dx.shape, (m, n, c) => {
@@ -112,7 +136,15 @@ export const rmsNorm: OpTest = {
       };
     },
   },
-  cases: [...sizes.flatMap((size) => [...norms(...size), ...norms(...size, 1e-3)]), ...notFinite],
+  cases: [
+    ...sizes.flatMap((size) => [
+      ...norms(...size),
+      ...norms(...size, { scale: 1e-3 }),
+      ...norms(...size, { offset: 1 }),
+      ...norms(...size, { offset: 1, residual: true }),
+    ]),
+    ...notFinite,
+  ],
   large: norms(3, 500, 80),
   gradients: [
     {
@@ -120,14 +152,22 @@ export const rmsNorm: OpTest = {
       label: 'trained',
       inputs: { x: [2, 3, 4] },
       weights: { a: [4], b: [4] },
-      y: (scope, { x }, { a, b }) => ops.rmsNorm(scope, x!, [a!, b!], 1e-5),
+      y: (scope, { x }, { a, b }) => ops.rmsNorm(scope, x!, [a!, b!], { epsilon: 1e-5 }),
     },
     {
       op: 'rmsNorm',
       label: 'frozen',
       inputs: { x: [2, 3, 4] },
       constants: (draw) => ({ a: draw.f32([4]), b: draw.f32([4]) }),
-      y: (scope, { x }, _, { a, b }) => ops.rmsNorm(scope, x!, [frozen(a!), frozen(b!)], 1e-5),
+      y: (scope, { x }, _, { a, b }) => ops.rmsNorm(scope, x!, [frozen(a!), frozen(b!)], { epsilon: 1e-5 }),
+    },
+    {
+      op: 'rmsNorm',
+      label: 'with an offset, added to a residual',
+      inputs: { x: [2, 3, 4], residual: [2, 3, 4] },
+      weights: { a: [4], b: [4] },
+      y: (scope, { x, residual }, { a, b }) =>
+        ops.rmsNorm(scope, x!, [a!, b!], { epsilon: 1e-5, offset: 1, residual: residual! }),
     },
   ],
 };

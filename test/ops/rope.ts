@@ -3,7 +3,7 @@ import { type Case, call, describe } from '../support/case.js';
 import type { OpTest } from '../support/op-test.js';
 import { blank, build, type Draw, integers, Values } from '../support/reference.js';
 
-/** Cosines, then sines, of random angles: [P, D]. */
+/** Cosines, then sines, of random angles: [P, R]. */
 function rotations(draw: Draw, positions: number, width: number): Values {
   const half = width / 2;
   const angles = draw.normal([positions, half], 3);
@@ -18,13 +18,16 @@ interface Rope {
   /** [M, B, T, H, D] */
   shape: number[];
   inverse: boolean;
+  /** Of D channels how many are turned; default all. */
+  width?: number;
   starts?: number[];
   inPlace?: boolean;
 }
 
 function turned(turn: Rope): Case {
   const { shape, inverse, starts, inPlace } = turn;
-  const [members = 0, , , , width = 0] = shape;
+  const [members = 0] = shape;
+  const { width = shape[4]! } = turn;
   return call('rope', describe(turn), (draw) => {
     const x = draw.normal(shape);
     return {
@@ -52,9 +55,10 @@ const fault = (T: number, starts?: number[]) =>
 export const rope: OpTest = {
   references: {
     rope: ({ y, x, table, starts, inverse }, r) => {
-      const half = x.shape[4]! / 2;
+      const half = table[0]!.shape[1]! / 2;
       return {
         y: build(y.shape, (m, b, t, h, d) => {
+          if (d! >= 2 * half) return x.at(m!, b, t, h, d);
           const position = (starts?.at(b!) ?? 0) + t!;
           const pair = d! % half;
           const cosine = table[m!]!.at(position, pair);
@@ -72,6 +76,13 @@ export const rope: OpTest = {
         turned({ shape: [2, 3, 5, 3, D], inverse, starts: [0, 40, 7], inPlace: true }),
       ]),
     ),
+    // Heads that are turned in part.
+    ...[2, 4, 24, 62].flatMap((width) =>
+      [false, true].flatMap((inverse) => [
+        turned({ shape: [2, 3, 5, 3, 64], inverse, width }),
+        turned({ shape: [2, 3, 5, 3, 64], inverse, width, starts: [0, 40, 7], inPlace: true }),
+      ]),
+    ),
     turned({ shape: [1, 2, 0, 3, 4], inverse: false }),
   ],
   large: [turned({ shape: [3, 2, 40, 8, 80], inverse: false })],
@@ -84,6 +95,13 @@ export const rope: OpTest = {
     {
       op: 'rope',
       inputs: { x: [2, 2, 3, 2, 4] },
+      constants: (draw) => ({ a: draw.f32([9, 4]), b: draw.f32([9, 4]), starts: integers([3, 0]) }),
+      y: (scope, { x }, _, { a, b, starts }) => ops.rope(scope, x!, [a!, b!], starts!),
+    },
+    {
+      op: 'rope',
+      label: 'in part',
+      inputs: { x: [2, 2, 3, 2, 6] },
       constants: (draw) => ({ a: draw.f32([9, 4]), b: draw.f32([9, 4]), starts: integers([3, 0]) }),
       y: (scope, { x }, _, { a, b, starts }) => ops.rope(scope, x!, [a!, b!], starts!),
     },

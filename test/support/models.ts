@@ -3,38 +3,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { DType } from '../../lib/addon.js';
-import type { Family, ModelConfig } from '../../lib/checkpoint/config.js';
+import type { ModelConfig } from '../../lib/checkpoint/config.js';
+import { llamaConfig } from '../../lib/checkpoint/families/llama.js';
 import { Random } from '../../lib/data/random.js';
 import { BYTE_CHARACTERS } from '../../lib/data/tokenizer/byte-level.js';
 import { BtsError } from '../../lib/errors.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { Device } from '../../lib/tensor/device.js';
+import { varied } from './flat-config.js';
 
 /** The token that ends texts in `writeTokenizer`'s vocabulary. */
 export const END_OF_TEXT = 256;
 
-const LLAMA: ModelConfig = {
-  family: 'llama',
+const LLAMA: ModelConfig = llamaConfig({
   vocabularySize: 257,
   width: 16,
   layers: 3,
   feedForwardWidth: 24,
   heads: 4,
   keyValueHeads: 2,
-  headWidth: 4,
-  normEpsilon: 1e-5,
-  tiedEmbeddings: false,
-  attentionBias: false,
-  outputBias: false,
-  feedForwardBias: false,
-  headNorms: false,
   maxPositions: 64,
-  slidingWindow: null,
-  rope: { kind: 'default', theta: 10000 },
-  bosToken: null,
   eosTokens: [END_OF_TEXT],
-  dtype: 'F32',
-};
+});
 
 const LLAMA3_ROPE = {
   kind: 'llama3',
@@ -46,11 +36,11 @@ const LLAMA3_ROPE = {
 } as const;
 
 /** One tiny model of each family, between them with every feature that a family has. */
-export const CONFIGS: Record<Family, ModelConfig> = {
+export const CONFIGS = {
   llama: LLAMA,
-  mistral: { ...LLAMA, family: 'mistral', keyValueHeads: 1, slidingWindow: 5 },
-  qwen2: { ...LLAMA, family: 'qwen2', attentionBias: true, tiedEmbeddings: true, normEpsilon: 1e-6 },
-  qwen3: { ...LLAMA, family: 'qwen3', headNorms: true, headWidth: 6, vocabularySize: 264, rope: LLAMA3_ROPE },
+  mistral: varied(LLAMA, { family: 'mistral', keyValueHeads: 1, slidingWindow: 5 }),
+  qwen2: varied(LLAMA, { family: 'qwen2', attentionBias: true, tiedEmbeddings: true, normEpsilon: 1e-6 }),
+  qwen3: varied(LLAMA, { family: 'qwen3', headNorms: true, headWidth: 6, vocabularySize: 264, rope: LLAMA3_ROPE }),
 };
 
 /** Runs `use` with a temporary folder that is removed afterwards. */

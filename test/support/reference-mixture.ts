@@ -48,16 +48,20 @@ const linear = (x: Values, weight: Values) => {
 };
 
 function norm(x: Values, weight: Values, epsilon: number): Values {
-  const { y } = references.rms_norm_forward({ y: x, x, weight: [weight], epsilon }, exact);
+  const { y } = references.rms_norm_forward(
+    { y: x, x, weight: [weight], residual: undefined, epsilon, offset: 0 },
+    exact,
+  );
   return new Values(x.shape, y as Float64Array);
 }
 
 function attention(config: ModelConfig, x: Values, batch: number, weight: (name: string) => Values): Values {
-  const { heads, keyValueHeads, headWidth: D, rope } = config;
+  const { heads, keyValueHeads, headWidth: D } = config.attention;
+  const { theta } = config.rope.global;
   const rows = x.shape[1]!;
   const tokens = rows / batch;
   const table = evaluate([tokens, D], (p, d) => {
-    const angle = p! * (rope.theta ** ((2 * (d! % (D / 2))) / D)) ** -1;
+    const angle = p! * (theta ** ((2 * (d! % (D / 2))) / D)) ** -1;
     return d! < D / 2 ? Math.cos(angle) : Math.sin(angle);
   });
   const project = (name: string, count: number) => {
@@ -71,7 +75,7 @@ function attention(config: ModelConfig, x: Values, batch: number, weight: (name:
     );
   const [q, k, v] = [turned(project('q', heads)), turned(project('k', keyValueHeads)), project('v', keyValueHeads)];
   const { out } = references.attention_forward(
-    { out: q, lse: undefined, q, k, v, starts: undefined, window: 0 },
+    { out: q, lse: undefined, q, k, v, starts: undefined, window: 0, scale: config.attention.scale, softcap: 0 },
     exact,
   );
   const flat = new Values([1, rows, heads * D], out as Float64Array);
@@ -81,7 +85,7 @@ function attention(config: ModelConfig, x: Values, batch: number, weight: (name:
 function feedForward(x: Values, weight: (name: string) => Values): Values {
   const gate = linear(x, weight('mlp.gate_proj.weight'));
   const up = linear(x, weight('mlp.up_proj.weight'));
-  const { y } = references.swiglu_forward({ y: gate, gate, up }, exact);
+  const { y } = references.swiglu_forward({ y: gate, gate, up, activation: 'silu' }, exact);
   return linear(new Values(gate.shape, y as Float64Array), weight('mlp.down_proj.weight'));
 }
 
@@ -94,7 +98,7 @@ export function mixtureLogits(model: MixtureReference, ids: ArrayLike<number>, b
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}.`;
     const step = (part: string, normName: string, compute: (x: Values, weight: (name: string) => Values) => Values) => {
-      const x = norm(h, base(`${prefix}${normName}.weight`), config.normEpsilon);
+      const x = norm(h, base(`${prefix}${normName}.weight`), config.norm.epsilon);
       const before = h;
       if (!model.parts.includes(part)) {
         const y = compute(x, (name) => base(prefix + name));
@@ -120,7 +124,7 @@ export function mixtureLogits(model: MixtureReference, ids: ArrayLike<number>, b
     step('attention', 'input_layernorm', (x, weight) => attention(config, x, batch, weight));
     step('feedForward', 'post_attention_layernorm', (x, weight) => feedForward(x, weight));
   }
-  const normed = norm(h, base('model.norm.weight'), config.normEpsilon);
+  const normed = norm(h, base('model.norm.weight'), config.norm.epsilon);
   const logits = linear(normed, base('lm_head.weight'));
   return build([ids.length, config.vocabularySize], (n, v) => logits.at(0, n, v));
 }

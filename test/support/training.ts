@@ -10,11 +10,11 @@ import { newestCheckpoint, trainingFolder } from '../../lib/train/checkpoint.js'
 import { type TrainEvent, type TrainOptions, train } from '../../lib/train/trainer.js';
 import { randomTokens } from './models.js';
 
-/** Two domains that differ, as rows of 8 tokens. */
-export function tinyMixture(seed = 7, batchSize = 3): Mixture {
+/** Two domains that differ, as rows of 8 tokens; another `text` has as many others. */
+export function tinyMixture(seed = 7, batchSize = 3, text = 0): Mixture {
   const domains = ['words', 'numbers'].map((name, index) => ({
     name,
-    tokens: new ArrayTokens(randomTokens(600, index + 1, index === 0 ? 64 : 200)),
+    tokens: new ArrayTokens(randomTokens(600, text + index + 1, index === 0 ? 64 : 200)),
     weight: index + 1,
   }));
   return new Mixture(domains, { sequenceLength: 8, batchSize, seed });

@@ -1,5 +1,5 @@
 import type { Choices } from './choices.js';
-import { countSources, type Document, type Domain, inTurns, joinParts, LONGEST_CHARACTERS } from './documents.js';
+import { type Document, type Domain, inTurns, joinParts, LONGEST_CHARACTERS, packageCount } from './documents.js';
 import { fileBytes, type InstalledPackage, readText } from './packages.js';
 
 const SMALLEST_FILE_BYTES = 200;
@@ -11,15 +11,15 @@ const PACKAGE_SHARE = 1 / 6;
 const FORMS = [/\.m?ts$/, /^(?!.*(cjs|commonjs)\/).*\.m?js$/, /\.c?js$/];
 /** Folders named after how their files were built, not after what is in them. */
 const BUILD_FOLDERS = /^(src|lib|dist|build|out|esm?|cjs|commonjs|libesm|libcjs|browser|umd|module|node)$/;
+const CPP = /\.(cc|cpp|cu|cuh|h|hpp)$/;
 const EXCLUDED = /\.d\.[cm]?ts$|\.min\.|(^|\/)(locales?|i18n)\//;
 
-/** JavaScript and TypeScript sources of the installed packages: no bundles, no minified or translated files. */
+/** JavaScript, TypeScript and C++ sources of the packages: no bundles, no minified or translated files. */
 export function code(packages: readonly InstalledPackage[], random: Choices, maxBytes: number): Domain {
   const seen = new Set<string>();
   return {
     documents: inTurns(packages.map((pkg) => sources(pkg, seen, random, maxBytes * PACKAGE_SHARE))),
-    describe: (taken) => `${taken.length} source texts of ${countSources(taken)} installed packages`,
-    expects: `the packages that 'npm ci' installs`,
+    describe: (taken) => `${taken.length} source texts of ${packageCount(taken)}`,
   };
 }
 
@@ -41,7 +41,7 @@ async function* sources(
   }
 }
 
-/** One file per module. */
+/** C++, and of JavaScript's modules one file each. */
 function handwritten(files: readonly string[]): string[] {
   const best = new Map<string, { file: string; form: number }>();
   for (const file of files) {
@@ -51,7 +51,7 @@ function handwritten(files: readonly string[]): string[] {
     const module = path.filter((folder) => !BUILD_FOLDERS.test(folder)).join('/');
     if (form < (best.get(module)?.form ?? FORMS.length)) best.set(module, { file, form });
   }
-  return [...best.values()].map(({ file }) => file);
+  return [...files.filter((file) => CPP.test(file)), ...[...best.values()].map(({ file }) => file)];
 }
 
 /** Without the pointer to a source map, and without an opening comment on the licence: the same few stand everywhere. */

@@ -9,8 +9,6 @@ export interface Domain {
   documents: AsyncIterable<Document> | Iterable<Document>;
   /** What was taken, for people: '120 source files of 62 packages'. */
   describe(taken: readonly Document[]): string;
-  /** What to install when there is too little. */
-  expects: string;
 }
 
 /** Longer texts are split, so that a held-out share of the documents is also about that share of the text. */
@@ -51,4 +49,10 @@ export function* joinParts(
 /** How many different sources the documents have. */
 export function countSources(documents: readonly Document[]): number {
   return new Set(documents.map((document) => document.source)).size;
+}
+
+/** The same for people, where the sources are packages. */
+export function packageCount(documents: readonly Document[]): string {
+  const count = countSources(documents);
+  return `${count} package${count === 1 ? '' : 's'}`;
 }

@@ -33,7 +33,6 @@ export function mathProblems(random: Choices): Domain {
     documents: problems(random),
     describe: (taken) =>
       `${taken.length} generated problems of ${Object.keys(PROBLEM_KINDS).length} kinds with worked solutions`,
-    expects: 'no packages',
   };
 }
 

@@ -1,8 +1,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, relative, sep } from 'node:path';
+import { readJson } from '../../checkpoint/file.js';
 import { BtsError, fileError } from '../../errors.js';
 
-/** A package that npm has installed, and the paths of its files relative to `folder`, with `/`, sorted. */
+/** A package, and the paths of its files relative to `folder`, with `/`, sorted. */
 export interface InstalledPackage {
   name: string;
   folder: string;
@@ -10,23 +11,18 @@ export interface InstalledPackage {
 }
 
 /**
- * The packages below the nearest `node_modules` at or above `packageRoot`, sorted by folder. Of several copies of a
- * package the outermost counts; the package at `packageRoot` itself and symbolic links (workspaces) do not.
- *
- * @throws BtsError `BAD_DATA` where no `node_modules` is found.
+ * The package at `packageRoot`, with the files that it is published with, and those in every `node_modules` at or above it,
+ * sorted by folder. Of several copies of a package the outermost counts; symbolic links (workspaces) do not.
  */
-export async function installedPackages(packageRoot: string, signal?: AbortSignal): Promise<InstalledPackage[]> {
-  const modules = await nearestModules(packageRoot);
-  const own = await packageName(packageRoot);
-  const packages = new Map<string, InstalledPackage>();
-  const pending = [modules];
+export async function findPackages(packageRoot: string, signal?: AbortSignal): Promise<InstalledPackage[]> {
+  const own = await publishedPackage(packageRoot, signal);
+  const packages = new Map([[own.name, own]]);
+  const pending = await modulesAbove(packageRoot);
   for (let folder = pending.shift(); folder !== undefined; folder = pending.shift()) {
     for (const name of await packagesIn(folder)) {
       const files: string[] = [];
       await walk(join(folder, name), join(folder, name), files, pending, signal);
-      if (name !== own && !packages.has(name)) {
-        packages.set(name, { name, folder: join(folder, name), files: files.sort() });
-      }
+      if (!packages.has(name)) packages.set(name, { name, folder: join(folder, name), files: files.sort() });
     }
   }
   return [...packages.values()];
@@ -57,25 +53,23 @@ export function stopIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new BtsError('ABORTED', 'Collecting texts was stopped.', { cause: signal.reason });
 }
 
-async function nearestModules(packageRoot: string): Promise<string> {
+async function modulesAbove(packageRoot: string): Promise<string[]> {
+  const found: string[] = [];
   for (let folder = packageRoot; ; folder = dirname(folder)) {
     const modules = join(folder, 'node_modules');
-    if ((await stat(modules).catch(() => undefined))?.isDirectory()) return modules;
-    if (folder === dirname(folder)) break;
+    if ((await stat(modules).catch(() => undefined))?.isDirectory()) found.push(modules);
+    if (folder === dirname(folder)) return found;
   }
-  throw new BtsError(
-    'BAD_DATA',
-    `The quickstart takes its texts from installed packages, but there is no node_modules folder at or above ` +
-      `'${packageRoot}'. Run 'npm ci', or give your own texts with --domain name=path.`,
-  );
 }
 
-async function packageName(folder: string): Promise<string | undefined> {
-  try {
-    return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')).name;
-  } catch {
-    return undefined; // a folder without a readable manifest has no name that could be installed below it
-  }
+/** The package at `folder` as npm publishes it, so that a clone and an installed copy have the same text. */
+async function publishedPackage(folder: string, signal?: AbortSignal): Promise<InstalledPackage> {
+  const manifest = await readJson(join(folder, 'package.json'), 'BAD_DATA');
+  const { name = '', files: published = [] } = manifest as { name?: string; files?: string[] };
+  const all: string[] = [];
+  await walk(folder, folder, all, [], signal);
+  const isPublished = (file: string) => published.some((path) => file === path || file.startsWith(`${path}/`));
+  return { name, folder, files: all.filter((file) => file === 'README.md' || isPublished(file)).sort() };
 }
 
 async function packagesIn(modules: string): Promise<string[]> {

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Choices } from './choices.js';
-import { countSources, type Document, type Domain, inTurns, joinParts } from './documents.js';
+import { type Document, type Domain, inTurns, joinParts, packageCount } from './documents.js';
 import { proseParagraphs } from './markdown.js';
 import { fileBytes, type InstalledPackage, readText } from './packages.js';
 
@@ -8,7 +8,7 @@ const LARGEST_FILE_BYTES = 4 << 20;
 const FEWEST_CHARACTERS = 300;
 
 /**
- * English prose: READMEs, change logs and other Markdown of the installed packages, and the documentation comments of
+ * English prose: READMEs, change logs and other Markdown of the packages, and the documentation comments of
  * their type declarations (those of Node.js are its manual).
  */
 export function prose(packages: readonly InstalledPackage[], random: Choices): Domain {
@@ -16,8 +16,7 @@ export function prose(packages: readonly InstalledPackage[], random: Choices): D
   return {
     documents: inTurns(packages.map((pkg) => documentation(pkg, seen, random))),
     describe: (taken) =>
-      `${taken.length} parts of the READMEs, change logs and API documentation of ${countSources(taken)} installed packages`,
-    expects: `the packages 'typescript' and '@types/node', whose API documentation is most of it`,
+      `${taken.length} parts of the READMEs, change logs and API documentation of ${packageCount(taken)}`,
   };
 }
 

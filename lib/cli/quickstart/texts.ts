@@ -8,7 +8,7 @@ import { code } from './code.js';
 import type { Document, Domain } from './documents.js';
 import { languages } from './languages.js';
 import { mathProblems } from './math-problems.js';
-import { installedPackages, stopIfAborted } from './packages.js';
+import { findPackages, stopIfAborted } from './packages.js';
 import { prose } from './prose.js';
 
 export const DOMAINS = ['prose', 'code', 'languages', 'math'] as const;
@@ -29,7 +29,7 @@ export interface CollectOptions {
   signal?: AbortSignal | undefined;
   /** Each domain gets at most this many bytes of text, at least 10,000; default 4 MiB. */
   maxBytesPerDomain?: number;
-  /** The folder whose nearest `node_modules` is read; default this package's own. */
+  /** The folder of the package that is read with those installed beside it; default this one's own. */
   packageRoot?: string;
   /** The domains to collect; default all four. */
   domains?: readonly DomainName[];
@@ -41,25 +41,25 @@ export interface CollectOptions {
 const FEWEST_BYTES = 64 << 10;
 
 /**
- * Collects text in four domains from the packages that npm has installed, without network: English documentation,
- * source code, text in other languages, and math problems with solutions, which are generated. Writes one
- * `<domain>.jsonl` per domain to `folder`, documents in random order; the domains are cut to the size of the smallest,
+ * Collects text in four domains without network, wherever this package is installed: English documentation and source code
+ * of this package and of those beside it, and, generated, phrases in other languages and math problems with solutions. Writes
+ * one `<domain>.jsonl` per domain to `folder`, documents in random order; the domains are cut to the size of the smallest,
  * so that none is learned better for being larger. The same packages and seed give the same files.
  *
- * @throws BtsError `BAD_DATA` where a domain's packages are not installed, `BAD_OPTION`, `FILE_IO`, `ABORTED`.
+ * @throws BtsError `BAD_DATA` where there is too little text, `BAD_OPTION`, `FILE_IO`, `ABORTED`.
  */
 export async function collectTexts(folder: string, options: CollectOptions = {}): Promise<CollectedDomain[]> {
   const { signal, maxBytesPerDomain = 4 << 20, domains = DOMAINS, seed = 1 } = options;
   if (!(maxBytesPerDomain >= 10_000)) {
     throw new BtsError('BAD_OPTION', `maxBytesPerDomain is at least 10000 bytes, not ${maxBytesPerDomain}.`);
   }
-  const needsPackages = domains.some((name) => name !== 'math');
-  const packages = needsPackages ? await installedPackages(options.packageRoot ?? (await ownRoot()), signal) : [];
+  const needsPackages = domains.some((name) => name === 'prose' || name === 'code');
+  const packages = needsPackages ? await findPackages(options.packageRoot ?? (await ownRoot()), signal) : [];
 
   const open: Record<DomainName, () => Domain> = {
     prose: () => prose(packages, new Choices(seed, 'prose')),
     code: () => code(packages, new Choices(seed, 'code'), maxBytesPerDomain),
-    languages: () => languages(packages),
+    languages: () => languages(new Choices(seed, 'languages')),
     math: () => mathProblems(new Choices(seed, 'math')),
   };
 
@@ -71,8 +71,8 @@ export async function collectTexts(folder: string, options: CollectOptions = {})
     if (bytes < Math.min(FEWEST_BYTES, maxBytesPerDomain / 10)) {
       throw new BtsError(
         'BAD_DATA',
-        `The quickstart found only ${bytes} bytes of text for the domain '${name}'. It expects ${domain.expects}: ` +
-          `run 'npm ci' with development dependencies, or give a text of your own with --domain ${name}=path.`,
+        `Only ${bytes} bytes of text were found for the domain '${name}', in this package and those installed beside it: ` +
+          `give a text of your own with --domain ${name}=path.`,
       );
     }
   }

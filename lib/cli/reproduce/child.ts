@@ -13,6 +13,8 @@ export function runCommand(args: readonly string[], isAlone: boolean, signal: Ab
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(stopped(signal));
     const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
+      // Ctrl-C, which a terminal sends to all of a group, comes once: a second one would end the command at once.
+      detached: true,
       stdio: ['ignore', 'pipe', isAlone && process.stderr.isTTY ? 'inherit' : 'pipe'],
     });
     // Lets the command save its work.

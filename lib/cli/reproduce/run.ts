@@ -1,11 +1,11 @@
 import { mkdir, readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { exists, readJson } from '../../checkpoint/file.js';
 import { recoverFolder } from '../../checkpoint/folder.js';
 import { type HeldOutLoss, meanLoss } from '../../eval/held-out-loss.js';
 import type { ColumnResult } from '../../eval/results/columns.js';
+import { availableProcessors, checkThreads } from '../../processors.js';
 import { trainingFolder } from '../../train/checkpoint.js';
 import { note } from '../output.js';
 import { overwrite } from '../overwrite.js';
@@ -34,12 +34,13 @@ export interface ReproduceOptions {
 /**
  * Makes all models of a table and evaluates them, each in a process of its own. What is in the folder already is left as it
  * is, so that an interrupted reproduction goes on where it was.
- * Throws ABORTED; BAD_DATA where a command failed, whose own words stand above.
+ * Throws ABORTED; BAD_OPTION; BAD_DATA where a command failed, whose own words stand above.
  */
 export async function reproduce(
   config: Reproduction,
-  { folder, domains, jobs = 1, threads = availableParallelism(), signal }: ReproduceOptions,
+  { folder, domains, jobs = 1, threads = availableProcessors(), signal }: ReproduceOptions,
 ): Promise<{ rows: RowResult[]; plans: Plan[] }> {
+  checkThreads(threads);
   const plans = planReproduction(config, domains, folder);
   const rows: RowResult[] = [];
   for (const { seed, stages } of plans) {

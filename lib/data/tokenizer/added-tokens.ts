@@ -15,10 +15,15 @@ const SPACE = /\p{White_Space}/u;
  * Finds added tokens in text: the leftmost, and of those that begin there the longest.
  *
  * @param contents for each token what is looked for: its content, which may have been normalized
+ * @param splitSpecials whether what looks like a special token stays text
  * @returns the function that cuts a text into sections, none of them an empty text
  * @throws BAD_TOKENIZER where two tokens cannot be told apart
  */
-export function findAddedTokens(tokens: AddedToken[], contents: string[]): (text: string) => Section[] {
+export function findAddedTokens(
+  tokens: AddedToken[],
+  contents: string[],
+  splitSpecials: boolean,
+): (text: string) => Section[] {
   const byContent = new Map(contents.map((content, index) => [content, tokens[index]!]));
   if (byContent.size < tokens.length || byContent.has('')) {
     const some = contents.slice(0, 20).join(', ');
@@ -32,6 +37,7 @@ export function findAddedTokens(tokens: AddedToken[], contents: string[]): (text
     let done = 0;
     for (const { 0: content, index } of text.matchAll(expression)) {
       const token = byContent.get(content)!;
+      if (splitSpecials && token.special) continue;
       let start = index;
       let end = index + content.length;
       if (token.single_word && (endsWithWord(text, start) || startsWithWord(text, end))) continue;

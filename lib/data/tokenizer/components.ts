@@ -8,7 +8,29 @@ const pattern = z.union([z.strictObject({ String: z.string().min(1) }), z.strict
   error: 'expected {"String": …} or {"Regex": …}, not empty',
 });
 const character = z.string().regex(/^.$/su, 'expected one character');
-const prependScheme = z.enum(['first', 'never', 'always']);
+
+const metaspace = z
+  .strictObject({
+    type: z.literal('Metaspace'),
+    replacement: character,
+    prepend_scheme: z.enum(['first', 'never', 'always']).optional(),
+    split: z.boolean().default(true),
+    /** Older spellings. */
+    add_prefix_space: z.boolean().optional(),
+    str_rep: z.string().optional(),
+  })
+  .refine(
+    ({ add_prefix_space, prepend_scheme }) => add_prefix_space !== false || (prepend_scheme ?? 'never') === 'never',
+    {
+      error: 'add_prefix_space false contradicts prepend_scheme',
+    },
+  )
+  .transform(({ type, replacement, add_prefix_space, prepend_scheme, split }) => ({
+    type,
+    replacement,
+    prepend_scheme: prepend_scheme ?? (add_prefix_space === false ? ('never' as const) : ('always' as const)),
+    split,
+  }));
 
 /** What the text goes through before it is cut. */
 export const normalizers = {
@@ -26,21 +48,16 @@ export const preTokenizers = {
     invert: z.boolean(),
   }),
   Digits: z.strictObject({ type: z.literal('Digits'), individual_digits: z.boolean() }),
-  Metaspace: z.strictObject({
-    type: z.literal('Metaspace'),
-    replacement: character,
-    prepend_scheme: prependScheme.optional(),
-    split: z.boolean().optional(),
-    /** Older spellings. */
-    add_prefix_space: z.boolean().optional(),
-    str_rep: z.string().optional(),
-  }),
-  ByteLevel: z.strictObject({
-    type: z.literal('ByteLevel'),
-    add_prefix_space: z.boolean(),
-    trim_offsets: z.boolean(),
-    use_regex: z.boolean().default(true),
-  }),
+  Metaspace: metaspace,
+  ByteLevel: z
+    .strictObject({
+      type: z.literal('ByteLevel'),
+      add_prefix_space: z.boolean(),
+      trim_offsets: z.boolean(),
+      use_regex: z.boolean().default(true),
+    })
+    // Offsets are not kept here.
+    .transform(({ trim_offsets: _, ...options }) => options),
 };
 
 const templatePiece = z.union(
@@ -82,7 +99,7 @@ export const decoders = {
     start: z.number().int().nonnegative(),
     stop: z.literal(0),
   }),
-  Metaspace: z.strictObject({ ...preTokenizers.Metaspace.shape }),
+  Metaspace: metaspace,
 };
 
 type Kinds = Record<string, z.ZodType>;

@@ -146,7 +146,7 @@ function readMerges(merges: unknown, ids: Map<string, number>, at: string): Byte
  * The reference implementation gives an added token the id that the vocab has for it, or else the next free one,
  * whatever the file says. A file that says otherwise has no certain meaning.
  */
-function listTokens(ids: Map<string, number>, addedTokens: AddedToken[], at: string): string[] {
+export function listTokens(ids: Map<string, number>, addedTokens: AddedToken[], at: string): string[] {
   const tokens: string[] = new Array(ids.size);
   for (const [token, id] of ids) tokens[id] = token;
   const seen = new Set<string>();

@@ -80,14 +80,9 @@ function isolate(expression: RegExp): Cut {
 /** SentencePiece's way: spaces become a visible mark, which begins the piece that follows it. */
 function markSpaces({
   replacement: mark,
-  add_prefix_space,
-  prepend_scheme: scheme = add_prefix_space === false ? 'never' : 'always',
-  split = true,
-  at,
+  prepend_scheme: scheme,
+  split,
 }: Extract<PreTokenizer, { type: 'Metaspace' }>): Cut {
-  if (add_prefix_space === false && scheme !== 'never') {
-    throw badTokenizer(`${at}: add_prefix_space false contradicts prepend_scheme '${scheme}'.`);
-  }
   return (text, isStart) => {
     let marked = text.replaceAll(' ', () => mark);
     const prepend = scheme === 'always' || (scheme === 'first' && isStart);

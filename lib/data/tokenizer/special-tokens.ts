@@ -1,9 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError, fileError } from '../../errors.js';
 import { badTokenizer } from './bad-tokenizer.js';
-import { check } from './components.js';
+import { readBeside, type TokenizerSettings } from './settings.js';
 
 /** The roles that tokens have for the model; tokenizer.json does not tell them. */
 export interface SpecialTokens {
@@ -12,12 +9,6 @@ export interface SpecialTokens {
   stopTokens: number[];
 }
 
-const name = z
-  .union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)], {
-    error: 'expected a token or null',
-  })
-  .nullish();
-const names = z.object({ bos_token: name, eos_token: name });
 const id = z.number().int();
 const ids = z.object({
   bos_token_id: id.nullish(),
@@ -25,27 +16,25 @@ const ids = z.object({
 });
 
 /**
- * Reads the roles from the first file that tells: tokenizer_config.json, special_tokens_map.json,
- * generation_config.json, config.json. A null is an answer, too. Generation has to stop at the end-of-text token and at
- * all that the latter two name.
+ * Reads the roles from what tells first: the tokenizer's settings, generation_config.json, config.json. A null is an
+ * answer, too. Generation has to stop at the end-of-text token and at all that the latter two name.
  *
  * @throws BAD_TOKENIZER where a file is malformed or names a token that the vocabulary lacks; FILE_IO
  */
 export async function readSpecialTokens(
   folder: string,
+  settings: TokenizerSettings,
   idOf: (token: string) => number | null,
   vocabularySize: number,
 ): Promise<SpecialTokens> {
-  const config = await readJson(join(folder, 'tokenizer_config.json'), names);
-  const map = await readJson(join(folder, 'special_tokens_map.json'), names);
-  const generation = await readJson(join(folder, 'generation_config.json'), ids);
-  const model = await readJson(join(folder, 'config.json'), ids);
+  const generation = await readBeside(folder, 'generation_config.json', ids);
+  const model = await readBeside(folder, 'config.json', ids);
 
   const named = (key: 'bos_token' | 'eos_token'): number | null | undefined => {
-    const token = [config[key], map[key]].find((value) => value !== undefined);
-    const id = token == null ? token : idOf(token);
-    if (typeof token === 'string' && id === null) {
-      throw badTokenizer(`'${folder}' names ${key} '${token}', which its vocabulary lacks.`);
+    const token = settings.named[key];
+    const id = token == null ? token : idOf(token.content);
+    if (token && id === null) {
+      throw badTokenizer(`'${folder}' names ${key} '${token.content}', which its vocabulary lacks.`);
     }
     return id;
   };
@@ -66,16 +55,4 @@ export async function readSpecialTokens(
     eosToken,
     stopTokens: [...new Set(stops)],
   };
-}
-
-/** A file that is absent tells nothing. */
-async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<Partial<T>> {
-  try {
-    return check(schema, JSON.parse(await readFile(path, 'utf8')), `${path}#`);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw badTokenizer(`'${path}' is not JSON: ${error.message}`, error);
-    const failure = fileError(error, path, 'Reading a tokenizer');
-    if (failure instanceof BtsError && failure.code === 'FILE_NOT_FOUND') return {};
-    throw failure;
-  }
 }

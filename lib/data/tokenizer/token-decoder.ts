@@ -35,8 +35,8 @@ function byteLevel(): TokenDecoder {
 
 /** Marks become spaces, but for those of the first token. */
 function metaspace(decoder: Extract<Decoder, { type: 'Metaspace' }>): TokenDecoder {
-  const { replacement, prepend_scheme: scheme, add_prefix_space } = decoder;
-  let isFirst = scheme !== 'never' && add_prefix_space !== false;
+  const { replacement, prepend_scheme: scheme } = decoder;
+  let isFirst = scheme !== 'never';
   return {
     push(token) {
       const text = token.replaceAll(replacement, isFirst ? '' : ' ');

@@ -1,13 +1,16 @@
 import { gunzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
 import { readAt, withFile } from '../../checkpoint/file.js';
-import { readParquetObjects } from '../../data/parquet.js';
+import { readParquetRows } from '../../data/parquet.js';
 import { BtsError } from '../../errors.js';
+import { parseJson } from '../../python/json.js';
+import { toPlain } from '../../python/plain.js';
+import { Dict, PythonError, type Value } from '../../python/values.js';
 
 const MAX_FILE_BYTES = 2 ** 30;
 
-export interface Row {
-  value: unknown;
+export interface Row<T = unknown> {
+  value: T;
   /** The file and the row, counted from 1: `test.jsonl:12`. */
   source: string;
 }
@@ -19,19 +22,31 @@ export interface Row {
  * Throws BAD_DATA naming file and line; FILE_NOT_FOUND, FILE_IO.
  */
 export async function readRows(path: string): Promise<Row[]> {
-  const values = await readValues(path);
+  const values = await readValues<unknown>(path, { json: JSON.parse, parquet: toPlain });
   return values.map((value, i) => ({ value, source: `${path}:${i + 1}` }));
 }
 
-async function readValues(path: string): Promise<unknown[]> {
+/** The rows of a file as Python has them: integers with all their digits and apart from floats. Throws as `readRows` does. */
+export async function readExactRows(path: string): Promise<Row<Value>[]> {
+  const values = await readValues<Value>(path, { json: parseJson, parquet: (row) => row });
+  return values.map((value, i) => ({ value, source: `${path}:${i + 1}` }));
+}
+
+/** How values are made of what a file says. */
+interface Form<T> {
+  json: (text: string) => T;
+  parquet: (row: Dict) => T;
+}
+
+async function readValues<T>(path: string, form: Form<T>): Promise<(T | string | string[])[]> {
   const name = path.toLowerCase().replace(/\.gz$/, '');
-  if (name.endsWith('.parquet')) return readParquetObjects(path);
+  if (name.endsWith('.parquet')) return (await readParquetRows(path)).map(form.parquet);
   const text = await readText(path);
   const lines = () => text.replace(/\n$/, '').split('\n');
   if (name.endsWith('.jsonl') || name.endsWith('.ndjson')) {
-    return lines().flatMap((line, i) => (line.trim() ? [parseJson(line, `${path}:${i + 1}`)] : []));
+    return lines().flatMap((line, i) => (line.trim() ? [readJson(line, form, `${path}:${i + 1}`)] : []));
   }
-  if (name.endsWith('.json')) return listIn(parseJson(text, path), path);
+  if (name.endsWith('.json')) return listIn(readJson(text, form, path), path);
   if (name.endsWith('.csv')) return parseFields(text, path, { delimiter: ',' });
   if (name.endsWith('.tsv')) return parseFields(text, path, { delimiter: '\t', quote: false });
   return lines();
@@ -50,15 +65,16 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-function parseJson(text: string, source: string): unknown {
+function readJson<T>(text: string, { json }: Form<T>, source: string): T {
   try {
-    return JSON.parse(text);
+    return json(text);
   } catch (cause) {
-    throw new BtsError('BAD_DATA', `${source} is not JSON: ${(cause as Error).message}.`, { cause });
+    if (!(cause instanceof SyntaxError || cause instanceof PythonError)) throw cause;
+    throw new BtsError('BAD_DATA', `${source} is not JSON: ${cause.message}.`, { cause });
   }
 }
 
-function parseFields(text: string, path: string, options: { delimiter: string; quote?: false }): unknown[] {
+function parseFields(text: string, path: string, options: { delimiter: string; quote?: false }): string[][] {
   try {
     return parse(text, { ...options, relax_column_count: true });
   } catch (cause) {
@@ -66,11 +82,14 @@ function parseFields(text: string, path: string, options: { delimiter: string; q
   }
 }
 
-function listIn(content: unknown, path: string): unknown[] {
+function listIn<T>(content: T, path: string): T[] {
   if (Array.isArray(content)) return content;
-  const lists = Object.values(content ?? {}).filter(Array.isArray);
-  if (lists.length === 1) return lists[0]!;
-  if (lists.length === 0 && content !== null && typeof content === 'object') return [content];
+  if (content !== null && typeof content === 'object') {
+    const values: unknown[] = content instanceof Dict ? content.values() : Object.values(content);
+    const lists = values.filter(Array.isArray);
+    if (lists.length === 1) return lists[0]!;
+    if (lists.length === 0) return [content];
+  }
   throw new BtsError(
     'BAD_DATA',
     `'${path}' holds neither rows nor one row: a list or an object with one was expected.`,

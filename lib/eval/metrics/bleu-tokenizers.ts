@@ -1,4 +1,4 @@
-import { splitWords } from '../python/text.js';
+import { splitWords } from '../../python/text.js';
 
 /** sacreBLEU's tokenizers that need no model. A text's tokens are the words of what they return. */
 export const BLEU_TOKENIZERS = { '13a': tokenize13a, intl: tokenizeInternational, char: tokenizeCharacters, none };

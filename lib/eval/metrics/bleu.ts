@@ -1,4 +1,4 @@
-import { stripEnd } from '../python/text.js';
+import { stripEnd } from '../../python/text.js';
 import { type BleuTokenizer, bleuTokens } from './bleu-tokenizers.js';
 import { countMatches, countNgrams } from './ngrams.js';
 

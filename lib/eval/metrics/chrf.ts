@@ -1,4 +1,4 @@
-import { isPunctuation, splitWords } from '../python/text.js';
+import { isPunctuation, splitWords } from '../../python/text.js';
 import { countMatches, countNgrams } from './ngrams.js';
 
 const CHARACTER_ORDER = 6;

@@ -1,5 +1,5 @@
-import { pythonRegex } from '../python/regex.js';
-import { withoutPunctuation } from '../python/text.js';
+import { pythonRegex } from '../../python/regex.js';
+import { withoutPunctuation } from '../../python/text.js';
 
 export interface ExactMatchOptions {
   ignoreCase?: boolean;

@@ -2,8 +2,8 @@
  * How lm-eval finds and compares answers in LaTeX: the rules of Hendrycks et al. 2021 (MATH) and of Lewkowycz et al. 2022
  * (Minerva, appendix D). Odd as some look, a score is comparable only if every step is theirs.
  */
-import { findAll, pythonRegex } from '../python/regex.js';
-import { strip } from '../python/text.js';
+import { findAll, pythonRegex } from '../../python/regex.js';
+import { strip } from '../../python/text.js';
 
 /** The last `\boxed{...}` or `\fbox{...}` of a solution; null if there is none or its brace is never closed. */
 export function lastBoxed(solution: string): string | null {

@@ -1,4 +1,4 @@
-import { PythonRandom } from '../python/random.js';
+import { PythonRandom } from '../../python/random.js';
 
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;

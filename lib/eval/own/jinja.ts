@@ -1,71 +1,68 @@
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { BtsError } from '../../errors.js';
+import { Environment } from '../../jinja/environment.js';
+import { TemplateError, UndefinedError } from '../../jinja/errors.js';
+import { Template } from '../../jinja/template.js';
+import { toPlain } from '../../python/plain.js';
+import type { Value } from '../../python/values.js';
+import { documentOf, type Fields } from './document.js';
+import { parseLiteral } from './literal.js';
+import { regexReplace } from './regex-replace.js';
 
-export type Fields = Readonly<Record<string, unknown>>;
-type Program = ReturnType<typeof parse>;
+/** lm-eval's: what is undefined fails, and no newline is lost. */
+const ENVIRONMENT = new Environment({
+  isStrict: true,
+  keepTrailingNewline: true,
+  filters: { regex_replace: regexReplace },
+});
 
-/** A Jinja template over the fields of a document, read as lm-eval reads it: white space stays as it is. */
+/** A Jinja template over the fields of a document, as lm-eval reads and fills it in. */
 export class JinjaTemplate {
-  private readonly program: Program;
-  /** Where the template is one expression alone, the same with its value as JSON. */
-  private readonly expression: Program | undefined;
+  private readonly template: Template;
 
-  /** @throws BAD_TASK where it is malformed */
-  constructor(private readonly source: string) {
-    this.program = compile(source);
-    const alone = /^\s*\{\{-?((?:(?!\}\})[\s\S])*?)-?\}\}\s*$/.exec(source)?.[1];
-    this.expression = alone === undefined ? undefined : compile(`{{ (${alone}) | tojson }}`);
-  }
-
-  /** The text for a document. @throws BAD_TASK where a field is missing or an expression fails */
-  render(doc: Fields): string {
-    return this.run(this.program, doc);
-  }
-
-  /** The value for a document: of an expression alone a text, number or list, else the text. */
-  value(doc: Fields): unknown {
-    return this.expression ? JSON.parse(this.run(this.expression, doc)) : this.render(doc);
-  }
-
-  private run(program: Program, doc: Fields): string {
-    this.expectFields(doc);
-    const environment = new Environment();
-    for (const [name, value] of Object.entries({ true: true, false: false, none: null, ...doc })) {
-      environment.set(name, value);
-    }
+  /**
+   * @param place what messages begin with: the task, and where in it
+   * @throws BAD_TASK where it is malformed
+   */
+  constructor(
+    private readonly source: string,
+    private readonly place = '',
+  ) {
     try {
-      return new Interpreter(environment).run(program).toString();
+      this.template = new Template(source, ENVIRONMENT);
     } catch (cause) {
-      throw new BtsError(
-        'BAD_TASK',
-        `the template ${JSON.stringify(this.source)} fails: ${(cause as Error).message}.`,
-        {
-          cause,
-        },
-      );
+      throw this.fault('is malformed', cause as Error);
     }
   }
 
-  /** What a mistyped name stands for would be empty, and so would its part of the prompt. */
-  private expectFields(doc: Fields): void {
-    for (const [, name = ''] of this.source.matchAll(/\{\{-?\s*([A-Za-z_]\w*)\s*(?:[|.[]|-?\}\})/g)) {
-      if (name in doc || ['true', 'false', 'none'].includes(name)) continue;
-      const fields = Object.keys(doc).join(', ');
-      throw new BtsError(
-        'BAD_TASK',
-        `the template ${JSON.stringify(this.source)} asks for '${name}'; rows have ${fields}.`,
-      );
+  /** The text for a document. @throws BAD_TASK naming what is undefined, or what fails, and the document */
+  render(fields: Fields): string {
+    const { values, source } = documentOf(fields);
+    try {
+      return this.template.render(values);
+    } catch (cause) {
+      throw this.fault('fails', cause as Error, source, values);
     }
+  }
+
+  /** What lm-eval reads the text for a document as: a number of digits, a list in Python's words, or itself. */
+  value(fields: Fields): unknown {
+    const text = this.render(fields);
+    const literal = /^\d+$|^\[.*\]$/s.test(text) ? parseLiteral(text) : undefined;
+    return literal === undefined ? text : toPlain(literal);
+  }
+
+  private fault(what: string, cause: Error, document?: string, values?: ReadonlyMap<string, Value>): Error {
+    // A filter refuses its regular expression with an error of its own.
+    if (!(cause instanceof TemplateError || cause instanceof BtsError)) return cause;
+    const where = [this.place, document].filter(Boolean).join(', ');
+    const subject = `${where ? `${where}: ` : ''}the template ${JSON.stringify(shortened(this.source))}`;
+    const missing = cause instanceof UndefinedError ? cause.variable : undefined;
+    const reason =
+      missing === undefined || !values
+        ? `${what}: ${cause.message.replace(/\.$/, '')}.`
+        : `asks for '${missing}'; rows have ${[...values.keys()].join(', ')}.`;
+    return new BtsError('BAD_TASK', `${subject} ${reason}`, { cause });
   }
 }
 
-function compile(source: string): Program {
-  try {
-    // The package leaves out a last newline, Jinja's `keep_trailing_newline` does not.
-    const whole = source.endsWith('\n') ? `${source}\n` : source;
-    return parse(tokenize(whole, { lstrip_blocks: false, trim_blocks: false }));
-  } catch (cause) {
-    const message = `the template ${JSON.stringify(source)} is malformed: ${(cause as Error).message}.`;
-    throw new BtsError('BAD_TASK', message, { cause });
-  }
-}
+const shortened = (text: string) => (text.length > 200 ? `${text.slice(0, 200)}…` : text);

@@ -1,10 +1,8 @@
 import { dirname, resolve } from 'node:path';
-import { parse } from 'yaml';
-import { z } from 'zod';
-import { check } from '../../checkpoint/check.js';
-import { readAt, withFile } from '../../checkpoint/file.js';
 import { BtsError } from '../../errors.js';
-import { type Row, readRows } from '../data/read-rows.js';
+import type { Value } from '../../python/values.js';
+import { withinTime } from '../../python/within-time.js';
+import { type Row, readExactRows } from '../data/read-rows.js';
 import { chain, type Filter, regexFilter, stripped } from '../filters.js';
 import {
   type ChoiceMetric,
@@ -15,11 +13,10 @@ import {
   textScoring,
 } from '../scoring.js';
 import type { Answer, Task } from '../task.js';
-import { type Fields, JinjaTemplate } from './jinja.js';
-import { type FilterStep, OwnTask } from './schema.js';
-
-const MOST_BYTES = 1 << 20;
-const FieldsOf = z.record(z.string(), z.unknown());
+import { type Fields, toFields, withNames } from './document.js';
+import { fieldsOf, type TaskFields } from './fields.js';
+import type { FilterStep, OwnTask } from './schema.js';
+import { readTaskFile } from './task-file.js';
 
 /**
  * The task that a YAML or JSON file describes, in the words of lm-eval's task files:
@@ -36,41 +33,20 @@ const FieldsOf = z.record(z.string(), z.unknown());
  * Throws FILE_NOT_FOUND, FILE_IO; BAD_TASK naming the file and what is wrong in it.
  */
 export async function readOwnTask(path: string): Promise<Task<Fields>> {
-  const fail = (reason: string, cause?: unknown) => new BtsError('BAD_TASK', `'${path}': ${reason}`, { cause });
-  const text = await withFile(path, async (file, bytes) => {
-    if (bytes > MOST_BYTES) throw fail(`a task has at most ${MOST_BYTES} bytes, this one ${bytes}.`);
-    return (await readAt(file, 0, bytes)).toString('utf8');
-  });
-  if (/!function\b/.test(text)) {
-    throw fail('it calls functions in Python. Say the same with templates, filters and metrics.');
-  }
-  let content: unknown;
-  try {
-    content = parse(text);
-  } catch (error) {
-    throw fail((error as Error).message.trim().split('\n')[0]!, error);
-  }
-  return createTask(
-    check(OwnTask, content, (reason) => fail(`${reason}.`)),
-    path,
-  );
-}
-
-function createTask(own: OwnTask, path: string): Task<Fields> {
-  const { output_type: type, data, fewshot_config: examples, generation_kwargs: sampling } = own;
-  const read = async (file: string): Promise<Fields[]> => {
-    const rows = withFields(await readRows(resolve(dirname(path), file)));
-    return rows.map(({ value, source }) =>
-      check(FieldsOf, value, (reason) => new BtsError('BAD_DATA', `${source} is no object with fields: ${reason}.`)),
-    );
+  const { task: own, samples } = await readTaskFile(path);
+  const { output_type: type, data, fewshot_config: config, generation_kwargs: sampling } = own;
+  const columns = new Set<string>();
+  const documents = (rows: readonly Row<Value>[]) => {
+    const fields = withNames(rows).map(toFields);
+    for (const one of fields) for (const name of Object.keys(one)) columns.add(name);
+    return fields;
   };
-  const question = templateOf(own.doc_to_text);
-  const description = new JinjaTemplate(own.description);
-  const { samples } = examples;
-  const choices = choicesOf(own);
-  const answer = answerOf(own, choices !== undefined);
+  const read = async (file: string) => documents(await readExactRows(resolve(dirname(path), file)));
+  const examples = samples?.map((value, i) => ({ value, source: `sample ${i + 1} in ${path}` }));
+  const { preamble, question, answer, choices } = fieldsOf(own, columns);
   const stop = sampling.until ?? [own.fewshot_delimiter];
   const greedy = sampling.do_sample !== true;
+  const offered = offeredChoices(own, answer, choices);
   return {
     name: own.task,
     version: own.metadata.version,
@@ -78,8 +54,8 @@ function createTask(own: OwnTask, path: string): Task<Fields> {
     follows: path,
     kind: type === 'generate_until' ? 'generate' : type === 'loglikelihood_rolling' ? 'text' : 'choices',
     shots: own.num_fewshot,
-    draw: examples.sampler === 'first_n' ? 'first' : 'random',
-    answerDelimiter: own.target_delimiter,
+    draw: config.sampler === 'first_n' ? 'first' : 'random',
+    answerDelimiter: type === 'loglikelihood' ? '' : own.target_delimiter,
     shotDelimiter: own.fewshot_delimiter,
     generation: {
       stop,
@@ -89,72 +65,41 @@ function createTask(own: OwnTask, path: string): Task<Fields> {
     },
     prompt: type === 'loglikelihood_rolling' ? `${own.doc_to_target}` : own.doc_to_text,
     documents: () => read(data.test),
-    ...(samples ? { examples: () => Promise.resolve(samples) } : {}),
-    ...(!samples && data.train ? { examples: () => read(data.train!) } : {}),
-    preamble: (doc) => description.render(doc),
-    question: type === 'loglikelihood_rolling' ? (doc) => `${answer(doc)}` : (doc) => question.render(doc),
-    answer,
-    ...(choices ? { choices } : {}),
-    ...scoringOf(own, answer, choices),
+    ...(examples ? { examples: () => Promise.resolve(documents(examples)) } : {}),
+    ...(!examples && data.train ? { examples: () => read(data.train!) } : {}),
+    preamble,
+    question: type === 'loglikelihood_rolling' ? (doc) => `${answer(doc)}` : question,
+    answer: type === 'loglikelihood' ? () => 0 : answer,
+    ...(offered ? { choices: offered } : {}),
+    ...limited(own.task, scoringOf(own, answer, offered)),
   };
 }
 
-/** Rows of a table get the names in its first row; lines of a text file are the field `text`. */
-function withFields(rows: readonly Row[]): readonly Row[] {
-  const [first] = rows;
-  if (typeof first?.value === 'string') return rows.map(({ value, source }) => ({ value: { text: value }, source }));
-  if (!Array.isArray(first?.value)) return rows;
-  const names = first.value as string[];
-  return rows.slice(1).map(({ value, source }) => ({
-    value: Object.fromEntries(names.map((name, i) => [name, (value as string[])[i] ?? ''])),
-    source,
-  }));
+/** Scoring that ends, whatever the file's regular expressions are. */
+function limited(task: string, { metrics, score }: Scoring): Scoring {
+  const fail = (seconds: number) =>
+    new BtsError(
+      'BAD_TASK',
+      `'${task}': scoring one answer takes more than ${seconds} seconds. Look at its regular expressions.`,
+    );
+  return { metrics, score: (doc, response, tools) => withinTime(() => score(doc, response, tools), fail) };
 }
 
-/** A field's name stands for the field. */
-function templateOf(text: string): JinjaTemplate {
-  return new JinjaTemplate(/^[A-Za-z_]\w*$/.test(text) ? `{{${text}}}` : text);
-}
-
-/** The choices of a document; a single continuation is its target. */
-function choicesOf(own: OwnTask): ((doc: Fields) => readonly string[]) | undefined {
-  const { output_type: type, doc_to_choice: choice } = own;
-  if (type === 'loglikelihood') {
-    const target = templateOf(`${own.doc_to_target}`);
-    return (doc) => [target.render(doc)];
-  }
-  if (type !== 'multiple_choice') return undefined;
-  if (choice === undefined) throw new BtsError('BAD_TASK', `'${own.task}' is a multiple choice without doc_to_choice.`);
-  if (Array.isArray(choice)) {
-    const templates = choice.map((text) => new JinjaTemplate(text));
-    return (doc) => templates.map((template) => template.render(doc));
-  }
-  const template = templateOf(choice);
-  const fail = (reason: string) => new BtsError('BAD_TASK', `'${own.task}': doc_to_choice gives no texts: ${reason}.`);
-  return (doc) => check(z.array(z.string()).min(1), template.value(doc), fail);
-}
-
-/** What a document's answer is: with choices, an index or the text of one. */
-function answerOf(
-  { task, output_type: type, doc_to_target: target }: OwnTask,
-  hasChoices: boolean,
-): (doc: Fields) => Answer {
-  if (type === 'loglikelihood') return () => 0;
-  if (typeof target === 'number') return () => target;
-  const template = templateOf(target);
+/** What is scored: the choices of a document; a single continuation is its target, with the delimiter before it. */
+function offeredChoices(
+  { output_type: type, target_delimiter: delimiter }: OwnTask,
+  answer: TaskFields['answer'],
+  choices: TaskFields['choices'],
+): TaskFields['choices'] {
+  if (type !== 'loglikelihood') return type === 'multiple_choice' ? choices : undefined;
   return (doc) => {
-    const value = template.value(doc);
-    if (Array.isArray(value)) return value.map(String);
-    if (typeof value === 'number') return hasChoices ? value : `${value}`;
-    if (typeof value !== 'string') {
-      throw new BtsError(
-        'BAD_TASK',
-        `'${task}': doc_to_target gives ${JSON.stringify(value)}, expected text, number or list.`,
-      );
-    }
-    return hasChoices && /^\d+$/.test(value) ? Number(value) : value;
+    const [target] = [answer(doc)].flat().map(String);
+    // lm-eval puts no delimiter here: targets of its tasks, LAMBADA's for one, begin with their own blank.
+    return [/^\s/.test(target!) ? target! : `${delimiter}${target}`];
   };
 }
+
+type Scoring = Pick<Task<Fields>, 'metrics' | 'score'>;
 
 const METRICS = {
   multiple_choice: ['acc', 'acc_norm', 'acc_bytes'],
@@ -167,7 +112,7 @@ function scoringOf(
   own: OwnTask,
   answer: (doc: Fields) => Answer,
   choices: ((doc: Fields) => readonly string[]) | undefined,
-): Pick<Task<Fields>, 'metrics' | 'score'> {
+): Scoring {
   const { output_type: type, metric_list: list } = own;
   const allowed: readonly string[] = METRICS[type];
   const wrong = list?.find(({ metric }) => !allowed.includes(metric));

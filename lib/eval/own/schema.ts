@@ -24,6 +24,9 @@ const Metric = z.strictObject({
   regexes_to_ignore: z.array(z.string()).default([]),
 });
 
+/** Choices may have names, which stand for nothing. */
+const ChoicesByName = z.record(z.string(), z.string()).transform((choices) => Object.values(choices));
+
 const Rows = z.record(z.string(), z.unknown());
 /** What lm-eval's files say of data sets that it downloads, and other things that change nothing here. */
 const ignored = Object.fromEntries(
@@ -46,8 +49,8 @@ export const OwnTask = z.strictObject({
   output_type: z.enum(['multiple_choice', 'generate_until', 'loglikelihood', 'loglikelihood_rolling']),
   description: z.string().default(''),
   doc_to_text: z.string().default(''),
-  doc_to_target: z.union([z.string(), z.int()]),
-  doc_to_choice: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
+  doc_to_target: z.union([z.string(), z.int(), z.boolean(), z.array(z.union([z.string(), z.int()])).min(1)]),
+  doc_to_choice: z.union([z.string(), z.array(z.string()).min(1), ChoicesByName]).optional(),
   target_delimiter: z.string().default(' '),
   fewshot_delimiter: z.string().default('\n\n'),
   num_fewshot: z.int().min(0).default(0),

@@ -3,22 +3,23 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
 import { exists } from '../../checkpoint/file.js';
-import { hashCheckpoint, hashConfig, hashFile, hashTokenizer } from '../../checkpoint/hash.js';
+import { hashCheckpoint, hashConfig, hashFile } from '../../checkpoint/hash.js';
+import { hashTokenizer } from '../../data/tokenizer/definition.js';
+import type { Abortable } from '../../errors.js';
 
 /**
  * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of
  * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
  * them throws, ABORTED.
  */
-export async function hashModel(folder: string, signal?: AbortSignal): Promise<string> {
-  const options = { signal };
+export async function hashModel(folder: string, options: Abortable = {}): Promise<string> {
   const made = (await exists(join(folder, 'bts.json'))) || (await exists(join(folder, BASELINE_FILE)));
   const parts = made
     ? (await readdir(folder))
         .filter((name) => /^(bts|baseline|tokenizer)\.json$|\.safetensors$/.test(name))
         .sort()
         .map((name) => hashFile(join(folder, name), options))
-    : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder, options)];
+    : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder)];
   return createHash('sha256')
     .update(JSON.stringify(await Promise.all(parts)))
     .digest('hex');

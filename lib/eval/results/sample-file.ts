@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { exists } from '../../checkpoint/file.js';
-import { readLines } from '../../data/utf8.js';
+import { readLines } from '../../data/text-reader.js';
 import { BtsError, fileError } from '../../errors.js';
 import type { Sample, SampleStore } from '../run/run-task.js';
 

@@ -1,4 +1,3 @@
-import { BtsError } from '../../errors.js';
 import { appendTokens, eachPlace, type Place, padded } from '../../model/append-tokens.js';
 import { DecoderModel } from '../../model/decoder-model.js';
 import type { KeyValueCache } from '../../model/key-value-cache.js';
@@ -10,7 +9,7 @@ import { scoreOneByOne } from './one-by-one.js';
 import { prefill } from './prefill.js';
 import { groupByPrefix } from './prefixes.js';
 import { PromptEncoder } from './prompts.js';
-import { expectRunning, type RunOptions } from './run-options.js';
+import { badRequest, expectRunning, type RunOptions } from './run-options.js';
 import { mapInTurns } from './turns.js';
 
 /** A context and its continuations, each to be scored. */
@@ -31,6 +30,7 @@ export interface ChoiceResult {
 export interface ChoiceItem {
   index: number;
   context: number[];
+  /** Each of one token at least. */
   continuations: { place: number; tokens: number[] }[];
   isCut: boolean;
 }
@@ -39,7 +39,7 @@ export interface ChoiceItem {
  * How likely a model finds each continuation of each context. What contexts have in common is computed once, and so is the
  * context of several continuations. Results come as they are computed, and do not depend on the batch size.
  *
- * Throws BAD_DATA for a continuation longer than the model takes; ABORTED.
+ * Throws BAD_DATA for a continuation longer than the model takes, or without a token of its own; BAD_TOKENIZER, ABORTED.
  */
 export async function* scoreChoices(
   model: LanguageModel,
@@ -47,7 +47,8 @@ export async function* scoreChoices(
   options: RunOptions,
 ): AsyncGenerator<ChoiceResult> {
   const encoder = new PromptEncoder(model.tokenizer);
-  const encode = (request: ChoiceRequest, index: number) => toItems(encoder, request, index, model.config.maxPositions);
+  const encode = (request: ChoiceRequest, index: number) =>
+    toItems(encoder, request, index, model.config.maxPositions, options);
   const items = (await mapInTurns(requests, encode, options.signal)).flat();
   const results = requests.map(
     (request, index): ChoiceResult => ({
@@ -84,23 +85,42 @@ async function* scoreTogether(
 }
 
 /** Usually one item; a context that must lose its beginning loses less before a shorter continuation. */
-function toItems(encoder: PromptEncoder, request: ChoiceRequest, index: number, maxPositions: number): ChoiceItem[] {
+function toItems(
+  encoder: PromptEncoder,
+  request: ChoiceRequest,
+  index: number,
+  maxPositions: number,
+  options: RunOptions,
+): ChoiceItem[] {
   const { context, continuations } = encoder.encodeChoices(request.context, request.continuations);
   const entries = continuations.map((tokens, place) => ({ place, tokens }));
-  const longest = Math.max(...entries.map(({ tokens }) => tokens.length));
+  const nothing = entries.find(({ tokens }) => tokens.length === 0);
+  if (nothing) throw badRequest(index, options, mergedReason(request, nothing.place));
+  const longest = largest(entries.map(({ tokens }) => tokens.length));
   if (longest >= maxPositions) {
-    throw new BtsError(
-      'BAD_DATA',
-      `a continuation of ${longest} tokens came; the model takes ${maxPositions} positions.`,
-    );
+    const reason = `a continuation of ${longest} tokens came; the model takes ${maxPositions} positions.`;
+    throw badRequest(index, options, reason);
   }
   // The last token of a continuation is never an input.
-  const room = (tokens: number) => maxPositions + 1 - Math.max(1, tokens);
+  const room = (tokens: number) => maxPositions + 1 - tokens;
   if (context.length <= room(longest)) return [{ index, context, continuations: entries, isCut: false }];
   return entries.map((entry) => {
     const kept = context.slice(-room(entry.tokens.length));
     return { index, context: kept, continuations: [entry], isCut: kept.length < context.length };
   });
+}
+
+const SHOWN = 40;
+
+/** Why a continuation has no tokens. Scored as nothing it would be certain. */
+function mergedReason({ context, continuations }: ChoiceRequest, place: number): string {
+  const choice = `choice ${place}, ${JSON.stringify(continuations[place])},`;
+  if (continuations[place] === '') return `${choice} is empty: there is nothing to score.`;
+  const end = context.length > SHOWN ? `…${context.slice(-SHOWN)}` : context;
+  return (
+    `${choice} has no token of its own behind its context ${JSON.stringify(end)}: the tokenizer merges the two. ` +
+    'Let the context end with a word, and the choice or the delimiter before it begin with a blank.'
+  );
 }
 
 function byLength(sequences: readonly (readonly number[])[]): number[] {
@@ -147,15 +167,13 @@ async function scoreBatch(
     eachPlace((logits, i) => {
       const distribution = new Distribution(logits);
       for (const { place, tokens } of items[i]!.continuations) {
-        const [first] = tokens;
-        results[items[i]!.index]!.scores[place] =
-          first === undefined ? { logProbability: 0, isGreedy: true } : distribution.score(first);
+        results[items[i]!.index]!.scores[place] = distribution.score(tokens[0]!);
       }
     }),
   );
 
   const lengths = [...cache.lengths];
-  const rounds = Math.max(...items.map(({ continuations }) => continuations.length));
+  const rounds = largest(items.map(({ continuations }) => continuations.length));
   for (let round = 0; round < rounds; round++) {
     const rest = items.map(({ continuations }) => continuations[round]?.tokens ?? []);
     const inputs = rest.map((tokens) => tokens.slice(0, -1));

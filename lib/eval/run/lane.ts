@@ -1,12 +1,14 @@
 import { Random } from '../../data/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
+import type { Lane as DecodingLane } from '../../model/decode-together.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { checkSampling, type Draw } from '../../model/sampler.js';
 import { StopStrings } from '../../model/stop-strings.js';
 import type { GenerationItem, GenerationRequest, GenerationResult } from './generations.js';
 
 /** One text on its way. */
-export class Lane {
+export class Lane implements DecodingLane {
+  readonly needsLogits = false;
   isDone = false;
   /** The last token. */
   next = 0;
@@ -19,7 +21,7 @@ export class Lane {
 
   constructor(
     private readonly model: LanguageModel,
-    private readonly item: GenerationItem,
+    readonly item: GenerationItem,
     { generation, seed }: GenerationRequest,
   ) {
     const { temperature = 0, topP = 1, stop } = generation;

@@ -24,10 +24,9 @@ export async function* scoreOneByOne(
     for (const { place, tokens } of continuations) {
       using cache = model.createCache(1, context.length + tokens.length);
       cache.copySequence(before, 0, 0);
-      const score = { logProbability: 0, isGreedy: true };
-      for (const [i, token] of tokens.entries()) {
-        const expected = i === 0 ? first : new Distribution(await model.extend(cache, [tokens[i - 1]!]));
-        const next = expected.score(token);
+      const score = first.score(tokens[0]!);
+      for (const [i, token] of tokens.slice(1).entries()) {
+        const next = new Distribution(await model.extend(cache, [tokens[i]!])).score(token);
         score.logProbability += next.logProbability;
         score.isGreedy &&= next.isGreedy;
       }

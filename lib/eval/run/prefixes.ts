@@ -29,7 +29,7 @@ export function groupByPrefix(sequences: readonly (readonly number[])[]): Prefix
     const members: number[] = [];
     for (let from = first, i = first + 1; i <= last + 1; i++) {
       if (i <= last && common[i]! > least) continue;
-      members.push(...visit(from, i - 1, below));
+      for (const member of visit(from, i - 1, below)) members.push(member);
       from = i;
     }
     if (saved <= 0) return members;

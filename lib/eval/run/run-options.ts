@@ -1,14 +1,20 @@
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
 
-export interface RunOptions {
+export interface RunOptions extends Abortable {
   /** Sequences that are computed together. */
   batchSize: number;
   /** Whether what prompts have in common is computed once. Results are the same. */
   sharePrefixes: boolean;
-  signal?: AbortSignal | undefined;
+  /** What errors call a request, by its index; default 'request 3'. */
+  nameOf?: (index: number) => string;
+}
+
+/** An error about what one request asks. */
+export function badRequest(index: number, { nameOf }: RunOptions, reason: string): BtsError {
+  return new BtsError('BAD_DATA', `${nameOf?.(index) ?? `request ${index}`}: ${reason}`);
 }
 
 /** Throws ABORTED once the signal has fired. */
 export function expectRunning(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BtsError('ABORTED', 'the evaluation was stopped.', { cause: signal.reason });
+  throwIfAborted(signal, 'the evaluation');
 }

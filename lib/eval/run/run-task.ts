@@ -7,7 +7,7 @@ import type { Sandbox } from '../sandbox/sandbox.js';
 import type { Answer, Metric, Outcome, Response, Task } from '../task.js';
 import { scoreChoices } from './choices.js';
 import { type GenerationRequest, generateTexts } from './generations.js';
-import type { RunOptions } from './run-options.js';
+import { expectRunning, type RunOptions } from './run-options.js';
 import { scoreTexts } from './texts.js';
 
 /** One document's way through a model. */
@@ -70,11 +70,13 @@ export interface TaskResult {
   samples: Sample[];
 }
 
-/** Answers a task with a model. Throws what reading its documents throws, LOSS_NOT_FINITE, ABORTED. */
+/** Answers a task with a model. Throws what reading its documents throws, BAD_DATA, LOSS_NOT_FINITE, ABORTED. */
 export async function runTask(model: LanguageModel, task: Task, options: TaskOptions): Promise<TaskResult> {
   const { data, limit, store, onProgress } = options;
   const shots = options.shots ?? task.shots;
+  expectRunning(options.signal);
   const all = await task.documents(data);
+  expectRunning(options.signal);
   const documents = all.slice(0, limit);
   const pool = shots > 0 && task.examples ? await task.examples(data) : all;
   const prompts = task.kind === 'text' ? documents.map(task.question) : buildContexts(task, documents, pool, shots);
@@ -134,8 +136,9 @@ async function* answer(
   pending: readonly number[],
   documents: readonly unknown[],
   prompts: readonly string[],
-  options: TaskOptions,
+  taskOptions: TaskOptions,
 ): AsyncGenerator<Answered> {
+  const options = { ...taskOptions, nameOf: (at: number) => `document ${pending[at]} of '${task.name}'` };
   if (task.kind === 'choices') {
     const requests = pending.map((i) => ({ context: prompts[i]!, continuations: continuations(task, documents[i]) }));
     for await (const { index, scores, isCut } of scoreChoices(model, requests, options)) {
@@ -175,10 +178,23 @@ async function* generate(
   }
 }
 
+/** Rises where the same prompt is asked in another way, so that samples kept earlier are not taken for answers to it. */
+const REQUEST_VERSION = 2;
+
 function hashSample(task: Task, doc: unknown, prompt: string, document: number, options: TaskOptions): string {
   const { name, version, kind, generation } = task;
   const asked = kind === 'choices' ? continuations(task, doc) : kind === 'generate' ? generation : null;
   const drawn = generation?.temperature ? [options.seed, document] : null;
-  const content = [options.modelHash ?? '', name, version, kind, prompt, asked, task.answer(doc), drawn];
+  const content = [
+    REQUEST_VERSION,
+    options.modelHash ?? '',
+    name,
+    version,
+    kind,
+    prompt,
+    asked,
+    task.answer(doc),
+    drawn,
+  ];
   return createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16);
 }

@@ -1,8 +1,8 @@
-import { IGNORED } from '../../data/packing.js';
+import { emptyBatch, IGNORED } from '../../data/packing.js';
 import { padded } from '../../model/append-tokens.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
-import { expectRunning, type RunOptions } from './run-options.js';
+import { badRequest, expectRunning, type RunOptions } from './run-options.js';
 import { mapInTurns } from './turns.js';
 
 /** Tokens to be predicted, each from those before it. */
@@ -23,35 +23,37 @@ export interface TextResult {
  * The log-probability of each text as a whole. Texts longer than the model takes are read in windows: every token is predicted
  * once, from as many before it as fit (lm-eval's `loglikelihood_rolling`).
  *
- * Throws BAD_TOKENIZER, ABORTED.
+ * Throws BAD_DATA for a text without tokens, which would be certain; BAD_TOKENIZER, ABORTED.
  */
 export async function* scoreTexts(
   model: LanguageModel,
   texts: readonly string[],
-  { batchSize, signal }: RunOptions,
+  options: RunOptions,
 ): AsyncGenerator<TextResult> {
+  const { batchSize, signal } = options;
   const encoder = new PromptEncoder(model.tokenizer);
   const { maxPositions } = model.config;
-  const cut = (text: string, index: number) =>
-    cutWindows(encoder.encode(text), encoder.prefixToken, maxPositions).map((window) => ({ ...window, text: index }));
+  const cut = (text: string, index: number) => {
+    const tokens = encoder.encodeText(text);
+    if (tokens.length === 0) throw badRequest(index, options, 'the text is empty: there is nothing to score.');
+    return cutWindows(tokens, encoder.prefixToken, maxPositions).map((window) => ({ ...window, text: index }));
+  };
   const windows = (await mapInTurns(texts, cut, signal)).flat();
   const sums = texts.map(() => 0);
   const open = texts.map(() => 0);
   for (const { text } of windows) open[text]!++;
-  for (const [index, count] of open.entries()) if (count === 0) yield { index, logProbability: 0 };
 
   const order = windows.sort((a, b) => b.inputs.length - a.inputs.length || a.text - b.text);
   for (let first = 0; first < order.length; first += batchSize) {
     expectRunning(signal);
     const batch = order.slice(first, first + batchSize);
     const tokens = Math.min(maxPositions, padded(batch[0]!.inputs.length));
-    const inputs = new Int32Array(batch.length * tokens);
-    const targets = new Int32Array(batch.length * tokens).fill(IGNORED);
+    const rows = emptyBatch({ batchSize: batch.length, sequenceLength: tokens });
     for (const [b, window] of batch.entries()) {
-      inputs.set(window.inputs, b * tokens);
-      targets.set(window.targets, b * tokens);
+      rows.inputs.set(window.inputs, b * tokens);
+      rows.targets.set(window.targets, b * tokens);
     }
-    const losses = await model.losses({ inputs, targets, batch: batch.length, tokens });
+    const losses = await model.losses(rows);
     for (const [b, { text }] of batch.entries()) {
       for (let t = 0; t < tokens; t++) sums[text]! -= losses[b * tokens + t]!;
       if (--open[text]! === 0) yield { index: text, logProbability: sums[text]! };

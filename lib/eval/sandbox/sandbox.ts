@@ -1,18 +1,20 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
+import { expectOptions, type OptionNames } from '../../options-check.js';
+import { availableProcessors } from '../../processors.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
-export interface SandboxOptions {
+export interface SandboxOptions extends Abortable {
   limits?: Partial<Limits>;
   /** Runs programs with limits alone where the system has no isolation. */
   allowUnsafe?: boolean;
-  /** Ways of isolation to try; default: all that there are. */
+  /** @internal Ways of isolation to try; default: all that there are. */
   isolations?: readonly Isolation[];
   /** Python's file; default: the first python3 on the path that runs. */
   python?: string;
@@ -24,6 +26,14 @@ export interface Run {
   verdict: string;
 }
 
+const LIMIT_NAMES: OptionNames<Limits> = {
+  milliseconds: true,
+  memoryBytes: true,
+  processes: true,
+  fileBytes: true,
+  outputBytes: true,
+};
+
 /** The user nobody: what root starts is not root. */
 const NOBODY = 65534;
 
@@ -34,7 +44,7 @@ const NOBODY = 65534;
  */
 export class Sandbox {
   private readonly waiting: (() => void)[] = [];
-  private free = availableParallelism();
+  private free = availableProcessors();
 
   private constructor(
     private readonly python: Interpreter,
@@ -44,16 +54,33 @@ export class Sandbox {
 
   /**
    * Finds an interpreter and a way to isolate it, and tries them.
-   * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; ABORTED.
+   * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; BAD_OPTION, ABORTED.
    */
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
+    expectOptions('Sandbox.open', options, {
+      limits: true,
+      allowUnsafe: true,
+      isolations: true,
+      python: true,
+      signal: true,
+    });
+    expectOptions('Sandbox.open: limits', options.limits ?? {}, LIMIT_NAMES);
     const limits = { ...LIMITS, ...options.limits };
+    for (const [name, value] of Object.entries(limits)) {
+      // Timers wrap around beyond 31 bits, and fire at once.
+      const most = name === 'milliseconds' ? 2 ** 31 - 1 : Number.MAX_SAFE_INTEGER;
+      if (value > 0 && value <= most) continue;
+      throw new BtsError('BAD_OPTION', `Sandbox.open: ${name} must be a positive number up to ${most}, not ${value}.`);
+    }
+    const { signal } = options;
+    throwIfAborted(signal, 'looking for a sandbox');
     const interpreters = await findInterpreters(options.python);
     const isolations = options.isolations ?? ISOLATIONS;
     for (const isolation of options.allowUnsafe ? [...isolations, none] : isolations) {
       for (const interpreter of interpreters) {
         const trial = new Sandbox(interpreter, isolation, LIMITS);
-        if ((await trial.run('assert sum([1, 2]) == 3')).passed) return new Sandbox(interpreter, isolation, limits);
+        if ((await trial.run('assert sum([1, 2]) == 3', signal)).passed)
+          return new Sandbox(interpreter, isolation, limits);
       }
     }
     throw new BtsError(
@@ -76,7 +103,7 @@ export class Sandbox {
     if (this.free === 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
     else this.free--;
     try {
-      if (signal?.aborted) throw new BtsError('ABORTED', 'running programs was stopped.', { cause: signal.reason });
+      throwIfAborted(signal, 'running programs');
       return await this.execute(program, signal);
     } finally {
       const next = this.waiting.shift();
@@ -140,7 +167,8 @@ export class Sandbox {
       });
       child.on('close', () => {
         finish();
-        if (stopped === 'aborted') reject(new BtsError('ABORTED', 'running programs was stopped.'));
+        if (stopped === 'aborted')
+          reject(new BtsError('ABORTED', 'running programs was stopped.', { cause: signal?.reason }));
         else resolve(judge(stopped, verdict, secret));
       });
       // A program that ends before it is read leaves a broken pipe.

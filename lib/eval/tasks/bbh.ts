@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { findAll, pythonRegex } from '../../python/regex.js';
 import type { DataFolder, Location } from '../data/data-folder.js';
 import { huggingFacePaths } from '../data/data-folder.js';
 import { regexFilter } from '../filters.js';
-import { findAll, pythonRegex } from '../python/regex.js';
 import { textScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
 import { prompted } from '../template.js';

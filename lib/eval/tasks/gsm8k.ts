@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { strip } from '../../python/text.js';
 import { type DataFolder, huggingFacePaths, type Location } from '../data/data-folder.js';
 import { lastNumber, regexFilter } from '../filters.js';
-import { strip } from '../python/text.js';
 import { textScoring } from '../scoring.js';
 import type { Task } from '../task.js';
 import { prompted } from '../template.js';

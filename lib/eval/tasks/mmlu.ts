@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { strip } from '../../python/text.js';
 import { type DataFolder, huggingFacePaths, type Location } from '../data/data-folder.js';
-import { strip } from '../python/text.js';
 import { choiceScoring } from '../scoring.js';
 import type { Group, Task } from '../task.js';
 import { prompted } from '../template.js';

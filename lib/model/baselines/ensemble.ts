@@ -1,24 +1,29 @@
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { BatchSize } from '../cost.js';
 import type { DenseModel } from '../dense-model.js';
 import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
-import type { Family } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family } from '../member-files.js';
 import { copyTokenizer } from '../save.js';
 import { logSumExp, Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
-class EnsembleCache implements TokenCache {
+export class EnsembleCache implements TokenCache {
+  /** @internal */
   readonly posteriors: Posterior[];
-  /** Of each sequence, what each model expects next: logits [V]; absent before the first tokens. */
+  /** @internal Of each sequence, what each model expects next: logits [V]; absent before the first tokens. */
   readonly next: (readonly Float32Array[] | undefined)[];
 
+  /** @internal */
   constructor(
+    /** @internal */
     readonly caches: readonly KeyValueCache[],
     readonly lengths: number[],
     readonly capacity: number,
@@ -34,8 +39,12 @@ class EnsembleCache implements TokenCache {
     this.lengths[to] = source.lengths[from]!;
   }
 
+  dispose(): void {
+    for (const cache of this.caches) cache.dispose();
+  }
+
   [Symbol.dispose](): void {
-    for (const cache of this.caches) cache[Symbol.dispose]();
+    this.dispose();
   }
 }
 
@@ -49,6 +58,7 @@ export class EnsembleModel extends LanguageModel {
   private constructor(
     device: Device,
     private readonly models: readonly DenseModel[],
+    /** @internal */
     readonly manifest: ReferringManifest,
     tokenizer: Tokenizer | undefined,
   ) {
@@ -61,13 +71,15 @@ export class EnsembleModel extends LanguageModel {
 
   /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.create', options, FAMILY_OPTIONS);
     const manifest = { system: 'btm', members: await describeMembers(options) } as const;
     return await EnsembleModel.open(device, manifest, options.signal);
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(device: Device, folder: string, { signal }: { signal?: AbortSignal } = {}): Promise<EnsembleModel> {
-    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, signal);
+  static async load(device: Device, folder: string, options: Abortable = {}): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.load', options, { signal: true });
+    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, options.signal);
   }
 
   private static async open(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {
@@ -77,6 +89,10 @@ export class EnsembleModel extends LanguageModel {
 
   override trainingLoss(): Tensor {
     throw new BtsError('BAD_OPTION', 'an ensemble has nothing to train.');
+  }
+
+  override inferenceBytes(size: BatchSize): number {
+    return this.models.reduce((sum, model) => sum + model.inferenceBytes(size), 0);
   }
 
   override async losses(batch: Batch): Promise<Float32Array> {
@@ -101,6 +117,7 @@ export class EnsembleModel extends LanguageModel {
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
     const { vocabularySize: V } = this.config;
+    this.expectLogits(inputs.length, this.models.length + 1);
     const all = await Promise.all(this.models.map((model) => model.logits(inputs, batch)));
     const mixed = new Float32Array(inputs.length * V);
     let posterior = new Posterior(all.length);
@@ -114,7 +131,13 @@ export class EnsembleModel extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): EnsembleCache {
-    const caches = this.models.map((model) => model.createCache(batch, capacity));
+    const caches: KeyValueCache[] = [];
+    try {
+      for (const model of this.models) caches.push(model.createCache(batch, capacity));
+    } catch (error) {
+      for (const cache of caches) cache[Symbol.dispose]();
+      throw error;
+    }
     return new EnsembleCache(caches, new Array<number>(batch).fill(0), capacity);
   }
 
@@ -137,12 +160,13 @@ export class EnsembleModel extends LanguageModel {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    for (const model of this.models) model[Symbol.dispose]();
+  protected override free(): void {
+    for (const model of this.models) model.dispose();
   }
 }
 

@@ -74,6 +74,6 @@ export class MixtureLayers implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const parameter of this.parameters) parameter[Symbol.dispose]();
+    for (const parameter of this.parameters) parameter.dispose();
   }
 }

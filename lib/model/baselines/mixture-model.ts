@@ -11,17 +11,27 @@ import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { hash32, Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
 import { mix, repeat } from '../../tensor/ops/index.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
 import { loadTokenizer } from '../dense-model.js';
 import { KeyValueCache } from '../key-value-cache.js';
+import type { LoadModelOptions } from '../language-model.js';
 import { Member } from '../member.js';
-import { describeMember, type Family, type OpenMember, openFamily, openUnchanged } from '../member-files.js';
+import {
+  describeMember,
+  FAMILY_OPTIONS,
+  type Family,
+  type OpenMember,
+  openFamily,
+  openUnchanged,
+} from '../member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../stored-parameter.js';
@@ -51,6 +61,7 @@ interface Parts {
  * trained). What is no expert is the mean of all members' weights. A router, linear in what the experts read, weighs them.
  */
 export class MixtureModel extends DecoderModel {
+  /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
   private readonly experts: Transformer;
@@ -59,6 +70,7 @@ export class MixtureModel extends DecoderModel {
   private constructor(
     device: Device,
     private readonly parts: Parts,
+    /** @internal */
     readonly manifest: BaselineManifest & { system: MixtureSystem },
     tokenizer: Tokenizer | undefined,
     private readonly tokenizerFiles: TokenizerFiles,
@@ -72,6 +84,7 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
+    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
     const { hub, seed = 0, signal } = options;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
@@ -82,10 +95,10 @@ export class MixtureModel extends DecoderModel {
     const size = mixtureSize(system, config, opened.length);
     const owned: Disposable[] = [];
     try {
-      const parts = await ofMembers(device, opened, MIXTURES[system], owned);
+      const parts = await ofMembers(device, opened, MIXTURES[system], owned, signal);
       const layers = own(owned, MixtureLayers.create(device, size, seed));
       const files = await readTokenizer(hub);
-      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub), files);
+      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub, { signal }), files);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -93,11 +106,9 @@ export class MixtureModel extends DecoderModel {
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
-  ): Promise<MixtureModel> {
+  static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<MixtureModel> {
+    expectOptions('MixtureModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
@@ -106,15 +117,22 @@ export class MixtureModel extends DecoderModel {
       let parts: Omit<Parts, 'layers'>;
       if ('members' in manifest) {
         const opened = await openUnchanged(manifest.members, signal);
-        parts = await ofMembers(device, opened, shape, owned);
+        parts = await ofMembers(device, opened, shape, owned, signal);
       } else {
         const config = baselineConfig(manifest, folder);
-        parts = ofFile(device, config, { tensors, trainable, count: manifest.experts.length, shape }, owned);
+        const stored = { tensors, trainable, count: manifest.experts.length, shape };
+        parts = await ofFile(device, config, stored, owned, signal);
       }
       const size = mixtureSize(manifest.system, parts.base.config, parts.experts.length);
       const layers = own(owned, MixtureLayers.load(device, size, { tensors, trainable }));
       const files = await readTokenizer(folder);
-      const model = new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(folder), files);
+      const model = new MixtureModel(
+        device,
+        { ...parts, layers },
+        manifest,
+        await loadTokenizer(folder, { signal }),
+        files,
+      );
       await Promise.all(model.parameters.map(({ value }) => value.settled()));
       return model;
     } catch (error) {
@@ -130,6 +148,14 @@ export class MixtureModel extends DecoderModel {
     return [...base.parameters, ...ofExperts, ...layers.parameters];
   }
 
+  /** At least: what the base alone would keep, beside gradients and moments of all that is trained. */
+  override trainingBytes(size: BatchSize): number {
+    const trained = this.trainable.reduce((sum, { value }) => sum + value.size, 0);
+    const base = denseCost(this.config, size, () => false).trainingBytes;
+    return base + TRAINED_BYTES * trained;
+  }
+
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     let h = this.transformer.embed(scope, ids);
     for (let index = 0; index < this.config.layers; index++) {
@@ -173,7 +199,9 @@ export class MixtureModel extends DecoderModel {
       sampled && pass.seed !== undefined ? this.gumbel(scope, hash32(pass.seed, index), rows) : undefined;
     const logits = ops.linear(scope, x, [router], { residual });
     const flat = scope.track(logits.reshape(rows, members));
-    return mix(scope, adapted, flat, { residual: h, ...(sampled && sampling(pass)) });
+    return this.transformer.added(scope, index, part, h, (scope, residual) =>
+      mix(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
+    );
   }
 
   /** Noise that turns the largest of noisy logits into a sample of their softmax (Gumbel 1954): [1, N, M]. */
@@ -192,12 +220,14 @@ export class MixtureModel extends DecoderModel {
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
+    this.expectAlive();
     const members = this.isMixed('attention') ? this.experts.members.length : 1;
     return new KeyValueCache(this.device, this.config, members, batch, capacity);
   }
 
   /** Writes baseline.json, the weights that were trained, and the tokenizer. */
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     const refers = 'members' in this.manifest;
     const written = refers ? this.parts.layers.parameters : this.parameters;
@@ -208,10 +238,10 @@ export class MixtureModel extends DecoderModel {
     await writeTokenizer(folder, this.tokenizerFiles);
   }
 
-  override [Symbol.dispose](): void {
+  protected override free(): void {
     this.parts.layers[Symbol.dispose]();
     this.experts[Symbol.dispose]();
-    super[Symbol.dispose]();
+    super.free();
   }
 }
 
@@ -241,7 +271,13 @@ function own<T extends Disposable>(owned: Disposable[], made: T): T {
 }
 
 /** Averages and experts out of the members' own files; trainable unless it is adapters that are trained. */
-async function ofMembers(device: Device, opened: readonly OpenMember[], shape: MixtureShape, owned: Disposable[]) {
+async function ofMembers(
+  device: Device,
+  opened: readonly OpenMember[],
+  shape: MixtureShape,
+  owned: Disposable[],
+  signal: AbortSignal | undefined,
+) {
   expectAveragable(opened);
   const isOne = isExpert(shape);
   const trainable = !shape.adapters;
@@ -249,38 +285,36 @@ async function ofMembers(device: Device, opened: readonly OpenMember[], shape: M
     const value = averageWeight(device, opened, spec);
     return trainable ? Parameter.trainable(device, spec.name, value) : new Parameter(spec.name, value);
   };
-  const base = own(owned, new Member(opened[0]!.config, average, (spec) => !isOne(spec)));
+  const present = (spec: ParameterSpec) => !isOne(spec);
+  const base = own(owned, await Member.gather(opened[0]!.config, average, { present, signal }));
   const experts: Member[] = [];
   using shared = new SharedTensors();
   for (const checkpoint of opened) {
-    const options = { trainable: () => trainable, present: isOne, shared };
+    const options = { trainable: () => trainable, present: isOne, shared, signal };
     experts.push(own(owned, await Member.load(device, checkpoint, options)));
   }
   return { base, experts };
 }
 
 /** Averages and experts as they were trained and written. */
-function ofFile(
+async function ofFile(
   device: Device,
   config: ModelConfig,
   { count, shape, ...stored }: StoredWeights & { count: number; shape: MixtureShape },
   owned: Disposable[],
+  signal: AbortSignal | undefined,
 ) {
   const isOne = isExpert(shape);
   const load = (name: string, spec: ParameterSpec) => {
     const { value, gradient } = loadParameter(device, stored, name, spec.shape);
     return new Parameter(spec.name, value, gradient);
   };
-  const base = own(
-    owned,
-    new Member(
-      config,
-      (spec) => load(spec.name, spec),
-      (spec) => !isOne(spec),
-    ),
-  );
-  const experts = Array.from({ length: count }, (_, m) =>
-    own(owned, new Member(config, (spec) => load(expertName(m, spec), spec), isOne)),
-  );
+  const present = (spec: ParameterSpec) => !isOne(spec);
+  const base = own(owned, await Member.gather(config, (spec) => load(spec.name, spec), { present, signal }));
+  const experts: Member[] = [];
+  for (let m = 0; m < count; m++) {
+    const create = (spec: ParameterSpec) => load(expertName(m, spec), spec);
+    experts.push(own(owned, await Member.gather(config, create, { present: isOne, signal })));
+  }
   return { base, experts };
 }

@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import type { Family } from '../member-files.js';
+import type { LoadModelOptions } from '../language-model.js';
+import { FAMILY_OPTIONS, type Family } from '../member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { loadParameter } from '../stored-parameter.js';
 import { largest, SequenceRouter } from './sequence-router.js';
@@ -17,11 +19,13 @@ type Members = Awaited<ReturnType<typeof loadMembers>>;
 
 /** Expert Routing: the whole sequence goes to the hub or one of the experts. */
 export class RoutedModel extends SequenceRouter {
+  /** @internal */
   protected readonly candidates;
 
   private constructor(
     device: Device,
     { models, tokenizer }: Members,
+    /** @internal */
     readonly manifest: ReferringManifest,
     router: Parameter,
   ) {
@@ -31,6 +35,7 @@ export class RoutedModel extends SequenceRouter {
 
   /** A router to be trained, indifferent at first. Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<RoutedModel> {
+    expectOptions('RoutedModel.create', options, FAMILY_OPTIONS);
     const manifest = { system: 'routing', members: await describeMembers(options) } as const;
     return await RoutedModel.open(device, manifest, options.signal, (shape) =>
       Parameter.trainable(device, ROUTER, device.full(shape, 0)),
@@ -38,11 +43,9 @@ export class RoutedModel extends SequenceRouter {
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(
-    device: Device,
-    folder: string,
-    { trainable = false, signal }: { trainable?: boolean; signal?: AbortSignal | undefined } = {},
-  ): Promise<RoutedModel> {
+  static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<RoutedModel> {
+    expectOptions('RoutedModel.load', options, { trainable: true, signal: true });
+    const { trainable = false, signal } = options;
     const manifest = (await readBaseline(folder)) as ReferringManifest;
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
     return await RoutedModel.open(device, manifest, signal, (shape) =>
@@ -63,16 +66,18 @@ export class RoutedModel extends SequenceRouter {
       await router.value.settled();
       return new RoutedModel(device, members, manifest, router);
     } catch (error) {
-      router?.[Symbol.dispose]();
-      for (const model of members.models) model[Symbol.dispose]();
+      router?.dispose();
+      for (const model of members.models) model.dispose();
       throw error;
     }
   }
 
+  /** @internal */
   protected override get hub() {
     return this.candidates[0]!.transformer;
   }
 
+  /** @internal */
   protected override modelFor(logits: Float32Array) {
     return this.candidates[largest([...logits])]!;
   }
@@ -83,13 +88,14 @@ export class RoutedModel extends SequenceRouter {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
     await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    for (const model of this.candidates) model[Symbol.dispose]();
-    super[Symbol.dispose]();
+  protected override free(): void {
+    for (const model of this.candidates) model.dispose();
+    super.free();
   }
 }

@@ -1,14 +1,16 @@
 import { type Batch, IGNORED } from '../../data/packing.js';
 import { Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { expectAlive } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
 import { combineRows } from '../../tensor/ops/index.js';
 import type { Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type BatchSize, cacheBytes } from '../cost.js';
 import type { DecoderModel } from '../decoder-model.js';
-import type { KeyValueCache, TokenCache } from '../key-value-cache.js';
+import { expectCacheSize, type KeyValueCache, type TokenCache } from '../key-value-cache.js';
 import { LanguageModel } from '../language-model.js';
 import type { Draw } from '../sampler.js';
 import type { Transformer } from '../transformer.js';
@@ -18,7 +20,9 @@ const FEWEST_TOKENS = 32;
 const MOST_TOKENS = 256;
 
 /** Each sequence's own cache in the model that it was given to. */
-class RoutedCache implements TokenCache {
+export class RoutedCache implements TokenCache {
+  #disposed = false;
+  /** @internal */
   readonly sequences: ({ model: DecoderModel; cache: KeyValueCache } | undefined)[];
 
   constructor(
@@ -30,14 +34,25 @@ class RoutedCache implements TokenCache {
 
   copySequence(source: RoutedCache, from: number, to: number): void {
     const sequence = source.sequences[from];
-    this.sequences[to]?.cache[Symbol.dispose]();
+    this.expectAlive();
+    this.sequences[to]?.cache.dispose();
     this.sequences[to] = sequence && { ...sequence, cache: sequence.model.createCache(1, this.capacity) };
     if (sequence) this.sequences[to]!.cache.copySequence(sequence.cache, 0, 0);
     this.lengths[to] = source.lengths[from]!;
   }
 
+  /** @internal */
+  expectAlive(): void {
+    expectAlive(this.#disposed, 'a cache');
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    for (const sequence of this.sequences) sequence?.cache.dispose();
+  }
+
   [Symbol.dispose](): void {
-    for (const sequence of this.sequences) sequence?.cache[Symbol.dispose]();
+    this.dispose();
   }
 }
 
@@ -60,11 +75,11 @@ export abstract class SequenceRouter extends LanguageModel {
     this.trainable = router.gradient ? [router] : [];
   }
 
-  /** What the router's outputs stand for. */
+  /** @internal What the router's outputs stand for. */
   protected abstract readonly candidates: readonly DecoderModel[];
-  /** Whose embeddings the router reads. */
+  /** @internal Whose embeddings the router reads. */
   protected abstract readonly hub: Transformer;
-  /** The model for a sequence, given the router's logits of all candidates. */
+  /** @internal The model for a sequence, given the router's logits of all candidates. */
   protected abstract modelFor(logits: Float32Array): DecoderModel;
 
   override get config() {
@@ -86,6 +101,15 @@ export abstract class SequenceRouter extends LanguageModel {
     return inner.leave(ops.sum(inner, losses, batch.tokens / divisor));
   }
 
+  override inferenceBytes(size: BatchSize): number {
+    return this.candidates[0]!.inferenceBytes(size) + routingBytes(size);
+  }
+
+  /** The candidates are only looked at. */
+  override trainingBytes(size: BatchSize): number {
+    return this.inferenceBytes(size);
+  }
+
   /** For each sequence the candidate with the lowest loss. */
   private async bestCandidates(batch: Batch): Promise<number[]> {
     const sums: number[][] = [];
@@ -102,6 +126,7 @@ export abstract class SequenceRouter extends LanguageModel {
     const batch = seen.length;
     const tokens = inputs.length / batch;
     const { width } = this.config;
+    this.device.expectRoom(routingBytes({ batch, tokens }), `routing ${batch} x ${tokens} tokens`);
     const mean = new Float32Array(batch * inputs.length);
     for (const [b, count] of seen.entries()) {
       const first = b * inputs.length + b * tokens;
@@ -154,6 +179,7 @@ export abstract class SequenceRouter extends LanguageModel {
   override async logits(ids: ArrayLike<number>, batch = 1): Promise<Float32Array> {
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
+    this.expectLogits(inputs.length, 1);
     const logits = new Float32Array(inputs.length * this.config.vocabularySize);
     for (const [b, model] of (await this.choose(inputs, batch)).entries()) {
       const own = await model.logits(inputs.subarray(b * tokens, (b + 1) * tokens));
@@ -163,6 +189,9 @@ export abstract class SequenceRouter extends LanguageModel {
   }
 
   override createCache(batch: number, capacity: number): RoutedCache {
+    this.expectAlive();
+    expectCacheSize(batch, capacity);
+    this.device.expectRoom(cacheBytes(this.config) * batch * capacity, `a cache for ${batch} x ${capacity} tokens`);
     return new RoutedCache(new Array<number>(batch).fill(0), capacity);
   }
 
@@ -175,6 +204,7 @@ export abstract class SequenceRouter extends LanguageModel {
     return logits;
   }
 
+  /** @internal */
   override async next(
     cache: RoutedCache,
     ids: ArrayLike<number>,
@@ -193,6 +223,7 @@ export abstract class SequenceRouter extends LanguageModel {
     ids: ArrayLike<number>,
     append: (model: DecoderModel, own: KeyValueCache, inputs: Int32Array, sequence: number) => Promise<void>,
   ): Promise<void> {
+    cache.expectAlive();
     const batch = cache.lengths.length;
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
@@ -208,10 +239,13 @@ export abstract class SequenceRouter extends LanguageModel {
     }
   }
 
-  override [Symbol.dispose](): void {
-    this.router[Symbol.dispose]();
+  protected override free(): void {
+    this.router.dispose();
   }
 }
+
+/** Of the weights [B, B * T] that make a mean of each sequence's embeddings, on the host and on the device. */
+const routingBytes = ({ batch, tokens }: BatchSize) => 2 * Float32Array.BYTES_PER_ELEMENT * batch * batch * tokens;
 
 const total = (values: Float32Array, from: number, count: number) =>
   values.subarray(from, from + count).reduce((sum, value) => sum + value, 0);

@@ -16,10 +16,10 @@ export async function loadMembers(device: Device, manifest: ReferringManifest, s
   await openUnchanged(manifest.members, signal);
   const models: DenseModel[] = [];
   try {
-    for (const { path } of manifest.members) models.push(await DenseModel.load(device, path));
-    return { models, tokenizer: await loadTokenizer(manifest.members[0]!.path) };
+    for (const { path } of manifest.members) models.push(await DenseModel.load(device, path, { signal }));
+    return { models, tokenizer: await loadTokenizer(manifest.members[0]!.path, { signal }) };
   } catch (error) {
-    for (const model of models) model[Symbol.dispose]();
+    for (const model of models) model.dispose();
     throw error;
   }
 }

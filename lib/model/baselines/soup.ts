@@ -5,9 +5,11 @@ import { writeJson } from '../../checkpoint/file.js';
 import { replaceFolder } from '../../checkpoint/folder.js';
 import { parameterNames } from '../../checkpoint/names.js';
 import { writeCheckpoint } from '../../checkpoint/shards.js';
+import { throwIfAborted } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import { type Family, openFamily } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family, openFamily } from '../member-files.js';
 import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
 import { averageWeight, expectAveragable } from './average.js';
 
@@ -18,11 +20,13 @@ export interface SoupOptions extends Family {
 
 /**
  * Model Soup: the mean of all weights of the hub and the experts, written to `folder` as an ordinary Hugging Face
- * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, and what opening checkpoints and writing throw.
+ * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, ABORTED, and what opening checkpoints and writing throw.
  */
 export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
+  expectOptions('writeSoup', options, { ...FAMILY_OPTIONS, dtype: true });
   const members = await openFamily(options);
   expectAveragable(members);
+  const { signal } = options;
   const { config } = members[0]!;
   const dtype = options.dtype ?? MEMORY_DTYPES[config.dtype]!;
   const written: ModelConfig = { ...config, dtype: FILE_DTYPES[dtype] };
@@ -35,6 +39,7 @@ export async function writeSoup(device: Device, folder: string, options: SoupOpt
         dtype: FILE_DTYPES[dtype],
         shape: spec.shape,
         data: async () => {
+          throwIfAborted(signal, 'averaging models');
           using mean = new Parameter(spec.name, averageWeight(device, members, spec));
           const source = tensorSource(mean, dtype);
           return await source.data();

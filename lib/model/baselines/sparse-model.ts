@@ -3,9 +3,11 @@ import { readBaseline, type SparseManifest, writeBaseline } from '../../checkpoi
 import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import { BtsError } from '../../errors.js';
+import { type Abortable, BtsError } from '../../errors.js';
+import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
+import type { LoadModelOptions } from '../language-model.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { STITCHES, StitchedModel } from '../stitched-model.js';
 import { loadParameter } from '../stored-parameter.js';
@@ -19,10 +21,12 @@ const ROUTER = 'router.weight';
  * learns which single expert, stitched with the hub, has the lowest loss on a sequence; the k likeliest are picked.
  */
 export class SparseModel extends SequenceRouter {
+  /** @internal */
   protected readonly candidates: readonly StitchedModel[];
 
   private constructor(
     private readonly stitched: StitchedModel,
+    /** @internal */
     readonly manifest: SparseManifest,
     router: Parameter,
   ) {
@@ -32,7 +36,7 @@ export class SparseModel extends SequenceRouter {
   }
 
   /** A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws. */
-  static async create(device: Device, folder: string, k: number, signal?: AbortSignal): Promise<SparseModel> {
+  static async create(device: Device, folder: string, k: number, { signal }: Abortable = {}): Promise<SparseModel> {
     const stitches = await hashFile(join(folder, STITCHES), { signal });
     const manifest = { system: 'sparse', k, model: { path: resolve(folder), stitches } } as const;
     return await SparseModel.open(device, manifest, signal, (shape) =>
@@ -44,8 +48,10 @@ export class SparseModel extends SequenceRouter {
   static async load(
     device: Device,
     folder: string,
-    { trainable = false, k, signal }: { trainable?: boolean; k?: number; signal?: AbortSignal | undefined } = {},
+    options: LoadModelOptions & { k?: number } = {},
   ): Promise<SparseModel> {
+    expectOptions('SparseModel.load', options, { trainable: true, k: true, signal: true });
+    const { trainable = false, k, signal } = options;
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
     if ((await hashFile(join(path, STITCHES), { signal })) !== stitches) {
@@ -77,8 +83,8 @@ export class SparseModel extends SequenceRouter {
       await router.value.settled();
       return new SparseModel(stitched, manifest, router);
     } catch (error) {
-      router?.[Symbol.dispose]();
-      stitched[Symbol.dispose]();
+      router?.dispose();
+      stitched.dispose();
       throw error;
     }
   }
@@ -88,11 +94,13 @@ export class SparseModel extends SequenceRouter {
     return this.candidates.length;
   }
 
+  /** @internal */
   protected override get hub() {
     // Without experts, so that nobody else's embeddings are looked up.
     return this.stitched.without(this.stitched.memberNames.slice(1)).transformer;
   }
 
+  /** @internal */
   protected override modelFor(logits: Float32Array): StitchedModel {
     const picked = this.pick(logits);
     return this.stitched.without(this.stitched.memberNames.slice(1).filter((name) => !picked.includes(name)));
@@ -110,13 +118,14 @@ export class SparseModel extends SequenceRouter {
   }
 
   override async write(folder: string): Promise<void> {
+    this.expectAlive();
     await writeBaseline(folder, this.manifest);
     await writeSafetensors(join(folder, WEIGHTS), [tensorSource(this.router)]);
     await copyTokenizer(this.manifest.model.path, folder);
   }
 
-  override [Symbol.dispose](): void {
-    this.stitched[Symbol.dispose]();
-    super[Symbol.dispose]();
+  protected override free(): void {
+    this.stitched.dispose();
+    super.free();
   }
 }

@@ -4,8 +4,8 @@ import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 
 interface Calls {
-  embedding_forward: { y: Tensor; table: readonly Tensor[]; ids: Tensor };
-  embedding_backward: { dtable: readonly Tensor[]; dy: Tensor; ids: Tensor };
+  embedding_forward: { y: Tensor; table: readonly Tensor[]; ids: Tensor; scale: number };
+  embedding_backward: { dtable: readonly Tensor[]; dy: Tensor; ids: Tensor; scale: number };
 }
 
 /** native/ops/embedding.h */
@@ -14,13 +14,13 @@ export const embeddingOps = nativeOps<Calls>({
   embedding_backward: noProducts,
 });
 
-/** Rows of the embedding tables, [M, N, C], for ids [N]. */
-export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor): Tensor {
+/** Rows of the embedding tables times `scale`, rounded as activations are: [M, N, C], for ids [N]. */
+export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor, scale = 1): Tensor {
   const y = scope.empty([table.length, ids.size, table[0]!.value.shape[1]!], trained(table));
-  scope.device.run('embedding_forward', { y, table: values(table), ids });
+  scope.device.run('embedding_forward', { y, table: values(table), ids, scale });
   if (y.node) {
     scope.tape!.record(y, [ids], (dy, [ids]) => {
-      scope.device.run('embedding_backward', { dtable: gradients(table), dy, ids: ids! });
+      scope.device.run('embedding_backward', { dtable: gradients(table), dy, ids: ids!, scale });
     });
   }
   return y;

@@ -24,6 +24,7 @@ export * from './repeat.js';
 export * from './rms-norm.js';
 export * from './rope.js';
 export * from './sample.js';
+export * from './softcap.js';
 export * from './stitch.js';
 export * from './sum.js';
 export * from './swiglu.js';

@@ -13,8 +13,8 @@ export const ropeOps = nativeOps<Calls>({
 });
 
 /**
- * Rotary position embedding of x [M, B, T, H, D] with one table [P, D] for each member. Token t of sequence b stands at
- * position starts[b] + t (0 + t without `starts`).
+ * Rotary position embedding of the first R channels of x [M, B, T, H, D], with one table [P, R] for each member. Token t of
+ * sequence b stands at position starts[b] + t (0 + t without `starts`).
  */
 export function rope(scope: Scope, x: Tensor, table: readonly Tensor[], starts?: Tensor): Tensor {
   const { device } = scope;

@@ -4,7 +4,7 @@ import { type Parameter, trained, values } from '../parameter.js';
 import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { linear } from './linear.js';
-import { swiglu } from './swiglu.js';
+import { type Activation, type SwigluOptions, swiglu } from './swiglu.js';
 
 interface Calls {
   swiglu_linear: {
@@ -14,6 +14,7 @@ interface Calls {
     up: readonly Tensor[];
     gateBias: Maybe<readonly Tensor[]>;
     upBias: Maybe<readonly Tensor[]>;
+    activation: Activation;
   };
 }
 
@@ -30,16 +31,23 @@ export interface GatedWeights {
 }
 
 /**
- * silu(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient is
- * wanted, so that the two products are never in memory. `valued` as in swiglu.
+ * activation(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient
+ * is wanted, so that the two products are never in memory. `valued` as in swiglu.
  */
-export function swigluLinear(scope: Scope, x: Tensor, weights: GatedWeights, { valued = true } = {}): Tensor {
+export function swigluLinear(
+  scope: Scope,
+  x: Tensor,
+  weights: GatedWeights,
+  { activation = 'silu', valued = true }: Pick<SwigluOptions, 'activation' | 'valued'> = {},
+): Tensor {
   const { gate, up, gateBias, upBias } = weights;
   const all = [gate, up, gateBias ?? [], upBias ?? []];
   if (scope.tape && (needsGradient(x) || all.some(trained))) {
     using inner = scope.inner();
     const gated = linear(inner, x, gate, { bias: gateBias });
-    return inner.leave(swiglu(inner, gated, linear(inner, x, up, { bias: upBias }), { consume: true, valued }));
+    return inner.leave(
+      swiglu(inner, gated, linear(inner, x, up, { bias: upBias }), { activation, consume: true, valued }),
+    );
   }
   const [members = 0, rows = 0] = x.shape;
   const y = scope.empty([members, rows, gate[0]!.value.shape[0]!]);
@@ -50,6 +58,7 @@ export function swigluLinear(scope: Scope, x: Tensor, weights: GatedWeights, { v
     up: values(up),
     gateBias: gateBias && values(gateBias),
     upBias: upBias && values(upBias),
+    activation,
   });
   return y;
 }

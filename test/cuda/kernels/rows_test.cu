@@ -60,14 +60,15 @@ void embedding(int N, int C) {
   in_any_order("embedding forward" + size, [&] {
     const Members table(5 * C);
     Device<act> y(2 * N * C);
-    make_ops()->run(EmbeddingForward{.table = table.list, .ids = Ids(id_list), .y = y.get(), .N = N, .V = 5, .C = C});
+    make_ops()->run(EmbeddingForward{
+        .table = table.list, .ids = Ids(id_list), .y = y.get(), .N = N, .V = 5, .C = C, .scale = 1.5f});
     return Results{y.read()};
   });
   in_any_order("embedding backward" + size, [&] {
     const auto dy = some(2 * N * C, 1);
     const auto first = floats(5 * C, 2), second = floats(5 * C, 3);
     make_ops()->run(EmbeddingBackward{
-        .dy = dy.get(), .dtable = {first.get(), second.get()}, .ids = Ids(id_list), .N = N, .V = 5, .C = C});
+        .dy = dy.get(), .dtable = {first.get(), second.get()}, .ids = Ids(id_list), .N = N, .V = 5, .C = C, .scale = 1.5f});
     return Results{first.read(), second.read()};
   });
 }
@@ -79,7 +80,14 @@ void norm(int N, int C) {
     const auto first = floats(C, 4), second = floats(C, 5);
     Device<act> y(2 * N * C);
     const auto ops = make_ops();
-    ops->run(RmsNormForward{.x = x.get(), .weight = weight.list, .y = y.get(), .N = N, .C = C, .epsilon = 1e-5f});
+    ops->run(RmsNormForward{.x = x.get(),
+                            .weight = weight.list,
+                            .residual = dy.get(),
+                            .y = y.get(),
+                            .N = N,
+                            .C = C,
+                            .epsilon = 1e-5f,
+                            .offset = 1});
     ops->run(RmsNormBackwardInput{.dy = dy.get(),
                                   .x = x.get(),
                                   .weight = weight.list,
@@ -87,6 +95,7 @@ void norm(int N, int C) {
                                   .N = N,
                                   .C = C,
                                   .epsilon = 1e-5f,
+                                  .offset = 1,
                                   .accumulate = true});
     ops->run(RmsNormBackwardWeight{.dy = dy.get(),
                                    .x = x.get(),
@@ -98,9 +107,10 @@ void norm(int N, int C) {
   });
 }
 
-void rotate_and_append(int D) {
-  in_any_order("rope and cache, D " + std::to_string(D), [&] {
-    const auto table = floats(9 * D, 1);
+// Of D channels R are turned.
+void rotate_and_append(int D, int R) {
+  in_any_order("rope and cache, D " + std::to_string(D) + ", R " + std::to_string(R), [&] {
+    const auto table = floats(9 * R, 1);
     const Weight angles{table.get(), DType::F32};
     const auto x = some(2 * 2 * 3 * 2 * D, 2), cache = some(2 * 2 * 8 * 2 * D, 3);
     const Ids starts({5, 0});
@@ -113,7 +123,7 @@ void rotate_and_append(int D) {
                   .T = 3,
                   .H = 2,
                   .D = D,
-                  .P = 9,
+                  .R = R,
                   .inverse = true});
     ops->run(CacheAppend{.x = x.get(), .cache = cache.get(), .starts = starts, .M = 2, .B = 2, .T = 3, .S = 8, .K = 2, .D = D});
     return Results{x.read(), cache.read()};
@@ -137,7 +147,8 @@ void losses(int N, int V) {
                                   .targets = targets,
                                   .dlogits = logits.get(),
                                   .N = N,
-                                  .V = V});
+                                  .V = V,
+                                  .softcap = 30});
     return Results{loss.read(), sum.read(), dsum.read(), logits.read()};
   });
 }
@@ -183,20 +194,21 @@ void mixture(int N, int C) {
 void elements(int n) {
   in_any_order("elements " + std::to_string(n), [&] {
     const auto a = some(n, 1), b = some(n, 2), dy = some(n, 3);
-    Device<act> y(n), dropped(n), gathered(2 * n), activated(n), da(n), db(n);
+    Device<act> y(n), dropped(n), capped(n), gathered(2 * n), activated(n), da(n), db(n);
     Device<float> filled(n), deviates(n), wide(n);
     const auto ops = make_ops();
     ops->run(Fill{.y = filled.get(), .value = 3, .n = n});
     ops->run(FillNormal{.y = deviates.get(), .deviation = 2, .seed = 7, .n = n});
     ops->run(Add{.a = a.get(), .b = b.get(), .y = y.get(), .n = n});
     ops->run(Dropout{.x = a.get(), .y = dropped.get(), .dropping = {0.3f, 9}, .n = n});
+    ops->run(Softcap{.x = a.get(), .y = capped.get(), .cap = 2, .n = n});
     ops->run(Convert{.x = a.get(), .from = dtype_of<act>, .y = wide.get(), .to = DType::F32, .n = n});
     ops->run(GatherRows{.x = a.get(), .rows = Ids({0, 0}), .y = gathered.get(), .R = 2, .C = n});
-    ops->run(SwigluForward{.gate = a.get(), .up = b.get(), .y = activated.get(), .n = n});
+    ops->run(SwigluForward{.gate = a.get(), .up = b.get(), .y = activated.get(), .n = n, .act = Activation::Gelu});
     ops->run(SwigluBackward{
-        .dy = dy.get(), .gate = a.get(), .up = b.get(), .dgate = da.get(), .dup = db.get(), .n = n});
-    return Results{filled.read(),   deviates.read(),  y.read(),  dropped.read(), wide.read(),
-                   gathered.read(), activated.read(), da.read(), db.read()};
+        .dy = dy.get(), .gate = a.get(), .up = b.get(), .dgate = da.get(), .dup = db.get(), .n = n, .act = Activation::Gelu});
+    return Results{filled.read(), deviates.read(), y.read(),         dropped.read(), capped.read(),
+                   wide.read(),   gathered.read(), activated.read(), da.read(),      db.read()};
   });
 }
 
@@ -214,7 +226,8 @@ void gated(int N, int C, int F) {
                                  .y = y.get(),
                                  .N = N,
                                  .C = C,
-                                 .F = F});
+                                 .F = F,
+                                 .act = Activation::GeluTanh});
     return Results{y.read()};
   });
 }
@@ -256,7 +269,8 @@ void run() {
   for (const int N : {1, 3, 8, 40}) gated(N, 24, 40);
   gated(33, 31, 33);
   gated(300, 16, 136);
-  for (const int D : {2, 16, 40}) rotate_and_append(D);
+  for (const int D : {2, 16, 40}) rotate_and_append(D, D);
+  rotate_and_append(40, 24);
   for (const int V : {2, 33, 1100}) sampling(V);
 }
 

@@ -1,5 +1,6 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../errors.js';
 import { SPACE } from './text.js';
+import { expectLength } from './values.js';
 
 /** Python's classes of characters of `str` patterns, written for the inside of a class. */
 const CLASSES: Record<string, string> = { d: '\\p{Nd}', w: '\\p{L}\\p{N}_', s: SPACE };
@@ -71,6 +72,55 @@ export function findAll(regex: RegExp, text: string): (string | string[])[] {
     return found.length === 0 ? match : found.length === 1 ? found[0]! : found;
   });
 }
+
+/** `re.sub(regex, template, text, count)`: a count of 0 is none. Throws BAD_OPTION for groups that the regex lacks. */
+export function substitute(regex: RegExp, template: string, text: string, count = 0): string {
+  let replaced = 0;
+  let { length } = text;
+  return text.replace(regex, (match, ...rest) => {
+    if (count > 0 && replaced >= count) return match;
+    replaced++;
+    const names = typeof rest.at(-1) === 'object' ? (rest.pop() as Record<string, string | undefined>) : {};
+    const expanded = expand(template, [match, ...rest.slice(0, -2)], names);
+    length += expanded.length - match.length;
+    expectLength(length);
+    return expanded;
+  });
+}
+
+const REPLACEMENT_ESCAPES: Record<string, string> = {
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  f: '\f',
+  v: '\v',
+  a: '\x07',
+  b: '\b',
+  '\\': '\\',
+};
+
+/** `\\1`, `\\g<1>` and `\\g<name>` stand for groups. */
+function expand(
+  template: string,
+  groups: readonly (string | undefined)[],
+  names: Readonly<Record<string, string | undefined>>,
+): string {
+  return template.replace(/\\(?:g<(\w+)>|([1-9]\d?)|(0[0-7]{0,2})|(.))/gs, (whole, group, number, octal, character) => {
+    if (octal) return String.fromCharCode(Number.parseInt(octal, 8));
+    if (character) {
+      const known = REPLACEMENT_ESCAPES[character];
+      if (known === undefined && /[a-z]/i.test(character)) throw badTemplate(template, `'${whole}' means nothing`);
+      return known ?? whole;
+    }
+    const at = number ?? group;
+    const isKnown = /^\d+$/.test(at) ? Number(at) < groups.length : Object.hasOwn(names, at);
+    if (!isKnown) throw badTemplate(template, `there is no group ${at}`);
+    return (/^\d+$/.test(at) ? groups[Number(at)] : names[at]) ?? '';
+  });
+}
+
+const badTemplate = (template: string, reason: string) =>
+  new BtsError('BAD_OPTION', `the replacement '${template}' cannot be used: ${reason}.`);
 
 function escaped(character: string, inClass: boolean): string {
   const lower = character.toLowerCase();

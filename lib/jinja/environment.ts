@@ -1,0 +1,32 @@
+import type { Keywords, Value } from '../python/values.js';
+import type { Evaluator } from './evaluator.js';
+import { FILTERS } from './filters.js';
+import { GLOBALS } from './globals.js';
+import type { LexerOptions } from './lexer.js';
+import { TESTS } from './tests.js';
+
+/** A filter or a test: it gets the value before the bar, and what stands in its parentheses. */
+export type Filter = (evaluator: Evaluator, value: Value, args: readonly Value[], keywords: Keywords) => Value;
+
+export interface EnvironmentOptions extends LexerOptions {
+  /** Whether what is not there fails (Jinja's StrictUndefined), or is empty text. Default false. */
+  isStrict?: boolean;
+  /** More filters than Jinja's, or others in their place. */
+  filters?: Readonly<Record<string, Filter>>;
+  /** Names that every template knows, beside Jinja's `range`, `dict`, `namespace`, `cycler` and `joiner`. */
+  globals?: Readonly<Record<string, Value>>;
+}
+
+/** What templates have in common: how they are read, and what they may call. */
+export class Environment {
+  readonly isStrict: boolean;
+  readonly filters: ReadonlyMap<string, Filter>;
+  readonly tests: ReadonlyMap<string, Filter> = new Map(Object.entries(TESTS));
+  readonly globals: ReadonlyMap<string, Value>;
+
+  constructor(readonly options: EnvironmentOptions = {}) {
+    this.isStrict = options.isStrict ?? false;
+    this.filters = new Map(Object.entries({ ...FILTERS, ...options.filters }));
+    this.globals = new Map(Object.entries({ ...GLOBALS, ...options.globals }));
+  }
+}

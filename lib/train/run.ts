@@ -1,0 +1,153 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
+import { hash32 } from '../data/random.js';
+import { BtsError } from '../errors.js';
+import type { LanguageModel } from '../model/language-model.js';
+import { Scope } from '../tensor/scope.js';
+import { AdamW } from './adamw.js';
+import { readTrainingCheckpoint } from './checkpoint.js';
+import { learningRateAt, type ScheduleOptions } from './schedule.js';
+import type { TrainEvent, TrainOptions } from './trainer.js';
+
+// Guessing uniformly costs ln V; a model that is this much worse than guessing will not come back.
+const EXPLODED = 3;
+
+/** Optimizer, schedule and data of one run. */
+export class Run implements Disposable {
+  readonly optimizer: AdamW;
+  private readonly fixed: Record<string, unknown>;
+  private readonly accumulation: number;
+  private readonly recompute: boolean;
+  private readonly seed: number;
+  // Where the data stands after the updates done; it may have been read further.
+  private cursor: MixtureState;
+  private ahead: Promise<MixtureBatch> | undefined;
+
+  constructor(
+    private readonly model: LanguageModel,
+    private readonly data: Mixture,
+    private readonly schedule: Required<ScheduleOptions>,
+    { accumulation = 1, recompute = false, seed = 0, identity = {}, ...options }: TrainOptions,
+  ) {
+    this.optimizer = new AdamW(model.device, model.trainable, options);
+    this.accumulation = accumulation;
+    this.recompute = recompute;
+    this.seed = seed;
+    this.cursor = data.state();
+    const { batchSize, sequenceLength } = data.options;
+    const { precision, activations } = model.device;
+    this.fixed = {
+      ...identity,
+      ...schedule,
+      ...this.optimizer.options,
+      ...{ accumulation, seed, batchSize, sequenceLength, precision, activations },
+      trained: model.trainable.map(({ name }) => name),
+    };
+    // JSON has no infinity.
+    this.fixed = JSON.parse(JSON.stringify(this.fixed));
+  }
+
+  get step(): number {
+    return this.optimizer.steps;
+  }
+
+  state() {
+    return { step: this.step, options: this.fixed, data: this.cursor };
+  }
+
+  async restore(checkpoint: string) {
+    const state = await readTrainingCheckpoint(checkpoint, this.model, this.optimizer);
+    const difference = firstDifference(this.fixed, state.options);
+    if (difference) throw new BtsError('BAD_OPTION', `cannot resume: ${difference}. Use the same options.`);
+    this.data.restore(state.data);
+    this.cursor = state.data;
+    return state;
+  }
+
+  /** One update. Throws DivergedError, with nothing changed. */
+  async update(): Promise<TrainEvent & { type: 'step' }> {
+    const began = performance.now();
+    const step = this.step + 1;
+    const batches: MixtureBatch[] = [];
+    for (let i = 0; i < this.accumulation; i++) batches.push(await this.next());
+    const cursor = this.data.state();
+    const targets = batches.reduce((n, batch) => n + batch.targets.length, 0);
+
+    this.optimizer.zeroGradients();
+    const losses: Promise<number>[] = [];
+    for (const [i, batch] of batches.entries()) {
+      using scope = Scope.recording(this.model.device, { recompute: this.recompute });
+      const progress = this.step / this.schedule.steps;
+      const part = await this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i), progress);
+      losses.push(part.item());
+      scope.backward(part);
+    }
+    using norm = this.optimizer.gradientNorm();
+    this.ahead = this.data.next();
+    this.ahead.catch(() => {}); // reported when its turn comes
+    const loss = (await Promise.all(losses)).reduce((sum, part) => sum + part, 0);
+    const gradientNorm = await norm.item();
+    const worst = EXPLODED * Math.log(this.model.config.vocabularySize);
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm) || loss > worst) {
+      throw new DivergedError(step, loss, gradientNorm, batches);
+    }
+    const learningRate = learningRateAt(step, this.schedule);
+    this.optimizer.update(norm, learningRate);
+    this.cursor = cursor;
+    const tokensPerSecond = (targets / (performance.now() - began)) * 1000;
+    return { type: 'step', step, loss, gradientNorm, learningRate, tokensPerSecond };
+  }
+
+  private next(): Promise<MixtureBatch> {
+    const { ahead } = this;
+    this.ahead = undefined;
+    return ahead ?? this.data.next();
+  }
+
+  [Symbol.dispose](): void {
+    this.optimizer.dispose();
+  }
+}
+
+/** What the options of a run say, and those it began with do not. Older versions did not keep all of them. */
+function firstDifference(now: Record<string, unknown>, then: Record<string, unknown>): string | undefined {
+  const name = Object.keys(now).find(
+    (name) => Object.hasOwn(then, name) && JSON.stringify(now[name]) !== JSON.stringify(then[name]),
+  );
+  if (name === undefined) return undefined;
+  if (name !== 'trained')
+    return `${name} is ${JSON.stringify(now[name])}, the run began with ${JSON.stringify(then[name])}`;
+  const [trained, before] = [now[name] as string[], then[name] as string[]];
+  const more = trained.find((weight) => !before.includes(weight));
+  const less = before.find((weight) => !trained.includes(weight));
+  if (more) return `${more} is to be trained, which was not when the run began`;
+  return `${less ?? 'another order of weights'} was trained when the run began, and is not to be now`;
+}
+
+export class DivergedError extends Error {
+  constructor(
+    private readonly step: number,
+    private readonly loss: number,
+    private readonly gradientNorm: number,
+    private readonly batches: readonly MixtureBatch[],
+  ) {
+    super('diverged');
+  }
+
+  /** Writes down the batch and says what happened and what to do. */
+  async explain(training: string, checkpoint: string): Promise<BtsError> {
+    const file = join(training, `diverged-at-${this.step}.json`);
+    const rows = this.batches.flatMap(({ inputs, domains, tokens }) =>
+      domains.map((domain, row) => ({ domain, inputs: [...inputs.subarray(row * tokens, (row + 1) * tokens)] })),
+    );
+    await mkdir(training, { recursive: true });
+    await writeFile(file, JSON.stringify(rows));
+    return new BtsError(
+      'LOSS_NOT_FINITE',
+      `step ${this.step} came to a loss of ${this.loss} and a gradient norm of ${this.gradientNorm}; the update was not made. ` +
+        `The batch that did it is in '${file}', the state before it in '${checkpoint}'. ` +
+        'Lower the learning rate or lengthen the warm-up, or look at that batch.',
+    );
+  }
+}
