@@ -28,10 +28,10 @@ export const openDevice = ({ device, threads, precision }: BenchOptions): Device
 /** Normal deviates in the type of the device's hidden states. */
 export function hiddenStates(device: Device, shape: readonly number[], deviation: number, seed: number): Tensor {
   const values = device.empty(shape);
-  device.run('fill_normal', { y: values.native, deviation, seed });
+  device.run('fill_normal', { y: values, deviation, seed });
   if (device.activations === 'f32') return values;
   const y = device.empty(shape, device.activations);
-  device.run('convert', { y: y.native, x: values.native });
+  device.run('convert', { y, x: values });
   values.dispose();
   return y;
 }

@@ -1,6 +1,6 @@
-import type { OpArguments } from '../lib/addon.js';
 import { renderTable } from '../lib/cli/table.js';
 import type { Device } from '../lib/tensor/device.js';
+import type { OpArguments } from '../lib/tensor/native-ops.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import { type BenchOptions, describeCeiling, hiddenStates, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
@@ -36,7 +36,7 @@ const QUEUED = 10_000;
 async function overheads(device: Device): Promise<{ queue_us: number; read_us: number }> {
   using nothing = device.full([1], 0);
   const queued = await time(async () => {
-    for (let i = 0; i < QUEUED; i++) device.run('fill', { y: nothing.native, value: 0 });
+    for (let i = 0; i < QUEUED; i++) device.run('fill', { y: nothing, value: 0 });
     await device.synchronize();
   }, 5);
   const read = await time(async () => {
@@ -96,13 +96,13 @@ function works(device: Device): Work[] {
   let seed = 0;
   const normal = (...shape: number[]) => {
     const y = device.empty(shape);
-    device.run('fill_normal', { y: y.native, deviation: 1, seed: ++seed });
+    device.run('fill_normal', { y, deviation: 1, seed: ++seed });
     return y;
   };
   const hidden = (...shape: number[]) => hiddenStates(device, shape, 1, ++seed);
   const bf16 = (x: Tensor) => {
     const y = device.empty(x.shape, 'bf16');
-    device.run('convert', { y: y.native, x: x.native });
+    device.run('convert', { y, x });
     return y;
   };
   const x = hidden(1, ROWS, WIDTH);
@@ -111,15 +111,15 @@ function works(device: Device): Work[] {
   const weight = normal(WIDTH, WIDTH);
   const narrow = bf16(weight);
   const rounded = device.empty(weight.shape);
-  device.run('convert', { y: rounded.native, x: narrow.native });
+  device.run('convert', { y: rounded, x: narrow });
   const dweight = normal(WIDTH, WIDTH);
   const products = 2 * ROWS * WIDTH * WIDTH;
   const label = `${ROWS}x${WIDTH}x${WIDTH}`;
 
   const matrices = (['f32', 'bf16'] as const).flatMap((dtype): Work[] => {
-    const weights = [(dtype === 'f32' ? weight : narrow).native];
-    const forward = { y: y.native, x: x.native, weight: weights, bias: undefined, residual: undefined };
-    const backward = { dx: dx.native, dy: y.native, weight: weights, accumulate: false };
+    const weights = [dtype === 'f32' ? weight : narrow];
+    const forward = { y, x, weight: weights, bias: undefined, residual: undefined };
+    const backward = { dx, dy: y, weight: weights, accumulate: false };
     return [
       {
         op: 'linear_forward',
@@ -150,7 +150,7 @@ function works(device: Device): Work[] {
   ];
   const lse = normal(1, 1, HEADS, ROWS);
   const scores = { window: 0, scale: 1 / Math.sqrt(HEAD_WIDTH), softcap: 0 };
-  const common = { q: q.native, k: k.native, v: v.native, out: out.native, lse: lse.native, ...scores };
+  const common = { q, k, v, out, lse, ...scores };
   const rms = { residual: undefined, epsilon: 1e-5, offset: 0 };
   const seen = 2 * HEADS * HEAD_WIDTH * ROWS * (ROWS + 1);
 
@@ -172,10 +172,10 @@ function works(device: Device): Work[] {
       flops: products,
       run: () =>
         device.run('linear_backward_weight', {
-          dweight: [dweight.native],
+          dweight: [dweight],
           dbias: undefined,
-          dy: y.native,
-          x: x.native,
+          dy: y,
+          x,
         }),
     },
     {
@@ -191,23 +191,23 @@ function works(device: Device): Work[] {
       run: () =>
         device.run('attention_backward', {
           ...common,
-          dq: dq.native,
-          dk: dk.native,
-          dv: dv.native,
-          dout: dq.native,
+          dq,
+          dk,
+          dv,
+          dout: dq,
         }),
     },
     {
       op: 'rms_norm_forward',
       label: `${ROWS}x${WIDTH}`,
       bytes: bytes(x, y),
-      run: () => device.run('rms_norm_forward', { y: y.native, x: x.native, weight: [scale!.native], ...rms }),
+      run: () => device.run('rms_norm_forward', { y, x, weight: [scale!], ...rms }),
     },
     {
       op: 'swiglu_forward',
       label: `${ROWS}x${FEED_FORWARD}`,
       bytes: bytes(gate, up, act),
-      run: () => device.run('swiglu_forward', { y: act.native, gate: gate.native, up: up.native, activation: 'silu' }),
+      run: () => device.run('swiglu_forward', { y: act, gate, up, activation: 'silu' }),
     },
     {
       op: 'cross_entropy_forward',
@@ -215,9 +215,9 @@ function works(device: Device): Work[] {
       bytes: bytes(logits),
       run: () =>
         device.run('cross_entropy_forward', {
-          losses: losses.native,
-          logits: logits.native,
-          targets: targets.native,
+          losses,
+          logits,
+          targets,
         }),
     },
     {
@@ -226,11 +226,11 @@ function works(device: Device): Work[] {
       bytes: 7 * bytes(weight),
       run: () =>
         device.run('adamw', {
-          parameters: [weight.native],
-          gradients: [dweight.native],
-          firstMoments: [moments[0].native],
-          secondMoments: [moments[1].native],
-          norm: norm.native,
+          parameters: [weight],
+          gradients: [dweight],
+          firstMoments: [moments[0]],
+          secondMoments: [moments[1]],
+          norm,
           learningRate: 1e-3,
           beta1: 0.9,
           beta2: 0.95,

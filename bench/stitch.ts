@@ -1,7 +1,7 @@
-import * as ops from '../lib/tensor/ops.js';
+import * as ops from '../lib/tensor/ops/index.js';
+import { expertsIntoHub, type StitchWeights } from '../lib/tensor/ops/index.js';
 import { Parameter } from '../lib/tensor/parameter.js';
 import { Scope } from '../lib/tensor/scope.js';
-import { expertsIntoHub, type StitchWeights } from '../lib/tensor/stitch-ops.js';
 import { GradientNode, type Tensor } from '../lib/tensor/tensor.js';
 import { type BenchOptions, hiddenStates, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, round, time } from './measure.js';
@@ -16,7 +16,7 @@ export async function benchStitch(options: BenchOptions): Promise<Row> {
   const members = EXPERTS + 1;
   const normal = (shape: number[], deviation: number, seed: number) => {
     const y = device.empty(shape);
-    device.run('fill_normal', { y: y.native, deviation, seed });
+    device.run('fill_normal', { y, deviation, seed });
     return y;
   };
   const deviation = 1 / Math.sqrt(width);

@@ -19,7 +19,7 @@ export async function openStitched(device: Device, shape: Shape, dtype: Precisio
   const { width } = shape;
   model.trainable.forEach(({ value, name }, index) => {
     if (name.includes('.gate.')) {
-      device.run('fill_normal', { y: value.native, deviation: 1 / Math.sqrt(width), seed: index + 1 });
+      device.run('fill_normal', { y: value, deviation: 1 / Math.sqrt(width), seed: index + 1 });
     }
   });
   return model;

@@ -4,7 +4,7 @@
 // Few queries over a long cache (decoding) are split over the keys too; a second kernel joins the parts.
 #include "../native/error.h"
 #include "attention_tiles.cuh"
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 #include "reduce.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -155,8 +155,8 @@ __global__ void __launch_bounds__(kThreads) join_splits_kernel(act* out, float* 
 
 }  // namespace
 
-void CudaOps::attention_forward(act* out, float* lse, const act* q, const act* k, const act* v, const int32_t* starts,
-                                const Attention& size) {
+void CudaOps::run(const AttentionForward& op) {
+  const auto [q, k, v, starts, out, lse, size] = op;
   if (size.D > kWidest)
     throw Error("BAD_SHAPE", "attention on CUDA takes heads of width " + std::to_string(kWidest) + " at most, not " +
                                  std::to_string(size.D));

@@ -6,7 +6,7 @@
 // computed twice, in exchange every sum has one owner and one order, and nothing is added atomically.
 #include "../native/error.h"
 #include "attention_tiles.cuh"
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 #include "reduce.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -188,8 +188,8 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
 
 }  // namespace
 
-void CudaOps::attention_backward(act* dq, act* dk, act* dv, const act* dout, const act* out, const float* lse,
-                                 const act* q, const act* k, const act* v, const Attention& size) {
+void CudaOps::run(const AttentionBackward& op) {
+  const auto [dout, out, lse, q, k, v, dq, dk, dv, size] = op;
   if (size.D > kWidest)
     throw Error("BAD_SHAPE", "attention on CUDA takes heads of width " + std::to_string(kWidest) + " at most, not " +
                                  std::to_string(size.D));

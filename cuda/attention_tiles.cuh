@@ -5,8 +5,8 @@
 // the tensor cores `group` rows to multiply.
 #pragma once
 
-#include "ops_cuda.h"
-#include "tile.cuh"
+#include "cuda_ops.h"
+#include "gemm/tile.cuh"
 
 namespace bts::cuda {
 
@@ -15,7 +15,7 @@ struct Attend {
   int B, T, S, H, K, D, group, window;
   float scale, softcap;
 
-  static Attend of(const Attention& a, const int32_t* starts) {
+  static Attend of(const AttentionSize& a, const int32_t* starts) {
     return {starts,
             static_cast<int>(a.B),
             static_cast<int>(a.T),
@@ -39,11 +39,11 @@ struct Attend {
   // The score of a product of a query and a key.
   __device__ __forceinline__ float score(float product) const {
     const float plain = product * scale;
-    return softcap > 0 ? softcap * tanhf(plain / softcap) : plain;
+    return softcap > 0 ? capped<Math>(plain, softcap) : plain;
   }
   // What a score grows by with its product.
   __device__ __forceinline__ float slope(float score) const {
-    return softcap > 0 ? scale * (1 - score / softcap * (score / softcap)) : scale;
+    return softcap > 0 ? scale * capped_slope(score, softcap) : scale;
   }
   // Where row r of (sequence, key/value head) begins in q, out and their gradients, and stands in lse.
   __device__ __forceinline__ int64_t query(int sequence, int head, int r) const {

@@ -2,7 +2,7 @@
 #include "reduce.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -60,7 +60,8 @@ __global__ void cross_entropy_forward_kernel(float* losses, const act* logits, c
   if (threadIdx.x == 0) losses[n] = softmax.loss(to_float(logits[n * V + target]));
 }
 
-// loss = log(sum of exp(x)) - x_target; with a cap x = cap tanh(z / cap), dx = 1 - (x / cap)^2 dz. Every thread writes where it alone has read, so this may be in place.
+// loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap) where there is a cap. Every thread writes where it alone has
+// read, so this may be in place.
 template <int width>
 __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses, const act* logits,
                                               const int32_t* targets, int64_t V, float softcap) {
@@ -80,7 +81,7 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
     float x[width];
     load(x, row + v);
     for (int k = 0; k < width; k++) {
-      const float slope = softcap > 0 ? 1 - x[k] / softcap * (x[k] / softcap) : 1.0f;
+      const float slope = softcap > 0 ? capped_slope(x[k], softcap) : 1.0f;
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
       x[k] = slope * (v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale);
     }
@@ -90,14 +91,15 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
 
 }  // namespace
 
-void CudaOps::cross_entropy_forward(float* losses, const act* logits, const int32_t* targets, int64_t N, int64_t V) {
+void CudaOps::run(const CrossEntropyForward& op) {
+  const auto [logits, targets, losses, N, V] = op;
   with_width(V, {logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_forward_kernel<width>, dim3(N), kThreads, kShared, losses, logits, targets, V);
   });
 }
 
-void CudaOps::cross_entropy_backward(act* dlogits, const float* dlosses, const act* logits, const int32_t* targets,
-                                     int64_t N, int64_t V, float softcap) {
+void CudaOps::run(const CrossEntropyBackward& op) {
+  const auto [dlosses, logits, targets, dlogits, N, V, softcap] = op;
   with_width(V, {dlogits, logits}, [&](auto width) {
     GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), kThreads, kShared, dlogits, dlosses, logits,
                targets, V, softcap);

@@ -1,7 +1,7 @@
 #include "members.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -13,7 +13,7 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 __device__ __forceinline__ float rounded(float x) { return to_float(from_float<act>(x)); }
 
 // One block a row of one member: y[m,n,:] = scale table_m[ids[n],:]
-__global__ void embedding_forward_kernel(act* y, WeightList table, float scale, const int32_t* ids, int64_t C) {
+__global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t* ids, int64_t C, float scale) {
   const int64_t first = ids[blockIdx.x] * C;
   const float factor = rounded(scale);
   act* to = y + (int64_t(blockIdx.y) * gridDim.x + blockIdx.x) * C;
@@ -49,22 +49,21 @@ __global__ void embedding_backward_kernel(const __grid_constant__ GradientList d
 
 }  // namespace
 
-void CudaOps::embedding_forward(act* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                                float scale) {
+void CudaOps::run(const EmbeddingForward& op) {
+  const auto& [table, ids, y, N, V, C, scale] = op;
   for_members(std::ssize(table), [&](int64_t first, int64_t count) {
     GPU_LAUNCH(context_, embedding_forward_kernel, dim3(N, count), kThreads, 0, y + first * N * C,
-               WeightList::of(table, first, count), scale, ids, C);
+               WeightList::of(table, first, count), ids, C, scale);
   });
 }
 
-void CudaOps::embedding_backward(Gradients dtable, const act* dy, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                                 float scale) {
+void CudaOps::run(const EmbeddingBackward& op) {
+  const auto& [dy, dtable, ids, N, V, C, scale] = op;
   with_width(C, {dy}, [&](auto width) {
     const int64_t stripes = (C + 32 * width - 1) / (32 * width);
     for_members(std::ssize(dtable), [&](int64_t first, int64_t count) {
       GPU_LAUNCH(context_, embedding_backward_kernel<width>, dim3(N, stripes, count), 32, 0,
-                 GradientList::of(dtable, first, count), dy + first * N * C, ids, N, C,
-                 scale);
+                 GradientList::of(dtable, first, count), dy + first * N * C, ids, N, C, scale);
     });
   });
 }

@@ -12,7 +12,7 @@
 #endif
 
 #include "../native/ops.h"
-#include "context.h"
+#include "runtime/context.h"
 
 namespace bts::cuda {
 
@@ -125,6 +125,14 @@ __device__ __forceinline__ uint16_t float_to_f16(float x) {
   return uint16_t(sign | (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13);
 #endif
 }
+
+// For the formulas that both backends share (see native/host_device.h).
+struct Math {
+  __device__ __forceinline__ static float exp(float x) { return expf(x); }
+  __device__ __forceinline__ static float tanh(float x) { return tanhf(x); }
+  __device__ __forceinline__ static float erfc(float x) { return erfcf(x); }
+  __device__ __forceinline__ static float sqrt(float x) { return sqrtf(x); }
+};
 
 // --- tensor cores and asynchronous copies. All lanes of the warp call them together.
 

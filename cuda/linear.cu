@@ -1,17 +1,16 @@
 // Linear layers of all members in one launch.
 #include <vector>
 
-#include "column_sums.h"
-#include "gemm.cuh"
-#include "gemv.h"
+#include "gemm/column_sums.h"
+#include "gemm/gemm.cuh"
+#include "gemm/gemv.h"
 #include "members.cuh"
-#include "operands.h"
+#include "gemm/operands.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
-// y_m = x_m W_m^T (+ bias_m) (+ residual_m)      y, residual [M,N,O]  x [M,N,I]  W M x [O,I]
-void CudaOps::linear_forward(act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
-                             int64_t I, int64_t O) {
+void CudaOps::run(const LinearForward& op) {
+  const auto& [x, weight, bias, residual, y, N, I, O] = op;
   context_.scratch().reset();
   if (N <= kGemvRows) return launch_gemv(context_, y, x, weight, bias, residual, N, I, O);
   const auto w = operands(context_, weight, I * O);
@@ -27,9 +26,9 @@ void CudaOps::linear_forward(act* y, const act* x, Weights weight, Weights bias,
   });
 }
 
-// dx_m (+)= dy_m W_m      dx [M,N,I]  dy [M,N,O]
-void CudaOps::linear_backward_input(act* dx, const act* dy, Weights weight, int64_t N, int64_t I, int64_t O,
-                                    bool accumulate) {
+// forward: y = x W^T
+void CudaOps::run(const LinearBackwardInput& op) {
+  const auto& [dy, weight, dx, N, I, O, accumulate] = op;
   context_.scratch().reset();
   const auto w = operands(context_, weight, I * O);
   for_members(w.size(), [&](int64_t first, int64_t count) {
@@ -42,9 +41,9 @@ void CudaOps::linear_backward_input(act* dx, const act* dy, Weights weight, int6
   });
 }
 
-// dW_m += dy_m^T x_m    dbias_m += sum over n of dy_m
-void CudaOps::linear_backward_weight(Gradients dweight, Gradients dbias, const act* dy, const act* x, int64_t N,
-                                     int64_t I, int64_t O) {
+// forward: y = x W^T + bias
+void CudaOps::run(const LinearBackwardWeight& op) {
+  const auto& [dy, x, dweight, dbias, N, I, O] = op;
   for_members(dweight.size(), [&](int64_t first, int64_t count) {
     Gemm<act, float> gemm(O, I, true);
     for (int64_t m = first; m < first + count; m++) {

@@ -2,7 +2,7 @@
 #include "reduce.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -92,15 +92,16 @@ __global__ void mix_backward_kernel(act* dx, act* dlogits, const act* dy, const 
 
 }  // namespace
 
-void CudaOps::mix_forward(act* y, act* gates, const act* x, const act* logits, const act* residual, const Mix& size) {
-  const auto [M, N, C, keep, temperature] = size;
-  with_width(C, {y, x, residual}, [&](auto width) {
-    GPU_LAUNCH(context_, mix_forward_kernel<width>, dim3((N + kRows - 1) / kRows), dim3(32, kRows), 0, y, gates, x,
+void CudaOps::run(const MixForward& op) {
+  const auto [x, logits, residual, y, gates, size] = op;
+  with_width(size.C, {y, x, residual}, [&](auto width) {
+    GPU_LAUNCH(context_, mix_forward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows), 0, y, gates, x,
                logits, residual, size.M, size.N, size.C, size.keep, size.temperature);
   });
 }
 
-void CudaOps::mix_backward(act* dx, act* dlogits, const act* dy, const act* x, const act* logits, const Mix& size) {
+void CudaOps::run(const MixBackward& op) {
+  const auto [dy, x, logits, dx, dlogits, size] = op;
   with_width(size.C, {dx, dy, x}, [&](auto width) {
     GPU_LAUNCH(context_, mix_backward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows),
                kRows * size.M * sizeof(float), dx, dlogits, dy, x, logits, size.M, size.N, size.C, size.keep,

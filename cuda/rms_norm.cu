@@ -3,7 +3,7 @@
 #include "reduce.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -35,17 +35,17 @@ __device__ float inverse_rms(const act* x, int64_t C, float epsilon, float* shar
 }
 
 template <int width>
-__global__ void rms_norm_forward_kernel(act* y, const act* x, WeightList weight, const act* residual, int64_t N, int64_t C,
-                                        int64_t rows, RmsNorm norm) {
+__global__ void rms_norm_forward_kernel(act* y, const act* x, WeightList weight, const act* residual, int64_t N,
+                                        int64_t C, int64_t rows, float epsilon, float offset) {
   DYNAMIC_SHARED(shared);
   const int64_t row = row_of_thread();
   if (row >= rows) return;
-  const float r = inverse_rms<width>(x + row * C, C, norm.epsilon, reinterpret_cast<float*>(shared));
+  const float r = inverse_rms<width>(x + row * C, C, epsilon, reinterpret_cast<float*>(shared));
   with_reader(weight, row / N, [&](auto w) {
     for (int64_t c = threadIdx.x * width; c < C; c += blockDim.x * width) {
       float in[width];
       load(in, x + row * C + c);
-      for (int k = 0; k < width; k++) in[k] *= r * (norm.offset + w[c + k]);
+      for (int k = 0; k < width; k++) in[k] *= r * (offset + w[c + k]);
       if (residual) {
         float plus[width];
         load(plus, residual + row * C + c);
@@ -59,19 +59,20 @@ __global__ void rms_norm_forward_kernel(act* y, const act* x, WeightList weight,
 // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
 template <int width>
 __global__ void rms_norm_backward_input_kernel(act* dx, const act* dy, const act* x, WeightList weight, int64_t N,
-                                               int64_t C, int64_t rows, RmsNorm norm, bool accumulate) {
+                                               int64_t C, int64_t rows, float epsilon, float offset,
+                                               bool accumulate) {
   DYNAMIC_SHARED(shared);
   const int64_t row = row_of_thread(), first = row * C;
   if (row >= rows) return;
   auto* sums = reinterpret_cast<float*>(shared);
-  const float r = inverse_rms<width>(x + first, C, norm.epsilon, sums);
+  const float r = inverse_rms<width>(x + first, C, epsilon, sums);
   with_reader(weight, row / N, [&](auto w) {
     float dot = 0;
     for (int64_t c = threadIdx.x * width; c < C; c += blockDim.x * width) {
       float in[width], d[width];
       load(in, x + first + c);
       load(d, dy + first + c);
-      for (int k = 0; k < width; k++) dot += d[k] * (norm.offset + w[c + k]) * in[k];
+      for (int k = 0; k < width; k++) dot += d[k] * (offset + w[c + k]) * in[k];
     }
     const float along_x = block_sum(dot, sums) / C * r * r;
     for (int64_t c = threadIdx.x * width; c < C; c += blockDim.x * width) {
@@ -80,7 +81,7 @@ __global__ void rms_norm_backward_input_kernel(act* dx, const act* dy, const act
       load(d, dy + first + c);
       if (accumulate) load(before, dx + first + c);
       for (int k = 0; k < width; k++) {
-        d[k] = r * (d[k] * (norm.offset + w[c + k]) - in[k] * along_x);
+        d[k] = r * (d[k] * (offset + w[c + k]) - in[k] * along_x);
         if (accumulate) d[k] += before[k];
       }
       store(dx + first + c, d);
@@ -120,32 +121,32 @@ __global__ void weight_sums_kernel(const __grid_constant__ GradientList dweight,
 
 }  // namespace
 
-void CudaOps::rms_norm_forward(act* y, const act* x, Weights weight, const act* residual, int64_t N, int64_t C,
-                               const RmsNorm& norm) {
+void CudaOps::run(const RmsNormForward& op) {
+  const auto& [x, weight, residual, y, N, C, epsilon, offset] = op;
   with_width(C, {y, x, residual}, [&](auto width) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
       GPU_LAUNCH(context_, rms_norm_forward_kernel<width>, rows.grid, rows.block, kShared, y + first * N * C,
                  x + first * N * C, WeightList::of(weight, first, count), residual ? residual + first * N * C : nullptr, N,
-                 C, count * N, norm);
+                 C, count * N, epsilon, offset);
     });
   });
 }
 
-void CudaOps::rms_norm_backward_input(act* dx, const act* dy, const act* x, Weights weight, int64_t N, int64_t C,
-                                      const RmsNorm& norm, bool accumulate) {
+void CudaOps::run(const RmsNormBackwardInput& op) {
+  const auto& [dy, x, weight, dx, N, C, epsilon, offset, accumulate] = op;
   with_width(C, {dx, dy, x}, [&](auto width) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
-      const int64_t offset = first * N * C;
-      GPU_LAUNCH(context_, rms_norm_backward_input_kernel<width>, rows.grid, rows.block, kShared, dx + offset,
-                 dy + offset, x + offset, WeightList::of(weight, first, count), N, C, count * N, norm, accumulate);
+      const int64_t skip = first * N * C;
+      GPU_LAUNCH(context_, rms_norm_backward_input_kernel<width>, rows.grid, rows.block, kShared, dx + skip,
+                 dy + skip, x + skip, WeightList::of(weight, first, count), N, C, count * N, epsilon, offset, accumulate);
     });
   });
 }
 
-void CudaOps::rms_norm_backward_weight(Gradients dweight, const act* dy, const act* x, int64_t N, int64_t C,
-                                       float epsilon) {
+void CudaOps::run(const RmsNormBackwardWeight& op) {
+  const auto& [dy, x, dweight, N, C, epsilon] = op;
   const int64_t blocks = (N + kRowsSummed - 1) / kRowsSummed;
   const auto stripes = static_cast<unsigned>((C + kThreads - 1) / kThreads);
   if (blocks == 0) return;

@@ -3,7 +3,7 @@
 #include "members.cuh"
 #include "vectors.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -26,8 +26,8 @@ __global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_
     load(sine, angles + half + pair);
     for (int k = 0; k < width; k++) {
       const float low = a[k], high = b[k], s = direction * sine[k];
-      a[k] = low * cosine[k] - high * s;
-      b[k] = high * cosine[k] + low * s;
+      a[k] = turned_low(low, high, cosine[k], s);
+      b[k] = turned_high(low, high, cosine[k], s);
     }
     store(y + first, a);
     store(y + first + half, b);
@@ -44,8 +44,8 @@ __global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_
 
 }  // namespace
 
-void CudaOps::rope(act* y, const act* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H,
-                   int64_t D, int64_t R, bool inverse) {
+void CudaOps::run(const Rope& op) {
+  const auto& [x, table, starts, y, B, T, H, D, R, inverse] = op;
   const int64_t stride = B * T * H * D;
   // Both halves of what is turned, and what is left of each head, begin on whole accesses.
   with_width(std::gcd(R / 2, D), {y, x}, [&](auto width) {
@@ -53,8 +53,7 @@ void CudaOps::rope(act* y, const act* x, Weights table, const int32_t* starts, i
     const int threads = packs >= kThreads ? kThreads : int(packs + 31) / 32 * 32;
     for_members(std::ssize(table), [&](int64_t first, int64_t count) {
       GPU_LAUNCH(context_, rope_kernel<width>, dim3(count * B * T), threads, 0, y + first * stride, x + first * stride,
-                 WeightList::of(table, first, count), starts, B, T, H, D, R,
-                 inverse ? -1.0f : 1.0f);
+                 WeightList::of(table, first, count), starts, B, T, H, D, R, inverse ? -1.0f : 1.0f);
     });
   });
 }

@@ -2,10 +2,10 @@
 // sums are of whole numbers, so the order in which threads add cannot change which token is drawn.
 #include <algorithm>
 
-#include "gemm.cuh"
+#include "gemm/gemm.cuh"
 #include "reduce.cuh"
 
-#include "ops_cuda.h"
+#include "cuda_ops.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -196,7 +196,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(int32_t* ids, float* s
 
 }  // namespace
 
-void CudaOps::sample(int32_t* ids, Weight logits, const int32_t* seen, Draws draws, int64_t N, int64_t V, int64_t S) {
+void CudaOps::run(const Sample& op) {
+  const auto& [logits, seen, ids, draws, N, V, S] = op;
   context_.scratch().reset();
   float* scratch = context_.scratch().take<float>(std::min<int64_t>(N, kRows) * V);
   for (int64_t first = 0; first < N; first += kRows) {

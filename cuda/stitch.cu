@@ -2,12 +2,12 @@
 // states to the mixed result. Written are the result and what the backward reads: gates [N,M,G] (after softmax or
 // sigmoid) and projections [E,N,C]. Logits never leave the registers.
 #include "../native/error.h"
-#include "gemm.cuh"
-#include "ops_cuda.h"
-#include "operands.h"
-#include "random.cuh"
+#include "gemm/gemm.cuh"
+#include "cuda_ops.h"
+#include "gemm/operands.h"
+#include "drop.cuh"
 #include "stitch_tiles.h"
-#include "tile_order.cuh"
+#include "gemm/tile_order.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -48,7 +48,7 @@ __device__ __forceinline__ int64_t gate_index(const Arguments& s, int row, int m
 
 __device__ __forceinline__ float logit(const Arguments& s, float z, int row, int m, int col) {
   if (s.gate_bias) z += s.gate_bias[m * s.G + (s.G == 1 ? 0 : col)];
-  return s.dropping.apply(z, gate_index(s, row, m, col));
+  return drop(s.dropping, z, gate_index(s, row, m, col));
 }
 
 __device__ __forceinline__ float sigmoid(float z) { return 1 / (1 + __expf(-z)); }
@@ -208,7 +208,7 @@ __global__ void __launch_bounds__(Blend::kThreads, 2) blend_kernel(const __grid_
 }
 
 Arguments arguments(Context& context, act* out, act* gates, act* projected, const act* h, const float* gate_weight,
-                    const float* gate_bias, Weights proj, const Stitch& s, bool is_softmax) {
+                    const float* gate_bias, Weights proj, const StitchSize& s, bool is_softmax) {
   if (s.M > kStitchMembers)
     throw Error("BAD_SHAPE", "a stitch layer on CUDA takes at most " + std::to_string(kStitchMembers) +
                                    " members, not " + std::to_string(s.M));
@@ -220,7 +220,7 @@ Arguments arguments(Context& context, act* out, act* gates, act* projected, cons
               .gate_weight = nullptr,
               .gate_bias = gate_bias,
               .proj = {},
-              .dropping = Dropping(s.dropout),
+              .dropping = s.dropout,
               .M = static_cast<int>(s.M),
               .N = static_cast<int>(s.N),
               .C = static_cast<int>(s.C),
@@ -259,8 +259,8 @@ void launch(Context& context, void (*kernel)(const Arguments), Arguments a, cons
 
 }  // namespace
 
-void CudaOps::experts_into_hub_forward(act* hub, act* gates, act* projected, const act* h, const float* gate_weight,
-                                       const float* gate_bias, Weights proj, const Stitch& size) {
+void CudaOps::run(const ExpertsIntoHubForward& op) {
+  const auto& [h, gate_weight, gate_bias, proj, hub, gates, projected, size] = op;
   Arguments a = arguments(context_, hub, gates, projected, h, gate_weight, gate_bias, proj, size, true);
   const MixTraffic traffic{size, sizeof(act)};
   a.ahead = traffic.experts_ahead(context_.l2_bytes());
@@ -274,8 +274,8 @@ void CudaOps::experts_into_hub_forward(act* hub, act* gates, act* projected, con
     launch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
 }
 
-void CudaOps::hub_into_experts_forward(act* out, act* gates, act* projected, const act* h, const float* gate_weight,
-                                       const float* gate_bias, Weights proj, const Stitch& size) {
+void CudaOps::run(const HubIntoExpertsForward& op) {
+  const auto& [h, gate_weight, gate_bias, proj, out, gates, projected, size] = op;
   const Arguments a = arguments(context_, out, gates, projected, h, gate_weight, gate_bias, proj, size, false);
   if (size.M > 1) return launch<Blend>(context_, blend_kernel, a, blend_operands(size, sizeof(act)), size.M - 1, 2);
   // A hub alone goes on as it is.

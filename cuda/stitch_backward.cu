@@ -4,11 +4,11 @@
 //   dWg_m += dz_m^T h_0    dWp_e += dp_e^T x_e    a launch each; an element of a gradient has one owner and one order
 //   dh = the direct path + dz Wg + dp Wp          one launch; all that reaches a member's stream is summed in registers
 #include "../native/error.h"
-#include "column_sums.h"
-#include "gemm.cuh"
-#include "ops_cuda.h"
-#include "operands.h"
-#include "random.cuh"
+#include "gemm/column_sums.h"
+#include "gemm/gemm.cuh"
+#include "cuda_ops.h"
+#include "gemm/operands.h"
+#include "drop.cuh"
 #include "reduce.cuh"
 #include "stitch_tiles.h"
 #include "vectors.cuh"
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) mix_gradients_kernel(Arguments s) {
     load(x, m == 0 ? s.h + i : s.projected + (m - 1) * NC + i);
 #pragma unroll
     for (int k = 0; k < width; k++) {
-      dz[k] = s.dropping.apply(g[k] * (d[k] * x[k] - centre[k]), at + k);
+      dz[k] = drop(s.dropping, g[k] * (d[k] * x[k] - centre[k]), at + k);
       dp[k] = g[k] * d[k];
     }
     store(s.dz + at, dz);
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kThreads) blend_gradients_kernel(Arguments s) 
     load(own, s.h + m * NC + i);
 #pragma unroll
     for (int k = 0; k < width; k++) {
-      dz[k] = s.dropping.apply(d[k] * (p[k] - own[k]) * g[k] * (1 - g[k]), at + k);
+      dz[k] = drop(s.dropping, d[k] * (p[k] - own[k]) * g[k] * (1 - g[k]), at + k);
       dp[k] = g[k] * d[k];
       dh[k] = d[k] - dp[k];
     }
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kThreads, 1) token_mix_gradients_kernel(Argume
     if (m >= s.M) break;
     const int64_t at = int64_t{n} * s.M + m;
     const float g = to_float(s.gates[at]);
-    if (lane == 0) s.dz[at] = from_float<act>(s.dropping.apply(g * (dg[m] - centre), at));
+    if (lane == 0) s.dz[at] = from_float<act>(drop(s.dropping, g * (dg[m] - centre), at));
     if (m > 0)
       for (int c = lane; c < s.C; c += 32) {
         const int64_t i = (m - 1) * NC + row + c;
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kThreads) token_blend_gradients_kernel(Argumen
       if (s.dh) s.dh[i] = from_float<act>(d - g * d);
     }
     dg = warp_sum(dg);
-    if (lane == 0) s.dz[at] = from_float<act>(s.dropping.apply(dg * g * (1 - g), at));
+    if (lane == 0) s.dz[at] = from_float<act>(drop(s.dropping, dg * g * (1 - g), at));
   }
 }
 
@@ -187,7 +187,7 @@ void add_gate_segments(Gemm<act, act>& gemm, const act* gate_weight, const Argum
 }
 
 Arguments arguments(Context& context, act* dh, const act* dout, const act* dprojected, const act* h, const act* gates,
-                    const act* projected, const Stitch& s) {
+                    const act* projected, const StitchSize& s) {
   if (s.M > kStitchMembers)
     throw Error("BAD_SHAPE", "a stitch layer on CUDA takes at most " + std::to_string(kStitchMembers) +
                                  " members, not " + std::to_string(s.M));
@@ -200,7 +200,7 @@ Arguments arguments(Context& context, act* dh, const act* dout, const act* dproj
           .h = h,
           .gates = gates,
           .projected = projected,
-          .dropping = Dropping(s.dropout),
+          .dropping = s.dropout,
           .M = static_cast<int>(s.M),
           .N = static_cast<int>(s.N),
           .C = static_cast<int>(s.C),
@@ -209,10 +209,8 @@ Arguments arguments(Context& context, act* dh, const act* dout, const act* dproj
 
 }  // namespace
 
-void CudaOps::experts_into_hub_backward(act* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                        const act* dhub, const act* dprojected, const act* h, const act* gates,
-                                        const act* projected, const float* gate_weight, Weights proj,
-                                        const Stitch& size) {
+void CudaOps::run(const ExpertsIntoHubBackward& op) {
+  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] = op;
   const Arguments s = arguments(context_, nullptr, dhub, dprojected, h, gates, projected, size);
   launch_gradients(context_, s, true);
   launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 0);
@@ -236,9 +234,8 @@ void CudaOps::experts_into_hub_backward(act* dh, float* dgate_weight, float* dga
   launch_gemm<Depth::Inner, Depth::Outer>(context_, gemm);
 }
 
-void CudaOps::hub_into_experts_backward(act* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                        const act* dout, const act* h, const act* gates, const act* projected,
-                                        const float* gate_weight, Weights proj, const Stitch& size) {
+void CudaOps::run(const HubIntoExpertsBackward& op) {
+  const auto& [dout, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] = op;
   const Arguments s = arguments(context_, dh, dout, nullptr, h, gates, projected, size);
   launch_gradients(context_, s, false);
   launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 1);

@@ -1,8 +1,8 @@
 // The tiles of the stitch kernels and what they read, for the kernels themselves and for whoever counts what they move.
 #pragma once
 
-#include "tile.cuh"
-#include "tile_order.cuh"
+#include "gemm/tile.cuh"
+#include "gemm/tile_order.cuh"
 
 namespace bts::cuda {
 
@@ -25,7 +25,7 @@ constexpr int kStitchMembers = 16;
 // made ahead, by a product of its own: it is read back once, but h_e and its weight no longer fill the cache, and the
 // others pass by less often.
 struct MixTraffic {
-  Stitch size;
+  StitchSize size;
   int64_t bytes;  // of an element
 
   int64_t hidden() const { return size.N * size.C * bytes; }
@@ -49,7 +49,7 @@ struct MixTraffic {
 };
 
 // Hub-into-Experts: h_0, and a gate's and a projection's weight for each expert.
-inline Operands blend_operands(const Stitch& size, int64_t bytes) {
+inline Operands blend_operands(const StitchSize& size, int64_t bytes) {
   const int64_t weights = (size.G > 1 ? 2 : 1) * (size.M - 1);
   return {size.N * size.C * bytes, weights * size.C * size.C * bytes};
 }

@@ -1,12 +1,12 @@
 // y = act(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
 #include "../native/error.h"
-#include "gemm.cuh"
-#include "gemv.h"
+#include "activation.cuh"
+#include "gemm/gemm.cuh"
+#include "gemm/gemv.h"
 #include "members.cuh"
-#include "operands.h"
-#include "swiglu.cuh"
-#include "tile_order.cuh"
+#include "gemm/operands.h"
+#include "gemm/tile_order.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -73,13 +73,11 @@ void launch_tiles(const Context& context, Arguments s) {
 
 }  // namespace
 
-// y [M,N,F]  x [M,N,C]  gate, up M x [F,C]
-void CudaOps::swiglu_linear(act* y, const act* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
-                            int64_t N, int64_t C, int64_t F, Activation activation) {
+void CudaOps::run(const SwigluLinear& op) {
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
   context_.scratch().reset();
   if (N == 0 || F == 0) return;
-  if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F,
-                                                 activation);
+  if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F, activation);
   const auto gates = operands(context_, gate, C * F), ups = operands(context_, up, C * F);
   for_members(gate.size(), [&](int64_t first, int64_t count) {
     Arguments s{};

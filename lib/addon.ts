@@ -34,100 +34,6 @@ export interface OpTiming {
   milliseconds: number;
 }
 
-type T = NativeTensor;
-type Maybe<X> = X | undefined;
-interface StitchArguments {
-  h: T;
-  gateWeight: T;
-  proj: T[];
-  gates: T;
-  projected: T;
-  dropout: number;
-  seed: number;
-}
-interface StitchGradients extends StitchArguments {
-  dh: Maybe<T>;
-  dgateWeight: T;
-  dgateBias: Maybe<T>;
-  dproj: T[];
-}
-
-interface AttentionArguments {
-  q: T;
-  k: T;
-  v: T;
-  /** Keys a query sees at most; 0: all before it. */
-  window: number;
-  scale: number;
-  /** 0: none */
-  softcap: number;
-}
-
-/** What gates a feed-forward layer; native/activation.h has the formulas. */
-export type Activation = 'silu' | 'gelu' | 'geluTanh';
-
-/** The arguments of every op; native/ops.h has the formulas and shapes. */
-export interface OpArguments {
-  embedding_forward: { y: T; table: T[]; ids: T; scale: number };
-  embedding_backward: { dtable: T[]; dy: T; ids: T; scale: number };
-  linear_forward: { y: T; x: T; weight: T[]; bias: Maybe<T[]>; residual: Maybe<T> };
-  linear_backward_input: { dx: T; dy: T; weight: T[]; accumulate: boolean };
-  linear_backward_weight: { dweight: T[]; dbias: Maybe<T[]>; dy: T; x: T };
-  rms_norm_forward: { y: T; x: T; weight: T[]; residual: Maybe<T>; epsilon: number; offset: number };
-  rms_norm_backward_input: { dx: T; dy: T; x: T; weight: T[]; epsilon: number; offset: number; accumulate: boolean };
-  rms_norm_backward_weight: { dweight: T[]; dy: T; x: T; epsilon: number };
-  rope: { y: T; x: T; table: T[]; starts: Maybe<T>; inverse: boolean };
-  attention_forward: AttentionArguments & { out: T; lse: Maybe<T>; starts: Maybe<T> };
-  attention_backward: AttentionArguments & { dq: T; dk: T; dv: T; dout: T; out: T; lse: T };
-  cache_append: { cache: T; x: T; starts: T };
-  swiglu_forward: { y: T; gate: T; up: T; activation: Activation };
-  swiglu_backward: { dgate: T; dup: T; dy: T; gate: T; up: T; activation: Activation };
-  swiglu_linear: {
-    y: T;
-    x: T;
-    gate: T[];
-    up: T[];
-    gateBias: Maybe<T[]>;
-    upBias: Maybe<T[]>;
-    activation: Activation;
-  };
-  cross_entropy_forward: { losses: T; logits: T; targets: T };
-  cross_entropy_backward: { dlogits: T; dlosses: T; logits: T; targets: T; softcap: number };
-  /** `draws` has six numbers a row: temperature, top-k, top-p, min-p, repetition penalty, the random number. */
-  sample: { ids: T; logits: T; seen: Maybe<T>; draws: Float64Array };
-  experts_into_hub_forward: StitchArguments & { hub: T; gateBias: Maybe<T> };
-  experts_into_hub_backward: StitchGradients & { dhub: T; dprojected: Maybe<T> };
-  hub_into_experts_forward: StitchArguments & { out: T; gateBias: Maybe<T> };
-  hub_into_experts_backward: StitchGradients & { dout: T };
-  mix_forward: { y: T; gates: T; x: T; logits: T; residual: Maybe<T>; keep: number; temperature: number };
-  mix_backward: { dx: T; dlogits: T; dy: T; x: T; logits: T; keep: number; temperature: number };
-  fill: { y: T; value: number };
-  fill_normal: { y: T; deviation: number; seed: number };
-  add: { y: T; a: T; b: T };
-  softcap: { y: T; x: T; cap: number };
-  dropout: { y: T; x: T; rate: number; seed: number };
-  convert: { y: T; x: T };
-  gather_rows: { y: T; x: T; rows: T };
-  sum_forward: { y: T; x: T; scale: number };
-  sum_backward: { dx: T; dy: T; scale: number };
-  global_norm: { norm: T; gradients: T[] };
-  adamw: {
-    parameters: T[];
-    gradients: T[];
-    firstMoments: T[];
-    secondMoments: T[];
-    norm: T;
-    learningRate: number;
-    beta1: number;
-    beta2: number;
-    epsilon: number;
-    weightDecay: number;
-    clipNorm: number;
-    step: number;
-  };
-  measure_peaks: { peaks: T };
-}
-
 /** Ops that were recorded while they were queued. */
 export interface NativeProgram {
   /** Queues all of them. */
@@ -144,7 +50,8 @@ export interface NativeDevice {
   upload(tensor: NativeTensor, data: NodeJS.TypedArray): void;
   /** Reads the tensor's bytes from a file. */
   load(tensor: NativeTensor, path: string, offset: number): void;
-  run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void;
+  /** Queues an op of native/ops/list.h. */
+  run(op: string, args: object): void;
   /** From here on ops are recorded too. What is uploaded or loaded meanwhile is so once only. */
   beginRecording(): void;
   endRecording(): NativeProgram;
@@ -172,6 +79,8 @@ interface Addon {
   Device: new (threads: number, variant: string, precision?: DType) => NativeDevice;
   /** Instruction sets from the narrowest on, GPUs by number. Throws NO_DEVICE where nothing can be said. */
   variants(): Variant[];
+  /** The names of all ops. */
+  ops(): string[];
 }
 
 /** The backends, each a binary of its own; the emulated one runs CUDA's kernels on the CPU, for tests. */

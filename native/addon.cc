@@ -5,6 +5,7 @@
 #include "arguments.h"
 #include "backend.h"
 #include "device.h"
+#include "op_table.h"
 #include "program.h"
 #include "tensor.h"
 
@@ -25,10 +26,18 @@ Napi::Value variants(const Napi::CallbackInfo& info) {
   });
 }
 
+// ops(): the names of all ops
+Napi::Value ops(const Napi::CallbackInfo& info) {
+  auto list = Napi::Array::New(info.Env());
+  for (const char* name : bts::op_names()) list.Set(list.Length(), name);
+  return list;
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new bts::Constructors{Napi::Persistent(bts::Tensor::define(env)),
                                             Napi::Persistent(bts::Program::define(env))});
   exports.Set("Device", bts::Device::define(env));
+  exports.Set("ops", Napi::Function::New(env, ops, "ops"));
   exports.Set("variants", Napi::Function::New(env, variants, "variants"));
   return exports;
 }

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "error.h"
-#include "queue.h"
+#include "task.h"
 
 namespace bts {
 

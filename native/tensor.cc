@@ -29,21 +29,6 @@ int64_t product(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-const char* name_of(DType dtype) {
-  switch (dtype) {
-    case DType::F16: return "f16";
-    case DType::BF16: return "bf16";
-    case DType::I32: return "i32";
-    default: return "f32";
-  }
-}
-
-std::string describe(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 Napi::Function Tensor::define(Napi::Env env) {
   return DefineClass(env, "Tensor",
                      {InstanceAccessor<&Tensor::dimensions>("shape"), InstanceMethod<&Tensor::view>("view"),

@@ -45,7 +45,4 @@ class Tensor : public Napi::ObjectWrap<Tensor> {
   std::vector<int64_t> shape_;
 };
 
-const char* name_of(DType dtype);
-std::string describe(const std::vector<int64_t>& shape);
-
 }  // namespace bts

@@ -6,20 +6,17 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Device } from '../lib/tensor/device.js';
 import { fails } from './data-fixtures.js';
-import { cases } from './ops/cases.js';
+import { allValues, type Case, run, withActivations } from './support/case.js';
 import { emulated as devices, openCpu } from './support/devices.js';
-import { Values } from './support/reference.js';
-import { type Case, Expectations, references, run, verify, withActivations } from './support/reference-case.js';
+import { Expectations, verify } from './support/expectations.js';
+import { cases, references } from './support/op-test.js';
 
 const CASES_OF_AN_OP = 3;
 
 const emulated = suite('cuda-emulated');
 
 /** Numbers that the case is about. */
-const sizeOf = ({ args }: Case) =>
-  Object.values(args)
-    .flat()
-    .reduce<number>((size, arg) => size + (arg instanceof Values ? arg.data.length : 0), 0);
+const sizeOf = (test: Case) => allValues(test).reduce((size, { data }) => size + data.length, 0);
 
 /** Cases of an op from the middle of its table, which are neither trivial nor long. */
 function someOf(op: string): Case[] {
@@ -66,14 +63,14 @@ for (const device of devices()) {
     using rows = device.empty([2], 'i32');
     using x = device.empty([3, 4], device.activations);
     using y = device.empty([2, 4], device.activations);
-    device.run('gather_rows', { y: y.native, x: x.native, rows: rows.native });
+    device.run('gather_rows', { y, x, rows });
     await fails(() => y.read(), 'BAD_OPTION', /^gather_rows: integers must come from the host/);
   });
 
   emulated(`${device.label}: a tensor of another backend is refused`, async () => {
     using cpu = openCpu();
     using foreign = cpu.full([3], 1);
-    await fails(() => device.run('fill', { y: foreign.native, value: 0 }), 'BAD_SHAPE', /'y' must be a tensor/);
+    await fails(() => device.run('fill', { y: foreign, value: 0 }), 'BAD_SHAPE', /'y' must be a tensor/);
   });
 
   emulated(`${device.label}: a GPU that is not there is NO_DEVICE`, async () => {

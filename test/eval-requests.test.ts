@@ -273,7 +273,7 @@ test('no place outside a sequence is ever read', async () => {
     using y = device.empty([1, 2]);
     for (const row of [-1, 4]) {
       using rows = device.tensor(Int32Array.of(row), [1]);
-      device.run('gather_rows', { y: y.native, x: x.native, rows: rows.native });
+      device.run('gather_rows', { y, x, rows });
       await fails(() => y.read(), 'BAD_SHAPE', /gather_rows/);
     }
   });

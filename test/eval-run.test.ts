@@ -103,7 +103,7 @@ test('a router decides by the prompt alone, for all choices and for a text', asy
       await writeModel(device, at(name), { config: { ...CONFIGS.llama, maxPositions: 256 }, seed });
     }
     using routed = await RoutedModel.create(device, { hub: at('hub'), experts: { a: at('a'), b: at('b') } });
-    device.run('fill_normal', { y: routed.trainable[0]!.value.native, deviation: 10, seed: 1 });
+    device.run('fill_normal', { y: routed.trainable[0]!.value, deviation: 10, seed: 1 });
     const members: DenseModel[] = [];
     for (const name of names) members.push(await DenseModel.load(device, at(name)));
     const requests = WORDS.slice(0, 8).map(

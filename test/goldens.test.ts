@@ -163,7 +163,7 @@ async function stitch(device: Device, folder: string, settings: Case): Promise<S
   const weights = await Expected.read(join(folder, 'stitch.safetensors'));
   for (const { name, value } of model.trainable) {
     using given = device.tensor(weights.floats(name), value.shape);
-    device.run('convert', { y: value.native, x: given.native });
+    device.run('convert', { y: value, x: given });
   }
   return model;
 }

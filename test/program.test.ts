@@ -12,20 +12,20 @@ const LENGTH = 1024;
 function constant(device: Device, value: number): Tensor {
   using wide = device.full([LENGTH], value);
   const x = device.empty([LENGTH], device.activations);
-  device.run('convert', { y: x.native, x: wide.native });
+  device.run('convert', { y: x, x: wide });
   return x;
 }
 
 const sum = (device: Device, a: Tensor, b: Tensor): Tensor => {
   const y = device.empty(a.shape, a.dtype);
-  device.run('add', { y: y.native, a: a.native, b: b.native });
+  device.run('add', { y, a, b });
   return y;
 };
 
 /** Replaces what `to` holds. */
 function set(to: Tensor, value: number): void {
   using x = constant(to.device, value);
-  to.device.run('convert', { y: to.native, x: x.native });
+  to.device.run('convert', { y: to, x });
 }
 
 /** The one value that all elements of a tensor have. */
@@ -92,7 +92,7 @@ function define(device: Labelled): void {
     const before = await liveBytes(device);
     const [x, y] = [constant(device, 4), device.empty([LENGTH], device.activations)];
     using result = y.share();
-    const { program } = device.record(() => device.run('add', { y: y.native, a: x.native, b: x.native }));
+    const { program } = device.record(() => device.run('add', { y, a: x, b: x }));
     x.dispose();
     y.dispose();
     using other = constant(device, 50);
@@ -114,7 +114,7 @@ function define(device: Labelled): void {
       using table = device.tensor(new Float32Array([10, 20, 30]), [1, 3, 1]);
       using weights = table.reshape(3, 1);
       const y = device.empty([1, 1, 1], device.activations);
-      device.run('embedding_forward', { y: y.native, table: [weights.native], ids: rows.native, scale: 1 });
+      device.run('embedding_forward', { y, table: [weights], ids: rows, scale: 1 });
       return y;
     });
     using _ = program;
@@ -137,7 +137,7 @@ function define(device: Labelled): void {
     using x = device.full([LENGTH], 3);
     const copyOf = (from: Tensor) => {
       const y = device.empty(from.shape);
-      device.run('convert', { y: y.native, x: from.native });
+      device.run('convert', { y, x: from });
       return y;
     };
     const { program, result: y } = device.record(() => {
@@ -166,7 +166,7 @@ function define(device: Labelled): void {
       const twice = device.empty([2, 1], device.activations);
       for (const half of [0, 1]) {
         using row = twice.slice(half);
-        device.run('gather_rows', { y: row.native, x: table.native, rows: rows.native });
+        device.run('gather_rows', { y: row, x: table, rows });
       }
       return { row: twice, apart: sum(device, x, x) };
     });
@@ -190,9 +190,9 @@ function define(device: Labelled): void {
     const linear = (width: number, weight: Tensor, x: Tensor) => {
       const y = device.empty([1, 8, width], device.activations);
       device.run('linear_forward', {
-        y: y.native,
-        x: x.native,
-        weight: [weight.native],
+        y,
+        x,
+        weight: [weight],
         bias: undefined,
         residual: undefined,
       });
@@ -202,7 +202,7 @@ function define(device: Labelled): void {
     const ones = (width: number) => {
       using wide = device.full([1, 8, width], 1);
       const x = device.empty([1, 8, width], device.activations);
-      device.run('convert', { y: x.native, x: wide.native });
+      device.run('convert', { y: x, x: wide });
       return x;
     };
     using weight = square(16);

@@ -86,7 +86,7 @@ async function loss(model: StitchedModel, seed?: number): Promise<number> {
 
 /** Gradients of the mean loss for every trained weight. */
 async function gradients(model: StitchedModel, seed = 0, recompute = false): Promise<Map<string, Float32Array>> {
-  for (const { gradient } of model.trainable) device.run('fill', { y: gradient!.native, value: 0 });
+  for (const { gradient } of model.trainable) device.run('fill', { y: gradient!, value: 0 });
   using scope = Scope.recording(device, { recompute });
   scope.backward(model.trainingLoss(scope, batch, 13, seed));
   const found = new Map<string, Float32Array>();
@@ -235,7 +235,7 @@ async function slopeAlong(
       start.map((v, i) => v + (step * direction[i]!) / length),
       value.shape,
     );
-    device.run('convert', { y: value.native, x: moved.native });
+    device.run('convert', { y: value, x: moved });
     return await loss(model, seed);
   };
   const [a, b, c, d] = [await lossAt(-2 * h), await lossAt(-h), await lossAt(h), await lossAt(2 * h)];

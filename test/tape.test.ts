@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device } from '../lib/tensor/device.js';
-import { attention, crossEntropy, embedding, linear, rmsNorm, sum, swiglu } from '../lib/tensor/ops.js';
+import { attention, crossEntropy, embedding, linear, rmsNorm, sum, swiglu } from '../lib/tensor/ops/index.js';
 import { Parameter } from '../lib/tensor/parameter.js';
 import { Scope } from '../lib/tensor/scope.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
@@ -86,7 +86,7 @@ tape(
 
 tape('adds up both gradients of an op that receives a value twice', async ({ device, table, ids }) => {
   const separate = async (same: boolean) => {
-    device.run('fill', { y: table.gradient!.native, value: 0 });
+    device.run('fill', { y: table.gradient!, value: 0 });
     using copy = Parameter.trainable(device, 'copy', table.value.share());
     using scope = Scope.recording(device);
     const x = embedding(scope, [table], ids);
@@ -101,7 +101,7 @@ tape(
   'adds up the gradients of a parameter that is used twice, as tied embeddings are',
   async ({ device, table, ids }) => {
     const run = (head: Parameter) => {
-      device.run('fill', { y: table.gradient!.native, value: 0 });
+      device.run('fill', { y: table.gradient!, value: 0 });
       using scope = Scope.recording(device);
       const logits = linear(scope, embedding(scope, [table], ids), [head]);
       scope.backward(total(scope, logits));
@@ -226,7 +226,7 @@ tape('a fault in the forward reaches the gradients, and zeroing them ends it', a
   scope.backward(network(scope, table, { ...context, ids }));
   await fails(() => table.gradient!.read(), 'BAD_TOKEN', /^embedding_forward: ids\[1\] is 2/);
   assert.equal([...(await table.value.read())], values.table);
-  device.run('fill', { y: table.gradient!.native, value: 0 });
+  device.run('fill', { y: table.gradient!, value: 0 });
   assert.equal(await gradient(table), new Array(6).fill(0));
 });
 

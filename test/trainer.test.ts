@@ -168,7 +168,7 @@ trainer(
       const work = async () => {
         for await (const event of train(model, tinyMixture(), options)) {
           if (event.type === 'step' && event.step === 2) {
-            device.run('fill', { y: parameter.value.native, value: Number.NaN });
+            device.run('fill', { y: parameter.value, value: Number.NaN });
           }
         }
       };

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "../../cuda/attention_tiles.cuh"
-#include "../../cuda/gemm.cuh"
+#include "../../cuda/gemm/gemm.cuh"
 #include "../../cuda/stitch_tiles.h"
 
 using namespace bts;
@@ -116,7 +116,7 @@ int64_t product(const Gpu& gpu, int rows, int cols, const Work& work) {
 constexpr int kHidden = 0, kGate = 100, kProjection = 200, kDz = 300, kDp = 400;
 
 // Experts-into-Hub: projections made ahead, then mix_kernel with them, in a given order.
-int64_t into_hub(const Gpu& gpu, const Stitch& s, int ahead, const TileOrder& order) {
+int64_t into_hub(const Gpu& gpu, const StitchSize& s, int ahead, const TileOrder& order) {
   Work projections;
   for (int e = 0; e < ahead; e++)
     projections.push_back({{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
@@ -128,16 +128,16 @@ int64_t into_hub(const Gpu& gpu, const Stitch& s, int ahead, const TileOrder& or
     mix[0].push_back({.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes});
   return (ahead ? product(gpu, s.N, s.C, projections) : 0) + moved<MixOf4>(gpu, 1, order, mix);
 }
-TileOrder into_hub_order(const Gpu& gpu, const Stitch& s, int ahead) {
+TileOrder into_hub_order(const Gpu& gpu, const StitchSize& s, int ahead) {
   return MixTraffic{s, kBytes}.mix(ahead).order(gpu.l2_bytes, ceil_div(s.N, MixOf4::kM), ceil_div(s.C, MixOf4::kN));
 }
-int experts_ahead(const Gpu& gpu, const Stitch& s) { return MixTraffic{s, kBytes}.experts_ahead(gpu.l2_bytes); }
-int64_t into_hub(const Gpu& gpu, const Stitch& s) {
+int experts_ahead(const Gpu& gpu, const StitchSize& s) { return MixTraffic{s, kBytes}.experts_ahead(gpu.l2_bytes); }
+int64_t into_hub(const Gpu& gpu, const StitchSize& s) {
   const int ahead = experts_ahead(gpu, s);
   return into_hub(gpu, s, ahead, into_hub_order(gpu, s, ahead));
 }
 // The least over all numbers of projections ahead, all bands and both operands that may stay.
-int64_t into_hub_best(const Gpu& gpu, const Stitch& s) {
+int64_t into_hub_best(const Gpu& gpu, const StitchSize& s) {
   const int rows = ceil_div(s.N, MixOf4::kM), cols = ceil_div(s.C, MixOf4::kN);
   int64_t least = INT64_MAX;
   for (int ahead = 0; ahead < s.M; ahead++)
@@ -149,16 +149,16 @@ int64_t into_hub_best(const Gpu& gpu, const Stitch& s) {
 }
 
 // Hub-into-Experts: blend_kernel.
-int64_t into_experts(const Gpu& gpu, const Stitch& s, const TileOrder& order) {
+int64_t into_experts(const Gpu& gpu, const StitchSize& s, const TileOrder& order) {
   // A gate, a projection, a result and the expert's own state; the hub's result and its gate, once for all experts.
   const int64_t E = s.M - 1, streamed = 4 * E + 2;
   const Work work{{{.left = {kHidden}, .right = {kGate, kProjection}, .depth = int(s.C), .streamed = 0, .own = -1}}};
   return moved<Blend>(gpu, 2, order, work) + streamed * s.N * s.C * kBytes;
 }
-TileOrder into_experts_order(const Gpu& gpu, const Stitch& s) {
+TileOrder into_experts_order(const Gpu& gpu, const StitchSize& s) {
   return blend_operands(s, kBytes).order(gpu.l2_bytes, ceil_div(s.N, Blend::kM), ceil_div(s.C, Blend::kN) * (s.M - 1));
 }
-int64_t into_experts_best(const Gpu& gpu, const Stitch& s) {
+int64_t into_experts_best(const Gpu& gpu, const StitchSize& s) {
   int64_t least = INT64_MAX;
   const TileOrder order = into_experts_order(gpu, s);
   for (const bool columns_stay : {false, true})
@@ -170,7 +170,7 @@ int64_t into_experts_best(const Gpu& gpu, const Stitch& s) {
 }
 
 // Both backwards: dz and dp from what the forward kept, gradients of weights in f32 that are added to, and dh.
-int64_t backward(const Gpu& gpu, const Stitch& s, bool mix) {
+int64_t backward(const Gpu& gpu, const StitchSize& s, bool mix) {
   const int64_t NC = s.N * s.C * kBytes, E = s.M - 1;
   const int first = mix ? 0 : 1;
   // Of Experts-into-Hub: dhub, gates, h_0, p, dprojected in, dz and dp out. Of the other: dout, gates, p, h in; dz, dp, dh out.
@@ -240,7 +240,7 @@ void stitch(const char* name, int64_t bytes, int64_t least, int64_t best, const 
 }  // namespace
 
 int main() {
-  const Stitch s{.M = 4, .N = 8192, .C = 3072, .G = 3072, .dropout = {0, 0}};
+  const StitchSize s{.M = 4, .N = 8192, .C = 3072, .G = 3072, .dropout = {0, 0}};
   std::printf("{\n  \"sharedBytes\": {\n");
   shared_bytes<bf16>("bf16");
   std::printf(",\n");

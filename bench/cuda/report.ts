@@ -77,7 +77,7 @@ async function compileAll(): Promise<Row[]> {
   const nvcc = await findNvcc();
   const folder = join(root, 'build/cuda-report');
   mkdirSync(folder, { recursive: true });
-  const files = opSources().filter((name) => name !== 'ops_cuda.cu' && name.includes(values.file ?? ''));
+  const files = opSources().filter((name) => name !== 'cuda_ops.cu' && name.includes(values.file ?? ''));
   const archs = values.arch?.split(',') ?? architectures;
   const jobs = archs.flatMap((arch) =>
     files.flatMap((file) => precisions.map((precision) => ({ arch, file, precision }) as const)),

@@ -1,5 +1,5 @@
 import { type Batch, IGNORED } from '../data/packing.js';
-import * as ops from '../tensor/ops.js';
+import * as ops from '../tensor/ops/index.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, inferenceBytes } from './cost.js';

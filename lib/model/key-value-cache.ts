@@ -86,7 +86,7 @@ export class KeyValueCache implements TokenCache {
         const sourceStart = (member * source.lengths.length + from) * source.capacity;
         using y = target.slice(start, start + length);
         using x = origin.slice(sourceStart, sourceStart + length);
-        tensor.device.run('convert', { y: y.native, x: x.native });
+        tensor.device.run('convert', { y, x });
       }
     }
     this.lengths[to] = length;

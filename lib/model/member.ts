@@ -88,7 +88,7 @@ export class Member implements Disposable {
       if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
       using narrow = stored;
       const value = device.empty(shape);
-      device.run('convert', { y: value.native, x: narrow.native });
+      device.run('convert', { y: value, x: narrow });
       return Parameter.trainable(device, spec.name, value);
     };
     return await Member.gather(checkpoint.config, create, options);
@@ -127,7 +127,7 @@ export class Member implements Disposable {
       if (!norm && !role.endsWith('Bias')) {
         const residual = role === 'output' || role === 'down';
         const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
-        device.run('fill_normal', { y: value.native, deviation, seed: hash32(seed, hashName(spec.name)) });
+        device.run('fill_normal', { y: value, deviation, seed: hash32(seed, hashName(spec.name)) });
       }
       return Parameter.trainable(device, spec.name, value);
     });

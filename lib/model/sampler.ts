@@ -64,7 +64,7 @@ export async function sample(logits: Tensor, draws: readonly (Draw | undefined)[
   const numbers = Float64Array.from(draws.flatMap((draw) => (draw ? numbersOf(draw, vocabulary) : ANY)));
   using seen = seenTokens(device, draws);
   using ids = device.empty([draws.length], 'i32');
-  device.run('sample', { ids: ids.native, logits: logits.native, seen: seen?.native, draws: numbers });
+  device.run('sample', { ids, logits, seen, draws: numbers });
   const drawn = await ids.readIntegers();
   if (draws.some((draw, n) => draw && drawn[n]! < 0)) {
     throw new BtsError(

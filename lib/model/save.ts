@@ -19,7 +19,7 @@ export function tensorSource({ name, value }: Parameter, dtype: DType = value.dt
     data: async () => {
       if (dtype === value.dtype) return value.readBytes();
       using converted = value.device.empty(value.shape, dtype);
-      value.device.run('convert', { y: converted.native, x: value.native });
+      value.device.run('convert', { y: converted, x: value });
       return await converted.readBytes();
     },
   };

@@ -1,7 +1,7 @@
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import type { Device } from '../tensor/device.js';
+import type { StitchWeights } from '../tensor/ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
-import type { StitchWeights } from '../tensor/stitch-ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { identity, loadParameter, type StoredWeights } from './stored-parameter.js';
 
@@ -112,7 +112,7 @@ export class StitchLayer implements StitchWeights, Disposable {
     if (!this.leadsIntoHub || !this.gateBias) return;
     for (const m of members) {
       using bias = this.gateBias.value.slice(m);
-      device.run('fill', { y: bias.native, value: AJAR });
+      device.run('fill', { y: bias, value: AJAR });
     }
   }
 
@@ -162,7 +162,7 @@ function concatenate(
   for (const [i, m] of taken.entries()) {
     using from = value.slice(m);
     using to = all.slice(i);
-    device.run('convert', { y: to.native, x: from.native });
+    device.run('convert', { y: to, x: from });
   }
   return all;
 }

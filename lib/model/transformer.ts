@@ -1,7 +1,7 @@
 import { type ModelConfig, windowOf } from '../checkpoint/model-config.js';
 import type { LayerRole, Role } from '../checkpoint/names.js';
 import type { Device } from '../tensor/device.js';
-import * as ops from '../tensor/ops.js';
+import * as ops from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import type { Scope } from '../tensor/scope.js';
@@ -165,7 +165,7 @@ export class Transformer implements Disposable {
       const { keys, values } = cache.layer(index);
       const append = (all: Tensor, x: Tensor) => {
         const held = inner.track(all.slice(0, members));
-        this.device.run('cache_append', { cache: held.native, x: x.native, starts: starts!.native });
+        this.device.run('cache_append', { cache: held, x, starts: starts! });
         return held;
       };
       [k, v] = [append(keys, k), append(values, v)];

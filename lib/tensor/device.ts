@@ -4,7 +4,6 @@ import {
   type MemoryStatistics,
   type NativeDevice,
   type NativeTensor,
-  type OpArguments,
   type OpTiming,
   typed,
   type Variant,
@@ -13,6 +12,7 @@ import { BtsError } from '../errors.js';
 import { expectMemory } from '../memory.js';
 import { expectOptions } from '../options-check.js';
 import { availableProcessors, checkThreads } from '../processors.js';
+import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 
@@ -175,7 +175,7 @@ export class Device implements Disposable {
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
   run<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): void {
-    this.call(() => this.native.run(op, args));
+    this.call(() => this.native.run(op, withNative(args)));
   }
 
   /**
@@ -234,7 +234,7 @@ export class Device implements Disposable {
   /** What the device reaches at most, measured now. */
   async measurePeaks(): Promise<Peaks> {
     using peaks = this.empty([2]);
-    this.run('measure_peaks', { peaks: peaks.native });
+    this.run('measure_peaks', { peaks });
     const [flops = 0, readBytes = 0] = await peaks.read();
     return { flops, readBytes };
   }
@@ -275,6 +275,20 @@ export class Device implements Disposable {
       throw typed(error);
     }
   }
+}
+
+/** The arguments as the addon takes them: what stands behind a tensor in its place. */
+function withNative(args: object): object {
+  if (!args) return args;
+  const native: Record<string, unknown> = {};
+  // Every op passes here: without the arrays that Object.entries makes.
+  for (const name in args) native[name] = nativeOf(args[name as keyof typeof args]);
+  return native;
+}
+
+function nativeOf(value: unknown): unknown {
+  if (value instanceof Tensor) return value.native;
+  return Array.isArray(value) ? value.map(nativeOf) : value;
 }
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */

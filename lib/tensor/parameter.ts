@@ -39,7 +39,7 @@ export function trained(weights: readonly Parameter[]): boolean {
   return weights.some((weight) => weight.gradient);
 }
 
-export const values = (weights: readonly Parameter[]) => weights.map((weight) => weight.value.native);
+export const values = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.value);
 
 /** The gradients of weights that are all trainable. */
-export const gradients = (weights: readonly Parameter[]) => weights.map((weight) => weight.gradient!.native);
+export const gradients = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.gradient!);

@@ -37,7 +37,7 @@ export class Gradients implements Disposable {
       return;
     }
     using sum = there.reshape(...dx.shape);
-    this.device.run('add', { y: sum.native, a: sum.native, b: dx.native });
+    this.device.run('add', { y: sum, a: sum, b: dx });
   }
 
   take(node: GradientNode): Tensor | undefined {

@@ -15,11 +15,11 @@ export class Tensor implements Disposable {
   /** @internal Tensors are made by devices and ops. */
   constructor(
     readonly device: Device,
-    /** @internal */
+    /** @internal Of devices alone. */
     readonly native: NativeTensor,
     readonly dtype: DType,
     readonly shape: readonly number[],
-    /** @internal Set where a gradient is needed. */
+    /** Set where a gradient is needed. */
     readonly node?: GradientNode,
   ) {}
 

@@ -45,14 +45,14 @@ export class AdamW implements Disposable {
 
   zeroGradients(): void {
     this.expectAlive();
-    for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!.native, value: 0 });
+    for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!, value: 0 });
   }
 
   /** The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes. */
   gradientNorm(): Tensor {
     this.expectAlive();
     const norm = this.device.empty([1]);
-    this.device.run('global_norm', { norm: norm.native, gradients: this.gradients });
+    this.device.run('global_norm', { norm, gradients: this.gradients });
     return norm;
   }
 
@@ -61,11 +61,11 @@ export class AdamW implements Disposable {
     this.expectAlive();
     this.steps++;
     this.device.run('adamw', {
-      parameters: this.parameters.map(({ value }) => value.native),
+      parameters: this.parameters.map(({ value }) => value),
       gradients: this.gradients,
-      firstMoments: this.firstMoments.map(({ native }) => native),
-      secondMoments: this.secondMoments.map(({ native }) => native),
-      norm: norm.native,
+      firstMoments: this.firstMoments,
+      secondMoments: this.secondMoments,
+      norm,
       learningRate,
       step: this.steps,
       ...this.options,
@@ -77,7 +77,7 @@ export class AdamW implements Disposable {
   }
 
   private get gradients() {
-    return this.parameters.map(({ gradient }) => gradient!.native);
+    return this.parameters.map(({ gradient }) => gradient!);
   }
 
   /** Gives back the memory of the moments. Twice is harmless; an optimizer that is used afterwards throws DISPOSED. */

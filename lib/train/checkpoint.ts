@@ -109,7 +109,7 @@ export async function readTrainingCheckpoint(
       throw new BtsError('BAD_CHECKPOINT', `'${training}' holds no moments for ${name} of shape [${tensor.shape}].`);
     }
     using stored = tensor.device.load(entry.path, entry.offset, tensor.shape, 'f32');
-    tensor.device.run('convert', { y: tensor.native, x: stored.native });
+    tensor.device.run('convert', { y: tensor, x: stored });
     await stored.settled();
   }
   optimizer.steps = parsed.data.step;

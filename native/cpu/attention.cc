@@ -4,9 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "activations.h"
 #include "cpu_ops.h"
-#include "gemm.h"
+#include "gemm/gemm.h"
 
 namespace bts::cpu::BTS_ISA {
 
@@ -22,12 +21,12 @@ struct Range {
 };
 
 // The keys that the query at `position` sees.
-inline Range visible(const Attention& a, int64_t position) {
+inline Range visible(const AttentionSize& a, int64_t position) {
   return {a.window > 0 ? std::max<int64_t>(0, position - a.window + 1) : 0, position + 1};
 }
 
 // The part of block [first, first + count) that a query sees, as offsets into the block.
-inline Range visible_in(const Attention& a, int64_t position, int64_t first, int64_t count) {
+inline Range visible_in(const AttentionSize& a, int64_t position, int64_t first, int64_t count) {
   const Range keys = visible(a, position);
   const int64_t lo = std::clamp<int64_t>(keys.first - first, 0, count);
   return {lo, std::clamp<int64_t>(keys.last - first, lo, count)};
@@ -71,7 +70,7 @@ inline float max_row(const float* x, int64_t n) {
 
 // The soft cap on scores. What lies behind the last of them is of no matter.
 inline void cap_row(float* x, float cap, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLanes) store(x + i, cap * tanh(load(x + i) / cap));
+  for (int64_t i = 0; i < n; i += kLanes) store(x + i, capped<Math>(load(x + i), cap));
 }
 
 // sum over j of weights[j] * rows[j], in blocks of channels that stay in registers.
@@ -98,7 +97,7 @@ void add_weighted_rows(float* sum, const float* weights, const float* rows, int6
 // All heads of one group, T queries, against the cache of one sequence. A block of keys stays in the cache for all of
 // them, and the next is fetched meanwhile: rows lie too far apart for the processor to do that by itself.
 void stream_group(float* out, float* lse, const float* q, const float* k, const float* v, float* scores,
-                  const Attention& a, int64_t start) {
+                  const AttentionSize& a, int64_t start) {
   const int64_t heads = a.H / a.K, stride = a.K * a.D;
   const Range keys{visible(a, start).first, start + a.T};
   const auto for_blocks = [&](const float* rows, auto&& block) {
@@ -121,7 +120,7 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
       const int64_t n = seen.last - seen.first;
       if (a.softcap > 0)
         for_vectors(seen.first, seen.last, [&](int64_t j, auto lanes) {
-          lanes.store(row, j, a.softcap * tanh(lanes.load(row, j) / a.softcap));
+          lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap));
         });
       const float top = max_row(row + seen.first, n);
       const float sum = exp_row(row + seen.first, top, n);
@@ -199,7 +198,7 @@ int64_t forward_workspace(int64_t D) { return round_up(kQueryBlock * query_strid
 
 // One block of queries of one head. packed_k and packed_v hold all key blocks of the head's group.
 void forward_block(float* out, float* lse, const float* q, const float* packed_k, const float* packed_v,
-                   Workspace space, const Attention& a, int64_t start, int64_t t0) {
+                   Workspace space, const AttentionSize& a, int64_t start, int64_t t0) {
   const int64_t rows = std::min(kQueryBlock, a.T - t0), stride = a.H * a.D;
   float* queries = space.take(kQueryBlock * query_stride(a.D));
   float* scores = space.take(kScores);
@@ -251,7 +250,7 @@ int64_t backward_workspace(int64_t D) {
 
 // One head: dq, and its share of dk and dv, which lie dense [T, D].
 void backward_head(float* dq, float* dk, float* dv, const float* dout, const float* lse, const float* delta,
-                   const float* q, const float* k, const float* v, Workspace space, const Attention& a) {
+                   const float* q, const float* k, const float* v, Workspace space, const AttentionSize& a) {
   const int64_t D = a.D, stride = a.H * D, key_stride = a.K * D;
   const float scale = a.scale;
   float* k_right = space.take(packed_cols_size(kKeyBlock, D));  // K^T: depth D
@@ -289,9 +288,9 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
         const vfloat centre = splat(delta[t0 + i]);
         if (a.softcap > 0)
           for (int64_t c = 0; c < whole; c += kLanes) {
-            const vfloat t = tanh(load(pi + c) / a.softcap);
-            store(pi + c, a.softcap * t);
-            store(dsi + c, (load(dsi + c) - centre) * (1 - t * t));
+            const vfloat score = capped<Math>(load(pi + c), a.softcap);
+            store(pi + c, score);
+            store(dsi + c, (load(dsi + c) - centre) * capped_slope(score, a.softcap));
           }
         fill_unseen(pi, seen, keys, -std::numeric_limits<float>::infinity());
         fill_unseen(dsi, seen, keys, 0);
@@ -310,7 +309,7 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
 }
 
 // sum over the heads of a group of their shares [T, D], in their order, to where the group's keys lie.
-void add_heads(float* sum, const float* shares, int64_t heads, const Attention& a) {
+void add_heads(float* sum, const float* shares, int64_t heads, const AttentionSize& a) {
   for (int64_t t = 0; t < a.T; t++) {
     float* row = sum + t * a.K * a.D;
     std::copy_n(shares + t * a.D, a.D, row);
@@ -323,8 +322,8 @@ void add_heads(float* sum, const float* shares, int64_t heads, const Attention& 
 
 }  // namespace
 
-void CpuOps::attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
-                               const int32_t* starts, const Attention& a) {
+void CpuOps::run(const AttentionForward& op) {
+  const auto [q, k, v, starts, out, lse, a] = op;
   scratch_.reset();
   const int64_t groups = a.M * a.B * a.K, heads = a.H / a.K;
   const auto start_of = [&](int64_t b) -> int64_t { return starts ? starts[b] : 0; };
@@ -365,8 +364,8 @@ void CpuOps::attention_forward(float* out, float* lse, const float* q, const flo
   });
 }
 
-void CpuOps::attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* out, const float* lse,
-                                const float* q, const float* k, const float* v, const Attention& a) {
+void CpuOps::run(const AttentionBackward& op) {
+  const auto [dout, out, lse, q, k, v, dq, dk, dv, a] = op;
   scratch_.reset();
   const int64_t heads = a.H / a.K;
   float* delta = scratch_.floats(a.M * a.B * a.H * a.T);

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "simd.h"
-#include "thread_pool.h"
+#include "runtime/thread_pool.h"
 
 namespace bts::cpu::BTS_ISA {
 

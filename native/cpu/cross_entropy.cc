@@ -30,7 +30,8 @@ struct Softmax {
 
 }  // namespace
 
-void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t N, int64_t V) {
+void CpuOps::run(const CrossEntropyForward& op) {
+  const auto [logits, targets, losses, N, V] = op;
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;
@@ -39,8 +40,8 @@ void CpuOps::cross_entropy_forward(float* losses, const float* logits, const int
   });
 }
 
-void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const float* logits, const int32_t* targets,
-                                    int64_t N, int64_t V, float softcap) {
+void CpuOps::run(const CrossEntropyBackward& op) {
+  const auto [dlosses, logits, targets, dlogits, N, V, softcap] = op;
   for_chunks(pool_, N, V, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
       const float* row = logits + n * V;
@@ -49,17 +50,16 @@ void CpuOps::cross_entropy_backward(float* dlogits, const float* dlosses, const 
         std::fill_n(drow, V, 0.0f);
         continue;
       }
-      // loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap), dx = 1 - (x / cap)^2 dz
-      const auto slope = [&](auto x) { return 1 - x / softcap * (x / softcap); };
+      // loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap) where there is a cap
       const Softmax softmax(row, V);
       // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
       const float target = row[targets[n]];
       float dtarget = float(dlosses[n] * std::expm1(-softmax.loss(target)));
-      if (softcap > 0) dtarget *= slope(target);
+      if (softcap > 0) dtarget *= capped_slope(target, softcap);
       const float scale = float(dlosses[n] / softmax.sum);
       for_vectors(0, V, [&](int64_t i, auto lanes) {
         const vfloat x = lanes.load(row, i), d = exp(x - softmax.max) * scale;
-        lanes.store(drow, i, softcap > 0 ? d * slope(x) : d);
+        lanes.store(drow, i, softcap > 0 ? d * capped_slope(x, softcap) : d);
       });
       drow[targets[n]] = dtarget;
     }

@@ -9,8 +9,8 @@ constexpr int64_t kStripe = 256;  // channels that one index of the backward own
 
 }  // namespace
 
-void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int64_t N, int64_t, int64_t C,
-                               float scale) {
+void CpuOps::run(const EmbeddingForward& op) {
+  const auto& [table, ids, y, N, V, C, scale] = op;
   for_chunks(pool_, std::ssize(table) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       with_reader(table[row / N], [&](auto weight) {
@@ -23,8 +23,8 @@ void CpuOps::embedding_forward(float* y, Weights table, const int32_t* ids, int6
   });
 }
 
-void CpuOps::embedding_backward(Gradients dtable, const float* dy, const int32_t* ids, int64_t N, int64_t,
-                                int64_t C, float scale) {
+void CpuOps::run(const EmbeddingBackward& op) {
+  const auto& [dy, dtable, ids, N, V, C, scale] = op;
   const int64_t rows = std::ssize(dtable) * N;
   // y[m,n,:] = table_m[ids[n],:], and an id may come again: each stripe of channels adds its rows in their order.
   for_chunks(pool_, (C + kStripe - 1) / kStripe, rows * kStripe, [&](int64_t begin, int64_t end) {

@@ -1,12 +1,12 @@
 #include <vector>
 
 #include "cpu_ops.h"
-#include "gemm.h"
+#include "gemm/gemm.h"
 
 namespace bts::cpu::BTS_ISA {
 
-void CpuOps::linear_forward(float* y, const float* x, Weights weight, Weights bias, const float* residual, int64_t N,
-                            int64_t I, int64_t O) {
+void CpuOps::run(const LinearForward& op) {
+  const auto& [x, weight, bias, residual, y, N, I, O] = op;
   scratch_.reset();
   std::vector<Product> products;
   for (size_t m = 0; m < weight.size(); m++)
@@ -23,8 +23,8 @@ void CpuOps::linear_forward(float* y, const float* x, Weights weight, Weights bi
 }
 
 // forward: y = x W^T
-void CpuOps::linear_backward_input(float* dx, const float* dy, Weights weight, int64_t N, int64_t I, int64_t O,
-                                   bool accumulate) {
+void CpuOps::run(const LinearBackwardInput& op) {
+  const auto& [dy, weight, dx, N, I, O, accumulate] = op;
   scratch_.reset();
   std::vector<Product> products;
   for (size_t m = 0; m < weight.size(); m++)
@@ -40,8 +40,8 @@ void CpuOps::linear_backward_input(float* dx, const float* dy, Weights weight, i
 }
 
 // forward: y = x W^T + bias
-void CpuOps::linear_backward_weight(Gradients dweight, Gradients dbias, const float* dy, const float* x, int64_t N,
-                                    int64_t I, int64_t O) {
+void CpuOps::run(const LinearBackwardWeight& op) {
+  const auto& [dy, x, dweight, dbias, N, I, O] = op;
   scratch_.reset();
   std::vector<Product> products;
   for (size_t m = 0; m < dweight.size(); m++)

@@ -13,7 +13,7 @@ int64_t rank_of(const float* logits, int64_t m, int64_t M) {
 }
 
 // s = softmax of z / temperature over a row of members.
-void softmax_row(float* s, const float* z, const Mix& size) {
+void softmax_row(float* s, const float* z, const MixSize& size) {
   const int64_t M = size.M;
   if (size.temperature == 0) {
     for (int64_t m = 0; m < M; m++) s[m] = rank_of(z, m, M) == 0 ? 1.0f : 0.0f;
@@ -27,8 +27,8 @@ void softmax_row(float* s, const float* z, const Mix& size) {
 
 }  // namespace
 
-void CpuOps::mix_forward(float* y, float* gates, const float* x, const float* logits, const float* residual,
-                         const Mix& size) {
+void CpuOps::run(const MixForward& op) {
+  const auto [x, logits, residual, y, gates, size] = op;
   const auto [M, N, C, keep, temperature] = size;
   for_chunks(pool_, N, M * C, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n++) {
@@ -47,8 +47,8 @@ void CpuOps::mix_forward(float* y, float* gates, const float* x, const float* lo
   });
 }
 
-void CpuOps::mix_backward(float* dx, float* dlogits, const float* dy, const float* x, const float* logits,
-                          const Mix& size) {
+void CpuOps::run(const MixBackward& op) {
+  const auto [dy, x, logits, dx, dlogits, size] = op;
   scratch_.reset();
   const auto [M, N, C, keep, temperature] = size;
   float* softmax = scratch_.floats(N * M);

@@ -21,17 +21,17 @@ float inverse_rms(const float* x, int64_t C, float epsilon) {
 
 }  // namespace
 
-void CpuOps::rms_norm_forward(float* y, const float* x, Weights weight, const float* residual, int64_t N, int64_t C,
-                              const RmsNorm& norm) {
+void CpuOps::run(const RmsNormForward& op) {
+  const auto& [x, weight, residual, y, N, C, epsilon, offset] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* in = x + row * C;
       const float* plus = residual ? residual + row * C : nullptr;
       float* out = y + row * C;
-      const float r = inverse_rms(in, C, norm.epsilon);
+      const float r = inverse_rms(in, C, epsilon);
       with_reader(weight[row / N], [&](auto w) {
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          const vfloat z = lanes.load(in, i) * r * (norm.offset + lanes.read(w, i));
+          const vfloat z = lanes.load(in, i) * r * (offset + lanes.read(w, i));
           lanes.store(out, i, plus ? lanes.load(plus, i) + z : z);
         });
       });
@@ -39,22 +39,22 @@ void CpuOps::rms_norm_forward(float* y, const float* x, Weights weight, const fl
   });
 }
 
-void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x, Weights weight, int64_t N, int64_t C,
-                                     const RmsNorm& norm, bool accumulate) {
+void CpuOps::run(const RmsNormBackwardInput& op) {
+  const auto& [dy, x, weight, dx, N, C, epsilon, offset, accumulate] = op;
   for_chunks(pool_, std::ssize(weight) * N, C, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float *in = x + row * C, *dout = dy + row * C;
       float* din = dx + row * C;
-      const float r = inverse_rms(in, C, norm.epsilon);
+      const float r = inverse_rms(in, C, epsilon);
       with_reader(weight[row / N], [&](auto w) {
         // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
         Sum dot;
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          dot.add_product(lanes.load(dout, i) * (norm.offset + lanes.read(w, i)), lanes.load(in, i));
+          dot.add_product(lanes.load(dout, i) * (offset + lanes.read(w, i)), lanes.load(in, i));
         });
         const float along_x = float(dot.total() / double(C) * r * r);
         for_vectors(0, C, [&](int64_t i, auto lanes) {
-          vfloat d = r * (lanes.load(dout, i) * (norm.offset + lanes.read(w, i)) - lanes.load(in, i) * along_x);
+          vfloat d = r * (lanes.load(dout, i) * (offset + lanes.read(w, i)) - lanes.load(in, i) * along_x);
           if (accumulate) d += lanes.load(din, i);
           lanes.store(din, i, d);
         });
@@ -63,8 +63,8 @@ void CpuOps::rms_norm_backward_input(float* dx, const float* dy, const float* x,
   });
 }
 
-void CpuOps::rms_norm_backward_weight(Gradients dweight, const float* dy, const float* x, int64_t N, int64_t C,
-                                      float epsilon) {
+void CpuOps::run(const RmsNormBackwardWeight& op) {
+  const auto& [dy, x, dweight, N, C, epsilon] = op;
   const int64_t M = std::ssize(dweight), blocks = (N + kBlock - 1) / kBlock;
   scratch_.reset();
   float* partial = scratch_.floats(M * blocks * C);

@@ -5,8 +5,8 @@
 
 namespace bts::cpu::BTS_ISA {
 
-void CpuOps::rope(float* y, const float* x, Weights table, const int32_t* starts, int64_t B, int64_t T, int64_t H,
-                  int64_t D, int64_t R, bool inverse) {
+void CpuOps::run(const Rope& op) {
+  const auto& [x, table, starts, y, B, T, H, D, R, inverse] = op;
   const int64_t half = R / 2;
   const float direction = inverse ? -1.0f : 1.0f;
   for_chunks(pool_, std::ssize(table) * B * T, H * D, [&](int64_t begin, int64_t end) {
@@ -18,9 +18,9 @@ void CpuOps::rope(float* y, const float* x, Weights table, const int32_t* starts
           for_vectors(0, half, [&](int64_t i, auto lanes) {
             const vfloat cosine = lanes.read(angles, position * R + i);
             const vfloat sine = direction * lanes.read(angles, position * R + half + i);
-            const vfloat first = lanes.load(a, i), second = lanes.load(b, i);
-            lanes.store(y + head * D, i, first * cosine - second * sine);
-            lanes.store(y + head * D + half, i, second * cosine + first * sine);
+            const vfloat low = lanes.load(a, i), high = lanes.load(b, i);
+            lanes.store(y + head * D, i, turned_low(low, high, cosine, sine));
+            lanes.store(y + head * D + half, i, turned_high(low, high, cosine, sine));
           });
           if (y != x) std::copy_n(a + R, D - R, y + head * D + R);
         }

@@ -79,7 +79,8 @@ int32_t sample_row(const float* logits, const int32_t* seen, const Draw& draw, i
 
 }  // namespace
 
-void CpuOps::sample(int32_t* ids, Weight logits, const int32_t* seen, Draws draws, int64_t N, int64_t V, int64_t S) {
+void CpuOps::run(const Sample& op) {
+  const auto& [logits, seen, ids, draws, N, V, S] = op;
   scratch_.reset();
   const int64_t room = (V + 15) / 16 * 16;  // keeps the f64 aligned
   float* all = scratch_.floats(pool_.threads() * 4 * room);

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "cpu_ops.h"
-#include "gemm.h"
-#include "random.h"
+#include "drop.h"
+#include "gemm/gemm.h"
 
 namespace bts::cpu::BTS_ISA {
 
@@ -23,7 +23,7 @@ void for_rows(ThreadPool& pool, int64_t N, F&& f) {
 }
 
 // z [N,M,G] = h_0 Wg^T for the members first..M-1; bias and dropout follow in the epilogue.
-Product gate_product(float* z, const float* h, const float* weight, const Stitch& s, int64_t first) {
+Product gate_product(float* z, const float* h, const float* weight, const StitchSize& s, int64_t first) {
   const int64_t skip = first * s.G;
   return {.a = row_major(h, s.C),
           .b = transposed(weight + skip * s.C, s.C),
@@ -35,7 +35,7 @@ Product gate_product(float* z, const float* h, const float* weight, const Stitch
 }
 
 // p_e = x_e W_e^T
-Product projection(float* p, const float* x, const Weight& weight, const Stitch& s) {
+Product projection(float* p, const float* x, const Weight& weight, const StitchSize& s) {
   return {.a = row_major(x, s.C),
           .b = {weight, 1, s.C},
           .c = p,
@@ -46,16 +46,16 @@ Product projection(float* p, const float* x, const Weight& weight, const Stitch&
 }
 
 // z += bias, then dropout: the gate logits of one row as the nonlinearity sees them.
-void finish_logits(float* z, const float* bias, const Stitch& s, int64_t n, int64_t first) {
+void finish_logits(float* z, const float* bias, const StitchSize& s, int64_t n, int64_t first) {
   const int64_t from = first * s.G, count = s.M * s.G - from;
   if (bias)
     for (int64_t i = from; i < from + count; i++) z[i] += bias[i];
-  if (s.dropout.rate > 0) drop(z + from, z + from, s.dropout, n * s.M * s.G + from, count);
+  if (s.dropout.below > 0) drop(z + from, z + from, s.dropout, n * s.M * s.G + from, count);
 }
 
 // The gradient of finish_logits, in place.
-void drop_logit_gradients(float* dz, const Stitch& s, int64_t n) {
-  if (s.dropout.rate > 0) drop(dz, dz, s.dropout, n * s.M * s.G, s.M * s.G);
+void drop_logit_gradients(float* dz, const StitchSize& s, int64_t n) {
+  if (s.dropout.below > 0) drop(dz, dz, s.dropout, n * s.M * s.G, s.M * s.G);
 }
 
 // g = softmax over m of z[m,:], in place, for one row.
@@ -111,7 +111,7 @@ void gate_gradient(float* dg, const float* da, const float* x, int64_t C, int64_
 
 // dW_g += dz^T h_0, dbias += sum of dz, dW_e += dp_e^T x_e.
 void weight_products(std::vector<Product>& products, float* dgate_weight, Gradients dproj, const float* dz,
-                     const float* dp, const float* h, bool from_hub, const Stitch& s) {
+                     const float* dp, const float* h, bool from_hub, const StitchSize& s) {
   products.push_back({.a = transposed(dz, s.M * s.G),
                       .b = row_major(h, s.C),
                       .c = dgate_weight,
@@ -131,14 +131,14 @@ void weight_products(std::vector<Product>& products, float* dgate_weight, Gradie
                         .accumulate = true});
 }
 
-void add_bias_gradient(float* dbias, const float* dz, const Stitch& s) {
+void add_bias_gradient(float* dbias, const float* dz, const StitchSize& s) {
   if (!dbias) return;
   for (int64_t n = 0; n < s.N; n++)
     for (int64_t i = 0; i < s.M * s.G; i++) dbias[i] += dz[n * s.M * s.G + i];
 }
 
 // dh_0 += dz Wg
-Product gate_input_product(float* dh, const float* dz, const float* weight, const Stitch& s) {
+Product gate_input_product(float* dh, const float* dz, const float* weight, const StitchSize& s) {
   return {.a = row_major(dz, s.M * s.G),
           .b = row_major(weight, s.C),
           .c = dh,
@@ -150,7 +150,7 @@ Product gate_input_product(float* dh, const float* dz, const float* weight, cons
 }
 
 // dx (+)= dp_e W_e
-Product projection_input_product(float* dx, const float* dp, const Weight& weight, const Stitch& s, bool accumulate) {
+Product projection_input_product(float* dx, const float* dp, const Weight& weight, const StitchSize& s, bool accumulate) {
   return {.a = row_major(dp, s.C),
           .b = {weight, s.C, 1},
           .c = dx,
@@ -163,8 +163,8 @@ Product projection_input_product(float* dx, const float* dp, const Weight& weigh
 
 }  // namespace
 
-void CpuOps::experts_into_hub_forward(float* hub, float* gates, float* projected, const float* h,
-                                      const float* gate_weight, const float* gate_bias, Weights proj, const Stitch& s) {
+void CpuOps::run(const ExpertsIntoHubForward& op) {
+  const auto& [h, gate_weight, gate_bias, proj, hub, gates, projected, s] = op;
   scratch_.reset();
   const int64_t NC = s.N * s.C;
   std::vector<Product> products{gate_product(gates, h, gate_weight, s, 0)};
@@ -181,10 +181,8 @@ void CpuOps::experts_into_hub_forward(float* hub, float* gates, float* projected
   });
 }
 
-void CpuOps::experts_into_hub_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                       const float* dhub, const float* dprojected, const float* h, const float* gates,
-                                       const float* projected, const float* gate_weight, Weights proj,
-                                       const Stitch& s) {
+void CpuOps::run(const ExpertsIntoHubBackward& op) {
+  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, s] = op;
   scratch_.reset();
   const int64_t NC = s.N * s.C, E = s.M - 1;
   float* dz = scratch_.floats(s.N * s.M * s.G);
@@ -221,8 +219,8 @@ void CpuOps::experts_into_hub_backward(float* dh, float* dgate_weight, float* dg
   add_bias_gradient(dgate_bias, dz, s);
 }
 
-void CpuOps::hub_into_experts_forward(float* out, float* gates, float* projected, const float* h,
-                                      const float* gate_weight, const float* gate_bias, Weights proj, const Stitch& s) {
+void CpuOps::run(const HubIntoExpertsForward& op) {
+  const auto& [h, gate_weight, gate_bias, proj, out, gates, projected, s] = op;
   scratch_.reset();
   const int64_t NC = s.N * s.C;
   std::vector<Product> products{gate_product(gates, h, gate_weight, s, 1)};
@@ -243,9 +241,8 @@ void CpuOps::hub_into_experts_forward(float* out, float* gates, float* projected
   });
 }
 
-void CpuOps::hub_into_experts_backward(float* dh, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                                       const float* dout, const float* h, const float* gates, const float* projected,
-                                       const float* gate_weight, Weights proj, const Stitch& s) {
+void CpuOps::run(const HubIntoExpertsBackward& op) {
+  const auto& [dout, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, s] = op;
   scratch_.reset();
   const int64_t NC = s.N * s.C, E = s.M - 1;
   float* dz = scratch_.floats(s.N * s.M * s.G);

@@ -1,38 +1,12 @@
-#include <algorithm>
-#include <vector>
-
-#include "activations.h"
+#include "activation.h"
 #include "chunks.h"
 #include "cpu_ops.h"
-#include "gemm.h"
-#include "gemv.h"
 
 namespace bts::cpu::BTS_ISA {
 
-namespace {
-
-// Both products of a part this large stay in the second-level cache until they meet.
-constexpr int64_t kRowBlock = 40 * kTileRows;
-constexpr int64_t kColBlock = 4 * kTileCols;
-// Where weights stream past a few rows instead, a stream gains by not being interrupted; each thread gets this many parts.
-constexpr int64_t kStreamsPerThread = 4;
-constexpr int64_t kLongestStream = 32 * kTileCols;
-
-int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
-  if (rows > kStreamRows) return kColBlock;
-  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kTileCols);
-  return std::clamp(share, int64_t{kTileCols}, kLongestStream);
-}
-
-// Rows, from `row` on, of a weight or a bias.
-Weight from_row(const Weight& weight, int64_t row, int64_t width) {
-  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)), weight.dtype};
-}
-
-}  // namespace
-
-void CpuOps::swiglu_forward(float* y, const float* gate, const float* up, int64_t n, Activation act) {
-  with_activation(act, [&](auto act) {
+void CpuOps::run(const SwigluForward& op) {
+  const auto [gate, up, y, n, activation] = op;
+  with_activation(activation, [&](auto act) {
     for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
       for_vectors(begin, end, [&](int64_t i, auto lanes) {
         lanes.store(y, i, act.value(lanes.load(gate, i)) * lanes.load(up, i));
@@ -41,66 +15,15 @@ void CpuOps::swiglu_forward(float* y, const float* gate, const float* up, int64_
   });
 }
 
-void CpuOps::swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
-                             int64_t n, Activation act) {
-  with_activation(act, [&](auto act) {
+void CpuOps::run(const SwigluBackward& op) {
+  const auto [dy, gate, up, dgate, dup, n, activation] = op;
+  with_activation(activation, [&](auto act) {
     for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
       for_vectors(begin, end, [&](int64_t i, auto lanes) {
-        // y = act(g) u
         const vfloat g = lanes.load(gate, i), u = lanes.load(up, i), d = lanes.load(dy, i);
         lanes.store(dgate, i, act.times_slope(d * u, g));
-        lanes.store(dup, i, act.times_value(d, g));
+        lanes.store(dup, i, d * act.value(g));
       });
-    });
-  });
-}
-
-void CpuOps::swiglu_linear(float* y, const float* x, Weights gate, Weights up, Weights gate_bias, Weights up_bias,
-                           int64_t N, int64_t C, int64_t F, Activation act) {
-  scratch_.reset();
-  const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
-  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
-  const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
-  std::vector<Matrix> left;
-  for (int64_t m = 0; m < members; m++) {
-    const Product whole{.a = row_major(x + m * N * C, C),
-                        .b = {gate[m], 1, C},
-                        .c = nullptr,
-                        .c_stride = F,
-                        .rows = N,
-                        .cols = F,
-                        .depth = C};
-    left.push_back(rounded_left(whole, precision_, pool_, scratch_));
-  }
-  float* memory = scratch_.floats(own * pool_.threads());
-  pool_.parallel_for(members * row_blocks * col_blocks, [&](int64_t task, int worker) {
-    const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
-    const int64_t col = task % col_blocks * col_block;
-    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(col_block, F - col);
-    float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
-    const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
-      const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
-      const Product product{.a = {from_row(left[m].storage, row, left[m].row_stride), left[m].row_stride, 1},
-                            .b = {from_row(weight, col, C), 1, C},
-                            .c = z,
-                            .c_stride = cols,
-                            .rows = rows,
-                            .cols = cols,
-                            .depth = C,
-                            .bias = biases.empty() ? nullptr : &bias};
-      // As linear_forward does for N rows, so that both agree to the last bit.
-      if (rows == N && is_stream(product)) stream_product(product, 0, cols);
-      else multiply_alone(product, precision_, workspace);
-    };
-    multiply(gated, gate[m], gate_bias);
-    multiply(upper, up[m], up_bias);
-    with_activation(act, [&](auto act) {
-      for (int64_t i = 0; i < rows; i++) {
-        float* to = y + (m * N + row + i) * F + col;
-        for_vectors(0, cols, [&](int64_t j, auto lanes) {
-          lanes.store(to, j, act.value(lanes.load(gated + i * cols, j)) * lanes.load(upper + i * cols, j));
-        });
-      }
     });
   });
 }

@@ -98,11 +98,13 @@ export async function build(
   return binary;
 }
 
-/** The files of the ops, as the build itself lists them. */
+/** The files of the ops and of the products below them, as CMake finds them, in the folder `cuda`. */
 export function opSources(tree = root): string[] {
-  const list = /set\(OPS([^)]*)\)/.exec(readFileSync(join(tree, 'cuda/CMakeLists.txt'), 'utf8'))?.[1];
-  if (!list) throw new Error('cuda/CMakeLists.txt no longer lists OPS');
-  return list.trim().split(/\s+/);
+  return ['', 'gemm'].flatMap((folder) =>
+    readdirSync(join(tree, 'cuda', folder))
+      .filter((name) => name.endsWith('.cu'))
+      .map((name) => join(folder, name)),
+  );
 }
 
 function unitsOf(flavour: Flavour, folder: string, tree: string): Unit[] {
@@ -114,7 +116,7 @@ function unitsOf(flavour: Flavour, folder: string, tree: string): Unit[] {
     ...ops.map((name) => join(tree, 'cuda', name)),
     ...tests.map((name) => join(tree, 'test/cuda/kernels', name)),
   ];
-  const once = [join(tree, 'cuda/context.cu'), join(tree, 'test/cuda/kernels/main.cu')];
+  const once = [join(tree, 'cuda/runtime/context.cu'), join(tree, 'test/cuda/kernels/main.cu')];
   const units: Unit[] = [];
   for (const source of twice)
     for (const precision of precisionsOf(flavour)) units.push(...unit(flavour, folder, tree, source, precision));

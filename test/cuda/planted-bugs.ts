@@ -20,7 +20,7 @@ const bugs: Bug[] = [
     name: 'missing barrier before a stage is overwritten',
     changes: [
       {
-        file: 'cuda/tile.cuh',
+        file: 'cuda/gemm/tile.cuh',
         from: '    __syncthreads();  // this stage has arrived for all, and the one before it has been read by all\n',
         to: '',
       },
@@ -29,7 +29,9 @@ const bugs: Bug[] = [
   },
   {
     name: 'missing wait for asynchronous copies',
-    changes: [{ file: 'cuda/tile.cuh', from: 'cp_async_wait<S::kStages - 2>();', to: 'cp_async_wait<S::kStages>();' }],
+    changes: [
+      { file: 'cuda/gemm/tile.cuh', from: 'cp_async_wait<S::kStages - 2>();', to: 'cp_async_wait<S::kStages>();' },
+    ],
     test: 'gemm bf16 forward groups 1 x 1, 40 x 72 x 64',
   },
   {
@@ -46,7 +48,11 @@ const bugs: Bug[] = [
   {
     name: 'one row too many is read',
     changes: [
-      { file: 'cuda/tile.cuh', from: 'return row + r < rows ? from.data', to: 'return row + r <= rows ? from.data' },
+      {
+        file: 'cuda/gemm/tile.cuh',
+        from: 'return row + r < rows ? from.data',
+        to: 'return row + r <= rows ? from.data',
+      },
     ],
     test: 'gemm bf16 forward groups 1 x 1, 40 x 72 x 64', // rows of whole copies, the last of them behind the end
   },
@@ -54,17 +60,17 @@ const bugs: Bug[] = [
     name: 'two blocks add to one sum without atomics',
     changes: [
       {
-        file: 'cuda/gemm.cu',
+        file: 'cuda/gemm/gemm.cu',
         from: 'for (int tile = blockIdx.x; tile < tiles * gemm.group_count; tile += gridDim.x)',
         to: 'for (int tile = blockIdx.x / 2; tile < tiles * gemm.group_count; tile += gridDim.x / 2)',
       },
       {
-        file: 'cuda/gemm.cu',
+        file: 'cuda/gemm/gemm.cu',
         from: 's = group.first_segment; s < group.end_segment; s++',
         to: 's = group.first_segment + blockIdx.x % 2; s < group.end_segment; s += 2',
       },
       {
-        file: 'cuda/gemm.cu',
+        file: 'cuda/gemm/gemm.cu',
         from: 'dim3(static_cast<unsigned>(blocks))',
         to: 'dim3(static_cast<unsigned>(blocks * 2))',
       },

@@ -12,8 +12,8 @@ for (const device of devices()) {
       using halves = device.tensor(all, [all.length], dtype);
       using wide = device.empty([all.length]);
       using back = device.empty([all.length], dtype);
-      device.run('convert', { y: wide.native, x: halves.native });
-      device.run('convert', { y: back.native, x: wide.native });
+      device.run('convert', { y: wide, x: halves });
+      device.run('convert', { y: back, x: wide });
       const values = await wide.read();
       const bits = new Uint16Array((await back.readBytes()).buffer);
       all.forEach((half, i) => {

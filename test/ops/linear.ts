@@ -1,19 +1,11 @@
-import type { Activation, DType } from '../../lib/addon.js';
-import { blank, type Values } from '../support/reference.js';
-import { type Case, call, describe } from '../support/reference-case.js';
+import * as ops from '../../lib/tensor/ops/index.js';
+import { type Case, call, describe } from '../support/case.js';
+import { frozen } from '../support/frozen.js';
+import { type Linear, linearShapes as shapes } from '../support/linear-shapes.js';
+import type { OpTest } from '../support/op-test.js';
+import { blank, build, sum, times, type Values } from '../support/reference.js';
 
-interface Linear {
-  M?: number;
-  N: number;
-  I: number;
-  O: number;
-  /** Element types of the members' weights, in turn. */
-  dtypes?: DType[];
-  bias?: DType[];
-  residual?: 'apart' | 'in place';
-}
-
-export function linearForward(linear: Linear): Case {
+function linearForward(linear: Linear): Case {
   const { M = 1, N, I, O, dtypes, bias, residual } = linear;
   return call('linear_forward', describe(linear), (draw) => {
     const added: Values | undefined = residual && draw.normal([M, N, O]);
@@ -27,7 +19,7 @@ export function linearForward(linear: Linear): Case {
   });
 }
 
-export function linearBackwardInput(linear: Linear, accumulate: boolean): Case {
+function linearBackwardInput(linear: Linear, accumulate: boolean): Case {
   const { M = 1, N, I, O, dtypes } = linear;
   return call('linear_backward_input', describe({ ...linear, accumulate }), (draw) => ({
     dx: accumulate ? draw.normal([M, N, I]) : blank([M, N, I]),
@@ -37,7 +29,7 @@ export function linearBackwardInput(linear: Linear, accumulate: boolean): Case {
   }));
 }
 
-export function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
+function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
   const { M = 1, N, I, O } = linear;
   return call('linear_backward_weight', describe({ ...linear, withBias }), (draw) => ({
     dweight: draw.members(M, [O, I]),
@@ -47,38 +39,8 @@ export function linearBackwardWeight(linear: Linear, withBias: boolean): Case {
   }));
 }
 
-export function swigluLinear(linear: Linear, activation: Activation = 'silu'): Case {
-  const { M = 1, N, I: C, O: F, dtypes, bias } = linear;
-  return call('swiglu_linear', describe({ ...linear, activation }), (draw) => ({
-    y: blank([M, N, F]),
-    x: draw.normal([M, N, C]),
-    gate: draw.members(M, [F, C], 1, dtypes),
-    up: draw.members(M, [F, C], 1, dtypes && [...dtypes].reverse()),
-    gateBias: bias && draw.members(M, [F], 1, bias),
-    upBias: bias && draw.members(M, [F], 1, bias),
-    activation,
-  }));
-}
-
-// Up to four rows stream over the weights; more are multiplied in tiles.
-const shapes: Linear[] = [
-  { N: 1, I: 1, O: 1 },
-  { N: 1, I: 33, O: 31 },
-  { N: 2, I: 64, O: 3, M: 2 },
-  { N: 3, I: 31, O: 33, M: 3 },
-  { N: 4, I: 123, O: 130 },
-  { N: 5, I: 3, O: 1, M: 2 },
-  { N: 5, I: 33, O: 31, M: 5 },
-  { N: 31, I: 64, O: 123 },
-  { N: 33, I: 123, O: 33, M: 2 },
-  { N: 123, I: 31, O: 31 },
-];
-
-export const linear: Case[] = [
+const cases: Case[] = [
   ...shapes.map(linearForward),
-  ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((activation) =>
-    shapes.map((shape) => swigluLinear(shape, activation)),
-  ),
   ...shapes.flatMap((shape) => [false, true].map((accumulate) => linearBackwardInput(shape, accumulate))),
   ...shapes.flatMap((shape) => [false, true].map((withBias) => linearBackwardWeight(shape, withBias))),
 
@@ -90,7 +52,6 @@ export const linear: Case[] = [
   ),
   ...[1, 3, 5, 33].flatMap((N) => [
     linearForward({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
-    swigluLinear({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
     linearForward({ N, I: 33, O: 31, M: 2, residual: 'apart' }),
     linearForward({ N, I: 33, O: 31, M: 2, residual: 'in place' }),
     linearForward({ N, I: 33, O: 31, M: 2, bias: ['f32'], residual: 'in place' }),
@@ -115,3 +76,59 @@ export const linear: Case[] = [
   linearBackwardInput({ N: 0, I: 3, O: 2 }, true),
   linearBackwardWeight({ N: 0, I: 3, O: 5 }, true),
 ];
+
+export const linear: OpTest = {
+  references: {
+    linear_forward: ({ y, x, weight, bias, residual }, r) => ({
+      y: build(y.shape, (m, n, o) => {
+        const product = sum(r, x.shape[2]!, (i) => times(r, x.at(m!, n, i), weight[m!]!.at(o!, i)));
+        const biased = bias ? r(product + bias[m!]!.at(o!)) : product;
+        return residual ? r(biased + residual.at(m!, n, o)) : biased;
+      }),
+    }),
+
+    linear_backward_input: ({ dx, dy, weight, accumulate }, r) => ({
+      dx: build(dx.shape, (m, n, i) => {
+        const product = sum(r, dy.shape[2]!, (o) => times(r, dy.at(m!, n, o), weight[m!]!.at(o, i)));
+        return accumulate ? r(dx.at(m!, n, i) + product) : product;
+      }),
+    }),
+
+    linear_backward_weight: ({ dweight, dbias, dy, x }, r) => {
+      const N = x.shape[1]!;
+      return {
+        dweight: dweight.map((dw, m) =>
+          build(dw.shape, (o, i) => r(dw.at(o!, i) + sum(r, N, (n) => times(r, dy.at(m, n, o), x.at(m, n, i))))),
+        ),
+        ...(dbias && {
+          dbias: dbias.map((db, m) => build(db.shape, (o) => r(db.at(o!) + sum(r, N, (n) => dy.at(m, n, o))))),
+        }),
+      };
+    },
+  },
+  cases,
+  large: [
+    linearForward({ N: 300, I: 270, O: 600, bias: ['f32'], residual: 'in place' }),
+    linearForward({ N: 3, I: 270, O: 1300, M: 2 }),
+    linearBackwardInput({ N: 300, I: 600, O: 270 }, true),
+    linearBackwardWeight({ N: 270, I: 600, O: 300 }, true),
+  ],
+  gradients: [
+    {
+      op: 'linear',
+      label: 'trained',
+      inputs: { x: [2, 3, 4], residual: [2, 3, 5] },
+      weights: { a: [5, 4], b: [5, 4], c: [5], d: [5] },
+      y: (scope, { x, residual }, { a, b, c, d }) =>
+        ops.linear(scope, x!, [a!, b!], { bias: [c!, d!], residual: residual! }),
+    },
+    {
+      op: 'linear',
+      label: 'frozen, many rows',
+      inputs: { x: [2, 7, 4], residual: [2, 7, 5] },
+      constants: (draw) => ({ a: draw.f32([5, 4]), b: draw.f32([5, 4]) }),
+      y: (scope, { x, residual }, _, { a, b }) =>
+        ops.linear(scope, x!, [frozen(a!), frozen(b!)], { residual: residual! }),
+    },
+  ],
+};

@@ -1,5 +1,25 @@
-import { blank } from '../support/reference.js';
-import { type Case, call, describe } from '../support/reference-case.js';
+import * as ops from '../../lib/tensor/ops/index.js';
+import { type Case, call, describe } from '../support/case.js';
+import { frozen } from '../support/frozen.js';
+import type { OpTest } from '../support/op-test.js';
+import { type Arguments, blank, build, evaluate, type Round, sum, Values } from '../support/reference.js';
+
+type Router = Pick<Arguments<'mix_forward'>, 'logits' | 'keep' | 'temperature'>;
+
+/** The softmax of every row [N, M], and the same with all but the largest `keep` at zero. */
+function gatesOf(r: Round, { logits, keep, temperature }: Router): { softmax: Values; gates: Values } {
+  const M = logits.shape[1]!;
+  const members = Array.from({ length: M }, (_, m) => m);
+  const order = (n: number) => [...members].sort((a, b) => logits.at(n, b) - logits.at(n, a) || a - b);
+  const softmax = evaluate(logits.shape, (n, m) => {
+    if (temperature === 0) return order(n!)[0] === m ? 1 : 0;
+    const top = Math.max(...members.map((j) => logits.at(n!, j)));
+    const term = (j: number) => r(Math.exp(r(r(logits.at(n!, j) - top) / temperature)));
+    return r(term(m!) / sum(r, M, term));
+  });
+  const gates = evaluate(logits.shape, (n, m) => (order(n!).indexOf(m!) < keep ? softmax.at(n!, m) : 0));
+  return { softmax, gates };
+}
 
 interface Mixture {
   M: number;
@@ -9,7 +29,7 @@ interface Mixture {
   temperature?: number;
 }
 
-export function mixture(size: Mixture): Case[] {
+function mixture(size: Mixture): Case[] {
   const { M, N, C, keep = M, temperature = 1 } = size;
   const label = describe({ M, N, C, keep, temperature });
   const options = { keep, temperature: Math.fround(temperature) };
@@ -45,7 +65,7 @@ const sizes: Mixture[] = [
   { M: 3, N: 0, C: 4 },
 ];
 
-export const mix: Case[] = [
+const cases: Case[] = [
   ...sizes.flatMap(mixture),
   ...[0.3, 7].flatMap((temperature) => mixture({ M: 4, N: 7, C: 33, temperature })),
   ...[1, 2, 3].flatMap((keep) => mixture({ M: 4, N: 17, C: 31, keep })),
@@ -66,3 +86,60 @@ export const mix: Case[] = [
     ),
   ),
 ];
+
+export const mix: OpTest = {
+  references: {
+    mix_forward: (args, r) => {
+      const { y, x, residual } = args;
+      const { gates } = gatesOf(r, args);
+      return {
+        gates: gates.data,
+        y: build(y.shape, (n, c) => {
+          const mixed = sum(r, x.shape[0]!, (m) => r(gates.at(n!, m) * x.at(m, n, c)));
+          return residual ? r(residual.at(n!, c) + mixed) : mixed;
+        }),
+      };
+    },
+
+    mix_backward: (args, r) => {
+      const { dx, dlogits, dy, x, keep, temperature } = args;
+      const [M, , C] = x.shape as [number, number, number];
+      const { softmax, gates } = gatesOf(r, args);
+      const kept = (n: number, m: number) => keep === M || gates.at(n, m) > 0;
+      const dgates = evaluate(gates.shape, (n, m) =>
+        kept(n!, m!) ? sum(r, C, (c) => r(dy.at(n!, c) * x.at(m!, n, c))) : 0,
+      );
+      return {
+        dx: build(dx.shape, (m, n, c) => r(gates.at(n!, m) * dy.at(n!, c))),
+        dlogits: build(dlogits.shape, (n, m) => {
+          if (temperature === 0) return 0;
+          const mean = sum(r, M, (j) => r(gates.at(n!, j) * dgates.at(n!, j)));
+          return r(r(softmax.at(n!, m) * r(dgates.at(n!, m) - mean)) / temperature);
+        }),
+      };
+    },
+  },
+  cases,
+  large: mixture({ M: 3, N: 300, C: 80, keep: 2, temperature: 0.5 }),
+  gradients: [
+    {
+      op: 'mix',
+      inputs: { x: [3, 5, 4], logits: [5, 3], residual: [1, 5, 4] },
+      y: (scope, { x, logits, residual }) => ops.mix(scope, x!, logits!, { residual, temperature: 0.7 }),
+    },
+    {
+      op: 'mix',
+      label: 'keep=2',
+      inputs: { x: [3, 5, 4], logits: [1, 5, 3] },
+      constants: () => ({
+        identity: new Values([3, 3], Float64Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1), 'f32'),
+        offsets: new Values([3], Float64Array.of(20, 0, 40), 'f32'),
+      }),
+      y: (scope, { x, logits }, _, { identity, offsets }) => {
+        // Far apart, so that no step of the differences changes which are kept.
+        const moved = ops.linear(scope, logits!, [frozen(identity!)], { bias: [frozen(offsets!)] });
+        return ops.mix(scope, x!, scope.track(moved.reshape(5, 3)), { keep: 2, temperature: 20 });
+      },
+    },
+  ],
+};

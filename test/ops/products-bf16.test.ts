@@ -4,9 +4,9 @@ import * as assert from 'uvu/assert';
 import type { DType } from '../../lib/addon.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 import { fails } from '../data-fixtures.js';
+import { type Case, call, describe, run } from '../support/case.js';
 import { openCpu } from '../support/devices.js';
 import { build, type Draw, sizeOf, Values } from '../support/reference.js';
-import { type Case, call, describe, run } from '../support/reference-case.js';
 import { narrow } from '../support/reference-halves.js';
 import { attentionBackward, attentionForward } from './attention.js';
 
@@ -143,9 +143,9 @@ if (why === undefined) {
       using a = device.tensor(left, [1, left.length, 1]);
       using b = device.tensor(right, [right.length, 1]);
       device.run('linear_forward', {
-        y: y.native,
-        x: a.native,
-        weight: [b.native],
+        y,
+        x: a,
+        weight: [b],
         bias: undefined,
         residual: undefined,
       });

@@ -1,5 +1,50 @@
+import { type Case, call, describe } from '../support/case.js';
+import type { OpTest } from '../support/op-test.js';
 import { type Draw, integers, Values } from '../support/reference.js';
-import { type Case, call, describe } from '../support/reference-case.js';
+
+function scoresOf(logits: Values, seen: Values | undefined, n: number, penalty: number): number[] {
+  const [, V = 0] = logits.shape;
+  const tokens = Array.from({ length: seen?.shape[1] ?? 0 }, (_, i) => seen!.at(n, i));
+  return Array.from({ length: V }, (_, id) => {
+    const score = logits.at(n, id);
+    return tokens.includes(id) ? Math.fround(score * (score > 0 ? 1 / penalty : penalty)) : score;
+  });
+}
+
+function drawn(scores: readonly number[], options: Float64Array): number {
+  const [temperature, topK, topP, minP, , uniform] = options as unknown as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  if (scores.some(Number.isNaN) || !Number.isFinite(Math.max(...scores))) return -1;
+  const order = scores.map((_, id) => id).sort((a, b) => (scores[b] === scores[a] ? a - b : scores[b]! - scores[a]!));
+  if (temperature === 0) return order[0]!;
+  const weight = (id: number) => Math.exp((scores[id]! - scores[order[0]!]!) / temperature);
+  /** How many of these tokens it takes until their weights sum to what is enough. */
+  const countUntil = (ids: readonly number[], isEnough: (sum: number) => boolean) => {
+    let sum = 0;
+    const at = ids.findIndex((id) => {
+      sum += weight(id);
+      return isEnough(sum);
+    });
+    return at < 0 ? ids.length : at + 1;
+  };
+  const total = (ids: readonly number[]) => ids.reduce((sum, id) => sum + weight(id), 0);
+  let kept = topK > 0 ? order.slice(0, topK) : order;
+  const mass = total(kept);
+  if (topP < 1)
+    kept = kept.slice(
+      0,
+      countUntil(kept, (sum) => sum >= topP * mass),
+    );
+  kept = kept.filter((id) => weight(id) >= minP).sort((a, b) => a - b);
+  const target = uniform * total(kept);
+  return kept[countUntil(kept, (sum) => sum > target) - 1]!;
+}
 
 interface Sampling {
   temperature?: number;
@@ -32,7 +77,7 @@ function tokens(draw: Draw, rows: number, V: number): Values | undefined {
   return new Values([rows, count], Float64Array.from(distinct.flat()), 'i32');
 }
 
-const sample = (N: number, V: number, options: Sampling, scale = 3): Case =>
+const drawnAs = (N: number, V: number, options: Sampling, scale = 3): Case =>
   call('sample', describe({ N, V, ...options, scale }), (draw) => ({
     ids: unwritten(N),
     logits: draw.normal([N, V], scale),
@@ -100,13 +145,13 @@ const given = (label: string, V: number, logits: number[], options: Sampling): C
 // Equals at the edge: the lowest ids stay.
 const equals = Array.from({ length: 3 }, () => [0, 2, -0, 1, 1, 0, 2, 1, 1, -0, 1, -infinity]).flat();
 
-export const sampling: Case[] = [
-  ...[33, 1100].flatMap((V) => options.map((each) => sample(7, V, each))),
-  ...[1, 3].flatMap((V) => [{}, everything].map((each) => sample(7, V, each))),
+const cases: Case[] = [
+  ...[33, 1100].flatMap((V) => options.map((each) => drawnAs(7, V, each))),
+  ...[1, 3].flatMap((V) => [{}, everything].map((each) => drawnAs(7, V, each))),
   // Every logit one of a few: most are equal to the least that stays.
   ...[{ topK: 700 }, { topP: 0.7 }, everything].map((each) => crowded(5, 2100, each)),
-  sample(40, 65, { topK: 9, topP: 0.9 }), // more rows than a launch takes
-  sample(0, 5, {}),
+  drawnAs(40, 65, { topK: 9, topP: 0.9 }), // more rows than a launch takes
+  drawnAs(0, 5, {}),
   ...[{}, { temperature: 0 }, { topK: 2 }, { topP: 0.7 }].map((each) => given('not finite', 3, ruined, each)),
   ...[{}, { temperature: 0 }, { topK: 2 }, { topK: 4 }, { topK: 11 }, { topP: 0.6 }, { topP: 0.75 }, { minP: 0.3 }].map(
     (each) => given('equals', 12, equals, each),
@@ -118,3 +163,16 @@ export const sampling: Case[] = [
     draws: drawsOf(draw, options),
   })),
 ];
+
+export const sample: OpTest = {
+  references: {
+    // A token is right or wrong: there is no rounding.
+    sample: ({ logits, seen, draws }) => ({
+      ids: Float64Array.from({ length: logits.shape[0]! }, (_, n) => {
+        const options = draws.subarray(6 * n, 6 * n + 6);
+        return drawn(scoresOf(logits, seen ?? undefined, n, options[4]!), options);
+      }),
+    }),
+  },
+  cases,
+};

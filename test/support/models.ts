@@ -95,7 +95,7 @@ export function randomize(model: { device: Device; trainable: DenseModel['traina
     const middle = name.includes('norm') ? 1 : 0;
     const data = Float32Array.from({ length: value.size }, () => middle + random.uniform() - 0.5);
     using given = model.device.tensor(data, value.shape);
-    model.device.run('convert', { y: value.native, x: given.native });
+    model.device.run('convert', { y: value, x: given });
   }
 }
 

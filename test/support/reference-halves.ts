@@ -1,5 +1,6 @@
 /** f16 and bf16 by their definition: the nearest multiple of the last place, ties to even. */
 import type { DType } from '../../lib/addon.js';
+import type { Element } from './reference.js';
 
 interface Format {
   fractionBits: number;
@@ -18,10 +19,11 @@ function roundToEven(x: number): number {
   return rest > 0.5 || (rest === 0.5 && down % 2 !== 0) ? down + 1 : down;
 }
 
-/** The value of the element type nearest to x. */
-export function narrow(x: number, dtype: DType): number {
+/** The value of the element type nearest to x; activations are taken for f32. */
+export function narrow(x: number, dtype: Element): number {
+  if (dtype === 'f32' || dtype === 'activation') return Math.fround(x);
   const format = formats[dtype];
-  if (!format) return dtype === 'f32' ? Math.fround(x) : x;
+  if (!format) return x;
   if (x === 0 || !Number.isFinite(x)) return x;
   const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), format.lowestExponent);
   const place = 2 ** (exponent - format.fractionBits);

@@ -1,8 +1,8 @@
 /** A mixture of experts written down plainly, from the formulas of the papers and the references of the ops, in f64. */
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import { readSafetensors, readTensor } from '../../lib/checkpoint/safetensors.js';
+import { references } from './op-test.js';
 import { build, evaluate, exact, Values } from './reference.js';
-import { references } from './reference-case.js';
 
 export type Weights = ReadonlyMap<string, Values>;
 

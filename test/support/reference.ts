@@ -1,10 +1,12 @@
 /**
- * What the ops of native/ops.h must compute, written from their formulas. Every reference takes the rounding of its
+ * What references are written with: what the ops of native/ops must compute, from their formulas. Every one takes the rounding of its
  * arithmetic as an argument: without rounding it is the truth (f64), with `single`, `mixed` or `mixedProducts` it is the naive
  * computation in f32 or bf16 that a kernel is measured against.
  */
-import type { DType, NativeTensor, OpArguments } from '../../lib/addon.js';
+import type { DType } from '../../lib/addon.js';
 import { Random } from '../../lib/data/random.js';
+import type { OpArguments } from '../../lib/tensor/native-ops.js';
+import type { Tensor } from '../../lib/tensor/tensor.js';
 import { narrow } from './reference-halves.js';
 
 /** Every op but the one that measures the machine. */
@@ -29,12 +31,15 @@ export const mixed = rounding(Math.fround, toBf16, toBf16);
 /** Activations in f32, and products of bf16 numbers, summed in f32. */
 export const mixedProducts = rounding(Math.fround, identity, toBf16);
 
+/** What a tensor holds; activations are f32 or bf16, as the device has them (see Case). */
+export type Element = DType | 'activation';
+
 /** The contents of a tensor: numbers that its element type holds exactly. */
 export class Values {
   constructor(
     readonly shape: readonly number[],
     readonly data: Float64Array,
-    readonly dtype: DType = 'f32',
+    readonly dtype: Element = 'activation',
   ) {}
 
   /** The element at an index of up to five dimensions. */
@@ -49,7 +54,7 @@ export class Values {
   }
 }
 
-type Plain<X> = X extends NativeTensor ? Values : X extends NativeTensor[] ? Values[] : X;
+type Plain<X> = X extends Tensor ? Values : X extends readonly Tensor[] ? Values[] : X;
 
 /** The arguments of an op with the contents of tensors in their place; outputs come with what they held before. */
 export type Arguments<O extends Op> = { [Name in keyof OpArguments[O]]: Plain<OpArguments[O][Name]> };
@@ -93,7 +98,7 @@ export class Draw {
   }
 
   /** Normal deviates (Box and Muller) times `scale`, rounded to the element type. */
-  normal(shape: readonly number[], scale = 1, dtype: DType = 'f32'): Values {
+  normal(shape: readonly number[], scale = 1, dtype: Element = 'activation'): Values {
     const uniform = () => (this.random.uint32() + 0.5) / 2 ** 32;
     const deviate = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     return new Values(
@@ -103,7 +108,12 @@ export class Draw {
     );
   }
 
-  /** One array for each member, of the types given in turn. */
+  /** Normal deviates of f32: weights that are trained, losses, state of the optimizer. */
+  f32(shape: readonly number[], scale = 1): Values {
+    return this.normal(shape, scale, 'f32');
+  }
+
+  /** Weights, one array for each member, of the types given in turn. */
   members(count: number, shape: readonly number[], scale = 1, dtypes: readonly DType[] = ['f32']): Values[] {
     return Array.from({ length: count }, (_, m) => this.normal(shape, scale, dtypes[m % dtypes.length]));
   }
@@ -117,6 +127,6 @@ export class Draw {
 export const integers = (list: readonly number[]) => new Values([list.length], Float64Array.from(list), 'i32');
 
 /** An output before its op ran: NaN everywhere, so that what is not written is seen. */
-export function blank(shape: readonly number[], dtype: DType = 'f32'): Values {
+export function blank(shape: readonly number[], dtype: Element = 'activation'): Values {
   return new Values(shape, new Float64Array(sizeOf(shape)).fill(Number.NaN), dtype);
 }

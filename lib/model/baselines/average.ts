@@ -45,17 +45,17 @@ export function averageWeight(device: Device, checkpoints: readonly DenseCheckpo
     const { path, offset, dtype } = tensors.get(name)!;
     using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
     using into = all.slice(m);
-    device.run('convert', { y: into.native, x: stored.native });
+    device.run('convert', { y: into, x: stored });
   }
   // Equal logits: everybody weighs the same.
   using logits = device.full([rows, members], 0);
   using gates = device.empty([rows, members]);
   using mean = device.empty([rows, width]);
   device.run('mix_forward', {
-    y: mean.native,
-    gates: gates.native,
-    x: all.native,
-    logits: logits.native,
+    y: mean,
+    gates,
+    x: all,
+    logits,
     residual: undefined,
     keep: members,
     temperature: 1,

@@ -59,7 +59,7 @@ export class MixtureLayers implements Disposable {
       if (!name.endsWith('router.weight')) return Parameter.trainable(device, name, identity(device, size.width));
       const value = device.empty(shape);
       const options = { deviation: ROUTER_DEVIATION, seed: hash32(seed, index++) };
-      device.run('fill_normal', { y: value.native, ...options });
+      device.run('fill_normal', { y: value, ...options });
       return Parameter.trainable(device, name, value);
     });
   }

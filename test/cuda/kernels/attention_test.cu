@@ -6,11 +6,9 @@ namespace bts::check {
 
 namespace {
 
-using cuda::BTS_PRECISION::act;
-
 template <class S>
 struct Formulas {
-  const Attention& a;
+  const AttentionSize& a;
   const std::vector<int32_t>& starts;
   const std::vector<float>&q, &k, &v;
   std::vector<S> out, lse, dq, dk, dv;
@@ -33,7 +31,8 @@ struct Formulas {
           S top = -INFINITY, sum = 0;
           for (int64_t j = first; j <= last; j++) {
             for (int64_t d = 0; d < a.D; d++) scores[j] += S{q[query(mb, t, h) + d]} * k[key(mb, j, h) + d];
-            scores[j] /= std::sqrt(S(a.D));
+            scores[j] *= a.scale;
+            if (a.softcap > 0) scores[j] = a.softcap * std::tanh(scores[j] / a.softcap);
             top = std::max(top, scores[j]);
           }
           for (int64_t j = first; j <= last; j++) sum += std::exp(scores[j] - top);
@@ -67,7 +66,8 @@ struct Formulas {
         const S p = std::exp(scores[j] - log_sum);
         S dp = 0;
         for (int64_t d = 0; d < a.D; d++) dp += S{dout[at + d]} * v[kv + d];
-        const S ds = tensor(p * (dp - delta) / std::sqrt(S(a.D)));
+        const S share = a.softcap > 0 ? scores[j] / a.softcap : 0;
+        const S ds = tensor(p * (dp - delta) * a.scale * (1 - share * share));
         for (int64_t d = 0; d < a.D; d++) {
           dv[kv + d] += tensor(p) * dout[at + d];
           dk[kv + d] += ds * q[at + d];
@@ -80,11 +80,11 @@ struct Formulas {
   }
 };
 
-void attend(const Attention& a, const std::vector<int32_t>& starts) {
+void attend(const AttentionSize& a, const std::vector<int32_t>& starts) {
   const std::string name = "attention " BTS_PRECISION_NAME "M " + std::to_string(a.M) + ", B " + std::to_string(a.B) +
                            ", T " + std::to_string(a.T) + ", S " + std::to_string(a.S) + ", H " + std::to_string(a.H) +
                            "/" + std::to_string(a.K) + ", D " + std::to_string(a.D) + ", window " +
-                           std::to_string(a.window);
+                           std::to_string(a.window) + ", cap " + std::to_string(int(a.softcap));
   if (!wanted(name, 9.0 * a.M * a.B * a.T * a.S * a.H * a.D)) return;
   const int64_t queries = a.M * a.B * a.T * a.H * a.D, keys = a.M * a.B * a.S * a.K * a.D;
   const auto q = numbers<act>(queries, 1, 3), k = numbers<act>(keys, 2, 3), v = numbers<act>(keys, 3),
@@ -103,8 +103,13 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
   Device<float> device_starts(start_bits);
   const bool from_zero = std::all_of(starts.begin(), starts.end(), [](int32_t s) { return s == 0; });
   const auto ops = make_ops();
-  ops->attention_forward(out.get(), lse.get(), device_q.get(), device_k.get(), device_v.get(),
-                         from_zero ? nullptr : reinterpret_cast<const int32_t*>(device_starts.get()), a);
+  ops->run(AttentionForward{.q = device_q.get(),
+                            .k = device_k.get(),
+                            .v = device_v.get(),
+                            .starts = from_zero ? nullptr : reinterpret_cast<const int32_t*>(device_starts.get()),
+                            .out = out.get(),
+                            .lse = lse.get(),
+                            .size = a});
   Formulas<double> exact{a, starts, q, k, v, {}, {}, {}, {}, {}};
   Formulas<float> plain{a, starts, q, k, v, {}, {}, {}, {}, {}};
   exact.forward();
@@ -112,8 +117,16 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
   compare<act>(name + " out", out.read(), plain.out, exact.out);
   compare<float>(name + " lse", lse.read(), plain.lse, exact.lse);
   if (a.S != a.T || !from_zero) return;
-  ops->attention_backward(dq.get(), dk.get(), dv.get(), device_dout.get(), out.get(), lse.get(), device_q.get(),
-                          device_k.get(), device_v.get(), a);
+  ops->run(AttentionBackward{.dout = device_dout.get(),
+                             .out = out.get(),
+                             .lse = lse.get(),
+                             .q = device_q.get(),
+                             .k = device_k.get(),
+                             .v = device_v.get(),
+                             .dq = dq.get(),
+                             .dk = dk.get(),
+                             .dv = dv.get(),
+                             .size = a});
   exact.backward(dout, out.read());
   plain.backward(dout, out.read());
   compare<act>(name + " dq", dq.read(), plain.dq, exact.dq, 8);
@@ -121,16 +134,24 @@ void attend(const Attention& a, const std::vector<int32_t>& starts) {
   compare<act>(name + " dv", dv.read(), plain.dv, exact.dv);
 }
 
+// With the scale that the width of heads has by itself.
+AttentionSize size_of(int64_t M, int64_t B, int64_t T, int64_t S, int64_t H, int64_t K, int64_t D, int64_t window = 0,
+                      float softcap = 0) {
+  return {M, B, T, S, H, K, D, window, 1 / std::sqrt(float(D)), softcap};
+}
+
 void run() {
-  for (int64_t M = 1; M <= 5; M++) attend({M, 2, 20, 20, 3, 1, 64, 0}, {0, 0});
-  for (const int64_t size : {1, 31, 33, 123}) attend({2, 1, size, size, 2, 2, 33, 0}, {0});
-  attend({1, 1, 70, 70, 6, 2, 128, 9}, {0});      // a window shorter than a step
-  attend({1, 2, 150, 150, 2, 1, 24, 100}, {0, 0});  // and one longer
-  attend({1, 1, 40, 40, 24, 1, 128, 0}, {0});     // the paper's heads
-  attend({2, 3, 1, 40, 4, 2, 40, 0}, {0, 39, 17});
-  attend({1, 2, 2, 600, 24, 1, 128, 0}, {597, 0});  // split over the keys
-  attend({1, 2, 1, 600, 4, 1, 16, 33}, {599, 300});
-  attend({1, 2, 40, 200, 4, 2, 16, 0}, {160, 5});  // a prompt behind another
+  for (int64_t M = 1; M <= 5; M++) attend(size_of(M, 2, 20, 20, 3, 1, 64), {0, 0});
+  for (const int64_t size : {1, 31, 33, 123}) attend(size_of(2, 1, size, size, 2, 2, 33), {0});
+  attend(size_of(1, 1, 70, 70, 6, 2, 128, 9), {0});      // a window shorter than a step
+  attend(size_of(1, 2, 150, 150, 2, 1, 24, 100), {0, 0});  // and one longer
+  attend(size_of(1, 1, 40, 40, 24, 1, 128), {0});     // the paper's heads
+  attend(size_of(1, 2, 50, 50, 4, 2, 24, 9, 2), {0, 0});
+  attend(size_of(1, 1, 40, 40, 2, 1, 256, 0, 3), {0});
+  attend(size_of(2, 3, 1, 40, 4, 2, 40), {0, 39, 17});
+  attend(size_of(1, 2, 2, 600, 24, 1, 128), {597, 0});  // split over the keys
+  attend(size_of(1, 2, 1, 600, 4, 1, 16, 33), {599, 300});
+  attend(size_of(1, 2, 40, 200, 4, 2, 16), {160, 5});  // a prompt behind another
 }
 
 const Family family(run);

@@ -11,12 +11,18 @@
 #include <utility>
 #include <vector>
 
-#include "factory.h"
-#include "ops_cuda.h"
+#include "runtime/factory.h"
+#include "cuda_ops.h"
 
 namespace bts::check {
 
 using cuda::Context;
+
+// Activations, and the ops' arguments.
+using cuda::BTS_PRECISION::act;
+#define BTS_OP(Op) using cuda::BTS_PRECISION::Op;
+BTS_OPS(BTS_OP)
+#undef BTS_OP
 
 inline const std::shared_ptr<Context>& shared_context() {
   static const auto context = std::make_shared<Context>(0);

@@ -1,13 +1,12 @@
 // out (+)= sum over segments of A B^T, in the three layouts that a linear layer needs, odd sizes included.
 #include "check.h"
-#include "gemm.cuh"
+#include "gemm/gemm.cuh"
 
 namespace bts::check {
 
 namespace {
 
 using namespace cuda;
-using cuda::BTS_PRECISION::act;
 
 // Element (r, k) of an operand of `extent` rows.
 template <Depth L>

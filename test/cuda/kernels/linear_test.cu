@@ -5,8 +5,6 @@ namespace bts::check {
 
 namespace {
 
-using cuda::BTS_PRECISION::act;
-
 void forward_and_gradients(int M, int N, int I, int O, bool bias, bool residual) {
   const std::string name = "linear " BTS_PRECISION_NAME "M " + std::to_string(M) + ", N " + std::to_string(N) + ", I " +
                            std::to_string(I) + ", O " + std::to_string(O);
@@ -29,10 +27,23 @@ void forward_and_gradients(int M, int N, int I, int O, bool bias, bool residual)
   const auto x = numbers<act>(M * N * I, 1), dy = numbers<act>(M * N * O, 2), r = numbers<act>(M * N * O, 3),
              dx0 = numbers<act>(M * N * I, 4);
   Device<act> device_x(x), device_dy(dy), device_r(r), y(M * N * O), dx(dx0);
-  ops->linear_forward(y.get(), device_x.get(), weight_list, bias ? Weights(bias_list) : Weights(),
-                     residual ? device_r.get() : nullptr, N, I, O);
-  ops->linear_backward_input(dx.get(), device_dy.get(), weight_list, N, I, O, true);
-  ops->linear_backward_weight(dweight_list, dbias_list, device_dy.get(), device_x.get(), N, I, O);
+  ops->run(LinearForward{.x = device_x.get(),
+                         .weight = weight_list,
+                         .bias = bias ? bias_list : std::vector<Weight>(),
+                         .residual = residual ? device_r.get() : nullptr,
+                         .y = y.get(),
+                         .N = N,
+                         .I = I,
+                         .O = O});
+  ops->run(LinearBackwardInput{
+      .dy = device_dy.get(), .weight = weight_list, .dx = dx.get(), .N = N, .I = I, .O = O, .accumulate = true});
+  ops->run(LinearBackwardWeight{.dy = device_dy.get(),
+                                .x = device_x.get(),
+                                .dweight = dweight_list,
+                                .dbias = dbias_list,
+                                .N = N,
+                                .I = I,
+                                .O = O});
 
   std::vector<double> exact_y(y.read().size()), exact_dx(dx0.size());
   std::vector<float> plain_y(exact_y.size()), plain_dx(exact_dx.size());

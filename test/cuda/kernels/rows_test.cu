@@ -8,8 +8,6 @@ namespace bts::check {
 
 namespace {
 
-using cuda::BTS_PRECISION::act;
-
 using Results = std::vector<std::vector<float>>;
 
 void in_any_order(const std::string& what, const std::function<Results()>& run) {
@@ -62,14 +60,15 @@ void embedding(int N, int C) {
   in_any_order("embedding forward" + size, [&] {
     const Members table(5 * C);
     Device<act> y(2 * N * C);
-    make_ops()->embedding_forward(y.get(), table.list, Ids(id_list), N, 5, C);
+    make_ops()->run(EmbeddingForward{
+        .table = table.list, .ids = Ids(id_list), .y = y.get(), .N = N, .V = 5, .C = C, .scale = 1.5f});
     return Results{y.read()};
   });
   in_any_order("embedding backward" + size, [&] {
     const auto dy = some(2 * N * C, 1);
     const auto first = floats(5 * C, 2), second = floats(5 * C, 3);
-    float* const list[] = {first.get(), second.get()};
-    make_ops()->embedding_backward(list, dy.get(), Ids(id_list), N, 5, C);
+    make_ops()->run(EmbeddingBackward{
+        .dy = dy.get(), .dtable = {first.get(), second.get()}, .ids = Ids(id_list), .N = N, .V = 5, .C = C, .scale = 1.5f});
     return Results{first.read(), second.read()};
   });
 }
@@ -79,25 +78,54 @@ void norm(int N, int C) {
     const Members weight(C);
     const auto x = some(2 * N * C, 1), dy = some(2 * N * C, 2), dx = some(2 * N * C, 3);
     const auto first = floats(C, 4), second = floats(C, 5);
-    float* const list[] = {first.get(), second.get()};
     Device<act> y(2 * N * C);
     const auto ops = make_ops();
-    ops->rms_norm_forward(y.get(), x.get(), weight.list, N, C, 1e-5f);
-    ops->rms_norm_backward_input(dx.get(), dy.get(), x.get(), weight.list, N, C, 1e-5f, true);
-    ops->rms_norm_backward_weight(list, dy.get(), x.get(), N, C, 1e-5f);
+    ops->run(RmsNormForward{.x = x.get(),
+                            .weight = weight.list,
+                            .residual = dy.get(),
+                            .y = y.get(),
+                            .N = N,
+                            .C = C,
+                            .epsilon = 1e-5f,
+                            .offset = 1});
+    ops->run(RmsNormBackwardInput{.dy = dy.get(),
+                                  .x = x.get(),
+                                  .weight = weight.list,
+                                  .dx = dx.get(),
+                                  .N = N,
+                                  .C = C,
+                                  .epsilon = 1e-5f,
+                                  .offset = 1,
+                                  .accumulate = true});
+    ops->run(RmsNormBackwardWeight{.dy = dy.get(),
+                                   .x = x.get(),
+                                   .dweight = {first.get(), second.get()},
+                                   .N = N,
+                                   .C = C,
+                                   .epsilon = 1e-5f});
     return Results{y.read(), dx.read(), first.read(), second.read()};
   });
 }
 
-void rotate_and_append(int D) {
-  in_any_order("rope and cache, D " + std::to_string(D), [&] {
-    const auto table = floats(9 * D, 1);
-    const Weight tables[] = {{table.get(), DType::F32}, {table.get(), DType::F32}};
+// Of D channels R are turned.
+void rotate_and_append(int D, int R) {
+  in_any_order("rope and cache, D " + std::to_string(D) + ", R " + std::to_string(R), [&] {
+    const auto table = floats(9 * R, 1);
+    const Weight angles{table.get(), DType::F32};
     const auto x = some(2 * 2 * 3 * 2 * D, 2), cache = some(2 * 2 * 8 * 2 * D, 3);
     const Ids starts({5, 0});
     const auto ops = make_ops();
-    ops->rope(x.get(), x.get(), tables, starts, 2, 3, 2, D, 9, true);
-    ops->cache_append(cache.get(), x.get(), starts, {2, 2, 3, 8, 2, 2, D, 0});
+    ops->run(Rope{.x = x.get(),
+                  .table = {angles, angles},
+                  .starts = starts,
+                  .y = x.get(),
+                  .B = 2,
+                  .T = 3,
+                  .H = 2,
+                  .D = D,
+                  .R = R,
+                  .inverse = true});
+    ops->run(CacheAppend{.x = x.get(), .cache = cache.get(), .starts = starts, .M = 2, .B = 2, .T = 3, .S = 8, .K = 2, .D = D});
     return Results{x.read(), cache.read()};
   });
 }
@@ -111,10 +139,16 @@ void losses(int N, int V) {
     const Ids targets(target_list);
     Device<float> loss(N), sum(1), dsum(N);
     const auto ops = make_ops();
-    ops->cross_entropy_forward(loss.get(), logits.get(), targets, N, V);
-    ops->sum_forward(sum.get(), loss.get(), 0.5f, N);
-    ops->sum_backward(dsum.get(), sum.get(), 0.5f, N);
-    ops->cross_entropy_backward(logits.get(), dloss.get(), logits.get(), targets, N, V);
+    ops->run(CrossEntropyForward{.logits = logits.get(), .targets = targets, .losses = loss.get(), .N = N, .V = V});
+    ops->run(SumForward{.x = loss.get(), .y = sum.get(), .scale = 0.5f, .N = N});
+    ops->run(SumBackward{.dy = sum.get(), .dx = dsum.get(), .scale = 0.5f, .N = N});
+    ops->run(CrossEntropyBackward{.dlosses = dloss.get(),
+                                  .logits = logits.get(),
+                                  .targets = targets,
+                                  .dlogits = logits.get(),
+                                  .N = N,
+                                  .V = V,
+                                  .softcap = 30});
     return Results{loss.read(), sum.read(), dsum.read(), logits.read()};
   });
 }
@@ -123,21 +157,36 @@ void sampling(int V) {
   in_any_order("sample V " + std::to_string(V), [&] {
     const auto logits = some(2 * V, 1);
     const Ids seen({0, -1, V - 1, 0});
-    const Draw draws[] = {{0.7, V / 2 + 1, 0.9, 0.1, 1.3, 0.6}, {1, 0, 0.5, 0, 1, 0.99}};
     Device<float> ids(2);
-    make_ops()->sample(reinterpret_cast<int32_t*>(ids.get()), {logits.get(), dtype_of<act>}, seen, draws, 2, V, 2);
+    make_ops()->run(Sample{.logits = {logits.get(), dtype_of<act>},
+                           .seen = seen,
+                           .ids = reinterpret_cast<int32_t*>(ids.get()),
+                           .draws = {{0.7, V / 2 + 1, 0.9, 0.1, 1.3, 0.6}, {1, 0, 0.5, 0, 1, 0.99}},
+                           .N = 2,
+                           .V = V,
+                           .S = 2});
     return Results{ids.read()};
   });
 }
 
 void mixture(int N, int C) {
   in_any_order("mix N " + std::to_string(N) + ", C " + std::to_string(C), [&] {
-    const Mix size{3, N, C, 2, 0.7f};
+    const MixSize size{3, N, C, 2, 0.7f};
     const auto x = some(3 * N * C, 1), logits = some(N * 3, 2), residual = some(N * C, 3), dy = some(N * C, 4);
     Device<act> y(N * C), gates(N * 3), dx(3 * N * C), dlogits(N * 3);
     const auto ops = make_ops();
-    ops->mix_forward(y.get(), gates.get(), x.get(), logits.get(), residual.get(), size);
-    ops->mix_backward(dx.get(), dlogits.get(), dy.get(), x.get(), logits.get(), size);
+    ops->run(MixForward{.x = x.get(),
+                        .logits = logits.get(),
+                        .residual = residual.get(),
+                        .y = y.get(),
+                        .gates = gates.get(),
+                        .size = size});
+    ops->run(MixBackward{.dy = dy.get(),
+                         .x = x.get(),
+                         .logits = logits.get(),
+                         .dx = dx.get(),
+                         .dlogits = dlogits.get(),
+                         .size = size});
     return Results{y.read(), gates.read(), dx.read(), dlogits.read()};
   });
 }
@@ -145,19 +194,21 @@ void mixture(int N, int C) {
 void elements(int n) {
   in_any_order("elements " + std::to_string(n), [&] {
     const auto a = some(n, 1), b = some(n, 2), dy = some(n, 3);
-    Device<act> y(n), dropped(n), gathered(2 * n), activated(n), da(n), db(n);
+    Device<act> y(n), dropped(n), capped(n), gathered(2 * n), activated(n), da(n), db(n);
     Device<float> filled(n), deviates(n), wide(n);
     const auto ops = make_ops();
-    ops->fill(filled.get(), 3, n);
-    ops->fill_normal(deviates.get(), 2, 7, n);
-    ops->add(y.get(), a.get(), b.get(), n);
-    ops->dropout(dropped.get(), a.get(), {0.3f, 9}, n);
-    ops->convert(wide.get(), DType::F32, a.get(), dtype_of<act>, n);
-    ops->gather_rows(gathered.get(), a.get(), Ids({0, 0}), 2, 1, n);
-    ops->swiglu_forward(activated.get(), a.get(), b.get(), n);
-    ops->swiglu_backward(da.get(), db.get(), dy.get(), a.get(), b.get(), n);
-    return Results{filled.read(),   deviates.read(),  y.read(),  dropped.read(), wide.read(),
-                   gathered.read(), activated.read(), da.read(), db.read()};
+    ops->run(Fill{.y = filled.get(), .value = 3, .n = n});
+    ops->run(FillNormal{.y = deviates.get(), .deviation = 2, .seed = 7, .n = n});
+    ops->run(Add{.a = a.get(), .b = b.get(), .y = y.get(), .n = n});
+    ops->run(Dropout{.x = a.get(), .y = dropped.get(), .dropping = {0.3f, 9}, .n = n});
+    ops->run(Softcap{.x = a.get(), .y = capped.get(), .cap = 2, .n = n});
+    ops->run(Convert{.x = a.get(), .from = dtype_of<act>, .y = wide.get(), .to = DType::F32, .n = n});
+    ops->run(GatherRows{.x = a.get(), .rows = Ids({0, 0}), .y = gathered.get(), .R = 2, .C = n});
+    ops->run(SwigluForward{.gate = a.get(), .up = b.get(), .y = activated.get(), .n = n, .act = Activation::Gelu});
+    ops->run(SwigluBackward{
+        .dy = dy.get(), .gate = a.get(), .up = b.get(), .dgate = da.get(), .dup = db.get(), .n = n, .act = Activation::Gelu});
+    return Results{filled.read(), deviates.read(), y.read(),         dropped.read(), capped.read(),
+                   wide.read(),   gathered.read(), activated.read(), da.read(),      db.read()};
   });
 }
 
@@ -167,7 +218,16 @@ void gated(int N, int C, int F) {
     const Members gate(F * C), up(F * C), gate_bias(F), up_bias(F);
     const auto x = some(2 * N * C, 1);
     Device<act> y(2 * N * F);
-    make_ops()->swiglu_linear(y.get(), x.get(), gate.list, up.list, gate_bias.list, up_bias.list, N, C, F);
+    make_ops()->run(SwigluLinear{.x = x.get(),
+                                 .gate = gate.list,
+                                 .up = up.list,
+                                 .gate_bias = gate_bias.list,
+                                 .up_bias = up_bias.list,
+                                 .y = y.get(),
+                                 .N = N,
+                                 .C = C,
+                                 .F = F,
+                                 .act = Activation::GeluTanh});
     return Results{y.read()};
   });
 }
@@ -177,11 +237,21 @@ void update(int n) {
     const auto p = floats(n, 1), q = floats(3, 2), g = floats(n, 3), h = floats(3, 4);
     const auto m = floats(n, 5), v = squares(n), m2 = floats(3, 6), v2 = squares(3);
     Device<float> norm(1);
-    const Array parameters[] = {{p.get(), n}, {q.get(), 3}}, gradients[] = {{g.get(), n}, {h.get(), 3}},
-                first[] = {{m.get(), n}, {m2.get(), 3}}, second[] = {{v.get(), n}, {v2.get(), 3}};
+    const std::vector<Array> gradients{{g.get(), n}, {h.get(), 3}};
     const auto ops = make_ops();
-    ops->global_norm(norm.get(), gradients);
-    ops->adamw(parameters, gradients, first, second, norm.get(), {1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1});
+    ops->run(GlobalNorm{.gradients = gradients, .norm = norm.get()});
+    ops->run(AdamW{.parameters = {{p.get(), n}, {q.get(), 3}},
+                   .gradients = gradients,
+                   .first_moments = {{m.get(), n}, {m2.get(), 3}},
+                   .second_moments = {{v.get(), n}, {v2.get(), 3}},
+                   .norm = norm.get(),
+                   .learning_rate = 1e-3,
+                   .beta1 = 0.9,
+                   .beta2 = 0.99,
+                   .epsilon = 1e-8,
+                   .weight_decay = 0.1,
+                   .clip_norm = 1,
+                   .step = 1});
     return Results{norm.read(), p.read(), q.read(), m.read(), v.read()};
   });
 }
@@ -199,7 +269,8 @@ void run() {
   for (const int N : {1, 3, 8, 40}) gated(N, 24, 40);
   gated(33, 31, 33);
   gated(300, 16, 136);
-  for (const int D : {2, 16, 40}) rotate_and_append(D);
+  for (const int D : {2, 16, 40}) rotate_and_append(D, D);
+  rotate_and_append(40, 24);
   for (const int V : {2, 33, 1100}) sampling(V);
 }
 

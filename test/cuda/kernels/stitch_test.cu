@@ -7,8 +7,6 @@ namespace bts::check {
 
 namespace {
 
-using cuda::BTS_PRECISION::act;
-
 // Philox4x32-10 as its authors write it: word i % 4 of block i / 4 belongs to element i.
 uint32_t random_word(uint64_t seed, uint64_t i) {
   uint32_t x[4] = {uint32_t(i / 4), uint32_t(i / 4 >> 32), 0, 0}, key[2] = {uint32_t(seed), uint32_t(seed >> 32)};
@@ -26,7 +24,7 @@ struct Case {
   float rate;
 };
 
-// The formulas of native/ops.h in S: double for the exact result; float, rounded wherever a tensor is written, for what
+// The formulas of native/ops/stitch.h in S: double for the exact result; float, rounded wherever a tensor is written, for what
 // a plain implementation in the kernels' precision would give.
 template <class S>
 struct Formulas {
@@ -177,19 +175,49 @@ void layer(const Case& k) {
       dgate_weight(std::vector<float>(gate_weight.size())), dgate_bias(std::vector<float>(gate_bias.size()));
   const float* bias = k.bias ? device_gate_bias.get() : nullptr;
   float* dbias = k.bias ? dgate_bias.get() : nullptr;
-  const Stitch size{k.M, k.N, k.C, k.G, {k.rate, 77}};
+  const StitchSize size{k.M, k.N, k.C, k.G, {k.rate, 77}};
   const auto ops = make_ops();
   if (k.into_hub) {
-    ops->experts_into_hub_forward(out.get(), gates.get(), projected.get(), device_h.get(), device_gate_weight.get(), bias,
-                                 proj_list, size);
-    ops->experts_into_hub_backward(dh.get(), dgate_weight.get(), dbias, dproj_list, device_dout.get(),
-                                  device_dprojected.get(), device_h.get(), gates.get(), projected.get(),
-                                  device_gate_weight.get(), proj_list, size);
+    ops->run(ExpertsIntoHubForward{.h = device_h.get(),
+                                   .gate_weight = device_gate_weight.get(),
+                                   .gate_bias = bias,
+                                   .proj = proj_list,
+                                   .hub = out.get(),
+                                   .gates = gates.get(),
+                                   .projected = projected.get(),
+                                   .size = size});
+    ops->run(ExpertsIntoHubBackward{.dhub = device_dout.get(),
+                                    .dprojected = device_dprojected.get(),
+                                    .h = device_h.get(),
+                                    .gates = gates.get(),
+                                    .projected = projected.get(),
+                                    .gate_weight = device_gate_weight.get(),
+                                    .proj = proj_list,
+                                    .dh = dh.get(),
+                                    .dgate_weight = dgate_weight.get(),
+                                    .dgate_bias = dbias,
+                                    .dproj = dproj_list,
+                                    .size = size});
   } else {
-    ops->hub_into_experts_forward(out.get(), gates.get(), projected.get(), device_h.get(), device_gate_weight.get(), bias,
-                                 proj_list, size);
-    ops->hub_into_experts_backward(dh.get(), dgate_weight.get(), dbias, dproj_list, device_dout.get(), device_h.get(),
-                                  gates.get(), projected.get(), device_gate_weight.get(), proj_list, size);
+    ops->run(HubIntoExpertsForward{.h = device_h.get(),
+                                   .gate_weight = device_gate_weight.get(),
+                                   .gate_bias = bias,
+                                   .proj = proj_list,
+                                   .out = out.get(),
+                                   .gates = gates.get(),
+                                   .projected = projected.get(),
+                                   .size = size});
+    ops->run(HubIntoExpertsBackward{.dout = device_dout.get(),
+                                    .h = device_h.get(),
+                                    .gates = gates.get(),
+                                    .projected = projected.get(),
+                                    .gate_weight = device_gate_weight.get(),
+                                    .proj = proj_list,
+                                    .dh = dh.get(),
+                                    .dgate_weight = dgate_weight.get(),
+                                    .dgate_bias = dbias,
+                                    .dproj = dproj_list,
+                                    .size = size});
   }
   Formulas<double> exact{k, h, gate_weight, gate_bias, proj, {}, {}, {}, {}, {}, {}, {}};
   Formulas<float> plain{k, h, gate_weight, gate_bias, proj, {}, {}, {}, {}, {}, {}, {}};
@@ -212,7 +240,14 @@ void too_many() {
   if (!wanted(name)) return;
   const auto ops = make_ops();
   try {
-    ops->experts_into_hub_forward(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, {}, {17, 1, 8, 8, {0, 0}});
+    ops->run(ExpertsIntoHubForward{.h = nullptr,
+                                   .gate_weight = nullptr,
+                                   .gate_bias = nullptr,
+                                   .proj = {},
+                                   .hub = nullptr,
+                                   .gates = nullptr,
+                                   .projected = nullptr,
+                                   .size = {17, 1, 8, 8, {0, 0}}});
     failures++;
     std::printf("FAIL %s\n", name.c_str());
   } catch (const Error& error) {

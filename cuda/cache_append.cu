@@ -1,0 +1,30 @@
+#include "cuda_ops.h"
+#include "vectors.cuh"
+
+namespace bts::cuda::BTS_PRECISION {
+
+namespace {
+
+// cache[m,b,starts[b]+t,:,:] = x[m,b,t,:,:], one block a row [K D]
+template <int width>
+__global__ void cache_append_kernel(act* cache, const act* x, const int32_t* starts, int64_t B, int64_t T, int64_t S,
+                                    int64_t C) {
+  using Row = Pack<act, width>;
+  const int64_t sequence = blockIdx.x / T, slot = sequence * S + (starts ? starts[sequence % B] : 0) + blockIdx.x % T;
+  const auto* from = reinterpret_cast<const Row*>(x + blockIdx.x * C);
+  auto* to = reinterpret_cast<Row*>(cache + slot * C);
+  for (int64_t i = threadIdx.x; i < C / width; i += blockDim.x) to[i] = from[i];
+}
+
+}  // namespace
+
+void CudaOps::run(const CacheAppend& op) {
+  const auto [x, cache, starts, M, B, T, S, K, D] = op;
+  const int64_t C = K * D;
+  with_width(C, {cache, x}, [&](auto width) {
+    GPU_LAUNCH(context_, cache_append_kernel<width>, dim3(M * B * T), kThreads, 0, cache, x, starts,
+               B, T, S, C);
+  });
+}
+
+}  // namespace bts::cuda::BTS_PRECISION

@@ -1,0 +1,26 @@
+#include "cuda_ops.h"
+#include "drop.cuh"
+#include "vectors.cuh"
+
+namespace bts::cuda::BTS_PRECISION {
+
+namespace {
+
+__global__ void dropout_kernel(act* y, const act* x, Dropping dropping, int64_t n) {
+  for (int64_t block = grid_thread(); block * 4 < n; block += grid_threads()) {
+    const RandomWords random = random_words(dropping.seed, block);
+    for (int k = 0; k < 4; k++) {
+      const int64_t i = block * 4 + k;
+      if (i < n) y[i] = from_float<act>(dropping.apply(to_float(x[i]), random.words[k]));
+    }
+  }
+}
+
+}  // namespace
+
+void CudaOps::run(const Dropout& op) {
+  const auto [x, y, dropping, n] = op;
+  GPU_LAUNCH(context_, dropout_kernel, grid_for(context_, (n + 3) / 4), kThreads, 0, y, x, dropping, n);
+}
+
+}  // namespace bts::cuda::BTS_PRECISION

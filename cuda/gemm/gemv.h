@@ -1,0 +1,20 @@
+// Few rows times large weights: what decoding does.
+#pragma once
+
+#include "../cuda_ops.h"
+
+namespace bts::cuda::BTS_PRECISION {
+
+constexpr int64_t kGemvRows = 8;  // at most; beyond that tensor cores are worth their tiles
+
+// y_m = x_m W_m^T (+ bias_m) (+ residual_m) for N <= kGemvRows, each weight read once and in its own precision.
+// y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty
+void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
+                 int64_t I, int64_t O);
+
+// y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m) in the same way.
+// y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  biases M x [F] or empty
+void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
+                        Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation);
+
+}  // namespace bts::cuda::BTS_PRECISION

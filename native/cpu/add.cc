@@ -1,0 +1,13 @@
+#include "chunks.h"
+#include "cpu_ops.h"
+
+namespace bts::cpu::BTS_ISA {
+
+void CpuOps::run(const Add& op) {
+  const auto [a, b, y, n] = op;
+  for_chunks(pool_, n, 1, [&](int64_t begin, int64_t end) {
+    for_vectors(begin, end, [&](int64_t i, auto lanes) { lanes.store(y, i, lanes.load(a, i) + lanes.load(b, i)); });
+  });
+}
+
+}  // namespace bts::cpu::BTS_ISA

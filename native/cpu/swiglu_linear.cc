@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <vector>
+
+#include "activation.h"
+#include "cpu_ops.h"
+#include "gemm/gemm.h"
+#include "gemm/gemv.h"
+
+namespace bts::cpu::BTS_ISA {
+
+namespace {
+
+// Both products of a part this large stay in the second-level cache until they meet.
+constexpr int64_t kRowBlock = 40 * kTileRows;
+constexpr int64_t kColBlock = 4 * kTileCols;
+// Where weights stream past a few rows instead, a stream gains by not being interrupted; each thread gets this many parts.
+constexpr int64_t kStreamsPerThread = 4;
+constexpr int64_t kLongestStream = 32 * kTileCols;
+
+int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
+  if (rows > kStreamRows) return kColBlock;
+  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kTileCols);
+  return std::clamp(share, int64_t{kTileCols}, kLongestStream);
+}
+
+// Rows, from `row` on, of a weight or a bias.
+Weight from_row(const Weight& weight, int64_t row, int64_t width) {
+  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)), weight.dtype};
+}
+
+}  // namespace
+
+void CpuOps::run(const SwigluLinear& op) {
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
+  scratch_.reset();
+  const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
+  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
+  const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
+  std::vector<Matrix> left;
+  for (int64_t m = 0; m < members; m++) {
+    const Product whole{.a = row_major(x + m * N * C, C),
+                        .b = {gate[m], 1, C},
+                        .c = nullptr,
+                        .c_stride = F,
+                        .rows = N,
+                        .cols = F,
+                        .depth = C};
+    left.push_back(rounded_left(whole, precision_, pool_, scratch_));
+  }
+  float* memory = scratch_.floats(own * pool_.threads());
+  pool_.parallel_for(members * row_blocks * col_blocks, [&](int64_t task, int worker) {
+    const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
+    const int64_t col = task % col_blocks * col_block;
+    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(col_block, F - col);
+    float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
+    const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
+      const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
+      const Product product{.a = {from_row(left[m].storage, row, left[m].row_stride), left[m].row_stride, 1},
+                            .b = {from_row(weight, col, C), 1, C},
+                            .c = z,
+                            .c_stride = cols,
+                            .rows = rows,
+                            .cols = cols,
+                            .depth = C,
+                            .bias = biases.empty() ? nullptr : &bias};
+      // As linear_forward does for N rows, so that both agree to the last bit.
+      if (rows == N && is_stream(product)) stream_product(product, 0, cols);
+      else multiply_alone(product, precision_, workspace);
+    };
+    multiply(gated, gate[m], gate_bias);
+    multiply(upper, up[m], up_bias);
+    with_activation(activation, [&](auto act) {
+      for (int64_t i = 0; i < rows; i++) {
+        float* to = y + (m * N + row + i) * F + col;
+        for_vectors(0, cols, [&](int64_t j, auto lanes) {
+          lanes.store(to, j, act.value(lanes.load(gated + i * cols, j)) * lanes.load(upper + i * cols, j));
+        });
+      }
+    });
+  });
+}
+
+}  // namespace bts::cpu::BTS_ISA

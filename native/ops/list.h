@@ -1,0 +1,67 @@
+// Every op, in one list: backends, the table that JavaScript calls (op_table.cc) and the addon's list of names follow from it.
+//
+// A new op NAME is one declaration, one file a backend, and a line in each of three lists:
+//
+//   native/ops/NAME.h         formula, shapes, arguments, how they are read and checked. A struct for each op, templates of
+//                             the type of activations; backward ops stand beside their forward. A formula of one element
+//                             that both backends compute is a function here (HOST_DEVICE), as in swiglu.h.
+//   native/cpu/NAME.cc        void CpuOps::run(const Name& op): compiled for every instruction set, all found by CMake
+//   cuda/NAME.cu              void CudaOps::run(const Name& op): compiled for both types of activations and for the emulation
+//   native/ops/list.h         the header below, and the struct's name
+//   lib/tensor/ops/NAME.ts    the typed call with its gradient; arguments and FLOPs of each native op
+//   lib/tensor/ops/index.ts   one line
+//   test/ops/NAME.ts          reference in f64, cases, gradient checks, large cases for determinism, what the data can get wrong
+//   test/ops/index.ts         one line
+//
+// Tests fail where one of the lists lacks what another has.
+#pragma once
+
+#include "adamw.h"
+#include "add.h"
+#include "attention.h"
+#include "cache_append.h"
+#include "convert.h"
+#include "cross_entropy.h"
+#include "dropout.h"
+#include "embedding.h"
+#include "fill.h"
+#include "fill_normal.h"
+#include "gather_rows.h"
+#include "global_norm.h"
+#include "linear.h"
+#include "measure_peaks.h"
+#include "mix.h"
+#include "rms_norm.h"
+#include "rope.h"
+#include "sample.h"
+#include "softcap.h"
+#include "stitch.h"
+#include "sum.h"
+#include "swiglu.h"
+#include "swiglu_linear.h"
+
+#define BTS_OPS(OP) \
+  OP(AdamW) \
+  OP(Add) \
+  OP(AttentionForward) OP(AttentionBackward) \
+  OP(CacheAppend) \
+  OP(Convert) \
+  OP(CrossEntropyForward) OP(CrossEntropyBackward) \
+  OP(Dropout) \
+  OP(EmbeddingForward) OP(EmbeddingBackward) \
+  OP(Fill) \
+  OP(FillNormal) \
+  OP(GatherRows) \
+  OP(GlobalNorm) \
+  OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
+  OP(MeasurePeaks) \
+  OP(MixForward) OP(MixBackward) \
+  OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
+  OP(Rope) \
+  OP(Sample) \
+  OP(Softcap) \
+  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
+  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
+  OP(SumForward) OP(SumBackward) \
+  OP(SwigluForward) OP(SwigluBackward) \
+  OP(SwigluLinear)

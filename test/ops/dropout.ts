@@ -1,0 +1,20 @@
+import { type Case, call } from '../support/case.js';
+import { lengths, long } from '../support/lengths.js';
+import type { OpTest } from '../support/op-test.js';
+import { blank } from '../support/reference.js';
+import { dropoutFactor } from '../support/reference-random.js';
+
+const elements = (n: number): Case[] =>
+  [0, 0.5, Math.fround(0.9)].map((rate) =>
+    call('dropout', `n=${n} rate=${rate}`, (draw) => ({ y: blank([n]), x: draw.normal([n]), rate, seed: 2 ** 50 + 9 })),
+  );
+
+export const dropout: OpTest = {
+  references: {
+    dropout: ({ y, x, rate, seed }, r) => ({
+      y: y.data.map((_, i) => r(x.data[i]! * dropoutFactor(r, rate, seed, i))),
+    }),
+  },
+  cases: lengths.flatMap(elements),
+  large: elements(long),
+};

@@ -1,0 +1,24 @@
+/** What is tested of the ops, a line for each file. native/ops/list.h says how to add one. */
+export { adamw } from './adamw.js';
+export { add } from './add.js';
+export { attention } from './attention.js';
+export { cacheAppend } from './cache-append.js';
+export { convert } from './convert.js';
+export { crossEntropy } from './cross-entropy.js';
+export { dropout } from './dropout.js';
+export { embedding } from './embedding.js';
+export { fill } from './fill.js';
+export { fillNormal } from './fill-normal.js';
+export { gatherRows } from './gather-rows.js';
+export { globalNorm } from './global-norm.js';
+export { linear } from './linear.js';
+export { mix } from './mix.js';
+export { repeat } from './repeat.js';
+export { rmsNorm } from './rms-norm.js';
+export { rope } from './rope.js';
+export { sample } from './sample.js';
+export { softcap } from './softcap.js';
+export { stitch } from './stitch.js';
+export { sum } from './sum.js';
+export { swiglu } from './swiglu.js';
+export { swigluLinear } from './swiglu-linear.js';
