@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ModelConfig } from '../lib/checkpoint/config.js';
 import {
   denseCost,
   forwardFlopsPerToken,
@@ -61,6 +62,21 @@ test('a sliding window bounds what attention costs', () => {
   assert.is(forwardFlopsPerToken(varied(wide, { slidingWindow: 100 }), 4), forwardFlopsPerToken(wide, 4));
 });
 
+test('where only some layers have a window, the others cost what they cost without', () => {
+  const { gemma2 } = CONFIGS;
+  const wide = { ...gemma2, attention: { ...gemma2.attention, window: null } };
+  // Of eight tokens the last three see five keys instead of 6, 7 and 8, in two of the three layers.
+  const saved = 2 * ((1 + 2 + 3) / 8) * 4 * 4 * 4;
+  assert.is(forwardFlopsPerToken(wide, 8) - forwardFlopsPerToken(gemma2, 8), saved);
+  const members = [gemma2, gemma2];
+  const shape = { members, gate: 'channel', gateBias: false, expertsAfterMerge: 'projected' } as const;
+  const cost = (members: ModelConfig[], afterLayer: number) =>
+    stitchedCost({ ...shape, members, plan: [{ afterLayer, kind: 'experts_into_hub' }] }, { batch: 1, tokens: 8 });
+  // Layers 0 and 2 have windows; only the hub computes layer 2.
+  const difference = cost([wide, wide], 1).forwardFlops - cost(members, 1).forwardFlops;
+  assert.is(difference, (saved / 2) * 3);
+});
+
 test('below the first stitch a training step costs as much as inference', () => {
   const members = [CONFIGS.llama, CONFIGS.llama];
   const shape = { members, gate: 'channel', gateBias: false, expertsAfterMerge: 'projected' } as const;
@@ -74,11 +90,14 @@ test('below the first stitch a training step costs as much as inference', () => 
   assert.ok(extra(9, 3) > extra(9, 9));
 });
 
-const DENSE: [string, Partial<FlatConfig>, readonly Freezable[]][] = [
+const DENSE: [string, Partial<FlatConfig>, readonly Freezable[], base?: ModelConfig][] = [
   ['a dense model', {}, []],
   ['a dense model with head norms', flat(CONFIGS.qwen3), []],
   ['a dense model with much vocabulary', { vocabularySize: 5000 }, []],
   ['a dense model with frozen embeddings and head', { vocabularySize: 5000 }, ['embeddings', 'head']],
+  ['a dense Gemma', {}, [], CONFIGS.gemma3_text],
+  ['a dense OLMo', {}, [], CONFIGS.olmo2],
+  ['a dense Phi', {}, [], CONFIGS.phi3],
 ];
 const SIZE = {
   width: 64,
@@ -91,10 +110,10 @@ const SIZE = {
 };
 const BATCH = { batch: 4, tokens: 64 };
 
-for (const [what, given, freeze] of DENSE) {
+for (const [what, given, freeze, base = CONFIGS.llama] of DENSE) {
   test(`the memory of a training step of ${what} is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
-      const config = varied(CONFIGS.llama, { ...given, ...SIZE });
+      const config = resized(varied(base, { ...given, ...SIZE }), base);
       const model = await inOwnDevice((device) => writeModel(device, join(folder, 'model'), { config }));
       const trained = trainableRoles(config, { trainable: true, freeze });
       for (const recompute of [false, true]) {
@@ -106,7 +125,7 @@ for (const [what, given, freeze] of DENSE) {
   });
 }
 
-const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>][] = [
+const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: ModelConfig][] = [
   ['one stitch at the end', { stitches: 1 }, {}],
   ['one stitch in the middle', { plan: [{ afterLayer: 3, kind: 'experts_into_hub' }] }, {}],
   ['alternating stitches', { stitches: 3 }, {}],
@@ -117,12 +136,14 @@ const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>][] = [
   ],
   ['scalar gates with a bias', { stitches: 2, gate: 'scalar', init: 'hub' }, {}],
   ['much vocabulary', { stitches: 2 }, { vocabularySize: 5000 }],
+  ['members that are Gemmas', { stitches: 2 }, {}, CONFIGS.gemma2],
+  ['members that are OLMos', { stitches: 2 }, {}, CONFIGS.olmo2],
 ];
 
-for (const [what, options, given] of STITCHED) {
+for (const [what, options, given, base = CONFIGS.llama] of STITCHED) {
   test(`the memory of a training step with ${what} is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
-      const config = varied(CONFIGS.llama, { ...SIZE, ...given, dtype: 'BF16' });
+      const config = resized(varied(base, { ...SIZE, ...given, dtype: 'BF16' }), base);
       const [hub, a, b] = await inOwnDevice(async (device) => [
         await writeModel(device, join(folder, 'hub'), { config, dtype: 'bf16' }),
         await writeModel(device, join(folder, 'a'), { config, dtype: 'bf16', seed: 2 }),
@@ -140,6 +161,19 @@ for (const [what, options, given] of STITCHED) {
       }
     });
   });
+}
+
+/** A configuration with what makes its family. */
+function resized(config: ModelConfig, { family, attention, feedForward, norm, embedding, logitSoftcap }: ModelConfig) {
+  return {
+    ...config,
+    family,
+    attention: { ...attention, ...config.attention, queryKeyNorm: attention.queryKeyNorm, softcap: attention.softcap },
+    feedForward: { ...config.feedForward, activation: feedForward.activation },
+    norm,
+    embedding,
+    logitSoftcap,
+  };
 }
 
 /** The most bytes in use at once during an update. */

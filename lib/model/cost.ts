@@ -4,7 +4,7 @@
  * real widths. Legend: M members, E experts, B batch, T tokens, N = B*T rows, C width, F feed-forward width, H query heads,
  * K key/value heads, D head width, V vocabulary, G gate width.
  */
-import type { ModelConfig } from '../checkpoint/config.js';
+import { type ModelConfig, ropeOf, windowOf } from '../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames } from '../checkpoint/names.js';
 import type { StitchManifest } from '../checkpoint/stitch-manifest.js';
 import { type Trainable, withoutHead } from './member.js';
@@ -70,8 +70,7 @@ export function stitchParameterCount({ members, plan, gate, gateBias }: Stitched
  * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
  */
 export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
-  const { linear, attention } = layerFlops(config, tokens);
-  return config.layers * (linear + attention) + headFlops(config);
+  return layersFlops(config, tokens).total + headFlops(config);
 }
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
@@ -81,14 +80,14 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
   const { width: F } = config.feedForward;
   const parameters = parameterCount(config);
   const trainedParameters = parameterCount(config, trained);
-  const { linear, attention } = layerFlops(config, tokens);
-  const forwardFlops = forwardFlopsPerToken(config, tokens);
+  const all = layersFlops(config, tokens);
+  const forwardFlops = all.total + headFlops(config);
   // Each matrix is multiplied again for the gradient of its input and for its own.
-  const again = recompute ? recomputedFlops(config, tokens) : 0;
-  const backwardFlops = layers * (2 * linear + ATTENTION_BACKWARD * attention + again) + 2 * headFlops(config);
+  const again = recompute ? recomputedFlops(config, all) : 0;
+  const backwardFlops = 2 * all.linear + ATTENTION_BACKWARD * all.attention + again + 2 * headFlops(config);
 
   // Beside what gradients of the input need, those of the weights need what each matrix was multiplied with.
-  const keptInLayer = recompute ? 3 * C + F : savedInLayer(config) + 2 * C + F;
+  const keptInLayer = recompute ? 3 * C + F + behindParts(config) : savedInLayer(config) + 2 * C + F;
   const saved = layers * keptInLayer + C;
   const insideLayer = recompute ? 3 * F + 3 * C : F + 2 * C;
   const most = saved + Math.max(V + 2 * C, insideLayer);
@@ -101,7 +100,7 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
     weightBytes: weights,
     trainingBytes:
       ((parameters - trainedParameters) / parameters) * weights +
-      FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTable(config, tokens)),
+      FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTables([config], tokens)),
     cacheBytes: cacheBytes(config),
   };
 }
@@ -130,13 +129,15 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const G = gate === 'channel' ? C : 1;
   const first = plan[0]!.afterLayer;
   const last = plan.at(-1)!.afterLayer;
-  const [below, between, above] = [first, last - first, layers - last];
+  const [between, above] = [last - first, layers - last];
 
-  const { linear, attention } = layerFlops(hub, tokens);
+  const ofAll = layersFlops(hub, tokens, 0, last);
+  const ofHub = layersFlops(hub, tokens, last);
   const stitchFlops = plan.map(({ kind }) => stitchFlopsPerToken(kind, { members: M, width: C, gateWidth: G }));
-  const forwardFlops = (M * last + above) * (linear + attention) + sum(stitchFlops) + headFlops(hub);
-  const again = recompute ? recomputedFlops(hub, tokens) : 0;
-  const layersBack = (M * between + above) * (linear + ATTENTION_BACKWARD * attention + again);
+  const forwardFlops = M * ofAll.total + ofHub.total + sum(stitchFlops) + headFlops(hub);
+  const back = (flops: LayersFlops) =>
+    flops.linear + ATTENTION_BACKWARD * flops.attention + (recompute ? recomputedFlops(hub, flops) : 0);
+  const layersBack = M * back(layersFlops(hub, tokens, first, last)) + back(ofHub);
   const stitchesBack = (recompute ? 3 : 2) * sum(stitchFlops) - (recompute ? 2 : 1) * stitchFlops[0]!;
 
   const savedByStitch = plan.map(({ kind }, index) => {
@@ -146,15 +147,14 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
     const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
     return M * C + M * G + (projectedIsOutput ? 0 : E * C);
   });
-  const keptInLayer = recompute ? 2 * C : savedInLayer(hub);
+  const keptInLayer = recompute ? 2 * C + behindParts(hub) : savedInLayer(hub);
   const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
   const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
   const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * insideLayer);
-  const belowFirstStitch = below > 0 ? M * insideInference(hub) : 0;
+  const belowFirstStitch = first > 0 ? M * insideInference(hub) : 0;
 
   const stitches = stitchParameterCount(shape);
   const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));
-  const ropeTables = new Set(members.map(({ rope }) => JSON.stringify(rope))).size;
   return {
     parameters: sum(members.map((config) => parameterCount(config))) + stitches,
     trainedParameters: stitches,
@@ -166,7 +166,7 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
       FLOAT_BYTES *
         (FLOATS_PER_TRAINED * stitches +
           batch * tokens * Math.max(inBackward, belowFirstStitch) +
-          ropeTables * ropeTable(hub, tokens)),
+          ropeTables(members, tokens)),
     cacheBytes: M * cacheBytes(hub),
   };
 }
@@ -181,34 +181,41 @@ export function stitchFlopsPerToken(
   return 2 * C * G * gates + 2 * E * C * C;
 }
 
-/** Operations per token in one layer; `linear` is all its matrices: the attention's projections and the feed-forward part. */
-interface LayerFlops {
-  /** `2 (2 C H D + 2 C K D)` */
+/** Operations per token in some layers; `linear` is all their matrices: the attention's projections and the feed-forward part. */
+export interface LayersFlops {
+  /** `2 (2 C H D + 2 C K D)` a layer. */
   projections: number;
-  /** `2 * 3 C F` */
+  /** `2 * 3 C F` a layer. */
   feedForward: number;
   linear: number;
-  /** `4 H D` for each key that a token sees on average. */
+  /** `4 H D` for each key that a token sees on average in a layer. */
   attention: number;
+  total: number;
 }
 
-export function layerFlops(config: ModelConfig, tokens: number): LayerFlops {
+/** Of the layers first..last-1, by default of all. */
+export function layersFlops(config: ModelConfig, tokens: number, first = 0, last = config.layers): LayersFlops {
   const { width: C } = config;
   const { width: F } = config.feedForward;
   const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
-  const window = Math.min(config.attention.window?.tokens ?? tokens, tokens);
-  // The first tokens see 1, 2, .. keys, those behind them `window`.
-  const keysSeen = (window * (window + 1)) / 2 + (tokens - window) * window;
-  const projections = 2 * C * (2 * H * D + 2 * K * D);
-  const feedForward = 2 * C * 3 * F;
-  const attention = (4 * H * D * keysSeen) / tokens;
-  return { projections, feedForward, linear: projections + feedForward, attention };
+  const layers = Array.from({ length: last - first }, (_, i) => first + i);
+  const projections = layers.length * 2 * C * (2 * H * D + 2 * K * D);
+  const feedForward = layers.length * 2 * C * 3 * F;
+  const attention = (4 * H * D * sum(layers.map((index) => keysSeen(windowOf(config, index), tokens)))) / tokens;
+  const linear = projections + feedForward;
+  return { projections, feedForward, linear, attention, total: linear + attention };
 }
 
-/** Of a layer whose inside is computed again: all but the two matrices that lead out of it. */
-function recomputedFlops(config: ModelConfig, tokens: number): number {
-  const { projections, feedForward, attention } = layerFlops(config, tokens);
-  const output = 2 * config.width * config.attention.heads * config.attention.headWidth;
+/** Keys that all tokens together see: the first ones 1, 2, .. of them, those behind them `window`. */
+function keysSeen(window: number | null, tokens: number): number {
+  const seen = Math.min(window ?? tokens, tokens);
+  return (seen * (seen + 1)) / 2 + (tokens - seen) * seen;
+}
+
+/** Of layers whose inside is computed again: all but the two matrices that lead out of each. */
+function recomputedFlops(config: ModelConfig, { projections, feedForward, attention }: LayersFlops): number {
+  const { heads: H, keyValueHeads: K } = config.attention;
+  const output = (projections * H) / (2 * H + 2 * K);
   return projections - output + (feedForward * 2) / 3 + attention;
 }
 
@@ -217,15 +224,22 @@ export function headFlops({ vocabularySize: V, width: C }: ModelConfig): number 
 }
 
 /**
- * Floats per row that a frozen layer keeps: its input and what comes behind the attention, q, k, v, the attention's
- * result and the logarithm of its sums, and the gated and the plain half of the feed-forward part.
+ * Floats per row that a frozen layer keeps: what its norms read (its input and what comes behind the attention, or what its
+ * parts give, or both), q, k, v, the attention's result and the logarithm of its sums, and the gated and the plain half of
+ * the feed-forward part.
  */
 function savedInLayer(config: ModelConfig): number {
   const { width: C } = config;
   const { width: F } = config.feedForward;
   const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
   const beforeHeadNorms = config.attention.queryKeyNorm !== 'none' ? (H + K) * D : 0;
-  return 2 * C + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
+  const readByNorms = (config.norm.place === 'after' ? 0 : 2 * C) + behindParts(config);
+  return readByNorms + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
+}
+
+/** Floats per row of what the two parts of a layer give, where norms stand behind them. */
+function behindParts({ norm, width: C }: ModelConfig): number {
+  return norm.place === 'before' ? 0 : 2 * C;
 }
 
 /** Floats per row that a layer without a gradient needs for a moment: in the attention, or in the feed-forward part. */
@@ -243,7 +257,12 @@ export function cacheBytes({ layers, attention: { keyValueHeads: K, headWidth: D
   return FLOAT_BYTES * layers * 2 * K * D;
 }
 
-/** Floats of one rotary table. */
-function ropeTable({ rope: { width: D } }: ModelConfig, tokens: number): number {
-  return D * Math.max(SHORTEST_ROPE_TABLE, 2 ** Math.ceil(Math.log2(tokens)));
+/** Floats of all rotary tables: one for each way to rotate. */
+function ropeTables(members: readonly ModelConfig[], tokens: number): number {
+  const ways = members.flatMap((config) =>
+    Array.from({ length: config.layers }, (_, index) => ropeOf(config, index)).filter((rope) => rope !== null),
+  );
+  const width = 2 * Math.ceil(members[0]!.rope.width / 2);
+  const positions = Math.max(SHORTEST_ROPE_TABLE, 2 ** Math.ceil(Math.log2(tokens)));
+  return new Set(ways.map((rope) => JSON.stringify(rope))).size * width * positions;
 }

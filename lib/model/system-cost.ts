@@ -5,8 +5,9 @@
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import {
+  forwardFlopsPerToken,
   headFlops,
-  layerFlops,
+  layersFlops,
   parameterCount,
   type StitchedShape,
   stitchedCost,
@@ -98,6 +99,13 @@ export function mixtureFlopsPerToken(system: MixtureSystem, config: ModelConfig,
   return config.layers * parts.reduce((sum, { flops }) => sum + flops, 0) + headFlops(config);
 }
 
+/** Operations per token in a layer, on average: some may have a window. */
+function meanLayer(config: ModelConfig, tokens: number) {
+  const { attention, projections, feedForward } = layersFlops(config, tokens);
+  const { layers } = config;
+  return { attention: attention / layers, projections: projections / layers, feedForward: feedForward / layers };
+}
+
 /** Of one layer. All experts are computed, also where only one of them counts. */
 function mixtureLayerFlops(
   { experts, adapters }: MixtureShape,
@@ -106,7 +114,7 @@ function mixtureLayerFlops(
   tokens: number,
 ): FlopsPart[] {
   const { width: C } = config;
-  const { attention, projections, feedForward } = layerFlops(config, tokens);
+  const { attention, projections, feedForward } = meanLayer(config, tokens);
   const copies = (part: ExpertPart) => (experts.includes(part) ? M : 1);
   const parts: FlopsPart[] = [
     { part: 'query, key, value and output', flops: copies('attention') * projections },
@@ -123,7 +131,7 @@ export function segmentFlops(stitched: StitchedShape, { layers, tokens }: { laye
   const M = stitched.members.length;
   const times = (n: number) => (part: FlopsPart) => ({ ...part, flops: n * part.flops });
   const bam = mixtureLayerFlops(MIXTURES.bam, hub, M, tokens).map(times(layers));
-  const { attention, projections, feedForward } = layerFlops(hub, tokens);
+  const { attention, projections, feedForward } = meanLayer(hub, tokens);
   const gateWidth = stitched.gate === 'channel' ? hub.width : 1;
   const gates = 2 * hub.width * gateWidth * M;
   const stitch = stitchFlopsPerToken('experts_into_hub', { members: M, width: hub.width, gateWidth });
@@ -141,8 +149,7 @@ export function segmentFlops(stitched: StitchedShape, { layers, tokens }: { laye
 /** Operations per token in inference of every system, over whole sequences of `tokens`. */
 export function systemFlops(config: ModelConfig, stitched: StitchedShape, tokens: number): Map<System, number> {
   const M = stitched.members.length;
-  const { linear, attention } = layerFlops(config, tokens);
-  const one = config.layers * (linear + attention) + headFlops(config);
+  const one = forwardFlopsPerToken(config, tokens);
   const mixtures = Object.keys(MIXTURES) as MixtureSystem[];
   return new Map<System, number>([
     ['data-matched', one],

@@ -35,13 +35,41 @@ const LLAMA3_ROPE = {
   originalMaxPositions: 32,
 } as const;
 
+const GEMMA: ModelConfig = {
+  ...LLAMA,
+  attention: { ...LLAMA.attention, scale: 1 / Math.sqrt(6), window: { tokens: 5, layers: [0, 2] } },
+  feedForward: { ...LLAMA.feedForward, activation: 'geluTanh' },
+  norm: { epsilon: 1e-6, offset: 1, place: 'both' },
+  embedding: { tied: true, scale: 4 },
+};
+
 /** One tiny model of each family, between them with every feature that a family has. */
 export const CONFIGS = {
   llama: LLAMA,
   mistral: varied(LLAMA, { family: 'mistral', keyValueHeads: 1, slidingWindow: 5 }),
   qwen2: varied(LLAMA, { family: 'qwen2', attentionBias: true, tiedEmbeddings: true, normEpsilon: 1e-6 }),
   qwen3: varied(LLAMA, { family: 'qwen3', headNorms: true, headWidth: 6, vocabularySize: 264, rope: LLAMA3_ROPE }),
-};
+  gemma2: {
+    ...GEMMA,
+    family: 'gemma2',
+    attention: { ...GEMMA.attention, softcap: 4 },
+    logitSoftcap: 3,
+  },
+  gemma3_text: {
+    ...GEMMA,
+    family: 'gemma3_text',
+    attention: { ...GEMMA.attention, queryKeyNorm: 'head' },
+    rope: { ...GEMMA.rope, local: { kind: 'default', theta: 100 } },
+  },
+  phi3: { ...LLAMA, family: 'phi3', rope: { ...LLAMA.rope, width: 2 } },
+  olmo2: {
+    ...LLAMA,
+    family: 'olmo2',
+    attention: { ...LLAMA.attention, queryKeyNorm: 'projection' },
+    norm: { epsilon: 1e-5, offset: 0, place: 'after' },
+  },
+  smollm3: { ...LLAMA, family: 'smollm3', rope: { ...LLAMA.rope, skipped: [1] } },
+} satisfies Record<string, ModelConfig>;
 
 /** Runs `use` with a temporary folder that is removed afterwards. */
 export async function inTemporaryFolder(use: (folder: string) => Promise<void>): Promise<void> {
