@@ -120,6 +120,9 @@ test('what the API calls an option is called as it is typed; keys of files stay 
     told('cannot resume: learningRate is 2, steps 3.'),
     'bts: BAD_OPTION: cannot resume: --learning-rate is 2, steps 3.\n',
   );
+  assert.is(told('cannot resume: steps is 2, not 3.'), 'bts: BAD_OPTION: cannot resume: --steps is 2, not 3.\n');
+  assert.is(told('steps must be 1 or more.'), 'bts: BAD_OPTION: --steps must be 1 or more.\n');
+  assert.is(told('the steps is what it takes.'), 'bts: BAD_OPTION: the steps is what it takes.\n');
   for (const message of ["'run.yaml', learningRate: too small", "no option 'learningRate'.", 'gateBias is true.']) {
     assert.is(told(message), `bts: BAD_OPTION: ${message}\n`);
   }
@@ -187,6 +190,9 @@ test('whatever is wrong with a command line ends with exit code 2', async () => 
     'doctor foo',
     'eval compare',
     'add model --expert a=b --out c --steps 3',
+    'add model --expert a=b --out c --learning-rate 0.1',
+    'eval model --tasks mmluu',
+    'eval --list --tasks mmluu',
   ]) {
     assert.is(report((await callCli(...line.split(' '))).error).code, 2, line);
   }

@@ -167,6 +167,17 @@ test('experts come and go without any text, and with text where there is somethi
       assert.is(error?.code, 'BAD_OPTION');
       assert.match(error!.message, '--domain is missing: --steps 3 trains on text');
     }
+    for (const [stray, ...words] of [
+      ['--learning-rate', '0.1'],
+      ['--train', 'new'],
+      ['--accumulation', '2', ...text(at)],
+      ['--evaluate-tokens', '100'],
+      ['--held-out-fraction', '0.1'],
+    ]) {
+      const { error } = await callCli('add', at('generalist'), ...math, '--out', at('none'), stray!, ...words);
+      assert.is(error?.code, 'BAD_OPTION');
+      assert.match(error!.message, `${stray} would be ignored without --`);
+    }
     assert.not.ok(await exists(at('none')));
   });
 });

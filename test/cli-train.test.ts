@@ -326,7 +326,7 @@ test('--resume of a finished run says so, and does nothing', async () => {
     assert.equal(JSON.parse(json.stdout), { model: join(folder, 'out'), steps: 4, finished: true });
     const longer = await callCli(...continued(folder, { resume: true, steps: '8' }));
     assert.is(longer.error?.code, 'BAD_OPTION');
-    assert.match(longer.error!.message, 'cannot resume: steps is 8, the run that made');
+    assert.match(longer.error!.message, 'cannot resume: --steps is 8, the run that made');
     assert.equal(await listFiles(folder), files);
     assert.equal(await weights(join(folder, 'out')), model);
 

@@ -38,6 +38,21 @@ test('a list of objects, or of strings, is a document each', async () => {
   assert.equal(await read('[{"body":"one"}]', { textField: 'body' }), [['one', 1]]);
 });
 
+test('numbers that Python writes and JSON lacks stand in the way of no text', async () => {
+  const rows = ['{"text":"NaN","score":NaN}', '{"text":"two","score":-Infinity}'];
+  assert.equal(await read(`[${rows}]`), [
+    ['NaN', 1],
+    ['two', 1],
+  ]);
+  await inFolder({ 'a.jsonl': rows.join('\n') }, async (folder) => {
+    const documents = await collect(readDocuments([join(folder, 'a.jsonl')]));
+    assert.equal(
+      documents.map(({ text }) => text),
+      ['NaN', 'two'],
+    );
+  });
+});
+
 test('one object is a document, or the list in it is; so are objects one after another', async () => {
   assert.equal(await read('{\n "text": "one"\n}\n'), [['one', 1]]);
   assert.equal(await read('{"version":1,"data":[{"text":"one"},{"text":"two"}]}'), [

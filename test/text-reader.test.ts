@@ -100,6 +100,19 @@ test('UTF-16 and UTF-32 without a byte order mark, and UTF-32 with one, are refu
   await fails(() => read(utf16le('中文維基百科'.repeat(20))), 'BAD_DATA', /not valid UTF-8/);
 });
 
+test('the order of UTF-16 is told by its blanks where the characters look like either', async () => {
+  const chinese = '你好世界今天天气很好\n'.repeat(200);
+  await fails(() => read(utf16le(chinese)), 'BAD_DATA', /looks like UTF-16LE/);
+  await fails(() => read(utf16be(chinese)), 'BAD_DATA', /looks like UTF-16BE/);
+});
+
+test('a Git LFS pointer is not read as text', async () => {
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`;
+  for (const name of ['a.txt', 'a.jsonl', 'a.json', 'a.parquet', 'a.txt.gz']) {
+    await fails(() => read(Buffer.from(pointer), name), 'BAD_DATA', /is a Git LFS pointer.*12345 bytes.*git lfs pull/);
+  }
+});
+
 test('UTF-8 with control characters is text', async () => {
   const ansi = '\u001b[1mbold\u001b[0m '.repeat(100);
   for (const text of ['hello\0', 'a\0b', `${LINE}\0\0`, '\f\ttab\u000b\r\n', ansi, '\u0001\u0002\u0003\u0004', '\0']) {

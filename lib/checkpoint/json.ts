@@ -27,10 +27,19 @@ export function parseJson(bytes: Uint8Array, fail: Fail): unknown {
     throw fail(`is not valid JSON in UTF-8: ${(error as Error).message}`);
   }
   try {
+    return parseJsonText(text);
+  } catch (error) {
+    throw fail(`is not valid JSON: ${(error as Error).message}`);
+  }
+}
+
+/** As `JSON.parse`, but for the NaN, Infinity and -Infinity that Python writes. Throws SyntaxError. */
+export function parseJsonText(text: string): unknown {
+  try {
     return JSON.parse(text);
   } catch (error) {
     const value = parsePythonJson(text);
-    if (value === undefined) throw fail(`is not valid JSON: ${(error as Error).message}`);
+    if (value === undefined) throw error;
     return value;
   }
 }

@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, type ErrorCode, fileError } from '../errors.js';
 import { kebab } from './config-file.js';
 import { note, printJson } from './output.js';
 
@@ -8,10 +8,13 @@ const FAILED = 1;
 const MISUSED = 2;
 const INTERRUPTED = 130;
 
+/** What the user wrote is wrong: the command line, or a file of options or of a task that it names. */
+const MISUSES: readonly ErrorCode[] = ['BAD_OPTION', 'BAD_TASK'];
+
 /**
  * Tells what went wrong, on stderr as one line (with `json` on stdout, too), and returns the exit code: 2 where the command
- * line or the file of options is wrong, `interrupted` where the user stopped it, else 1. Of the `options` that the API and
- * the command line have, those that a message names are named as on the command line.
+ * line is wrong, or the file of options or a task that it names, `interrupted` where the user stopped it, else 1. Of the
+ * `options` that the API and the command line have, those that a message names are named as on the command line.
  */
 export function reportFailure(
   thrown: unknown,
@@ -35,14 +38,18 @@ export function reportFailure(
   note(`bts: ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`);
   if (json) printJson({ error: { code, message } });
   if (code === 'ABORTED') return interrupted;
-  return code === 'BAD_OPTION' ? MISUSED : FAILED;
+  return MISUSES.includes(code) ? MISUSED : FAILED;
 }
 
-/** `learningRate` as `--learning-rate`, but for quotations and keys of a file (`'run.yaml', learningRate: ..`). */
+/**
+ * `learningRate` as `--learning-rate`, but for quotations and keys of a file (`'run.yaml', learningRate: ..`). A name that is a
+ * word of the language, too, counts where a value is said of it: `steps is 3`.
+ */
 function asTyped(message: string, options: readonly string[]): string {
-  return message.replace(/(?<!', |[\w'".])[a-z]\w*[A-Z]\w*(?![\w'"])/g, (word) =>
-    options.includes(word) ? `--${kebab(word)}` : word,
-  );
+  const asOption = (word: string) => (options.includes(word) ? `--${kebab(word)}` : word);
+  return message
+    .replace(/(?<!', |[\w'".])[a-z]\w*[A-Z]\w*(?![\w'"])/g, asOption)
+    .replace(/(?<=^|: )[a-z]+(?= (?:is|must be|cannot be) )/g, asOption);
 }
 
 function asKnown(thrown: unknown): BtsError | undefined {

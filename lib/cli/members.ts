@@ -12,9 +12,10 @@ import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
 import { expectStepRoom } from '../train/step-memory.js';
 import { stitchShares } from './ablations.js';
+import { kebab } from './config-file.js';
 import { openDomains } from './domains.js';
 import { openDevice } from './open-device.js';
-import { addConfigOption, addOptions, commaList, integer, readOptions } from './options.js';
+import { addConfigOption, addOptions, commaList, integer, readGivenOptions } from './options.js';
 import { claimOut, isFinished, placesBeside } from './out-folder.js';
 import { note, print, printJson } from './output.js';
 import { lossTable, type ModelLosses } from './results.js';
@@ -79,7 +80,9 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', ADD_EXAMPLES);
   addGroups(command, addGroup).action(async (folder: string) => {
-    const { expert, train, ...values } = await readOptions(command, AddSchema);
+    const { values: all, given } = await readGivenOptions(command, AddSchema);
+    expectUsed(all, given);
+    const { expert, train, ...values } = all;
     const names = Object.keys(expert);
     await change(folder, values, command.opts().json === true, signal, {
       label: 'adding',
@@ -100,7 +103,9 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', REMOVE_EXAMPLES);
   addGroups(command, removeGroup).action(async (folder: string) => {
-    const { expert, ...values } = await readOptions(command, RemoveSchema);
+    const { values: all, given } = await readGivenOptions(command, RemoveSchema);
+    expectUsed(all, given);
+    const { expert, ...values } = all;
     await change(folder, values, command.opts().json === true, signal, {
       label: 'removing',
       added: {},
@@ -119,6 +124,25 @@ function addGroups(command: Command, models: z.ZodRawShape): Command {
   addOptions(command, 'Run:', runGroup);
   addConfigOption(command);
   return command.option('--json', 'Print the result as JSON');
+}
+
+/** What has a meaning without training; and what has with text, whose loss is compared. */
+const USED = {
+  always: ['expert', 'out', 'steps', ...Object.keys(deviceOptions)],
+  withText: [...Object.keys(domainOptions), 'batchSize', 'sequenceLength', 'evaluateTokens'],
+};
+
+/** Throws BAD_OPTION where there is nothing to train on, and for an option that would be ignored. */
+function expectUsed({ steps, domain }: Values, given: readonly string[]): void {
+  if (steps > 0) {
+    if (domain !== undefined) return;
+    throw new BtsError('BAD_OPTION', `--domain is missing: --steps ${steps} trains on text.`);
+  }
+  const used = domain === undefined ? USED.always : [...USED.always, ...USED.withText];
+  const stray = given.find((name) => !used.includes(name));
+  if (stray === undefined) return;
+  const need = USED.withText.includes(stray) ? '--domain' : '--steps';
+  throw new BtsError('BAD_OPTION', `--${kebab(stray)} would be ignored without ${need}. Give that, or leave it out.`);
 }
 
 interface Change {
@@ -141,9 +165,6 @@ async function change(
   { label, added, identity, create, load, begin }: Change,
 ): Promise<void> {
   const { out, steps, domain } = values;
-  if (steps > 0 && domain === undefined) {
-    throw new BtsError('BAD_OPTION', `--domain is missing: --steps ${steps} trains on text.`);
-  }
   if (steps > 0 && (await isFinished(values, json))) return;
   using device = openDevice(values);
   const checkpoint = await claimOut(out, values.resume);

@@ -56,7 +56,7 @@ export async function isFinished(
   if (reached !== steps) {
     throw new BtsError(
       'BAD_OPTION',
-      `cannot resume: steps is ${steps}, the run that made '${out}' is finished and had ${reached}. ` +
+      `cannot resume: --steps is ${steps}, the run that made '${out}' is finished and had ${reached}. ` +
         'To train its model further, begin another run with it, in another folder.',
     );
   }

@@ -8,6 +8,7 @@ import { denseCost } from '../model/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../model/dense-model.js';
 import type { Device } from '../tensor/device.js';
 import { expectStepRoom } from '../train/step-memory.js';
+import { kebab } from './config-file.js';
 import { openDomains } from './domains.js';
 import { mixtureShares } from './mixture-shares.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from './new-model.js';
@@ -114,7 +115,8 @@ function checkSource(values: Values): void {
     return;
   }
   const stray = Object.keys(newModelOptions).find((name) => values[name as keyof typeof newModelOptions] !== undefined);
-  if (stray) throw new BtsError('BAD_OPTION', `--from continues a model as it is: ${stray} cannot be chosen with it.`);
+  if (stray)
+    throw new BtsError('BAD_OPTION', `--from continues a model as it is: --${kebab(stray)} cannot be chosen with it.`);
 }
 
 const loadOptions = ({ freeze = [] }: Values) => ({ trainable: true, freeze });

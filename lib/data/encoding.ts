@@ -1,3 +1,4 @@
+import { describeLfsPointer } from '../checkpoint/json.js';
 import { BtsError } from '../errors.js';
 
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be';
@@ -19,14 +20,16 @@ const MIN_SHARE = 0.08;
 const MIN_COUNT = 4;
 
 /**
- * The encoding of a file by its first bytes: UTF-8, or UTF-16 where it starts with a byte order mark.
+ * The encoding of a text file by its first bytes: UTF-8, or UTF-16 where it starts with a byte order mark.
  *
  * UTF-16 without one is refused rather than guessed at. In most languages each other byte of it is a control character, which
  * UTF-8 text never has so often and so regularly; elsewhere, as in Chinese, its bytes are not valid UTF-8.
  *
- * @throws BAD_DATA naming the encoding
+ * @throws BAD_DATA naming the encoding, or where there is a Git LFS pointer in place of the text
  */
 export function encodingOf(start: Buffer, path: string): Encoding {
+  const pointer = describeLfsPointer(start);
+  if (pointer) throw new BtsError('BAD_DATA', `'${path}' ${pointer}.`);
   for (const [name, mark, encoding] of MARKS) {
     if (!mark.every((byte, i) => start[i] === byte)) continue;
     if (encoding) return encoding;
@@ -59,8 +62,20 @@ function wideEncoding(start: Buffer): string | undefined {
   // A few by themselves, as at the ends of strings of C, prove nothing.
   const isWide = (high: number, low: number) =>
     high >= 2 * low && high >= MIN_SHARE * units && high >= Math.min(MIN_COUNT, Math.max(2, units));
-  if (isWide(odd, even)) return 'UTF-16LE';
-  return isWide(even, odd) ? 'UTF-16BE' : undefined;
+  const [isLittle, isBig] = [isWide(odd, even), isWide(even, odd)];
+  if (!isLittle && !isBig) return undefined;
+  // In Chinese it is the lower bytes that look like control characters; blanks tell the order in every language.
+  const [little, big] = [countBlanks(start, 0), countBlanks(start, 1)];
+  return (little === big ? isLittle : little > big) ? 'UTF-16LE' : 'UTF-16BE';
+}
+
+/** Spaces and line ends in UTF-16 whose lower byte comes at `low`. */
+function countBlanks(start: Buffer, low: 0 | 1): number {
+  let count = 0;
+  for (let at = 0; at + 1 < start.length; at += 2) {
+    if (start[at + 1 - low] === 0 && [0x09, 0x0a, 0x0d, 0x20].includes(start[at + low]!)) count++;
+  }
+  return count;
 }
 
 /** Bytes below 32 that do not format text. */

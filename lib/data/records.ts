@@ -1,3 +1,4 @@
+import { parseJsonText } from '../checkpoint/json.js';
 import { BtsError } from '../errors.js';
 import { uncompressedName } from './compressed.js';
 import { type JsonText, readJsonValues } from './json-values.js';
@@ -59,7 +60,7 @@ function listIn(value: unknown, field: string): unknown[] | undefined {
 
 function parse(json: string, source: string, advice: string): unknown {
   try {
-    return JSON.parse(json);
+    return parseJsonText(json);
   } catch (error) {
     throw new BtsError('BAD_DATA', `${source}: ${(error as Error).message}. ${advice}`, { cause: error });
   }
