@@ -129,6 +129,8 @@ __device__ __forceinline__ uint16_t float_to_f16(float x) {
 // For the formulas that both backends share (see native/host_device.h).
 struct Math {
   __device__ __forceinline__ static float exp(float x) { return expf(x); }
+  __device__ __forceinline__ static float tanh(float x) { return tanhf(x); }
+  __device__ __forceinline__ static float erf(float x) { return erff(x); }
   __device__ __forceinline__ static float sqrt(float x) { return sqrtf(x); }
 };
 
