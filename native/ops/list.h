@@ -31,6 +31,7 @@
 #include "linear.h"
 #include "measure_peaks.h"
 #include "mix.h"
+#include "mul.h"
 #include "rms_norm.h"
 #include "rope.h"
 #include "sample.h"
@@ -62,4 +63,5 @@
   OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \
   OP(SwigluForward) OP(SwigluBackward) \
-  OP(SwigluLinear)
+  OP(SwigluLinear) \
+  OP(MulForward) OP(MulBackward)

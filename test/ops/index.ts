@@ -13,6 +13,7 @@ export { gatherRows } from './gather-rows.js';
 export { globalNorm } from './global-norm.js';
 export { linear } from './linear.js';
 export { mix } from './mix.js';
+export { mul } from './mul.js';
 export { repeat } from './repeat.js';
 export { rmsNorm } from './rms-norm.js';
 export { rope } from './rope.js';

@@ -20,6 +20,7 @@ export * from './global-norm.js';
 export * from './linear.js';
 export * from './measure-peaks.js';
 export * from './mix.js';
+export * from './mul.js';
 export * from './repeat.js';
 export * from './rms-norm.js';
 export * from './rope.js';
