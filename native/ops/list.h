@@ -35,6 +35,7 @@
 #include "rms_norm.h"
 #include "rope.h"
 #include "sample.h"
+#include "sigmoid.h"
 #include "stitch.h"
 #include "sum.h"
 #include "swiglu.h"
@@ -64,4 +65,5 @@
   OP(SumForward) OP(SumBackward) \
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear) \
-  OP(MulForward) OP(MulBackward)
+  OP(MulForward) OP(MulBackward) \
+  OP(SigmoidForward) OP(SigmoidBackward)

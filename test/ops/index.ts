@@ -18,6 +18,7 @@ export { repeat } from './repeat.js';
 export { rmsNorm } from './rms-norm.js';
 export { rope } from './rope.js';
 export { sample } from './sample.js';
+export { sigmoid } from './sigmoid.js';
 export { stitch } from './stitch.js';
 export { sum } from './sum.js';
 export { swiglu } from './swiglu.js';

@@ -25,6 +25,7 @@ export * from './repeat.js';
 export * from './rms-norm.js';
 export * from './rope.js';
 export * from './sample.js';
+export * from './sigmoid.js';
 export * from './stitch.js';
 export * from './sum.js';
 export * from './swiglu.js';
