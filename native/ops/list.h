@@ -36,6 +36,7 @@
 #include "rope.h"
 #include "sample.h"
 #include "sigmoid.h"
+#include "softmax.h"
 #include "stitch.h"
 #include "sum.h"
 #include "swiglu.h"
@@ -66,4 +67,5 @@
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear) \
   OP(MulForward) OP(MulBackward) \
-  OP(SigmoidForward) OP(SigmoidBackward)
+  OP(SigmoidForward) OP(SigmoidBackward) \
+  OP(SoftmaxForward) OP(SoftmaxBackward)

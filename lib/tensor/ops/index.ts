@@ -26,6 +26,7 @@ export * from './rms-norm.js';
 export * from './rope.js';
 export * from './sample.js';
 export * from './sigmoid.js';
+export * from './softmax.js';
 export * from './stitch.js';
 export * from './sum.js';
 export * from './swiglu.js';
