@@ -39,6 +39,7 @@
 #include "softmax.h"
 #include "stitch.h"
 #include "sum.h"
+#include "sum_axis.h"
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
@@ -68,4 +69,5 @@
   OP(SwigluLinear) \
   OP(MulForward) OP(MulBackward) \
   OP(SigmoidForward) OP(SigmoidBackward) \
-  OP(SoftmaxForward) OP(SoftmaxBackward)
+  OP(SoftmaxForward) OP(SoftmaxBackward) \
+  OP(SumAxisForward) OP(SumAxisBackward)

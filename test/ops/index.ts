@@ -22,5 +22,6 @@ export { sigmoid } from './sigmoid.js';
 export { softmax } from './softmax.js';
 export { stitch } from './stitch.js';
 export { sum } from './sum.js';
+export { sumAxis } from './sum-axis.js';
 export { swiglu } from './swiglu.js';
 export { swigluLinear } from './swiglu-linear.js';

@@ -29,5 +29,6 @@ export * from './sigmoid.js';
 export * from './softmax.js';
 export * from './stitch.js';
 export * from './sum.js';
+export * from './sum-axis.js';
 export * from './swiglu.js';
 export * from './swiglu-linear.js';
