@@ -28,6 +28,7 @@
 #include "fill_normal.h"
 #include "gather_rows.h"
 #include "global_norm.h"
+#include "lerp.h"
 #include "linear.h"
 #include "measure_peaks.h"
 #include "mix.h"
@@ -67,6 +68,7 @@
   OP(SumForward) OP(SumBackward) \
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear) \
+  OP(LerpForward) OP(LerpBackward) \
   OP(MulForward) OP(MulBackward) \
   OP(SigmoidForward) OP(SigmoidBackward) \
   OP(SoftmaxForward) OP(SoftmaxBackward) \

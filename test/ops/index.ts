@@ -11,6 +11,7 @@ export { fill } from './fill.js';
 export { fillNormal } from './fill-normal.js';
 export { gatherRows } from './gather-rows.js';
 export { globalNorm } from './global-norm.js';
+export { lerp } from './lerp.js';
 export { linear } from './linear.js';
 export { mix } from './mix.js';
 export { mul } from './mul.js';

@@ -17,6 +17,7 @@ export * from './fill.js';
 export * from './fill-normal.js';
 export * from './gather-rows.js';
 export * from './global-norm.js';
+export * from './lerp.js';
 export * from './linear.js';
 export * from './measure-peaks.js';
 export * from './mix.js';
