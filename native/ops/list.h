@@ -37,6 +37,7 @@
 #include "rope.h"
 #include "sample.h"
 #include "sigmoid.h"
+#include "slice.h"
 #include "softmax.h"
 #include "stitch.h"
 #include "sum.h"
@@ -71,5 +72,6 @@
   OP(LerpForward) OP(LerpBackward) \
   OP(MulForward) OP(MulBackward) \
   OP(SigmoidForward) OP(SigmoidBackward) \
+  OP(SliceForward) OP(SliceBackward) \
   OP(SoftmaxForward) OP(SoftmaxBackward) \
   OP(SumAxisForward) OP(SumAxisBackward)

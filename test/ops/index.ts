@@ -20,6 +20,7 @@ export { rmsNorm } from './rms-norm.js';
 export { rope } from './rope.js';
 export { sample } from './sample.js';
 export { sigmoid } from './sigmoid.js';
+export { slice } from './slice.js';
 export { softmax } from './softmax.js';
 export { stitch } from './stitch.js';
 export { sum } from './sum.js';

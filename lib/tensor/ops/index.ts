@@ -27,6 +27,7 @@ export * from './rms-norm.js';
 export * from './rope.js';
 export * from './sample.js';
 export * from './sigmoid.js';
+export * from './slice.js';
 export * from './softmax.js';
 export * from './stitch.js';
 export * from './sum.js';
