@@ -20,6 +20,7 @@
 #include "add.h"
 #include "attention.h"
 #include "cache_append.h"
+#include "concat.h"
 #include "convert.h"
 #include "cross_entropy.h"
 #include "dropout.h"
@@ -69,6 +70,7 @@
   OP(SumForward) OP(SumBackward) \
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear) \
+  OP(Concat) \
   OP(LerpForward) OP(LerpBackward) \
   OP(MulForward) OP(MulBackward) \
   OP(SigmoidForward) OP(SigmoidBackward) \

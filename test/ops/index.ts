@@ -3,6 +3,7 @@ export { adamw } from './adamw.js';
 export { add } from './add.js';
 export { attention } from './attention.js';
 export { cacheAppend } from './cache-append.js';
+export { concat } from './concat.js';
 export { convert } from './convert.js';
 export { crossEntropy } from './cross-entropy.js';
 export { dropout } from './dropout.js';

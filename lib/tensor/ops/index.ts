@@ -9,6 +9,7 @@ export * from './add.js';
 export * from './attention.js';
 export * from './cache-append.js';
 export * from './combine-rows.js';
+export * from './concat.js';
 export * from './convert.js';
 export * from './cross-entropy.js';
 export * from './dropout.js';
