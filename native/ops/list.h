@@ -43,6 +43,7 @@
 #include "stitch.h"
 #include "sum.h"
 #include "sum_axis.h"
+#include "swap_axes.h"
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
@@ -76,4 +77,5 @@
   OP(SigmoidForward) OP(SigmoidBackward) \
   OP(SliceForward) OP(SliceBackward) \
   OP(SoftmaxForward) OP(SoftmaxBackward) \
-  OP(SumAxisForward) OP(SumAxisBackward)
+  OP(SumAxisForward) OP(SumAxisBackward) \
+  OP(SwapAxes)

@@ -26,5 +26,6 @@ export { softmax } from './softmax.js';
 export { stitch } from './stitch.js';
 export { sum } from './sum.js';
 export { sumAxis } from './sum-axis.js';
+export { swapAxes } from './swap-axes.js';
 export { swiglu } from './swiglu.js';
 export { swigluLinear } from './swiglu-linear.js';

@@ -33,5 +33,6 @@ export * from './softmax.js';
 export * from './stitch.js';
 export * from './sum.js';
 export * from './sum-axis.js';
+export * from './swap-axes.js';
 export * from './swiglu.js';
 export * from './swiglu-linear.js';
