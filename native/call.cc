@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "arguments.h"
 #include "check.h"
@@ -41,7 +42,7 @@ void Call::refuse(const std::string& message) const { fail("BAD_OPTION", message
 int64_t Call::operator[](std::string_view word) const {
   if (word == "...") {
     int64_t elements = 1;
-    for (const int64_t size : whole_) elements *= size;
+    for (const int64_t size : leading_) elements *= size;
     return elements;
   }
   for (const Word& known : words_)
@@ -49,20 +50,29 @@ int64_t Call::operator[](std::string_view word) const {
   fail("BAD_SHAPE", "no argument tells the size " + std::string(word));
 }
 
+int64_t Call::positive_size(std::string_view word) const {
+  const int64_t size = (*this)[word];
+  require(size > 0, std::string(word) + " to be more than zero");
+  return size;
+}
+
 void Call::bind(const std::string& name, const char* shape, const std::vector<int64_t>& sizes) {
-  if (std::string_view(shape) == "...") {
-    if (!is_whole_bound_) whole_ = sizes;
-    is_whole_bound_ = true;
-    if (sizes != whole_) fail("BAD_SHAPE", "'" + name + "' has shape " + describe(sizes) + ", expected " + describe(whole_));
-    return;
-  }
   const auto find = [&](std::string_view word) {
     return std::find_if(words_.begin(), words_.end(), [&](const Word& known) { return known.name == word; });
   };
-  size_t words = 0, at = 0;
-  for_words(shape, [&](std::string_view) { words++; });
-  bool fits = words == sizes.size();
-  for_words(shape, [&](std::string_view word) {
+  std::string_view words = shape;
+  const bool is_open = words.starts_with("...");
+  if (is_open) words.remove_prefix(std::min(words.size(), std::string_view("... ").size()));
+  size_t count = 0, at = 0;
+  for_words(words, [&](std::string_view) { count++; });
+  bool fits = is_open ? count <= sizes.size() : count == sizes.size();
+  if (is_open && fits) {
+    at = sizes.size() - count;
+    if (!is_leading_bound_) leading_.assign(sizes.begin(), sizes.begin() + at);
+    is_leading_bound_ = true;
+    fits = std::equal(leading_.begin(), leading_.end(), sizes.begin(), sizes.begin() + at);
+  }
+  for_words(words, [&](std::string_view word) {
     if (!fits) return;
     const int64_t size = sizes[at++];
     const auto known = find(word);
@@ -72,9 +82,13 @@ void Call::bind(const std::string& name, const char* shape, const std::vector<in
   });
   if (fits) return;
   std::string expected;
-  for_words(shape, [&](std::string_view word) {
+  const auto append = [&](std::string_view text) { expected.append(expected.empty() ? "" : ", ").append(text); };
+  if (is_open && !is_leading_bound_) append("...");
+  if (is_open)
+    for (const int64_t size : leading_) append(std::to_string(size));
+  for_words(words, [&](std::string_view word) {
+    append(word);
     const auto known = find(word);
-    expected.append(expected.empty() ? "" : ", ").append(word);
     if (known != words_.end()) expected.append("=").append(std::to_string(known->size));
   });
   fail("BAD_SHAPE", "'" + name + "' has shape " + describe(sizes) + ", expected [" + expected + "]");
@@ -264,6 +278,12 @@ double Call::number(const char* name) {
   const Napi::Value value = arguments_.Get(name);
   if (!value.IsNumber()) fail("BAD_OPTION", std::string("'") + name + "' must be a number");
   return value.As<Napi::Number>().DoubleValue();
+}
+
+float Call::positive(const char* name) {
+  const float x = f32(name);
+  if (!(x > 0 && std::isfinite(x))) fail("BAD_OPTION", std::string("'") + name + "' must be above zero and finite");
+  return x;
 }
 
 float Call::rate(const char* name) {

@@ -27,15 +27,17 @@ class Integers;
 class Tensor;
 
 // Shapes are written as words, "M N C": the first use of a word binds it to the size that came, later uses must agree. "..."
-// stands for a whole shape in the same way. While arguments are read, the call notes what the op reads and writes: what goes
+// in front of the words, or alone, stands for any sizes in the same way. While arguments are read, the call notes what the op reads and writes: what goes
 // wrong in one op is told by the reads of what it should have written.
 class Call {
  public:
   // The arguments must outlive the call.
   Call(const char* op, const Napi::Object& arguments, const DeviceState* device);
 
-  // The size of a word, or the number of elements of "...".
+  // The size of a word, or the product of the sizes of "...".
   int64_t operator[](std::string_view word) const;
+  // That of a word which must not be zero.
+  int64_t positive_size(std::string_view word) const;
 
   // --- Tensors whose elements are T: of activations, f32 or integers.
   template <class T>
@@ -114,6 +116,8 @@ class Call {
   // --- Numbers.
   double number(const char* name);
   float f32(const char* name) { return static_cast<float>(number(name)); }
+  // Above zero, and finite.
+  float positive(const char* name);
   // In [0, 1).
   float rate(const char* name);
   float positive(const char* name);
@@ -163,8 +167,8 @@ class Call {
   const Napi::Object& arguments_;
   const DeviceState* device_;
   std::vector<Word> words_;
-  std::vector<int64_t> whole_;  // what "..." stands for
-  bool is_whole_bound_ = false;
+  std::vector<int64_t> leading_;  // what "..." stands for
+  bool is_leading_bound_ = false;
   std::vector<std::shared_ptr<Storage>> reads_;
   std::vector<Write> writes_;
   std::vector<int64_t> array_sizes_;

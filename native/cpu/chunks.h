@@ -23,4 +23,10 @@ void for_chunks(ThreadPool& pool, int64_t count, int64_t cost, F&& f) {
   });
 }
 
+// Calls f(i, lanes) for every vector of 0..n-1, in such ranges.
+template <class F>
+void for_elements(ThreadPool& pool, int64_t n, F&& f) {
+  for_chunks(pool, n, 1, [&](int64_t begin, int64_t end) { for_vectors(begin, end, f); });
+}
+
 }  // namespace bts::cpu::BTS_ISA

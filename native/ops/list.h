@@ -20,6 +20,7 @@
 #include "add.h"
 #include "attention.h"
 #include "cache_append.h"
+#include "concat.h"
 #include "convert.h"
 #include "cross_entropy.h"
 #include "dropout.h"
@@ -28,15 +29,22 @@
 #include "fill_normal.h"
 #include "gather_rows.h"
 #include "global_norm.h"
+#include "lerp.h"
 #include "linear.h"
 #include "measure_peaks.h"
 #include "mix.h"
+#include "mul.h"
 #include "rms_norm.h"
 #include "rope.h"
 #include "sample.h"
+#include "sigmoid.h"
+#include "slice.h"
 #include "softcap.h"
+#include "softmax.h"
 #include "stitch.h"
 #include "sum.h"
+#include "sum_axis.h"
+#include "swap_axes.h"
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
@@ -64,4 +72,12 @@
   OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \
   OP(SwigluForward) OP(SwigluBackward) \
-  OP(SwigluLinear)
+  OP(SwigluLinear) \
+  OP(Concat) \
+  OP(LerpForward) OP(LerpBackward) \
+  OP(MulForward) OP(MulBackward) \
+  OP(SigmoidForward) OP(SigmoidBackward) \
+  OP(SliceForward) OP(SliceBackward) \
+  OP(SoftmaxForward) OP(SoftmaxBackward) \
+  OP(SumAxisForward) OP(SumAxisBackward) \
+  OP(SwapAxes)

@@ -1,3 +1,4 @@
+import * as ops from '../../lib/tensor/ops/index.js';
 import { type Case, call } from '../support/case.js';
 import { lengths, long } from '../support/lengths.js';
 import type { OpTest } from '../support/op-test.js';
@@ -17,4 +18,11 @@ export const add: OpTest = {
   },
   cases: lengths.flatMap(elements),
   large: elements(long),
+  gradients: [
+    {
+      op: 'add',
+      inputs: { a: [2, 3, 4], b: [2, 3, 4] },
+      y: (scope, { a, b }) => ops.add(scope, ops.add(scope, a!, b!), a!),
+    },
+  ],
 };

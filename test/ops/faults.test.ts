@@ -1,10 +1,10 @@
-/** What only the data can show to be wrong rejects the read of what was computed from it, and nothing else. */
+/** What is wrong is refused at once; what only the data can show rejects the read of what was computed from it, and nothing else. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fails } from '../data-fixtures.js';
 import { run, valuesOf, withActivations } from '../support/case.js';
 import { devices } from '../support/devices.js';
-import { faults, references } from '../support/op-test.js';
+import { faults, references, refused } from '../support/op-test.js';
 import { exact, type Op, type Reference } from '../support/reference.js';
 
 for (const device of devices()) {
@@ -20,6 +20,13 @@ for (const device of devices()) {
           else await tensor.readBytes();
         }
       });
+    });
+  }
+
+  for (const { case: plain, code, message } of refused) {
+    const each = withActivations(plain, device.activations);
+    test(`${device.label}: ${each.op} with ${each.label} is refused`, async () => {
+      await fails(() => run(device, each, () => Promise.resolve()), code, message);
     });
   }
 

@@ -16,6 +16,8 @@ export interface OpTest {
   large?: readonly Case[];
   /** Calls that only their data shows to be wrong. */
   faults?: readonly Fault[];
+  /** Calls that are refused at once. */
+  refused?: readonly Fault[];
   /** Functions whose gradient must be that of their forward. */
   gradients?: readonly Differentiable[];
 }
@@ -23,7 +25,7 @@ export interface OpTest {
 export interface Fault {
   case: Case;
   code: ErrorCode;
-  /** Which value, and where. */
+  /** What is wrong, and where. */
   message: RegExp;
 }
 
@@ -53,4 +55,5 @@ export const references = Object.assign({}, ...all.map(({ references }) => refer
 export const cases: readonly Case[] = all.flatMap(({ cases }) => cases ?? []);
 export const large: readonly Case[] = all.flatMap(({ large }) => large ?? []);
 export const faults: readonly Fault[] = all.flatMap(({ faults }) => faults ?? []);
+export const refused: readonly Fault[] = all.flatMap(({ refused }) => refused ?? []);
 export const gradients: readonly Differentiable[] = all.flatMap(({ gradients }) => gradients ?? []);

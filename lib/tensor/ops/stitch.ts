@@ -3,6 +3,7 @@ import { type Maybe, nativeOps, product } from '../native-ops.js';
 import { gradients, type Parameter, values } from '../parameter.js';
 import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
+import type { Dropout } from './dropout.js';
 
 interface Forward {
   h: Tensor;
@@ -51,11 +52,6 @@ export interface StitchWeights {
   gateBias?: Parameter | undefined;
   /** E x [C, C] */
   proj: readonly Parameter[];
-}
-
-export interface Dropout {
-  rate: number;
-  seed: number;
 }
 
 export interface StitchResult {
