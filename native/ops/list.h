@@ -10,10 +10,10 @@
 //   native/ops/list.h         the header below, and the struct's name
 //   lib/tensor/ops/NAME.ts    the typed call with its gradient; arguments and FLOPs of each native op
 //   lib/tensor/ops/index.ts   one line
-//   test/ops/NAME.ts          reference in f64, cases, gradient checks, large cases for determinism, what the data can get wrong
+//   test/ops/NAME.ts          reference in f64, cases, gradient checks, large cases for determinism, faults, what is refused
 //   test/ops/index.ts         one line
 //
-// Tests fail where one of the lists lacks what another has.
+// Then `npm run build:native` and `npm run test:cuda-emulation`; tests fail where one of the lists lacks what another has.
 #pragma once
 
 #include "adamw.h"
@@ -53,6 +53,7 @@
   OP(Add) \
   OP(AttentionForward) OP(AttentionBackward) \
   OP(CacheAppend) \
+  OP(Concat) \
   OP(Convert) \
   OP(CrossEntropyForward) OP(CrossEntropyBackward) \
   OP(Dropout) \
@@ -61,23 +62,22 @@
   OP(FillNormal) \
   OP(GatherRows) \
   OP(GlobalNorm) \
+  OP(LerpForward) OP(LerpBackward) \
   OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
   OP(MeasurePeaks) \
   OP(MixForward) OP(MixBackward) \
+  OP(MulForward) OP(MulBackward) \
   OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
   OP(Rope) \
   OP(Sample) \
+  OP(SigmoidForward) OP(SigmoidBackward) \
+  OP(SliceForward) OP(SliceBackward) \
   OP(Softcap) \
+  OP(SoftmaxForward) OP(SoftmaxBackward) \
   OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
   OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \
-  OP(SwigluForward) OP(SwigluBackward) \
-  OP(SwigluLinear) \
-  OP(Concat) \
-  OP(LerpForward) OP(LerpBackward) \
-  OP(MulForward) OP(MulBackward) \
-  OP(SigmoidForward) OP(SigmoidBackward) \
-  OP(SliceForward) OP(SliceBackward) \
-  OP(SoftmaxForward) OP(SoftmaxBackward) \
   OP(SumAxisForward) OP(SumAxisBackward) \
-  OP(SwapAxes)
+  OP(SwapAxes) \
+  OP(SwigluForward) OP(SwigluBackward) \
+  OP(SwigluLinear)

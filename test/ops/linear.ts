@@ -124,6 +124,13 @@ export const linear: OpTest = {
     },
     {
       op: 'linear',
+      label: 'of low rank',
+      inputs: { x: [1, 3, 4] },
+      weights: { down: [2, 4], up: [5, 2] },
+      y: (scope, { x }, { down, up }) => ops.linear(scope, ops.linear(scope, x!, [down!]), [up!]),
+    },
+    {
+      op: 'linear',
       label: 'frozen, many rows',
       inputs: { x: [2, 7, 4], residual: [2, 7, 5] },
       constants: (draw) => ({ a: draw.f32([5, 4]), b: draw.f32([5, 4]) }),
