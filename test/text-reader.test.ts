@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { readDocuments } from '../lib/data/documents.js';
 import { findTextFiles } from '../lib/data/text-files.js';
 import { readLines, readText } from '../lib/data/text-reader.js';
+import { readRows } from '../lib/eval/data/read-rows.js';
 import { collect, fails, inFolder } from './data-fixtures.js';
 
 const LINE = 'a é € 😀 Ω\n';
@@ -109,7 +110,12 @@ test('the order of UTF-16 is told by its blanks where the characters look like e
 test('a Git LFS pointer is not read as text', async () => {
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`;
   for (const name of ['a.txt', 'a.jsonl', 'a.json', 'a.parquet', 'a.txt.gz']) {
-    await fails(() => read(Buffer.from(pointer), name), 'BAD_DATA', /is a Git LFS pointer.*12345 bytes.*git lfs pull/);
+    await inFolder({ [name]: pointer }, async (folder) => {
+      const path = join(folder, name);
+      const said = /is a Git LFS pointer.*12345 bytes.*git lfs pull/;
+      await fails(() => collect(readDocuments([path])), 'BAD_DATA', said);
+      await fails(() => readRows(path), 'BAD_DATA', said);
+    });
   }
 });
 

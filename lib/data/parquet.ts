@@ -12,6 +12,7 @@ import {
 } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
+import { describeLfsPointer } from '../checkpoint/json.js';
 import { BtsError, fileError } from '../errors.js';
 import type { Dict } from '../python/values.js';
 import { pythonRow } from './parquet-values.js';
@@ -49,7 +50,7 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
   try {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
-    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+    const metadata = await readMetadata(file, path);
     checkColumn(metadata, column, path);
     await checkPages(file, metadata, column);
     // Strings stay bytes until their row is reached: that halves the memory, and a bad one can be named.
@@ -83,7 +84,7 @@ export async function readParquetRows(path: string): Promise<Dict[]> {
   try {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
-    const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+    const metadata = await readMetadata(file, path);
     const rows = await parquetReadObjects({ file, metadata, compressors: CODECS });
     const schema = parquetSchema(metadata);
     return rows.map((row) => pythonRow(row, schema));
@@ -92,6 +93,13 @@ export async function readParquetRows(path: string): Promise<Dict[]> {
   } finally {
     await handle?.close();
   }
+}
+
+/** @throws BAD_DATA where there is a Git LFS pointer in place of the file */
+async function readMetadata(file: AsyncBuffer, path: string): Promise<FileMetaData> {
+  const pointer = describeLfsPointer(new Uint8Array(await file.slice(0, Math.min(file.byteLength, 1024))));
+  if (pointer) throw new BtsError('BAD_DATA', `'${path}' ${pointer}.`);
+  return await parquetMetadataAsync(file, { geoparquet: false });
 }
 
 function parquetError(error: unknown, path: string): unknown {

@@ -71,11 +71,6 @@ export function round(value: Numeric, digits: number): Numeric {
   return isNegative(value) ? -rounded : rounded;
 }
 
-/** `round(value)`: an int. @throws ValueError, OverflowError for what is not finite */
-export function roundToInt(value: Numeric): bigint {
-  return typeof value === 'bigint' ? value : scaled(expectFinite(value), 0);
-}
-
 /** `int(value)` of a float. @throws ValueError, OverflowError for what is not finite */
 export const truncate = (value: number) => BigInt(Math.trunc(expectFinite(value)));
 

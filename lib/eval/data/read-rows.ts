@@ -1,6 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
 import { readAt, withFile } from '../../checkpoint/file.js';
+import { describeLfsPointer } from '../../checkpoint/json.js';
 import { readParquetRows } from '../../data/parquet.js';
 import { BtsError } from '../../errors.js';
 import { parseJson } from '../../python/json.js';
@@ -57,6 +58,8 @@ async function readText(path: string): Promise<string> {
     if (size > MAX_FILE_BYTES) throw new BtsError('BAD_DATA', `'${path}' has ${size} bytes: too many for a benchmark.`);
     return readAt(file, 0, size);
   });
+  const pointer = describeLfsPointer(bytes);
+  if (pointer) throw new BtsError('BAD_DATA', `'${path}' ${pointer}.`);
   try {
     const plain = path.toLowerCase().endsWith('.gz') ? gunzipSync(bytes, { maxOutputLength: MAX_FILE_BYTES }) : bytes;
     return new TextDecoder('utf-8', { fatal: true }).decode(plain);
