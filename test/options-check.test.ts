@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ArrayTokens } from '../lib/data/token-stream.js';
 import {
+  AdamW,
   addExperts,
   type BtsError,
   DataFolder,
@@ -66,6 +67,7 @@ test('every function that takes options refuses a mistyped one and names the rig
       ['reset_peak', 'resetPeak', (o) => device.memory(o)],
       ['max_tokens', 'maxTokens', (o) => collect(model.generate('x', o))],
       ['temprature', 'temperature', (o) => collect(stitched.generate([1], o))],
+      ['weight_decay', 'weightDecay', async (o) => new AdamW(device, model.trainable, o).dispose()],
       ['learning_rate', 'learningRate', (o) => collect(train(model, mixture, o)), run],
       ['checkpointevery', 'checkpointEvery', (o) => collect(train(model, mixture, o)), run],
       ['batch', 'batchSize', (o) => collect(train(model, mixture, { ...run, evaluation: o }))],

@@ -1,35 +1,46 @@
 import { expectAlive } from '../errors.js';
+import { expectOptions, type OptionNames } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 export interface AdamWOptions {
   /** Default 0.9. */
-  beta1?: number;
+  beta1?: number | undefined;
   /** Default 0.95. */
-  beta2?: number;
+  beta2?: number | undefined;
   /** Default 1e-8. */
-  epsilon?: number;
+  epsilon?: number | undefined;
   /** Decoupled, on every parameter; default 0.1. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** The global norm to which gradients are scaled down; default 1. Infinity: never. */
-  clipNorm?: number;
+  clipNorm?: number | undefined;
 }
+
+export const ADAMW_OPTIONS: OptionNames<AdamWOptions> = {
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  weightDecay: true,
+  clipNorm: true,
+};
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
 export class AdamW implements Disposable {
   #disposed = false;
-  readonly options: Required<AdamWOptions>;
+  readonly options: Readonly<Record<keyof AdamWOptions, number>>;
   /** Updates done. */
   steps = 0;
   readonly firstMoments: readonly Tensor[];
   readonly secondMoments: readonly Tensor[];
 
+  /** Throws BAD_OPTION for an option that there is not. */
   constructor(
     private readonly device: Device,
     private readonly parameters: readonly Parameter[],
     options: AdamWOptions = {},
   ) {
+    expectOptions('AdamW', options, ADAMW_OPTIONS);
     const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, clipNorm = 1 } = options;
     this.options = { beta1, beta2, epsilon, weightDecay, clipNorm };
     const moments: Tensor[] = [];

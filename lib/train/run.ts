@@ -28,9 +28,12 @@ export class Run implements Disposable {
     private readonly model: LanguageModel,
     private readonly data: Mixture,
     private readonly schedule: Required<ScheduleOptions>,
-    { accumulation = 1, recompute = false, seed = 0, identity = {}, ...options }: TrainOptions,
+    options: TrainOptions,
   ) {
-    this.optimizer = new AdamW(model.device, model.trainable, options);
+    const { accumulation = 1, recompute = false, seed = 0, identity = {} } = options;
+    const { beta1, beta2, epsilon, weightDecay, clipNorm } = options;
+    const adamw = { beta1, beta2, epsilon, weightDecay, clipNorm };
+    this.optimizer = new AdamW(model.device, model.trainable, adamw);
     this.accumulation = accumulation;
     this.recompute = recompute;
     this.seed = seed;

@@ -11,7 +11,7 @@ import {
 } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { expectOptions, type OptionNames } from '../options-check.js';
-import type { AdamWOptions } from './adamw.js';
+import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import { Metrics } from './metrics.js';
 import { DivergedError, Run } from './run.js';
@@ -56,11 +56,7 @@ const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
   steps: true,
   warmupSteps: true,
   finalFraction: true,
-  beta1: true,
-  beta2: true,
-  epsilon: true,
-  weightDecay: true,
-  clipNorm: true,
+  ...ADAMW_OPTIONS,
   folder: true,
   accumulation: true,
   seed: true,
