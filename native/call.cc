@@ -292,12 +292,6 @@ float Call::rate(const char* name) {
   return static_cast<float>(rate);
 }
 
-float Call::positive(const char* name) {
-  const double value = number(name);
-  if (!(value > 0)) fail("BAD_OPTION", std::string("'") + name + "' must be above 0");
-  return static_cast<float>(value);
-}
-
 float Call::cap_or_zero(const char* name) {
   const double value = number(name);
   if (!(value >= 0)) fail("BAD_OPTION", std::string("'") + name + "' must not be negative");

@@ -120,7 +120,6 @@ class Call {
   float positive(const char* name);
   // In [0, 1).
   float rate(const char* name);
-  float positive(const char* name);
   // Of a soft cap; 0: none.
   float cap_or_zero(const char* name);
   int64_t integer(const char* name);
