@@ -3,6 +3,7 @@ import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { DecoderModel } from './decoder-model.js';
 import type { KeyValueCache } from './key-value-cache.js';
+import { standing, uploaded } from './standing.js';
 
 /** A place in what is appended: the token at `index` of sequence `sequence`. */
 export interface Place {
@@ -65,8 +66,8 @@ export async function appendTokens(
   }
 
   using scope = Scope.inference(device);
-  const starts = scope.track(device.tensor(Int32Array.from(cache.lengths), [batch]));
-  const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, starts });
+  const stand = uploaded(scope, standing(model, cache, sequences));
+  const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, ...stand });
   for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
   for (let first = 0; first < places.length; first += PLACES) {
     const now = places.slice(first, first + PLACES);

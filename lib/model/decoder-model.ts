@@ -7,6 +7,7 @@ import { DecodeStep } from './decode-step.js';
 import { KeyValueCache } from './key-value-cache.js';
 import { LanguageModel } from './language-model.js';
 import { type Draw, sample } from './sampler.js';
+import { type Standing, standing, uploaded } from './standing.js';
 import type { Positions, Transformer } from './transformer.js';
 
 /** What a forward pass is told beside its tokens. */
@@ -115,36 +116,37 @@ export abstract class DecoderModel extends LanguageModel {
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
     cache.expectRoom(tokens);
-    const starts = Int32Array.from(cache.lengths);
+    const added = cache.lengths.map((_, b) => inputs.subarray(b * tokens, (b + 1) * tokens));
+    const stand = standing(this, cache, added);
     const { h, logits } =
       tokens === 1
-        ? { h: undefined, logits: this.nextLogits(cache, inputs, starts) }
-        : this.prefill(scope, cache, inputs, starts);
+        ? { h: undefined, logits: this.nextLogits(cache, inputs, stand) }
+        : this.prefill(scope, cache, inputs, stand);
     for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
     return { inputs, tokens, h, logits };
   }
 
-  private prefill(scope: Scope, cache: KeyValueCache, ids: Int32Array, starts: Int32Array) {
-    const batch = starts.length;
+  private prefill(scope: Scope, cache: KeyValueCache, ids: Int32Array, stand: Standing<Int32Array>) {
+    const batch = stand.starts.length;
     const tokens = ids.length / batch;
     this.expectPass({ batch, tokens });
     const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
     const integers = (values: Int32Array) => scope.track(this.device.tensor(values, [values.length]));
-    const h = this.hidden(scope, integers(ids), { batch, tokens, cache, starts: integers(starts) });
+    const h = this.hidden(scope, integers(ids), { batch, tokens, cache, ...uploaded(scope, stand) });
     return { h, logits: this.transformer.head(scope, h, integers(last)) };
   }
 
   /** The logits that follow one token more for each sequence. They are the cache's. */
-  private nextLogits(cache: KeyValueCache, ids: Int32Array, starts: Int32Array): Tensor {
+  private nextLogits(cache: KeyValueCache, ids: Int32Array, stand: Standing<Int32Array>): Tensor {
     if (cache.step?.model === this) {
-      cache.step.decode.run(ids, starts);
+      cache.step.decode.run(ids, stand);
       return cache.step.decode.logits;
     }
     cache.step?.decode[Symbol.dispose]();
     cache.step = undefined;
     const pass = { batch: ids.length, tokens: 1, cache };
-    const decode = DecodeStep.record(this.device, ids, starts, (scope, ids, starts) =>
-      this.transformer.head(scope, this.hidden(scope, ids, { ...pass, starts })),
+    const decode = DecodeStep.record(this.device, ids, stand, (scope, ids, stand) =>
+      this.transformer.head(scope, this.hidden(scope, ids, { ...pass, ...stand })),
     );
     cache.step = { model: this, decode };
     return decode.logits;

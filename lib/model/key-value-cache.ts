@@ -27,6 +27,8 @@ export class KeyValueCache implements TokenCache {
   readonly lengths: number[];
   /** @internal What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
   step: { model: object; decode: DecodeStep } | undefined;
+  /** @internal Where the rotation of a sequence hangs on its length: its tokens, cut or not, and the stage they are in. */
+  readonly origins: ({ tokens: number[]; stage: number } | undefined)[] = [];
 
   /** @internal */
   constructor(
@@ -90,6 +92,8 @@ export class KeyValueCache implements TokenCache {
       }
     }
     this.lengths[to] = length;
+    const origin = source.origins[from];
+    this.origins[to] = origin && { ...origin, tokens: [...origin.tokens] };
   }
 
   dispose(): void {

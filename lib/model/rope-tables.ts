@@ -48,6 +48,23 @@ function computeTable(frequencies: Float64Array, positions: number, factor: numb
 
 const FIRST_POSITIONS = 512;
 
+/** Lengths beyond which members rotate a whole sequence in another way (LongRoPE), rising. */
+export function ropeLimits(configs: readonly ModelConfig[]): number[] {
+  const limits = configs.flatMap((config) =>
+    Array.from({ length: config.layers }, (_, index) => ropeOf(config, index)).flatMap((rope) =>
+      rope?.kind === 'longrope' ? [rope.originalMaxPositions] : [],
+    ),
+  );
+  return [...new Set(limits)].sort((a, b) => a - b);
+}
+
+/** How many of the limits a sequence of `length` tokens is beyond. */
+export const stageOf = (limits: readonly number[], length: number) => limits.filter((limit) => length > limit).length;
+
+/** The row at which the positions of a stage begin in the tables of caches: those of the stages follow each other. */
+export const stageStart = (limits: readonly number[], stage: number) =>
+  limits.slice(0, stage).reduce((sum, limit) => sum + limit, 0);
+
 /**
  * The rotary tables of a group of members, as long as the longest sequence so far needs. Members and layers that rotate alike
  * share one.
@@ -61,34 +78,47 @@ export class RopeTables implements Disposable {
   constructor(
     private readonly device: Device,
     private readonly configs: readonly ModelConfig[],
+    private readonly limits: readonly number[] = ropeLimits(configs),
   ) {}
 
-  /** One table for each member, [P, width] with P >= positions, to rotate layer `index` with; null: nothing is rotated there. */
-  upTo(positions: number, index: number): readonly Tensor[] | null {
+  /**
+   * One table for each member, [P, width], to rotate layer `index` with; null: nothing is rotated there. Its rows are for the
+   * positions of sequences of `positions` tokens, or `inCache` of all stages, one after the other: the last has that many.
+   */
+  upTo(positions: number, index: number, inCache = false): readonly Tensor[] | null {
     if (positions > this.positions) {
       this.outgrown.push(...this.tables.values());
       this.tables.clear();
       this.positions = Math.max(FIRST_POSITIONS, 2 ** Math.ceil(Math.log2(positions)));
     }
-    const tables = this.configs.map((config) => this.table(ropeOf(config, index), config.rope.width, positions));
+    const lengths = inCache && this.limits.length > 0 ? [...this.limits, Number.POSITIVE_INFINITY] : [positions];
+    const tables = this.configs.map((config) => this.table(ropeOf(config, index), config.rope.width, lengths));
     return tables.includes(null) ? null : (tables as Tensor[]);
   }
 
-  private table(rope: Rope | null, width: number, reach: number): Tensor | null {
+  /** One part for sequences of up to each of the lengths. */
+  private table(rope: Rope | null, width: number, lengths: readonly number[]): Tensor | null {
     if (!rope) return null;
-    const long = rope.kind === 'longrope' && reach > rope.originalMaxPositions;
+    const long = lengths.map((length) => rope.kind === 'longrope' && length > rope.originalMaxPositions);
     const key = JSON.stringify([rope, long]);
     const table = this.tables.get(key) ?? this.create(rope, width, long);
     this.tables.set(key, table);
     return table;
   }
 
-  private create(rope: Rope, width: number, long: boolean): Tensor {
-    const bytes = 2 * Float32Array.BYTES_PER_ELEMENT * this.positions * width;
-    expectMemory(bytes, `the rotary table of ${this.positions} positions`);
+  private create(rope: Rope, width: number, long: readonly boolean[]): Tensor {
+    const positions = long.map((_, stage) => (stage < long.length - 1 ? this.limits[stage]! : this.positions));
+    const rows = positions.reduce((sum, count) => sum + count, 0);
+    const columns = 2 * Math.ceil(width / 2);
+    expectMemory(2 * Float32Array.BYTES_PER_ELEMENT * rows * columns, `the rotary table of ${rows} positions`);
     const factor = rope.kind === 'longrope' ? rope.attentionFactor : 1;
-    const table = computeTable(ropeFrequencies(rope, width, long), this.positions, factor);
-    return this.device.tensor(table, [this.positions, table.length / this.positions]);
+    const table = new Float32Array(rows * columns);
+    let row = 0;
+    for (const [stage, count] of positions.entries()) {
+      table.set(computeTable(ropeFrequencies(rope, width, long[stage]), count, factor), row * columns);
+      row += count;
+    }
+    return this.device.tensor(table, [rows, columns]);
   }
 
   [Symbol.dispose](): void {

@@ -8,16 +8,16 @@ import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { KeyValueCache } from './key-value-cache.js';
 import type { Member } from './member.js';
-import { RopeTables } from './rope-tables.js';
+import { RopeTables, ropeLimits } from './rope-tables.js';
+import type { Standing } from './standing.js';
 
 /** Where the tokens of a batch stand. */
-export interface Positions {
+export interface Positions extends Partial<Standing<Tensor>> {
   batch: number;
   /** Tokens of each sequence in this call. */
   tokens: number;
+  /** Comes with a `Standing`. */
   cache?: KeyValueCache | undefined;
-  /** With a cache: how many tokens each sequence has in it, [B]. */
-  starts?: Tensor | undefined;
 }
 
 type Layer = Partial<Record<LayerRole, Parameter[]>>;
@@ -31,15 +31,19 @@ export class Transformer implements Disposable {
   private readonly layers: Layer[];
   private readonly ropeTables: RopeTables;
 
-  /** The members' configurations must agree in everything but RoPE. The members are disposed with it if it `owns` them. */
+  /**
+   * The members' configurations must agree in everything but RoPE. The members are disposed with it if it `owns` them. Limits
+   * are given where those of others count, too: passes are told where tokens stand in tables that have a part for each.
+   */
   constructor(
     readonly device: Device,
     readonly members: readonly Member[],
     private readonly owns = true,
+    readonly limits: readonly number[] = ropeLimits(members.map(({ config }) => config)),
   ) {
     this.config = members[0]!.config;
     const configs = members.map(({ config }) => config);
-    this.ropeTables = new RopeTables(device, configs);
+    this.ropeTables = new RopeTables(device, configs, limits);
     this.layers = Array.from({ length: this.config.layers }, (_, index) => {
       const roles = Object.keys(members[0]!.layer(index)) as LayerRole[];
       return Object.fromEntries(roles.map((role) => [role, members.map((member) => member.layer(index)[role]!)]));
@@ -49,7 +53,7 @@ export class Transformer implements Disposable {
   /** The same over some of the members, which stay this one's to dispose. */
   select(members: readonly number[]): Transformer {
     const selected = members.map((m) => this.members[m]!);
-    return new Transformer(this.device, selected, false);
+    return new Transformer(this.device, selected, false, this.limits);
   }
 
   /** Hidden states [M, N, C] of token ids [N]. */
@@ -139,12 +143,11 @@ export class Transformer implements Disposable {
   /** Values mixed by the attention of layer `index`, [M, N, H D]. */
   private mixTokens(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
-    const { batch, tokens, cache, starts } = positions;
+    const { batch, tokens, cache, starts, tableStarts = starts } = positions;
     const { heads, keyValueHeads, headWidth } = this.config.attention;
     const [members = 0, rows = 0] = x.shape;
     const layer = this.leading(index, members);
-    const reach = cache ? cache.capacity : tokens;
-    const tables = this.ropeTables.upTo(reach, index)?.slice(0, members);
+    const tables = this.ropeTables.upTo(cache?.capacity ?? tokens, index, cache !== undefined)?.slice(0, members);
 
     const project = (role: 'query' | 'key' | 'value', count: number) => {
       const y = ops.linear(inner, x, layer[role]!, { bias: layer[`${role}Bias`] });
@@ -157,7 +160,7 @@ export class Transformer implements Disposable {
       const flat = inner.track(y.reshape(members, y.size / members / width, width));
       return inner.track(this.norm(inner, flat, weight).reshape(...y.shape));
     };
-    const rotated = (y: Tensor) => (tables ? ops.rope(inner, y, tables, starts) : y);
+    const rotated = (y: Tensor) => (tables ? ops.rope(inner, y, tables, tableStarts) : y);
     const q = rotated(normalized(project('query', heads), layer.queryNorm));
     let k = rotated(normalized(project('key', keyValueHeads), layer.keyNorm));
     let v = project('value', keyValueHeads);

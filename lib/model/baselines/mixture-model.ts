@@ -32,6 +32,7 @@ import {
   openFamily,
   openUnchanged,
 } from '../member-files.js';
+import { ropeLimits } from '../rope-tables.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { SharedTensors } from '../shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../stored-parameter.js';
@@ -77,8 +78,9 @@ export class MixtureModel extends DecoderModel {
   ) {
     super(device, tokenizer);
     this.shape = MIXTURES[manifest.system];
-    this.transformer = new Transformer(device, [parts.base]);
-    this.experts = new Transformer(device, parts.experts);
+    const limits = ropeLimits([parts.base, ...parts.experts].map(({ config }) => config));
+    this.transformer = new Transformer(device, [parts.base], true, limits);
+    this.experts = new Transformer(device, parts.experts, true, limits);
     this.trainable = this.parameters.filter(({ gradient }) => gradient);
   }
 
