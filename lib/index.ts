@@ -118,7 +118,7 @@ export type { System } from './model/systems.js';
 export { Device, type DeviceOptions, findGpus, type Peaks, whyNotBf16 } from './tensor/device.js';
 export type { Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';
-export type { Tensor } from './tensor/tensor.js';
+export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
 export type { ScheduleOptions } from './train/schedule.js';
