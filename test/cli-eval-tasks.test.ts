@@ -245,6 +245,7 @@ test('what would be ignored is refused, and names the option', async () => {
           ['code-timeout', ['--code-timeout', '3']],
           ['python', ['--python', 'python3']],
           ['csv', ['--csv']],
+          ['held-out-fraction', ['--split', 'all', '--held-out-fraction', '0.5']],
           ['limit', ['--config', join(folder, 'both.yaml')]],
         ] as [string, string[]][]
       ).map(([name, more]): [string, string[]] => [name, [model, ...texts, ...more]]),

@@ -48,7 +48,8 @@ test('eval gives the numbers of the library, for the held-out part or all of the
       ['held-out', 0.2],
       ['all', 0],
     ] as const) {
-      const options = ['--held-out-fraction', '0.2', '--sequence-length', '20', '--split', split, '--json'];
+      const part = split === 'all' ? [] : ['--held-out-fraction', `${heldOutFraction}`];
+      const options = [...part, '--sequence-length', '20', '--split', split, '--json'];
       const { stdout, error } = await callCli('eval', join(folder, 'hub'), ...text, ...options);
       assert.is(error, undefined);
       const result = JSON.parse(stdout);

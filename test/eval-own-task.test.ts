@@ -134,6 +134,7 @@ test('what is wrong in a file is named', async () => {
     [{ ...base, task: undefined }, /task: /],
     [{ ...base, output_type: 'sing' }, /output_type/],
     [{ ...base, colour: 'red' }, /colour/],
+    [{ ...base, doc_to_txt: 'x' }, /"doc_to_txt" \(is it 'doc_to_text'/],
     [{ ...base, doc_to_text: '{{' }, /malformed/],
     [{ ...base, metric_list: [{ metric: 'acc' }] }, /'acc' is no metric of generate_until: they are exact_match/],
     [{ ...base, output_type: 'multiple_choice' }, /without doc_to_choice/],

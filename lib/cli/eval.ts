@@ -85,6 +85,12 @@ export function evalCommand(program: Command, signal: AbortSignal): void {
       }
       if (values.domain) {
         expectFitting('domain', given, output);
+        if (values.split === 'all' && given.includes('heldOutFraction')) {
+          throw new BtsError(
+            'BAD_OPTION',
+            '--held-out-fraction would be ignored: --split all looks at all of the text.',
+          );
+        }
         return evaluateLosses(folders, { ...values, domain: values.domain }, output, signal);
       }
       const message = "--domain is missing: name texts with it, or benchmarks with --tasks. See 'bts eval --help'.";

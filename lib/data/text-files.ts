@@ -22,7 +22,7 @@ const RECORD_FORMATS = new Map<string, TextFormat>([
  * .json, .csv, .yaml or .log are left out, as most of them in a source tree are machine-made; name such a file itself
  * to have it read: .json as records, others as text.
  */
-export const TEXT_EXTENSIONS: ReadonlySet<string> = new Set(
+const TEXT_EXTENSIONS: ReadonlySet<string> = new Set(
   `.txt .text .md .markdown .rst .adoc .org .tex .html .htm
    .py .pyi .js .mjs .cjs .jsx .ts .mts .cts .tsx .java .kt .scala .groovy .c .h .cc .cpp .cxx .hh .hpp .hxx .cu .cuh
    .m .mm .cs .fs .vb .go .rs .swift .dart .zig .d .nim .rb .php .pl .pm .lua .r .jl .hs .ml .mli .ex .exs .erl .clj

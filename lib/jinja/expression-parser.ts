@@ -338,4 +338,4 @@ export class ExpressionParser extends TokenCursor {
   }
 }
 
-export const NO_ARGUMENTS: Arguments = { positional: [], keywords: [] };
+const NO_ARGUMENTS: Arguments = { positional: [], keywords: [] };

@@ -76,10 +76,7 @@ export async function describeMember(member: OpenMember, signal?: AbortSignal): 
  * Returns what each of the member's tensors holds. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
  * where they are gone.
  */
-export async function expectUnchanged(
-  member: ManifestMember,
-  signal?: AbortSignal,
-): Promise<ReadonlyMap<string, string>> {
+async function expectUnchanged(member: ManifestMember, signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
   const { name, path } = member;
   if (!(await exists(path))) {
     const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;

@@ -104,7 +104,7 @@ export const isLower = (text: string) => /\p{Lowercase}/u.test(text) && !/[\p{Up
 export const isUpper = (text: string) => /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
 
 /** `text.isdigit()`: decimal digits, and those above, below and in circles. */
-export const isDigit = (text: string) =>
+const isDigit = (text: string) =>
   /^[\p{Nd}²³¹\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u2474-\u247c\u2488-\u2490]+$/u.test(text);
 
 function fillOf(fill: Value | undefined): string {

@@ -7,7 +7,7 @@ type Count = (args: never) => number;
 const counts = Object.assign({}, ...Object.values(ops).map((each) => (each instanceof NativeOps ? each.flops : {})));
 
 /** Floating-point operations of one call, from its tensors' shapes: two for each multiply-add of a matrix product. */
-export function opFlops<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): number {
+function opFlops<Op extends keyof OpArguments>(op: Op, args: OpArguments[Op]): number {
   return (counts[op] as Count)(args as never);
 }
 

@@ -1,7 +1,7 @@
 import { splitWords } from '../../python/text.js';
 
 /** sacreBLEU's tokenizers that need no model. A text's tokens are the words of what they return. */
-export const BLEU_TOKENIZERS = { '13a': tokenize13a, intl: tokenizeInternational, char: tokenizeCharacters, none };
+const BLEU_TOKENIZERS = { '13a': tokenize13a, intl: tokenizeInternational, char: tokenizeCharacters, none };
 export type BleuTokenizer = keyof typeof BLEU_TOKENIZERS;
 
 /** mteval-v13a, the WMT standard: HTML escapes undone, ASCII punctuation split off, but for `.` and `,` between digits. */

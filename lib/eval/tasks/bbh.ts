@@ -32,7 +32,7 @@ interface Prompt {
 }
 
 /** Reads a prompt file: a canary, a rule, a description, and examples that begin with 'Q: '. */
-export function parsePrompt(lines: readonly string[]): Prompt {
+function parsePrompt(lines: readonly string[]): Prompt {
   const text = lines.join('\n').split('\n-----\n').at(-1)!;
   const [description = '', ...examples] = text.split(/\n+(?=Q: )/);
   return {
