@@ -70,6 +70,19 @@ generate('a repetition penalty counts the prompt and what was generated', async 
   assert.is(new Set([...prompt, ...ids]).size, new Set(prompt).size + ids.length);
 });
 
+generate('what a tokenizer puts behind a text does not end the prompt', async () => {
+  const path = await writeModel(device, join(folder, 'ends'));
+  const config = join(path, 'tokenizer_config.json');
+  const settings = { ...JSON.parse(await readFile(config, 'utf8')), tokenizer_class: 'LlamaTokenizer' };
+  await writeFile(config, JSON.stringify({ ...settings, add_bos_token: false, add_eos_token: true }));
+  using ending = await DenseModel.load(device, path);
+  const { tokenizer } = ending;
+  const open = tokenizer.encode('Once', { specials: false });
+  assert.equal(tokenizer.encode('Once'), [...open, END_OF_TEXT]);
+  const options = { temperature: 0, maxTokens: 5, stopTokens: [] };
+  assert.equal((await run(ending, 'Once', options)).ids, (await run(ending, open, options)).ids);
+});
+
 generate('a conversation is answered by the chat template', async () => {
   const path = await writeModel(device, join(folder, 'chat'));
   const config = join(path, 'tokenizer_config.json');
