@@ -140,6 +140,31 @@ __device__ inline float logf(float x) {
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y * 0.6931471805599453f;
 }
+// As native/cpu/vector_math.h has them.
+__device__ inline float tanhf(float x) {
+  const float s = x * x;
+  float p = -5.70498872745e-3f;
+  p = fmaf(p, s, 2.06390887954e-2f);
+  p = fmaf(p, s, -5.37397155531e-2f);
+  p = fmaf(p, s, 1.33314422036e-1f);
+  p = fmaf(p, s, -3.33332819422e-1f);
+  return __builtin_fabsf(x) < 0.625f ? fmaf(p * s, x, x) : 1 - 2 / (expf(2 * x) + 1);
+}
+__device__ inline float erfcf(float x) {
+  const float z = __builtin_fabsf(x), t = 1 / fmaf(0.5f, z, 1.0f);
+  float p = 0.17087277f;
+  p = fmaf(p, t, -0.82215223f);
+  p = fmaf(p, t, 1.48851587f);
+  p = fmaf(p, t, -1.13520398f);
+  p = fmaf(p, t, 0.27886807f);
+  p = fmaf(p, t, -0.18628806f);
+  p = fmaf(p, t, 0.09678418f);
+  p = fmaf(p, t, 0.37409196f);
+  p = fmaf(p, t, 1.00002368f);
+  p = fmaf(p, t, -1.26551223f);
+  const float tail = t * expf(p - z * z);
+  return x < 0 ? 2 - tail : tail;
+}
 // Only named by kernels that are not translated: they need NVIDIA's device library.
 __device__ float expm1f(float);
 __device__ float fabsf(float);
