@@ -1,4 +1,4 @@
-import { present } from '../lib/cli/options.js';
+import { present } from '../lib/cli/options/options.js';
 import { Device, type Peaks } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Precision } from './models.js';

@@ -1,14 +1,14 @@
-import { renderTable } from '../lib/cli/table.js';
-import { whole } from '../lib/cli/units.js';
 import { MixtureModel } from '../lib/model/baselines/mixture-model.js';
+import { PAPER_SEGMENT, paperFlops } from '../lib/model/cost/paper.js';
+import { segmentFlops } from '../lib/model/cost/system-cost.js';
 import type { DecoderModel } from '../lib/model/decoder-model.js';
 import { DenseModel } from '../lib/model/dense-model.js';
-import { PAPER_SEGMENT, paperFlops } from '../lib/model/paper.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
-import { segmentFlops } from '../lib/model/system-cost.js';
 import { Device } from '../lib/tensor/device.js';
 import { countFlops } from '../lib/tensor/flops.js';
 import { Scope } from '../lib/tensor/scope.js';
+import { renderTable } from '../lib/terminal/table.js';
+import { whole } from '../lib/terminal/units.js';
 import type { BenchOptions, Row } from './bench.js';
 import { round, time } from './measure.js';
 import { randomModels } from './models.js';

@@ -1,6 +1,6 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { availableProcessors } from '../lib/base/processors.js';
 import { reportFailure } from '../lib/cli/failure.js';
-import { availableProcessors } from '../lib/processors.js';
 import type { Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';

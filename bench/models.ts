@@ -4,11 +4,11 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exists, writeJson } from '../lib/base/file.js';
 import { configToJson } from '../lib/checkpoint/config.js';
-import { exists, writeJson } from '../lib/checkpoint/file.js';
 import { writeCheckpoint } from '../lib/checkpoint/shards.js';
-import { Member } from '../lib/model/member.js';
 import { tensorSource } from '../lib/model/save.js';
+import { Member } from '../lib/model/transformer/member.js';
 import { Device } from '../lib/tensor/device.js';
 import { configOf, type Size } from './sizes.js';
 

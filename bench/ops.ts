@@ -1,7 +1,7 @@
-import { renderTable } from '../lib/cli/table.js';
 import type { Device } from '../lib/tensor/device.js';
 import type { OpArguments } from '../lib/tensor/native-ops.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
+import { renderTable } from '../lib/terminal/table.js';
 import { type BenchOptions, describeCeiling, hiddenStates, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
 

@@ -1,4 +1,4 @@
-import { renderTable } from '../lib/cli/table.js';
+import { renderTable } from '../lib/terminal/table.js';
 import type { BenchOptions, Row } from './bench.js';
 import { SIZES } from './sizes.js';
 import { measureStep } from './step.js';

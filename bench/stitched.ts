@@ -1,5 +1,5 @@
-import { Random } from '../lib/data/random.js';
-import { type StitchedShape, stitchedCost } from '../lib/model/cost.js';
+import { Random } from '../lib/base/random.js';
+import { type StitchedShape, stitchedCost } from '../lib/model/cost/cost.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
 import type { Device } from '../lib/tensor/device.js';
 import { type Precision, randomModels } from './models.js';

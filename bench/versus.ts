@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { renderTable } from '../lib/cli/table.js';
 import { whyNotBf16 } from '../lib/tensor/device.js';
+import { renderTable } from '../lib/terminal/table.js';
 import type { BenchOptions, Row } from './bench.js';
 import { llamaDecode } from './llama.js';
 import { round } from './measure.js';

@@ -1,7 +1,8 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
-export type { DType, MemoryStatistics, OpTiming, Variant } from './addon.js';
+
+export { type Abortable, BtsError, type ErrorCode } from './base/errors.js';
+export { replaceFolder } from './base/folder.js';
 export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
-export { replaceFolder } from './checkpoint/folder.js';
 export type {
   AttentionConfig,
   EmbeddingConfig,
@@ -35,7 +36,6 @@ export type { TokenStream } from './data/token-stream.js';
 export type { ChatMessage, ChatOptions } from './data/tokenizer/chat-template.js';
 export { type StreamDecoder, Tokenizer } from './data/tokenizer.js';
 export { type TrainedTokenizer, type TrainTokenizerOptions, trainTokenizer } from './data/train-tokenizer.js';
-export { type Abortable, BtsError, type ErrorCode } from './errors.js';
 export { DataFolder, type Location as DataLocation } from './eval/data/data-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './eval/evaluate.js';
 export {
@@ -87,16 +87,17 @@ export {
   type StitchedShape,
   stitchedCost,
   stitchParameterCount,
-} from './model/cost.js';
+} from './model/cost/cost.js';
+export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
+export type { GeneratedToken, GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
+export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
+export type { SamplingOptions } from './model/decoding/sampler.js';
 export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
-export type { GeneratedToken, GenerateOptions, Prompt } from './model/generate.js';
-export type { KeyValueCache, TokenCache } from './model/key-value-cache.js';
 export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
 export { loadModel, readModelConfig } from './model/load-model.js';
-export type { LogProbabilities, TokenLogProbability } from './model/log-probabilities.js';
-export type { Trainable as ParameterFilter } from './model/member.js';
-export type { Family as MemberFolders } from './model/member-files.js';
+export type { Family as MemberFolders } from './model/members/member-files.js';
 export {
   type CheckedMember,
   type Finding,
@@ -104,17 +105,17 @@ export {
   type PreflightOptions,
   preflight,
   refusal,
-} from './model/preflight.js';
-export type { SamplingOptions } from './model/sampler.js';
-export { planStitches } from './model/stitch-plan.js';
+} from './model/members/preflight.js';
 export {
   type StitchedLoadOptions,
   StitchedModel,
   type StitchOptions,
   type StitchTrace,
 } from './model/stitched-model.js';
-export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/system-cost.js';
+export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
+export type { Trainable as ParameterFilter } from './model/transformer/member.js';
+export type { DType, MemoryStatistics, OpTiming, Variant } from './tensor/addon.js';
 export { Device, type DeviceOptions, findGpus, type Peaks, whyNotBf16 } from './tensor/device.js';
 export type { Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';

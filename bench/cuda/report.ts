@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { availableProcessors } from '../../lib/processors.js';
+import { availableProcessors } from '../../lib/base/processors.js';
 import { opSources } from '../../test/cuda/build.js';
 import { compileKernels, findNvcc, type KernelFacts } from './cubin.js';
 import { bound, calls, gpus, whyMore } from './roofline.js';

@@ -1,10 +1,10 @@
 import { join, relative, resolve } from 'node:path';
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
-import { check } from './check.js';
+import { check } from '../base/check.js';
+import { BtsError } from '../base/errors.js';
+import { readJson, writeJson } from '../base/file.js';
+import { recoverFolder } from '../base/folder.js';
 import { type ModelConfig, parseConfig } from './config.js';
-import { readJson, writeJson } from './file.js';
-import { recoverFolder } from './folder.js';
 import { Hash, Member } from './stitch-manifest.js';
 
 export const BASELINE_FILE = 'baseline.json';

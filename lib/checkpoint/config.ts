@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
-import { check, type Fail } from './check.js';
+import { check, type Fail } from '../base/check.js';
+import { BtsError } from '../base/errors.js';
 import type { Family, Json } from './families/family.js';
 import { FAMILIES, familyOf } from './families/index.js';
 import type { ModelConfig } from './model-config.js';

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
-import { check } from './check.js';
+import { check } from '../base/check.js';
+import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
+import { readJson } from '../base/file.js';
+import { recoverFolder } from '../base/folder.js';
 import { EosTokens, type ModelConfig, parseConfig } from './config.js';
-import { readJson } from './file.js';
-import { recoverFolder } from './folder.js';
 import { matchCheckpoint } from './names.js';
 import { streamTensor, type TensorEntry } from './safetensors.js';
 import { readCheckpoint } from './shards.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { Abortable } from '../errors.js';
+import type { Abortable } from '../base/errors.js';
+import { readRegion } from '../base/file.js';
 import { readConfig } from './dense-checkpoint.js';
-import { readRegion } from './file.js';
 import type { ModelConfig } from './model-config.js';
 import { streamTensor } from './safetensors.js';
 import { readCheckpoint } from './shards.js';

@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { familyOf } from './families/index.js';
 import { norm, type Role, type StoredWeight, weight } from './families/weights.js';
 import type { ModelConfig } from './model-config.js';

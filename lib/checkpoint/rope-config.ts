@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { check, type Fail } from './check.js';
+import { check, type Fail } from '../base/check.js';
 
 /** Rotary position embeddings: the base of their wavelengths, and how these are stretched for longer texts. */
 export type Rope =

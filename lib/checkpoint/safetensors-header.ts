@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
-import { BtsError } from '../errors.js';
-import { isWellFormed, JsonScanner } from './json-scanner.js';
+import { BtsError } from '../base/errors.js';
+import { isWellFormed, JsonScanner } from '../base/json-scanner.js';
 
 /** The format's limit on its header: what a hostile file can make a reader allocate. */
 export const MAX_HEADER_BYTES = 100_000_000;

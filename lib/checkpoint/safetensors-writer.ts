@@ -1,5 +1,5 @@
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
 import {
   DTYPE_BITS,
   type Dtype,

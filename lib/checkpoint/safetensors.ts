@@ -1,6 +1,6 @@
-import { BtsError } from '../errors.js';
-import { readAt, readRegion, withFile } from './file.js';
-import { describeLfsPointer } from './json.js';
+import { BtsError } from '../base/errors.js';
+import { readAt, readRegion, withFile } from '../base/file.js';
+import { describeLfsPointer } from '../base/json.js';
 import { badSafetensors, type Dtype, MAX_HEADER_BYTES, parseHeader, quote } from './safetensors-header.js';
 
 /** Where a tensor lies in a file. */

@@ -1,8 +1,8 @@
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
-import { check } from './check.js';
-import { exists, readJson, writeJson } from './file.js';
+import { check } from '../base/check.js';
+import { BtsError } from '../base/errors.js';
+import { exists, readJson, writeJson } from '../base/file.js';
 import { readSafetensors, type TensorEntry } from './safetensors.js';
 import { badSafetensors, quote } from './safetensors-header.js';
 import { sourceBytes, type TensorSource, writeSafetensors } from './safetensors-writer.js';

@@ -1,9 +1,9 @@
 import { join, relative, resolve } from 'node:path';
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
-import { check } from './check.js';
-import { readJson, writeJson } from './file.js';
-import { recoverFolder } from './folder.js';
+import { check } from '../base/check.js';
+import { BtsError } from '../base/errors.js';
+import { readJson, writeJson } from '../base/file.js';
+import { recoverFolder } from '../base/folder.js';
 
 const FILE = 'bts.json';
 const FORMAT_VERSION = 1;

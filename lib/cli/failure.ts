@@ -1,7 +1,7 @@
 import { CommanderError } from 'commander';
-import { BtsError, type ErrorCode, fileError } from '../errors.js';
-import { kebab } from './config-file.js';
-import { note, printJson } from './output.js';
+import { BtsError, type ErrorCode, fileError } from '../base/errors.js';
+import { note, printJson } from '../terminal/output.js';
+import { kebab } from './options/config-file.js';
 
 /** Exit codes, beside 0 and those of signals. */
 const FAILED = 1;

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-import { fileError } from '../errors.js';
+import { fileError } from '../base/errors.js';
 import { reportFailure } from './failure.js';
 import { Interrupt } from './interrupt.js';
-import { present } from './options.js';
+import { present } from './options/options.js';
 import { createProgram, optionNames } from './program.js';
 
 const interrupt = new Interrupt();

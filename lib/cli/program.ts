@@ -1,20 +1,20 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { baselineCommand } from './baseline.js';
-import { checkCommand } from './check.js';
-import { doctorCommand } from './doctor.js';
-import { evalCommand } from './eval.js';
-import { flopsCommand } from './flops.js';
-import { gatesCommand } from './gates.js';
-import { generateCommand } from './generate.js';
+import { baselineCommand } from './commands/baseline.js';
+import { checkCommand } from './commands/check.js';
+import { doctorCommand } from './commands/doctor.js';
+import { evalCommand } from './commands/eval.js';
+import { flopsCommand } from './commands/flops.js';
+import { gatesCommand } from './commands/gates.js';
+import { generateCommand } from './commands/generate.js';
+import { addCommand, removeCommand } from './commands/members.js';
+import { paramsCommand } from './commands/params.js';
+import { quickstartCommand } from './commands/quickstart.js';
+import { reproduceCommand } from './commands/reproduce.js';
+import { sparseCommand } from './commands/sparse.js';
+import { stitchCommand } from './commands/stitch.js';
+import { trainCommand } from './commands/train.js';
 import { helpLayout, helpWidth, wrapHelp } from './help-layout.js';
-import { addCommand, removeCommand } from './members.js';
-import { paramsCommand } from './params.js';
-import { quickstartCommand } from './quickstart.js';
-import { reproduceCommand } from './reproduce.js';
-import { sparseCommand } from './sparse.js';
-import { stitchCommand } from './stitch.js';
-import { trainCommand } from './train.js';
 
 /** Each adds itself to the program; what takes long ends when the signal fires. */
 const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [

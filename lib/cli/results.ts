@@ -1,6 +1,6 @@
 import { type HeldOutLoss, meanLoss } from '../eval/held-out-loss.js';
 import { SWITCHING } from '../eval/switching.js';
-import { type Column, renderTable } from './table.js';
+import { type Column, renderTable } from '../terminal/table.js';
 
 /** What one model reached on each domain. */
 export interface ModelLosses {

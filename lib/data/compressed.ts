@@ -1,7 +1,7 @@
 import { createReadStream, type ReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
 import { isZstd, readZstd } from './zstd.js';
 
 /** A file that unfolds into more than this, and into more than `MAX_RATIO` times its size, is none of text. */

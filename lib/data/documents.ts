@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
 import { cutText } from './cut-text.js';
 import { readJsonFile, readJsonLines, readParquetRows } from './records.js';
 import { findTextFiles, type TextFile } from './text-files.js';

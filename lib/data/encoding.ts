@@ -1,5 +1,5 @@
-import { describeLfsPointer } from '../checkpoint/json.js';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
+import { describeLfsPointer } from '../base/json.js';
 
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be';
 

@@ -1,5 +1,5 @@
 import { extname } from 'node:path';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 
 interface FileKind {
   name: string;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { cutText } from './cut-text.js';
 import type { Document } from './documents.js';
 

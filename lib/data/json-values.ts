@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { readText } from './text-reader.js';
 
 export interface JsonText {

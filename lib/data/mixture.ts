@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { BtsError } from '../errors.js';
-import { expectOptions } from '../options-check.js';
+import { BtsError } from '../base/errors.js';
+import { expectOptions } from '../base/options-check.js';
+import { permute } from '../base/permutation.js';
+import { checkSeed, hash32, hashName } from '../base/random.js';
 import { type Batch, type BatchShape, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
-import { permute } from './permutation.js';
-import { checkSeed, hash32, hashName } from './random.js';
 import type { TokenStream } from './token-stream.js';
 
 export interface MixtureDomain {

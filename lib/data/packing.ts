@@ -1,6 +1,6 @@
-import { BtsError } from '../errors.js';
-import { expectMemory } from '../memory.js';
-import { expectOptions } from '../options-check.js';
+import { BtsError } from '../base/errors.js';
+import { expectMemory } from '../base/memory.js';
+import { expectOptions } from '../base/options-check.js';
 import type { TokenStream } from './token-stream.js';
 
 /** A target that is not to be predicted: the loss leaves it out. */

@@ -12,8 +12,8 @@ import {
 } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
-import { describeLfsPointer } from '../checkpoint/json.js';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
+import { describeLfsPointer } from '../base/json.js';
 import type { Dict } from '../python/values.js';
 import { pythonRow } from './parquet-values.js';
 

@@ -1,5 +1,5 @@
-import { parseJsonText } from '../checkpoint/json.js';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
+import { parseJsonText } from '../base/json.js';
 import { uncompressedName } from './compressed.js';
 import { type JsonText, readJsonValues } from './json-values.js';
 import { readParquetColumn } from './parquet.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
 import type { TokenBytes } from './token-stream.js';
 
 const SHARD_TOKENS = 2 ** 26;

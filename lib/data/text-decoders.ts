@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import type { Encoding } from './encoding.js';
 
 const NEWLINE = 0x0a;

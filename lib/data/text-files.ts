@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
 import { uncompressedName } from './compressed.js';
 
 /** How the documents of a file are found. */

@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { readBytes } from './compressed.js';
 import { encodingOf, SAMPLE_BYTES } from './encoding.js';
 import { refuseOtherKinds } from './file-kinds.js';

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/p
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError, fileError, throwIfAborted } from '../errors.js';
+import { BtsError, fileError, throwIfAborted } from '../base/errors.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
 export const CACHE_FORMAT = 2;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { BtsError } from '../errors.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
+import { BtsError } from '../base/errors.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { type DocumentOptions, readDocuments } from './documents.js';
 import { planSplit, type Split, splitDocument } from './held-out.js';
 import { ShardWriter } from './shard-writer.js';

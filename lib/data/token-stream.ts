@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import { BtsError, expectAlive, fileError } from '../errors.js';
+import { BtsError, expectAlive, fileError } from '../base/errors.js';
 
 /** A long sequence of token ids, each document followed by end-of-text, of which any stretch can be read. */
 export interface TokenStream extends AsyncDisposable {

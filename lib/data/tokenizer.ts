@@ -1,5 +1,5 @@
-import { type Abortable, BtsError, throwIfAborted } from '../errors.js';
-import { expectOptions } from '../options-check.js';
+import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
+import { expectOptions } from '../base/options-check.js';
 import { findAddedTokens, type Section } from './tokenizer/added-tokens.js';
 import { BytePairs } from './tokenizer/byte-pairs.js';
 import { type ChatMessage, type ChatOptions, renderChat } from './tokenizer/chat-template.js';

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { Decompress } from 'fzstd';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 
 const FRAME = 0xfd2fb528;
 const SKIPPED_FRAME = 0x184d2a50;

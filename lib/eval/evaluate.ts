@@ -1,6 +1,6 @@
-import { type Abortable, BtsError } from '../errors.js';
+import { type Abortable, BtsError } from '../base/errors.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { LanguageModel } from '../model/language-model.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Column } from './registry.js';
 import { type ColumnResult, columnResult } from './results/columns.js';

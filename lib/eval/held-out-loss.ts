@@ -1,8 +1,8 @@
+import { type Abortable, throwIfAborted } from '../base/errors.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { checkShape, heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
-import { type Abortable, throwIfAborted } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
 
 export interface HeldOutOptions extends Abortable {
   /** Default: 256, or what the model takes. */

@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { PythonRandom } from '../python/random.js';
 import type { Answer, Task } from './task.js';
 

@@ -1,5 +1,5 @@
-import { BtsError } from '../errors.js';
-import { didYouMean } from '../suggest.js';
+import { BtsError } from '../base/errors.js';
+import { didYouMean } from '../base/suggest.js';
 import type { Group, Task } from './task.js';
 import * as bbh from './tasks/bbh.js';
 import * as flores from './tasks/flores.js';

@@ -1,8 +1,8 @@
+import { BtsError } from '../base/errors.js';
+import { expectMemory } from '../base/memory.js';
+import { expectOptions } from '../base/options-check.js';
 import { windowCount } from '../data/packing.js';
 import { ArrayTokens, type TokenStream } from '../data/token-stream.js';
-import { BtsError } from '../errors.js';
-import { expectMemory } from '../memory.js';
-import { expectOptions } from '../options-check.js';
 import {
   HELD_OUT_OPTIONS,
   type HeldOutDomain,

@@ -1,7 +1,7 @@
 /** Mean gates as a self-contained SVG: one panel a stitch, one row a domain, one column a member. */
 import type { Placement } from '../checkpoint/stitch-manifest.js';
-import { escapeXml, svgDocument } from '../svg.js';
 import type { MeanGates } from './mean-gates.js';
+import { escapeXml, svgDocument } from './svg.js';
 
 const CELL = { width: 58, height: 26 };
 const MARGIN = { left: 96, top: 44, gap: 28, panelTop: 64 };

@@ -1,9 +1,9 @@
+import { type Abortable, throwIfAborted } from '../base/errors.js';
+import { expectOptions } from '../base/options-check.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
-import { type Abortable, throwIfAborted } from '../errors.js';
 import type { HeldOutDomain } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
-import { expectOptions } from '../options-check.js';
 
 export interface GateOptions extends Abortable {
   /** Default: 256, or what the model takes. */

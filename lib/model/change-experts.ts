@@ -1,13 +1,13 @@
 /** Stitched models with more or fewer experts than one that was trained. */
 import { join } from 'node:path';
+import { type Abortable, BtsError } from '../base/errors.js';
+import { expectOptions } from '../base/options-check.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
-import { type Abortable, BtsError } from '../errors.js';
-import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
-import { describeMember, openMembers, openUnchanged } from './member-files.js';
-import { StitchLayer, type StitchShape } from './stitch-layer.js';
+import { describeMember, openMembers, openUnchanged } from './members/member-files.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
+import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
 
 export interface AddOptions extends Abortable {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */

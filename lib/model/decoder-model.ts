@@ -2,13 +2,13 @@ import { type Batch, IGNORED } from '../data/packing.js';
 import * as ops from '../tensor/ops/index.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type BatchSize, inferenceBytes } from './cost.js';
-import { DecodeStep } from './decode-step.js';
-import { KeyValueCache } from './key-value-cache.js';
+import { type BatchSize, inferenceBytes } from './cost/cost.js';
+import { DecodeStep } from './decoding/decode-step.js';
+import { KeyValueCache } from './decoding/key-value-cache.js';
+import { type Draw, sample } from './decoding/sampler.js';
+import { type Standing, standing, uploaded } from './decoding/standing.js';
 import { LanguageModel } from './language-model.js';
-import { type Draw, sample } from './sampler.js';
-import { type Standing, standing, uploaded } from './standing.js';
-import type { Positions, Transformer } from './transformer.js';
+import type { Positions, Transformer } from './transformer/transformer.js';
 
 /** What a forward pass is told beside its tokens. */
 export interface Pass extends Positions {

@@ -1,24 +1,24 @@
 import { join } from 'node:path';
-import type { DType } from '../addon.js';
+import { type Abortable, BtsError } from '../base/errors.js';
+import { writeJson } from '../base/file.js';
+import { expectOptions } from '../base/options-check.js';
+import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
-import { writeJson } from '../checkpoint/file.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import { type Abortable, BtsError } from '../errors.js';
-import { expectOptions } from '../options-check.js';
-import { didYouMean } from '../suggest.js';
+import type { DType } from '../tensor/addon.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type BatchSize, denseCost } from './cost.js';
+import { type BatchSize, denseCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import { Member, type Trainable } from './member.js';
+import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
-import { Transformer } from './transformer.js';
-import { expectVocabulary } from './vocabulary.js';
+import { Member, type Trainable } from './transformer/member.js';
+import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;

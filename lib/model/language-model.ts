@@ -1,16 +1,16 @@
+import { type Abortable, BtsError, expectAlive } from '../base/errors.js';
+import { expectMemory } from '../base/memory.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type Batch, IGNORED } from '../data/packing.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { type Abortable, BtsError, expectAlive } from '../errors.js';
-import { expectMemory } from '../memory.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { BatchSize } from './cost.js';
-import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './generate.js';
-import type { TokenCache } from './key-value-cache.js';
-import { type Draw, sample } from './sampler.js';
+import type { BatchSize } from './cost/cost.js';
+import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './decoding/generate.js';
+import type { TokenCache } from './decoding/key-value-cache.js';
+import { type Draw, sample } from './decoding/sampler.js';
 
 export interface LoadModelOptions extends Abortable {
   /** Makes what its training changed trainable again; default: frozen. */

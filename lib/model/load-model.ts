@@ -1,11 +1,11 @@
 import { join } from 'node:path';
+import { exists } from '../base/file.js';
+import { recoverFolder } from '../base/folder.js';
+import { expectOptions } from '../base/options-check.js';
 import { BASELINE_FILE, baselineConfig, readBaseline } from '../checkpoint/baseline-manifest.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { readConfig } from '../checkpoint/dense-checkpoint.js';
-import { exists } from '../checkpoint/file.js';
-import { recoverFolder } from '../checkpoint/folder.js';
 import { readManifest } from '../checkpoint/stitch-manifest.js';
-import { expectOptions } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { EnsembleModel } from './baselines/ensemble.js';
 import { MixtureModel } from './baselines/mixture-model.js';

@@ -1,9 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DType } from '../addon.js';
-import { errorCode } from '../checkpoint/file.js';
+import { fileError } from '../base/errors.js';
+import { errorCode } from '../base/file.js';
 import type { TensorSource } from '../checkpoint/safetensors-writer.js';
-import { fileError } from '../errors.js';
+import type { DType } from '../tensor/addon.js';
 import type { Parameter } from '../tensor/parameter.js';
 
 /** Element types as files name them, and as memory does. */

@@ -1,23 +1,22 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { check } from '../checkpoint/check.js';
+import { check } from '../base/check.js';
+import { type Abortable, BtsError } from '../base/errors.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
+import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
-import { hash32 } from '../data/random.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { type Abortable, BtsError } from '../errors.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
 import type { Device } from '../tensor/device.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type BatchSize, stitchedCost } from './cost.js';
+import { type BatchSize, stitchedCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { loadTokenizer } from './dense-model.js';
-import { Member, withoutHead } from './member.js';
 import {
   describeMember,
   FAMILY_OPTIONS,
@@ -25,12 +24,13 @@ import {
   type OpenMember,
   openFamily,
   openUnchanged,
-} from './member-files.js';
+} from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
-import { SharedTensors } from './shared-tensors.js';
-import { StitchLayer, type StitchShape } from './stitch-layer.js';
-import { checkPlan, planStitches } from './stitch-plan.js';
-import { Transformer } from './transformer.js';
+import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
+import { checkPlan, planStitches } from './stitches/stitch-plan.js';
+import { Member, withoutHead } from './transformer/member.js';
+import { SharedTensors } from './transformer/shared-tensors.js';
+import { Transformer } from './transformer/transformer.js';
 
 export interface StitchOptions extends Family {
   /** How many stitches; default 4, or as many as there are layers. */

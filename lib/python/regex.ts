@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import { SPACE } from './text.js';
 import { expectLength } from './values.js';
 

@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 import type { Tensor } from './tensor.js';
 
 /** How many entries an axis has, and how many elements stand before it and in each of its entries. Throws BAD_SHAPE. */

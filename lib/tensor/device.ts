@@ -1,3 +1,7 @@
+import { BtsError } from '../base/errors.js';
+import { expectMemory } from '../base/memory.js';
+import { expectOptions } from '../base/options-check.js';
+import { availableProcessors, checkThreads } from '../base/processors.js';
 import {
   type DType,
   loadAddon,
@@ -7,11 +11,7 @@ import {
   type OpTiming,
   typed,
   type Variant,
-} from '../addon.js';
-import { BtsError } from '../errors.js';
-import { expectMemory } from '../memory.js';
-import { expectOptions } from '../options-check.js';
-import { availableProcessors, checkThreads } from '../processors.js';
+} from './addon.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';

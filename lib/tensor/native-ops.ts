@@ -26,7 +26,7 @@ export type OpArguments = Intersection<Union<typeof ops>>;
 export type Maybe<X> = X | undefined;
 
 // Matrix products count two operations for each multiply-add; all else is elementwise and counts as nothing, here as in
-// lib/model/cost.ts.
+// lib/model/cost/cost.ts.
 
 export const noProducts = (): number => 0;
 

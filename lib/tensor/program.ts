@@ -1,4 +1,4 @@
-import { type NativeProgram, typed } from '../addon.js';
+import { type NativeProgram, typed } from './addon.js';
 
 /** Ops that a device recorded, to be run again by one call: on the CPU without JavaScript, on a GPU as one launch. */
 export class Program implements Disposable {

@@ -1,5 +1,5 @@
-import type { DType } from '../addon.js';
-import { expectAlive } from '../errors.js';
+import { expectAlive } from '../base/errors.js';
+import type { DType } from './addon.js';
 import type { Device } from './device.js';
 import { Tape } from './tape.js';
 import { GradientNode, type Tensor } from './tensor.js';

@@ -1,5 +1,5 @@
-import { type DType, type NativeTensor, typed } from '../addon.js';
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
+import { type DType, type NativeTensor, typed } from './addon.js';
 import type { Device } from './device.js';
 
 /**

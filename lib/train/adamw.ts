@@ -1,5 +1,5 @@
-import { expectAlive } from '../errors.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
+import { expectAlive } from '../base/errors.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -1,12 +1,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { errorCode, readJson, writeJson } from '../checkpoint/file.js';
-import { recoverFolder, replaceFolder } from '../checkpoint/folder.js';
+import { BtsError, fileError } from '../base/errors.js';
+import { errorCode, readJson, writeJson } from '../base/file.js';
+import { recoverFolder, replaceFolder } from '../base/folder.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import type { MixtureState } from '../data/mixture.js';
-import { BtsError, fileError } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';

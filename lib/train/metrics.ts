@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { exists, readAt, withFile } from '../checkpoint/file.js';
-import { BtsError, fileError } from '../errors.js';
+import { BtsError, fileError } from '../base/errors.js';
+import { exists, readAt, withFile } from '../base/file.js';
 
 const FILE = 'metrics.jsonl';
 /** More than a row has. */

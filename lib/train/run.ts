@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BtsError } from '../base/errors.js';
+import { hash32 } from '../base/random.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
-import { hash32 } from '../data/random.js';
-import { BtsError } from '../errors.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { Scope } from '../tensor/scope.js';
 import { AdamW } from './adamw.js';

@@ -1,4 +1,4 @@
-import { BtsError } from '../errors.js';
+import { BtsError } from '../base/errors.js';
 
 export interface ScheduleOptions {
   /** Peak learning rate. */

@@ -1,5 +1,5 @@
+import { expectMemory } from '../base/memory.js';
 import type { BatchShape } from '../data/packing.js';
-import { expectMemory } from '../memory.js';
 import type { LanguageModel } from '../model/language-model.js';
 
 export interface StepShape extends BatchShape {

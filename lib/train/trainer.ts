@@ -1,7 +1,8 @@
-import { replaceFolder } from '../checkpoint/folder.js';
-import { lockFolder } from '../checkpoint/lock.js';
+import { BtsError } from '../base/errors.js';
+import { replaceFolder } from '../base/folder.js';
+import { lockFolder } from '../base/lock.js';
+import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Mixture } from '../data/mixture.js';
-import { BtsError } from '../errors.js';
 import {
   HELD_OUT_OPTIONS,
   type HeldOutDomain,
@@ -10,7 +11,6 @@ import {
   heldOutLosses,
 } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
-import { expectOptions, type OptionNames } from '../options-check.js';
 import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import { Metrics } from './metrics.js';

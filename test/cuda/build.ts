@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { availableProcessors } from '../../lib/processors.js';
+import { availableProcessors } from '../../lib/base/processors.js';
 import { ptxToCpp } from './device-code/ptx-to-cpp.js';
 
 const run = promisify(execFile);

@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import { call } from '../support/case.js';
 import type { OpTest } from '../support/op-test.js';
 import { blank, Values } from '../support/reference.js';

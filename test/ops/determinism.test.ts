@@ -1,7 +1,7 @@
 /** The same bytes come out whatever the number of threads. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon } from '../../lib/addon.js';
+import { loadAddon } from '../../lib/tensor/addon.js';
 import { Device, type DeviceOptions, whyNotBf16 } from '../../lib/tensor/device.js';
 import { type Case, run } from '../support/case.js';
 import { large } from '../support/op-test.js';

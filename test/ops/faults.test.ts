@@ -1,7 +1,7 @@
 /** What is wrong is refused at once; what only the data can show rejects the read of what was computed from it, and nothing else. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fails } from '../data-fixtures.js';
+import { fails } from '../data/data-fixtures.js';
 import { run, valuesOf, withActivations } from '../support/case.js';
 import { devices } from '../support/devices.js';
 import { faults, references, refused } from '../support/op-test.js';

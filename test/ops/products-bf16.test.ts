@@ -1,9 +1,9 @@
 /** Products on the CPU whose operands are rounded to bf16, where the processor multiplies that. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
-import { fails } from '../data-fixtures.js';
+import { fails } from '../data/data-fixtures.js';
 import { type Case, call, describe, run } from '../support/case.js';
 import { openCpu } from '../support/devices.js';
 import { build, type Draw, sizeOf, Values } from '../support/reference.js';

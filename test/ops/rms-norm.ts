@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import * as ops from '../../lib/tensor/ops/index.js';
 import { altered } from '../support/altered.js';
 import { type Case, call } from '../support/case.js';

@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import * as ops from '../../lib/tensor/ops/index.js';
 import type { Parameter } from '../../lib/tensor/parameter.js';
 import type { Scope } from '../../lib/tensor/scope.js';

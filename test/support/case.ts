@@ -1,5 +1,5 @@
 /** One call of one op. */
-import { hashName } from '../../lib/data/random.js';
+import { hashName } from '../../lib/base/random.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { type Arguments, Draw, type Op, Values } from './reference.js';

@@ -3,8 +3,8 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { BtsError } from '../../lib/base/errors.js';
 import { createProgram } from '../../lib/cli/program.js';
-import type { BtsError } from '../../lib/errors.js';
 import { Device } from '../../lib/tensor/device.js';
 import { CONFIGS, writeModel } from './models.js';
 

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { loadAddon } from '../../lib/addon.js';
+import { loadAddon } from '../../lib/tensor/addon.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 
 /** A path in the folder of shared test material, which may not be there. */

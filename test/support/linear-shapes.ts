@@ -1,4 +1,4 @@
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 
 export interface Linear {
   M?: number;

@@ -2,13 +2,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import type { DType } from '../../lib/addon.js';
+import { BtsError } from '../../lib/base/errors.js';
+import { Random } from '../../lib/base/random.js';
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import { llamaConfig } from '../../lib/checkpoint/families/llama.js';
-import { Random } from '../../lib/data/random.js';
 import { BYTE_CHARACTERS } from '../../lib/data/tokenizer/byte-level.js';
-import { BtsError } from '../../lib/errors.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { varied } from './flat-config.js';
 

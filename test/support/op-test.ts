@@ -1,5 +1,5 @@
 /** What the files of test/ops say of the ops, and all of it together. */
-import type { ErrorCode } from '../../lib/errors.js';
+import type { ErrorCode } from '../../lib/base/errors.js';
 import type { Parameter } from '../../lib/tensor/parameter.js';
 import type { Scope } from '../../lib/tensor/scope.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';

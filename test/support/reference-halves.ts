@@ -1,5 +1,5 @@
 /** f16 and bf16 by their definition: the nearest multiple of the last place, ties to even. */
-import type { DType } from '../../lib/addon.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import type { Element } from './reference.js';
 
 interface Format {

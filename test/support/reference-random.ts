@@ -1,5 +1,5 @@
 /** What the ops draw at random: word i % 4 of Philox block i / 4 under the seed, the same on every device. */
-import { philox } from '../../lib/data/random.js';
+import { philox } from '../../lib/base/random.js';
 import type { Round } from './reference.js';
 
 const halves = (x: number): [number, number] => [x % 2 ** 32, Math.floor(x / 2 ** 32)];

@@ -3,8 +3,9 @@
  * arithmetic as an argument: without rounding it is the truth (f64), with `single`, `mixed` or `mixedProducts` it is the naive
  * computation in f32 or bf16 that a kernel is measured against.
  */
-import type { DType } from '../../lib/addon.js';
-import { Random } from '../../lib/data/random.js';
+
+import { Random } from '../../lib/base/random.js';
+import type { DType } from '../../lib/tensor/addon.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { narrow } from './reference-halves.js';

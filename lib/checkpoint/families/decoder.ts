@@ -1,6 +1,6 @@
 /** What all families have in common: config.json's keys for the shape of a decoder. */
 import { z } from 'zod';
-import { check, type Fail } from '../check.js';
+import { check, type Fail } from '../../base/check.js';
 import { type ModelConfig, ropeEverywhere } from '../model-config.js';
 import { parseRope, ropeParameters, ropeToJson } from '../rope-config.js';
 import type { Json } from './family.js';

@@ -1,4 +1,4 @@
-import type { Fail } from '../check.js';
+import type { Fail } from '../../base/check.js';
 import type { ModelConfig } from '../model-config.js';
 import type { StoredWeight } from './weights.js';
 

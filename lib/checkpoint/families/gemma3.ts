@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { check, type Fail } from '../check.js';
+import { check, type Fail } from '../../base/check.js';
 import type { ModelConfig, RopeConfig } from '../model-config.js';
 import { parameters, parseRope, type Rope, scalingToJson } from '../rope-config.js';
 import { type Decoder, wholeHeads } from './decoder.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { check } from '../check.js';
+import { check } from '../../base/check.js';
 import { type ModelConfig, ropeEverywhere } from '../model-config.js';
 import { decoderToJson, readAttentionBias, readDecoder, readRope, ropeKeys } from './decoder.js';
 import type { Family } from './family.js';

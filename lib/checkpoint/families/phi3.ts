@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { check, type Fail } from '../check.js';
+import { check, type Fail } from '../../base/check.js';
 import { type ModelConfig, type RopeConfig, ropeEverywhere } from '../model-config.js';
 import { attentionFactor, parseRope, type Rope, ropeParameters, scalingToJson } from '../rope-config.js';
 import { type Decoder, decoderToJson, readDecoder } from './decoder.js';

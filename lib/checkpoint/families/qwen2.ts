@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { check, type Fail } from '../check.js';
+import { check, type Fail } from '../../base/check.js';
 import type { ModelConfig, Window } from '../model-config.js';
 import { decoderToJson, readDecoder, readRope, ropeKeys } from './decoder.js';
 import type { Family, Json } from './family.js';

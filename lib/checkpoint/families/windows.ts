@@ -1,6 +1,6 @@
 /** Windows that layers see through: which layers have one, and how config.json says so. */
 import { z } from 'zod';
-import { check, type Fail } from '../check.js';
+import { check, type Fail } from '../../base/check.js';
 import type { ModelConfig, Window } from '../model-config.js';
 import type { Json } from './family.js';
 import { count, MAX_INT32 } from './keys.js';

@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 
 export function badTokenizer(message: string, cause?: unknown): BtsError {
   return new BtsError('BAD_TOKENIZER', message, { cause });

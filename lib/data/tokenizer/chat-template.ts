@@ -1,8 +1,8 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
+import { expectOptions, type OptionNames } from '../../base/options-check.js';
 import { Environment } from '../../jinja/environment.js';
 import { filter } from '../../jinja/filter-call.js';
 import { Template } from '../../jinja/template.js';
-import { expectOptions, type OptionNames } from '../../options-check.js';
 import { bind, expectIndex, expectText } from '../../python/call.js';
 import { parseJson, toJson } from '../../python/json.js';
 import { str } from '../../python/repr.js';

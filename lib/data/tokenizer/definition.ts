@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { readJson } from '../../checkpoint/file.js';
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
+import { readJson } from '../../base/file.js';
 import { applySettings, frameText } from './apply-settings.js';
 import { readFormat, type TokenizerFormat } from './format.js';
 import { hashMeaning } from './identity.js';

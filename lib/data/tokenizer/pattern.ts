@@ -1,5 +1,5 @@
 import * as huggingFace from '@huggingface/tokenizers';
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import { badTokenizer } from './bad-tokenizer.js';
 
 /** The package's declarations leave out file extensions, so that TypeScript does not find what it exports. */

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readJson } from '../../checkpoint/file.js';
-import { BtsError, fileError } from '../../errors.js';
+import { BtsError, fileError } from '../../base/errors.js';
+import { readJson } from '../../base/file.js';
 import { check } from './components.js';
 
 /** A token as the files beside tokenizer.json write it. Where flags are missing, its place decides. */

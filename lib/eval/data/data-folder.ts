@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { z } from 'zod';
-import { check } from '../../checkpoint/check.js';
-import { readJson } from '../../checkpoint/file.js';
-import { BtsError } from '../../errors.js';
+import { check } from '../../base/check.js';
+import { BtsError } from '../../base/errors.js';
+import { readJson } from '../../base/file.js';
 import { readRows } from './read-rows.js';
 
 /** Where a part of a benchmark may lie. */

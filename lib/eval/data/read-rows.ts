@@ -1,9 +1,9 @@
 import { gunzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
-import { readAt, withFile } from '../../checkpoint/file.js';
-import { describeLfsPointer } from '../../checkpoint/json.js';
+import { BtsError } from '../../base/errors.js';
+import { readAt, withFile } from '../../base/file.js';
+import { describeLfsPointer } from '../../base/json.js';
 import { readParquetRows } from '../../data/parquet.js';
-import { BtsError } from '../../errors.js';
 import { parseJson } from '../../python/json.js';
 import { toPlain } from '../../python/plain.js';
 import { Dict, PythonError, type Value } from '../../python/values.js';

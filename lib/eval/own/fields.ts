@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import { fromPlain, toPlain } from '../../python/plain.js';
 import { str } from '../../python/repr.js';
 import { Tuple, type Value } from '../../python/values.js';

@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import { Environment } from '../../jinja/environment.js';
 import { TemplateError, UndefinedError } from '../../jinja/errors.js';
 import { Template } from '../../jinja/template.js';

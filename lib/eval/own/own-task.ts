@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import type { Value } from '../../python/values.js';
 import { withinTime } from '../../python/within-time.js';
 import { type Row, readExactRows } from '../data/read-rows.js';

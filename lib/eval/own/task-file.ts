@@ -1,7 +1,7 @@
 import { parse } from 'yaml';
-import { check } from '../../checkpoint/check.js';
-import { readAt, withFile } from '../../checkpoint/file.js';
-import { BtsError } from '../../errors.js';
+import { check } from '../../base/check.js';
+import { BtsError } from '../../base/errors.js';
+import { readAt, withFile } from '../../base/file.js';
 import { fromPlain } from '../../python/plain.js';
 import { Dict, type Value } from '../../python/values.js';
 import { OwnTask } from './schema.js';

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Abortable } from '../../base/errors.js';
+import { exists } from '../../base/file.js';
 import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
-import { exists } from '../../checkpoint/file.js';
 import { hashCheckpoint, hashConfig, hashFile } from '../../checkpoint/hash.js';
 import { hashTokenizer } from '../../data/tokenizer/definition.js';
-import type { Abortable } from '../../errors.js';
 
 /**
  * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of

@@ -1,9 +1,9 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { check } from '../../checkpoint/check.js';
-import { readJson } from '../../checkpoint/file.js';
-import { BtsError, fileError } from '../../errors.js';
+import { check } from '../../base/check.js';
+import { BtsError, fileError } from '../../base/errors.js';
+import { readJson } from '../../base/file.js';
 
 /** A number over documents; what the fields mean is at `ColumnResult` and `TaskResult`. */
 const Measured = z.object({

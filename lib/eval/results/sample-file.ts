@@ -1,8 +1,8 @@
 import { type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { exists } from '../../checkpoint/file.js';
+import { BtsError, fileError } from '../../base/errors.js';
+import { exists } from '../../base/file.js';
 import { readLines } from '../../data/text-reader.js';
-import { BtsError, fileError } from '../../errors.js';
 import type { Sample, SampleStore } from '../run/run-task.js';
 
 const MAX_LINE_CHARACTERS = 2 ** 26;

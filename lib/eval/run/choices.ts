@@ -1,6 +1,6 @@
-import { appendTokens, eachPlace, type Place, padded } from '../../model/append-tokens.js';
 import { DecoderModel } from '../../model/decoder-model.js';
-import type { KeyValueCache } from '../../model/key-value-cache.js';
+import { appendTokens, eachPlace, type Place, padded } from '../../model/decoding/append-tokens.js';
+import type { KeyValueCache } from '../../model/decoding/key-value-cache.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { ContinuationScore } from '../task.js';
 import { Distribution } from './distribution.js';

@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import type { ContinuationScore } from '../task.js';
 
 /** What a model expects to come next, from logits [V]. */

@@ -1,8 +1,8 @@
-import { appendTokens, LEAST_ROWS, padded } from '../../model/append-tokens.js';
-import { decodeTogether } from '../../model/decode-together.js';
 import { DecoderModel } from '../../model/decoder-model.js';
+import { appendTokens, LEAST_ROWS, padded } from '../../model/decoding/append-tokens.js';
+import { decodeTogether } from '../../model/decoding/decode-together.js';
+import { sample } from '../../model/decoding/sampler.js';
 import type { LanguageModel } from '../../model/language-model.js';
-import { sample } from '../../model/sampler.js';
 import type { Generation } from '../task.js';
 import { largest } from './extremes.js';
 import { Lane } from './lane.js';

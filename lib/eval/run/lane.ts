@@ -1,9 +1,9 @@
-import { Random } from '../../data/random.js';
+import { Random } from '../../base/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
-import type { Lane as DecodingLane } from '../../model/decode-together.js';
+import type { Lane as DecodingLane } from '../../model/decoding/decode-together.js';
+import { checkSampling, type Draw } from '../../model/decoding/sampler.js';
+import { StopStrings } from '../../model/decoding/stop-strings.js';
 import type { LanguageModel } from '../../model/language-model.js';
-import { checkSampling, type Draw } from '../../model/sampler.js';
-import { StopStrings } from '../../model/stop-strings.js';
 import type { GenerationItem, GenerationRequest, GenerationResult } from './generations.js';
 
 /** One text on its way. */

@@ -1,6 +1,6 @@
-import { appendTokens, padded } from '../../model/append-tokens.js';
 import type { DecoderModel } from '../../model/decoder-model.js';
-import type { KeyValueCache } from '../../model/key-value-cache.js';
+import { appendTokens, padded } from '../../model/decoding/append-tokens.js';
+import type { KeyValueCache } from '../../model/decoding/key-value-cache.js';
 
 /** Begins every sequence of an empty cache with the same tokens, which are computed once. */
 export async function prefill(model: DecoderModel, cache: KeyValueCache, prefix: readonly number[]): Promise<void> {

@@ -1,5 +1,5 @@
+import { BtsError } from '../../base/errors.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
-import { BtsError } from '../../errors.js';
 import { stripEnd } from '../../python/text.js';
 
 /** Tokens as lm-eval gives them to a model. */

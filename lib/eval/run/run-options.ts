@@ -1,4 +1,4 @@
-import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
 
 export interface RunOptions extends Abortable {
   /** Sequences that are computed together. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { hash32, hashName } from '../../data/random.js';
+import { hash32, hashName } from '../../base/random.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { DataFolder } from '../data/data-folder.js';
 import { buildContexts, continuations } from '../prompt.js';

@@ -1,5 +1,5 @@
 import { emptyBatch, IGNORED } from '../../data/packing.js';
-import { padded } from '../../model/append-tokens.js';
+import { padded } from '../../model/decoding/append-tokens.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
 import { badRequest, expectRunning, type RunOptions } from './run-options.js';

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Abortable, BtsError, throwIfAborted } from '../../errors.js';
-import { expectOptions, type OptionNames } from '../../options-check.js';
-import { availableProcessors } from '../../processors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
+import { expectOptions, type OptionNames } from '../../base/options-check.js';
+import { availableProcessors } from '../../base/processors.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import { type DataFolder, huggingFacePaths, type Location } from '../data/data-folder.js';
 import { lastNumber, regexFilter, stripped } from '../filters.js';
 import { textScoring } from '../scoring.js';

@@ -1,8 +1,9 @@
 /** The mean of several models' weights. */
+
+import { BtsError } from '../../base/errors.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { familyOf } from '../../checkpoint/families/index.js';
 import type { ParameterSpec } from '../../checkpoint/names.js';
-import { BtsError } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { MEMORY_DTYPES } from '../save.js';

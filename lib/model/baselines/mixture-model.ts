@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import { expectOptions } from '../../base/options-check.js';
+import { hash32, Random } from '../../base/random.js';
 import {
   type BaselineManifest,
   baselineConfig,
@@ -9,21 +11,19 @@ import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
 import type { ParameterSpec } from '../../checkpoint/names.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import { hash32, Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
-import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
 import { mix, repeat } from '../../tensor/ops/index.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost.js';
+import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost/cost.js';
+import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../cost/system-cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
+import { KeyValueCache } from '../decoding/key-value-cache.js';
 import { loadTokenizer } from '../dense-model.js';
-import { KeyValueCache } from '../key-value-cache.js';
 import type { LoadModelOptions } from '../language-model.js';
-import { Member } from '../member.js';
 import {
   describeMember,
   FAMILY_OPTIONS,
@@ -31,13 +31,13 @@ import {
   type OpenMember,
   openFamily,
   openUnchanged,
-} from '../member-files.js';
-import { ropeLimits } from '../rope-tables.js';
+} from '../members/member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
-import { SharedTensors } from '../shared-tensors.js';
-import { loadParameter, type StoredWeights } from '../stored-parameter.js';
-import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../system-cost.js';
-import { Transformer } from '../transformer.js';
+import { Member } from '../transformer/member.js';
+import { ropeLimits } from '../transformer/rope-tables.js';
+import { SharedTensors } from '../transformer/shared-tensors.js';
+import { loadParameter, type StoredWeights } from '../transformer/stored-parameter.js';
+import { Transformer } from '../transformer/transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
+import { expectOptions } from '../../base/options-check.js';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
-import { FAMILY_OPTIONS, type Family } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family } from '../members/member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
-import { loadParameter } from '../stored-parameter.js';
+import { loadParameter } from '../transformer/stored-parameter.js';
 import { largest, SequenceRouter } from './sequence-router.js';
 import { describeMembers, loadMembers } from './several-models.js';
 

@@ -1,19 +1,19 @@
+import { expectAlive } from '../../base/errors.js';
+import { Random } from '../../base/random.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
-import { Random } from '../../data/random.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
-import { expectAlive } from '../../errors.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
 import { combineRows } from '../../tensor/ops/index.js';
 import type { Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { type BatchSize, cacheBytes } from '../cost.js';
+import { type BatchSize, cacheBytes } from '../cost/cost.js';
 import type { DecoderModel } from '../decoder-model.js';
-import { expectCacheSize, type KeyValueCache, type TokenCache } from '../key-value-cache.js';
+import { expectCacheSize, type KeyValueCache, type TokenCache } from '../decoding/key-value-cache.js';
+import type { Draw } from '../decoding/sampler.js';
 import { LanguageModel } from '../language-model.js';
-import type { Draw } from '../sampler.js';
-import type { Transformer } from '../transformer.js';
+import type { Transformer } from '../transformer/transformer.js';
 
 /** How many of a sequence's first tokens the router sees in training. */
 const FEWEST_TOKENS = 32;

@@ -2,7 +2,7 @@
 import type { ReferringManifest } from '../../checkpoint/baseline-manifest.js';
 import type { Device } from '../../tensor/device.js';
 import { DenseModel, loadTokenizer } from '../dense-model.js';
-import { describeMember, type Family, openFamily, openUnchanged } from '../member-files.js';
+import { describeMember, type Family, openFamily, openUnchanged } from '../members/member-files.js';
 
 /** Describes the hub and its experts for a manifest. Throws MEMBERS_DIFFER and what opening a checkpoint throws. */
 export async function describeMembers(family: Family) {

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
-import type { DType } from '../../addon.js';
+import { throwIfAborted } from '../../base/errors.js';
+import { writeJson } from '../../base/file.js';
+import { replaceFolder } from '../../base/folder.js';
+import { expectOptions } from '../../base/options-check.js';
 import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
-import { writeJson } from '../../checkpoint/file.js';
-import { replaceFolder } from '../../checkpoint/folder.js';
 import { parameterNames } from '../../checkpoint/names.js';
 import { writeCheckpoint } from '../../checkpoint/shards.js';
-import { throwIfAborted } from '../../errors.js';
-import { expectOptions } from '../../options-check.js';
+import type { DType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import { FAMILY_OPTIONS, type Family, openFamily } from '../member-files.js';
+import { FAMILY_OPTIONS, type Family, openFamily } from '../members/member-files.js';
 import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
 import { averageWeight, expectAveragable } from './average.js';
 

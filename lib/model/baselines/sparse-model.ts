@@ -1,16 +1,16 @@
 import { join, resolve } from 'node:path';
+import { type Abortable, BtsError } from '../../base/errors.js';
+import { expectOptions } from '../../base/options-check.js';
 import { readBaseline, type SparseManifest, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import { type Abortable, BtsError } from '../../errors.js';
-import { expectOptions } from '../../options-check.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { STITCHES, StitchedModel } from '../stitched-model.js';
-import { loadParameter } from '../stored-parameter.js';
+import { loadParameter } from '../transformer/stored-parameter.js';
 import { SequenceRouter } from './sequence-router.js';
 
 const WEIGHTS = 'router.safetensors';

@@ -1,4 +1,4 @@
-import { BtsError } from '../../errors.js';
+import { BtsError } from '../../base/errors.js';
 import { aroundAxis, withAxis } from '../axis.js';
 import { detached, needsGradient } from '../gradient.js';
 import { nativeOps, noProducts } from '../native-ops.js';

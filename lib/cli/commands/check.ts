@@ -1,0 +1,97 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { machineMemory } from '../../base/memory.js';
+import { type Cost, stitchedCost } from '../../model/cost/cost.js';
+import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
+import { print, printJson } from '../../terminal/output.js';
+import { compact } from '../../terminal/progress.js';
+import { renderTable } from '../../terminal/table.js';
+import { singleLine } from '../../terminal/text-width.js';
+import { bytes, whole } from '../../terminal/units.js';
+import { addConfigOption, addOptions, count, readOptions } from '../options/options.js';
+import { memberOptions, type StitchValues, stitchOptions, stitchShape } from '../options/stitch-options.js';
+
+const sizeOptions = {
+  batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
+  sequenceLength: count().default(256).meta({ description: 'Tokens in a sequence' }),
+};
+const Schema = z.object({ ...memberOptions, ...stitchOptions, ...sizeOptions });
+
+const EXAMPLES = `
+Exit codes: 0 the models can be stitched, 1 they cannot, 2 the command line is wrong.
+
+Examples:
+  bts check --hub seed --expert code=experts/code --expert math=experts/math
+  bts check --hub seed --expert code=experts/code --batch-size 32 --sequence-length 1024 --json`;
+
+export function checkCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('check')
+    .description('Say whether models can be stitched, all that keeps them from it, and what it would cost.')
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Models:', memberOptions);
+  addOptions(command, 'Stitches, for the estimate:', stitchOptions);
+  addOptions(command, 'Training step, for the estimate:', sizeOptions);
+  addConfigOption(command);
+  command
+    .option('--json', 'Print the result as JSON')
+    .action(async () => run(await readOptions(command, Schema), command.opts().json === true, signal));
+}
+
+async function run(values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
+  const { members, findings } = await preflight(values.hub, values.expert, { signal });
+  const memoryBytes = machineMemory();
+  const errors = findings.filter(({ level }) => level === 'error').length;
+  const cost = errors === 0 ? estimate(members, values) : null;
+  if (cost && cost.trainingBytes > memoryBytes) {
+    const message = `a training step takes about ${bytes(cost.trainingBytes)}, this machine has ${bytes(memoryBytes)}: take a smaller batch, shorter sequences or fewer experts.`;
+    findings.push({ level: 'warning', code: 'NOT_ENOUGH_MEMORY', member: 'all', message });
+  }
+  if (json) printJson({ ok: errors === 0, members, findings, cost, memoryBytes });
+  else print(render(members, findings, cost, values, memoryBytes));
+  if (errors > 0) process.exitCode = 1;
+}
+
+/** What the models would cost once stitched. */
+function estimate(members: readonly CheckedMember[], values: StitchValues & SizeValues): Cost {
+  const configs = members.map(({ config }) => config!);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: true };
+  return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
+}
+
+type SizeValues = { batchSize: number; sequenceLength: number };
+
+function render(
+  members: readonly CheckedMember[],
+  findings: readonly Finding[],
+  cost: Cost | null,
+  { batchSize, sequenceLength }: SizeValues,
+  memoryBytes: number,
+): string {
+  const parts = [
+    renderTable(members, [
+      { title: 'member', value: ({ name }) => name },
+      { title: 'folder', value: ({ folder }) => folder },
+      { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
+      { title: 'precision', value: ({ config }) => config?.dtype },
+    ]),
+  ];
+  if (findings.length > 0) {
+    parts.push(findings.map(({ level, code, message }) => `${level} ${code}\n  ${singleLine(message)}`).join('\n'));
+  }
+  if (!cost) {
+    const errors = findings.filter(({ level }) => level === 'error').length;
+    return [...parts, `These models cannot be stitched: ${errors} error${errors === 1 ? '' : 's'}.`].join('\n\n');
+  }
+  const lines: [string, string][] = [
+    ['parameters', `${whole(cost.parameters)}, of them ${whole(cost.trainedParameters)} in stitches`],
+    ['weights', `${bytes(cost.weightBytes)}, and ${bytes(cost.cacheBytes)} for each token in the key/value cache`],
+    [
+      'training step',
+      `about ${bytes(cost.trainingBytes)} with ${batchSize} x ${sequenceLength} tokens; this machine has ${bytes(memoryBytes)}`,
+    ],
+    ['work', `${compact(cost.forwardFlops)} operations a token, ${compact(cost.trainingFlops)} in training`],
+  ];
+  parts.push(lines.map(([what, how]) => `${what.padEnd(15)}${how}`).join('\n'));
+  return [...parts, 'These models can be stitched.'].join('\n\n');
+}

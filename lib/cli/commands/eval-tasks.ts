@@ -1,0 +1,195 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { BtsError } from '../../base/errors.js';
+import { lockFolder } from '../../base/lock.js';
+import { didYouMean } from '../../base/suggest.js';
+import { DataFolder } from '../../eval/data/data-folder.js';
+import { evaluate, tasksOf } from '../../eval/evaluate.js';
+import { readOwnTask } from '../../eval/own/own-task.js';
+import { expectExamples } from '../../eval/prompt.js';
+import { type Column, resolveTasks } from '../../eval/registry.js';
+import { hashModel } from '../../eval/results/model-hash.js';
+import { type ModelReport, type Report, toCsv, writeReport } from '../../eval/results/report.js';
+import type { TaskResult } from '../../eval/run/run-task.js';
+import { Sandbox } from '../../eval/sandbox/sandbox.js';
+import type { Task } from '../../eval/task.js';
+import { loadModel, readModelConfig } from '../../model/load-model.js';
+import { note, print, printJson } from '../../terminal/output.js';
+import { Progress } from '../../terminal/progress.js';
+import { openDevice } from '../options/open-device.js';
+import { commaList, count, integer, present } from '../options/options.js';
+import type { DeviceValues } from '../options/training-options.js';
+import type { OutputOptions } from './eval.js';
+import { reportTable } from './eval-tables.js';
+
+const folder = () => z.string().min(1, 'expected a folder');
+
+/** How benchmarks are run. */
+export const taskOptions = {
+  tasks: commaList(z.string().min(1, 'expected a name')).optional().meta({
+    description:
+      "Benchmarks, groups of them, 'all' for the paper's, names with *, or files of your own, commas between",
+    argument: 'name,..',
+  }),
+  data: folder().optional().meta({
+    description: 'Where the benchmarks lie (default: $BTS_EVAL_DATA, or ./benchmarks)',
+    argument: 'folder',
+  }),
+  limit: count().optional().meta({ description: 'Documents of each benchmark, the first (default: all)' }),
+  shots: z
+    .array(z.string().regex(/^([\w.*-]+=)?\d+$/, 'expected a number, or task=number'))
+    .default([])
+    .meta({
+      description: 'Answered examples before each question, of all benchmarks or of one. Repeatable (default: theirs)',
+      argument: '[task=]number',
+    }),
+  out: folder().optional().meta({
+    description: 'Where results and every sample are kept; a run that was stopped goes on there',
+    argument: 'folder',
+  }),
+  seed: integer(0).default(0).meta({ description: 'The same seed gives the same sampled texts' }),
+  sharePrefixes: z.boolean().default(true).meta({
+    description: 'Compute what prompts have in common each time anew: slower, the same results',
+  }),
+  allowUnsafeCode: z.boolean().default(false).meta({
+    description: 'Run generated programs without isolation where the system has none',
+  }),
+  codeTimeout: z
+    .number()
+    .positive()
+    .max(86_400)
+    .default(10)
+    .meta({ description: 'Seconds that a generated program may take' }),
+  python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
+};
+const shape = z.object(taskOptions);
+export type TaskValues = z.output<typeof shape> & DeviceValues & { tasks: string[]; batchSize: number };
+
+/** Runs benchmarks on models and prints their scores. */
+export async function evaluateTasks(
+  folders: readonly string[],
+  values: TaskValues,
+  output: OutputOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  // All that may be missing is looked for first: hours of evaluation must not end in a mistyped path.
+  const columns = await readColumns(values.tasks);
+  const tasks = tasksOf(columns);
+  const shots = shotsOf(values.shots, tasks);
+  for (const model of folders) await readModelConfig(model);
+  const data = openTaskData(values.data);
+  let total = 0;
+  for (const task of tasks) {
+    const documents = await task.documents(data);
+    total += Math.min(values.limit ?? documents.length, documents.length);
+    if (shots(task) > 0) expectExamples(task, (await task.examples?.(data)) ?? documents, shots(task));
+  }
+  const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
+
+  await using _lock = values.out === undefined ? undefined : await lockFolder(values.out);
+  using device = openDevice(values);
+  const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
+  for (const [i, path] of folders.entries()) {
+    using model = await loadModel(device, path, { signal });
+    const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
+    const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, signal);
+    const progress = new Progress(`evaluating ${path}`, { total });
+    try {
+      const { limit, seed, batchSize, sharePrefixes } = values;
+      const { tasks: results, columns: scores } = await evaluate(model, columns, {
+        ...{ limit, seed, batchSize, sharePrefixes, data, shots, sandbox, samples, signal },
+        onProgress: (documents, task) => progress.update(documents, [task]),
+      });
+      report.models.push({
+        model: path,
+        ...present({ samples: kept }),
+        columns: scores,
+        tasks: results.map(withoutSamples),
+      });
+      progress.done(`evaluated ${path}`);
+    } finally {
+      progress.done();
+    }
+    if (values.out !== undefined) await writeReport(values.out, report);
+    warnOfCuts(report.models.at(-1)!);
+  }
+  if (output.json) printJson(report);
+  else if (output.csv) print(toCsv(report));
+  else print(reportTable(report, output));
+}
+
+/** Where benchmarks lie, if nothing else is said. */
+export function openTaskData(folder?: string): DataFolder {
+  return new DataFolder(folder ?? process.env.BTS_EVAL_DATA ?? 'benchmarks');
+}
+
+/** The columns that names and files of tasks stand for. */
+export async function readColumns(names: readonly string[]): Promise<Column[]> {
+  const isFile = (name: string) => /\.(ya?ml|json)$/i.test(name);
+  const own = new Map<string, Task>();
+  for (const name of names.filter(isFile)) own.set(name, await readOwnTask(name));
+  return resolveTasks(
+    names.map((name) => own.get(name)?.name ?? name),
+    [...own.values()],
+  );
+}
+
+/** How many examples each task shows: what was asked for by name, or for all, or its own number. */
+function shotsOf(given: readonly string[], tasks: readonly Task[]): (task: Task) => number {
+  const pairs = given.map((text) => text.split('=').reverse() as [string, string?]);
+  const byName = new Map(pairs.map(([count, name]) => [name, count]));
+  if (byName.size < given.length) throw new BtsError('BAD_OPTION', `--shots is given twice: ${given.join(', ')}.`);
+  const general = byName.get(undefined);
+  for (const name of byName.keys()) {
+    if (name === undefined || tasks.some((task) => task.name === name || task.name.startsWith(`${name}_`))) continue;
+    const known = tasks.map((task) => task.name);
+    throw new BtsError(
+      'BAD_OPTION',
+      `--shots names '${name}', which is not one of the tasks.${didYouMean(name, known)}`,
+    );
+  }
+  return (task) => {
+    const parts = task.name.split('_');
+    const name = parts.map((_, i) => parts.slice(0, parts.length - i).join('_')).find((part) => byName.has(part));
+    const asked = name === undefined ? general : byName.get(name);
+    return asked === undefined ? task.shots : Number(asked);
+  };
+}
+
+async function openSandbox({ allowUnsafeCode, codeTimeout, python }: TaskValues): Promise<Sandbox> {
+  const sandbox = await Sandbox.open({
+    allowUnsafe: allowUnsafeCode,
+    limits: { milliseconds: 1000 * codeTimeout },
+    ...present({ python }),
+  });
+  if (sandbox.isolationName === 'none')
+    note('Generated programs run without isolation: they can read and change your files.');
+  return sandbox;
+}
+
+/** A name for each model's samples, told apart where paths are alike. */
+function sampleFolders(folders: readonly string[]): string[] {
+  const names: string[] = [];
+  for (const path of folders) {
+    const parts = path.split(/[\\/]/).filter((part) => part !== '' && part !== '.' && part !== '../..');
+    const name = parts.join('-') || 'model';
+    const same = names.filter((other) => other === name || other.startsWith(`${name}~`)).length;
+    names.push(same === 0 ? name : `${name}~${same + 1}`);
+  }
+  return names;
+}
+
+async function samplesIn(folder: string, model: string, signal: AbortSignal) {
+  const path = (task: Task) => join(folder, `${task.name}.jsonl`);
+  return { path, modelHash: await hashModel(model, { signal }) };
+}
+
+const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;
+
+function warnOfCuts({ model, tasks }: ModelReport): void {
+  const sum = (field: 'cut' | 'documents') => tasks.reduce((total, result) => total + result[field], 0);
+  if (sum('cut') === 0) return;
+  note(
+    `${model}: ${sum('cut')} of ${sum('documents')} prompts were longer than the model takes and lost their beginning.`,
+  );
+}

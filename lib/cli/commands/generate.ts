@@ -1,0 +1,181 @@
+import { addAbortSignal } from 'node:stream';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { BtsError, throwIfAborted } from '../../base/errors.js';
+import { MemberName } from '../../checkpoint/stitch-manifest.js';
+import type { GeneratedToken } from '../../model/decoding/generate.js';
+import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
+import type { LanguageModel } from '../../model/language-model.js';
+import { loadModel } from '../../model/load-model.js';
+import { StitchedModel } from '../../model/stitched-model.js';
+import { note, printJson } from '../../terminal/output.js';
+import { openDevice } from '../options/open-device.js';
+import { addConfigOption, addOptions, commaList, count, integer, readOptions } from '../options/options.js';
+import { deviceOptions } from '../options/training-options.js';
+
+const samplingOptions = {
+  maxTokens: count().default(256).meta({ description: 'Tokens to generate, at most' }),
+  temperature: z.number().min(0).default(1).meta({ description: '0 always takes the likeliest token' }),
+  topK: integer(0).default(0).meta({ description: 'Only the k likeliest tokens; 0: all' }),
+  topP: z.number().positive().max(1).default(1).meta({
+    description: 'Only the likeliest tokens that together reach this probability; 1: all',
+  }),
+  minP: z.number().min(0).max(1).default(0).meta({
+    description: 'Only tokens at least this fraction as likely as the likeliest; 0: all',
+  }),
+  repetitionPenalty: z.number().positive().default(1).meta({
+    description: 'Makes tokens that were there before less likely; 1: off',
+  }),
+  seed: integer(0).default(0).meta({ description: 'The same seed gives the same text' }),
+  without: commaList(MemberName).optional().meta({
+    description: 'Experts of a stitched model that take no part, and are not computed; several with commas between',
+    argument: 'names',
+  }),
+  stop: z
+    .array(z.string().min(1))
+    .default([])
+    .meta({ description: 'Ends the text where this would appear. Repeatable' }),
+};
+const outputOptions = {
+  logprobs: integer(0).optional().meta({
+    description: "With --json: each token's log-probability, and those of the so many likeliest in its place",
+    argument: 'n',
+  }),
+};
+const promptOptions = {
+  chat: z.boolean().default(false).meta({
+    description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
+  }),
+};
+const Schema = z.object({ ...promptOptions, ...samplingOptions, ...outputOptions, ...deviceOptions });
+const MOST_PROMPT_BYTES = 16 << 20;
+
+const EXAMPLES = `
+Without a prompt, the text begins as the tokenizer begins texts. The prompt itself is not printed.
+
+Examples:
+  bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
+  echo "Once upon a time" | bts generate generalist - --top-p 0.9 --seed 7
+  bts generate generalist "Q: 2 + 2 = ?" --stop "Q:" --json
+  bts generate generalist --chat "What is 2 + 2?"`;
+
+export function generateCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('generate')
+    .description('Continue a text with a model, dense or stitched; the text comes on stdout as it is generated.')
+    .argument('<model>', "The model's folder")
+    .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Prompt:', promptOptions);
+  addOptions(command, 'Sampling:', samplingOptions);
+  addOptions(command, 'Output:', outputOptions);
+  addOptions(command, 'Device:', deviceOptions);
+  addConfigOption(command);
+  command
+    .option('--json', 'Print text, tokens and statistics as JSON, at the end')
+    .action(async (folder: string, prompt = '') => {
+      const values = await readOptions(command, Schema);
+      await run(
+        folder,
+        prompt === '-' ? await readPrompt(signal) : prompt,
+        values,
+        command.opts().json === true,
+        signal,
+      );
+    });
+}
+
+async function run(
+  folder: string,
+  prompt: string,
+  values: z.output<typeof Schema>,
+  json: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const {
+    without = [],
+    chat,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+    stop,
+    logprobs,
+  } = values;
+  const settings = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs };
+  if (logprobs !== undefined && !json) {
+    throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
+  }
+  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
+  using device = openDevice(values);
+  using loaded = await loadModel(device, folder, { signal });
+  const model = withoutExperts(loaded, without);
+  const tokens: number[] = [];
+  const logProbabilities: LogProbabilities[] = [];
+  let text = '';
+  let finish: GeneratedToken['finish'] = 'length';
+  const began = performance.now();
+  let firstAt = began;
+  try {
+    const input = chat ? [{ role: 'user', content: prompt }] : prompt;
+    for await (const token of model.generate(input, { ...settings, signal })) {
+      if (tokens.length === 0) firstAt = performance.now();
+      tokens.push(token.id);
+      const { logProbability, topLogProbabilities = [] } = token;
+      if (logProbability !== undefined) logProbabilities.push({ logProbability, topLogProbabilities });
+      text += token.text;
+      if (!json && token.text) process.stdout.write(forOutput(token.text));
+      if (token.finish) finish = token.finish;
+    }
+  } finally {
+    if (!json && tokens.length > 0 && !text.endsWith('\n')) process.stdout.write('\n');
+  }
+  const ended = performance.now();
+  const firstTokenMs = firstAt - began;
+  const tokensPerSecond = tokens.length > 1 ? ((tokens.length - 1) / (ended - firstAt)) * 1000 : null;
+  if (json) {
+    const probabilities = logprobs === undefined ? {} : { logProbabilities };
+    printJson({ text, tokens, ...probabilities, finish, firstTokenMs, tokensPerSecond });
+  } else if (process.stderr.isTTY) {
+    const rate = tokensPerSecond === null ? '' : `, then ${tokensPerSecond.toFixed(1)} tokens/s`;
+    note(`${tokens.length} tokens, the first after ${firstTokenMs.toFixed(0)} ms${rate}; ended by ${finish}`);
+  }
+}
+
+/** Throws BAD_OPTION where experts are named that the model does not have. */
+function withoutExperts(model: LanguageModel, names: readonly string[]): LanguageModel {
+  if (names.length === 0) return model;
+  if (model instanceof StitchedModel) return model.without(names);
+  throw new BtsError('BAD_OPTION', '--without switches experts of a stitched model off; this model has none.');
+}
+
+/** A model may generate any characters: those that would control a terminal are left out there. */
+function forOutput(text: string): string {
+  return process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
+}
+
+/** All of stdin, which may be a person who types: the signal ends the wait. */
+async function readPrompt(signal: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > MOST_PROMPT_BYTES) {
+        throw new BtsError('BAD_DATA', `the prompt on stdin has more than ${MOST_PROMPT_BYTES} bytes.`);
+      }
+    }
+  } catch (cause) {
+    throwIfAborted(signal, 'reading the prompt');
+    throw cause;
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');
+  } catch (cause) {
+    throw new BtsError('BAD_DATA', 'the prompt on stdin is not UTF-8. Convert it first.', { cause });
+  }
+}

@@ -1,0 +1,205 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { BtsError } from '../../base/errors.js';
+import { replaceFolder } from '../../base/folder.js';
+import { MemberName } from '../../checkpoint/stitch-manifest.js';
+import type { DomainTokens } from '../../data/token-shards.js';
+import { heldOutLosses } from '../../eval/held-out-loss.js';
+import { addExperts, removeExperts } from '../../model/change-experts.js';
+import type { LanguageModel } from '../../model/language-model.js';
+import { loadModel } from '../../model/load-model.js';
+import { StitchedModel } from '../../model/stitched-model.js';
+import type { Device } from '../../tensor/device.js';
+import { note, print, printJson } from '../../terminal/output.js';
+import { expectStepRoom } from '../../train/step-memory.js';
+import { stitchShares } from '../options/ablations.js';
+import { kebab } from '../options/config-file.js';
+import { openDomains } from '../options/domains.js';
+import { openDevice } from '../options/open-device.js';
+import { addConfigOption, addOptions, commaList, integer, readGivenOptions } from '../options/options.js';
+import { memberOptions } from '../options/stitch-options.js';
+import {
+  deviceOptions,
+  domainOptions,
+  runOptions,
+  trainingOptions,
+  weightOptions,
+} from '../options/training-options.js';
+import { lossTable, type ModelLosses } from '../results.js';
+import { claimOut, isFinished, placesBeside } from '../training/out-folder.js';
+import { evaluationOptions, runTraining } from '../training/run.js';
+
+const training = {
+  ...trainingOptions,
+  steps: integer(0).default(0).meta({ description: 'Updates of the weights' }),
+  learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
+};
+const textGroup = {
+  ...domainOptions,
+  domain: domainOptions.domain.optional().meta({
+    ...domainOptions.domain.meta(),
+    description:
+      'A domain and its text, for --steps and to compare losses: files or folders, commas between. Repeatable',
+  }),
+  ...weightOptions,
+};
+const runGroup = { ...runOptions, ...deviceOptions };
+const common = { ...textGroup, ...training, ...runGroup };
+
+const addGroup = {
+  expert: memberOptions.expert,
+  train: z.enum(['all', 'new']).default('all').meta({
+    description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
+  }),
+};
+const AddSchema = z.object({ ...addGroup, ...common });
+
+const removeGroup = {
+  expert: commaList(MemberName).meta({
+    description: 'Experts to take out, several with commas between',
+    argument: 'names',
+  }),
+};
+const RemoveSchema = z.object({ ...removeGroup, ...common });
+
+type Values = z.output<z.ZodObject<typeof common>>;
+
+const ADD_EXAMPLES = `
+The new model computes what the old one did, to the bit, until training lets the new experts be heard.
+
+Examples:
+  bts add generalist --expert law=experts/law --out larger       # to be trained later, or with --steps
+  bts add generalist --expert law=experts/law --domain law=corpora/law --domain code=corpora/code \\
+    --out larger --steps 200
+  bts add generalist --expert law=experts/law --train new --config texts.yaml --out larger --steps 200`;
+
+const REMOVE_EXAMPLES = `
+Examples:
+  bts remove generalist --expert math --out smaller
+  bts remove generalist --expert math --domain code=corpora/code --domain prose=corpora/prose.txt --out smaller
+  bts generate generalist 'def f(' --without math       # for one request, without another model`;
+
+export function addCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('add')
+    .description('Stitch more experts into a stitched model, and train it a little: into a new folder.')
+    .argument('<model>', "The stitched model's folder")
+    .addHelpText('after', ADD_EXAMPLES);
+  addGroups(command, addGroup).action(async (folder: string) => {
+    const { values: all, given } = await readGivenOptions(command, AddSchema);
+    expectUsed(all, given);
+    const { expert, train, ...values } = all;
+    const names = Object.keys(expert);
+    await change(folder, values, command.opts().json === true, signal, {
+      label: 'adding',
+      added: expert,
+      // Where the members lie. Of a resumed run the checkpoint says so, and others would be ignored.
+      identity: () => placesBeside(values.out, { model: folder, ...expert }),
+      create: (device) => addExperts(device, folder, expert, { train, signal }),
+      load: (device, from) => StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, signal }),
+      begin: (model) => model.openGates(names),
+    });
+  });
+}
+
+export function removeCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('remove')
+    .description('Take experts out of a stitched model, and train the rest a little if wanted: into a new folder.')
+    .argument('<model>', "The stitched model's folder")
+    .addHelpText('after', REMOVE_EXAMPLES);
+  addGroups(command, removeGroup).action(async (folder: string) => {
+    const { values: all, given } = await readGivenOptions(command, RemoveSchema);
+    expectUsed(all, given);
+    const { expert, ...values } = all;
+    await change(folder, values, command.opts().json === true, signal, {
+      label: 'removing',
+      added: {},
+      identity: async () => ({ ...(await placesBeside(values.out, { model: folder })), removed: expert }),
+      create: (device) => removeExperts(device, folder, expert, { signal }),
+      load: (device, from) => StitchedModel.load(device, from, { trainable: true, signal }),
+      begin: () => {},
+    });
+  });
+}
+
+function addGroups(command: Command, models: z.ZodRawShape): Command {
+  addOptions(command, 'Models:', models);
+  addOptions(command, 'Text:', textGroup);
+  addOptions(command, 'Training:', training);
+  addOptions(command, 'Run:', runGroup);
+  addConfigOption(command);
+  return command.option('--json', 'Print the result as JSON');
+}
+
+/** What has a meaning without training; and what has with text, whose loss is compared. */
+const USED = {
+  always: ['expert', 'out', 'steps', ...Object.keys(deviceOptions)],
+  withText: [...Object.keys(domainOptions), 'batchSize', 'sequenceLength', 'evaluateTokens'],
+};
+
+/** Throws BAD_OPTION where there is nothing to train on, and for an option that would be ignored. */
+function expectUsed({ steps, domain }: Values, given: readonly string[]): void {
+  if (steps > 0) {
+    if (domain !== undefined) return;
+    throw new BtsError('BAD_OPTION', `--domain is missing: --steps ${steps} trains on text.`);
+  }
+  const used = domain === undefined ? USED.always : [...USED.always, ...USED.withText];
+  const stray = given.find((name) => !used.includes(name));
+  if (stray === undefined) return;
+  const need = USED.withText.includes(stray) ? '--domain' : '--steps';
+  throw new BtsError('BAD_OPTION', `--${kebab(stray)} would be ignored without ${need}. Give that, or leave it out.`);
+}
+
+interface Change {
+  label: string;
+  /** The new experts by name: their domains get the share of experts. */
+  added: Readonly<Record<string, string>>;
+  identity: () => Promise<Readonly<Record<string, unknown>>>;
+  create: (device: Device) => Promise<StitchedModel>;
+  load: (device: Device, checkpoint: string) => Promise<StitchedModel>;
+  /** Before the first step. */
+  begin: (model: StitchedModel) => void;
+}
+
+/** The change, as many steps as wanted, and where there is text the loss by domain before and after. */
+async function change(
+  folder: string,
+  values: Values,
+  json: boolean,
+  signal: AbortSignal,
+  { label, added, identity, create, load, begin }: Change,
+): Promise<void> {
+  const { out, steps, domain } = values;
+  if (steps > 0 && (await isFinished(values, json))) return;
+  using device = openDevice(values);
+  const checkpoint = await claimOut(out, values.resume);
+  const rows: ModelLosses[] = [];
+  const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {
+    const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
+    if (heldOut.length === 0) return;
+    const options = { ...evaluationOptions(values, model), signal };
+    rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
+  };
+  using old = domain && (await loadModel(device, folder, { signal }));
+  if (old && steps > 0) expectStepRoom(old, values);
+  await using texts = old && (await openDomains({ ...values, domain }, old.tokenizer, signal));
+  const domains = texts?.all ?? [];
+  if (old) await evaluate(old, 'before', domains);
+  // It makes room for the new model.
+  old?.dispose();
+  using model = checkpoint ? await load(device, checkpoint) : await create(device);
+  if (steps === 0) {
+    await replaceFolder(out, (temporary) => model.write(temporary));
+    await evaluate(model, 'after', domains);
+  } else {
+    if (!checkpoint) begin(model);
+    const shares = stitchShares({ ...values, domain: domain!, expert: added });
+    const options = { label, shares, resume: checkpoint, identity: { made: await identity() }, signal };
+    const losses = await runTraining(model, domains, { ...values, domain: domain! }, options);
+    if (losses.length > 0) rows.push({ model: 'after', losses });
+  }
+  note(`The stitched model is in '${out}'; '${folder}' and all members are as they were.`);
+  if (json) printJson({ model: out, steps, heldOut: rows });
+  else if (rows.length > 0) print(`Held-out loss, nats per token\n${lossTable(rows)}`);
+}

@@ -1,0 +1,181 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { BtsError } from '../../base/errors.js';
+import type { ModelConfig } from '../../checkpoint/config.js';
+import { openCheckpoint, readConfig } from '../../checkpoint/dense-checkpoint.js';
+import { Tokenizer } from '../../data/tokenizer.js';
+import { denseCost } from '../../model/cost/cost.js';
+import { DenseModel, FREEZABLE, trainableRoles } from '../../model/dense-model.js';
+import type { Device } from '../../tensor/device.js';
+import { note, print, printJson } from '../../terminal/output.js';
+import { expectStepRoom } from '../../train/step-memory.js';
+import { kebab } from '../options/config-file.js';
+import { openDomains } from '../options/domains.js';
+import { mixtureShares } from '../options/mixture-shares.js';
+import { openDevice } from '../options/open-device.js';
+import { addConfigOption, addOptions, commaList, readOptions } from '../options/options.js';
+import {
+  deviceOptions,
+  domainOptions,
+  runOptions,
+  trainingOptions,
+  weightOptions,
+} from '../options/training-options.js';
+import { domainTable } from '../results.js';
+import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from '../training/new-model.js';
+import { claimOut, inspectOut, isFinished, placesBeside } from '../training/out-folder.js';
+import { planTraining, renderPlan } from '../training/plan.js';
+import { runTraining } from '../training/run.js';
+
+const modelOptions = {
+  from: z.string().optional().meta({ description: 'Model to continue with', argument: 'folder' }),
+  freeze: commaList(z.enum(FREEZABLE))
+    .optional()
+    .meta({
+      description: `What of --from stays as it is: ${FREEZABLE.join(', ')}, several with commas between`,
+      argument: 'parts',
+    }),
+  dtype: z.enum(['f32', 'bf16', 'f16']).default('f32').meta({ description: 'Precision of the finished model' }),
+};
+
+const modelGroup = { ...modelOptions, ...newModelOptions };
+const textGroup = { ...domainOptions, ...weightOptions };
+const runGroup = { ...runOptions, ...deviceOptions };
+const Schema = z.object({ ...modelGroup, ...textGroup, ...trainingOptions, ...runGroup });
+type Values = z.output<typeof Schema>;
+
+const EXAMPLES = `
+Examples:
+  A small model from scratch, with a tokenizer of its own:
+    bts train --out seed --width 256 --layers 6 --heads 8 --key-value-heads 4 --tied --train-tokenizer 4096 \\
+      --domain code=corpora/code --domain prose=corpora/prose.txt --steps 2000 --learning-rate 1e-3
+  An expert branched from it, to be stitched later (frozen embeddings and head keep experts close to their hub):
+    bts train --out experts/code --from seed --freeze embeddings,head \\
+      --domain code=corpora/code --steps 1000 --learning-rate 3e-4
+  What would be done, without doing it:
+    bts train --config run.yaml --dry-run`;
+
+export function trainCommand(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command('train')
+    .description(
+      'Train a dense model: a new one, or an existing one further, such as an expert branched from its seed.',
+    )
+    .addHelpText('after', EXAMPLES);
+  addOptions(command, 'Model:', modelGroup);
+  addOptions(command, 'Text:', textGroup);
+  addOptions(command, 'Training:', trainingOptions);
+  addOptions(command, 'Run:', runGroup);
+  addConfigOption(command);
+  command
+    .option('--dry-run', 'Check everything and say what would be done; write nothing')
+    .option('--json', 'Print the result as JSON')
+    .action(async () => run(await readOptions(command, Schema), command.opts(), signal));
+}
+
+async function run(
+  values: Values,
+  { dryRun, json }: { dryRun?: boolean; json?: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  checkSource(values);
+  if (await isFinished(values, json)) return;
+  const shares = mixtureShares(Object.keys(values.domain), values.weight);
+  using device = openDevice(values);
+
+  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
+  const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
+  if (dryRun) {
+    if (values.from && !checkpoint) await Tokenizer.load(values.from);
+    const plan = await planTraining(values, shares, cost, checkpoint);
+    if (json) printJson(plan);
+    else print(renderPlan(plan));
+    return;
+  }
+
+  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
+  using model = await openModel(device, values, checkpoint, signal);
+  await using domains = await openDomains(values, model.tokenizer, signal);
+  // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
+  const { out, from, tokenizer, trainTokenizer = null } = values;
+  const losses = await runTraining(model, domains.all, values, {
+    label: 'training',
+    shares,
+    resume: checkpoint,
+    identity: { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) },
+    signal,
+    write: (folder) => model.write(folder, values.dtype),
+  });
+  note(`The model is in '${values.out}'.`);
+  if (json) printJson({ model: values.out, steps: values.steps, heldOut: losses });
+  else if (losses.length > 0) print(domainTable(losses));
+}
+
+function checkSource(values: Values): void {
+  if (values.from === undefined) {
+    if (values.freeze)
+      throw new BtsError('BAD_OPTION', '--freeze holds parts of an existing model fixed: give --from.');
+    checkNewModel(values);
+    return;
+  }
+  const stray = Object.keys(newModelOptions).find((name) => values[name as keyof typeof newModelOptions] !== undefined);
+  if (stray)
+    throw new BtsError('BAD_OPTION', `--from continues a model as it is: --${kebab(stray)} cannot be chosen with it.`);
+}
+
+const loadOptions = ({ freeze = [] }: Values) => ({ trainable: true, freeze });
+
+/** The configuration that a run would begin with. */
+async function plannedConfig(values: Values): Promise<ModelConfig> {
+  const { from } = values;
+  const config = from ? (await openCheckpoint(from)).config : await newConfig(values, await tokenizerToBe(values));
+  expectRoom(config, values);
+  return config;
+}
+
+async function openModel(
+  device: Device,
+  values: Values,
+  checkpoint: string | undefined,
+  signal: AbortSignal,
+): Promise<DenseModel> {
+  const { from } = values;
+  if (checkpoint) {
+    const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
+    expectRoom(begun, values);
+    const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
+    expectSame(model.config, begun, checkpoint);
+    return model;
+  }
+  if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
+  if (from) {
+    expectRoom(await readConfig(from), values);
+    return await DenseModel.load(device, from, { ...loadOptions(values), signal });
+  }
+  const tokenizer = await newTokenizer(values, signal);
+  const config = await newConfig(values, await Tokenizer.load(tokenizer));
+  expectRoom(config, values);
+  return await DenseModel.create(device, config, tokenizer, values.seed, { signal });
+}
+
+function expectRoom({ maxPositions }: ModelConfig, { sequenceLength }: Values): void {
+  if (sequenceLength <= maxPositions) return;
+  throw new BtsError(
+    'BAD_OPTION',
+    `--sequence-length ${sequenceLength} is more than the ${maxPositions} positions that the model has.`,
+  );
+}
+
+/** Whether a checkpoint is one of the run that the options describe. */
+function expectSame(checkpoint: ModelConfig, begun: ModelConfig, folder: string): void {
+  const keys = (Object.keys(begun) as (keyof ModelConfig)[]).filter((key) => key !== 'dtype');
+  const differing = keys.find((key) => JSON.stringify(checkpoint[key]) !== JSON.stringify(begun[key]));
+  if (!differing) return;
+  const [now, then] = [JSON.stringify(begun[differing]), JSON.stringify(checkpoint[differing])];
+  throw new BtsError(
+    'BAD_OPTION',
+    `cannot resume: ${differing} is ${now}, in '${folder}' it is ${then}. Use the options that the run began with.`,
+  );
+}

@@ -1,0 +1,268 @@
+/**
+ * What a model costs, computed from its shape alone: parameters, bytes and floating-point operations. A multiply-add
+ * counts as two operations; elementwise work (norms, rotation, softmax, mixing) is left out, it is below a percent at
+ * real widths. Legend: M members, E experts, B batch, T tokens, N = B*T rows, C width, F feed-forward width, H query heads,
+ * K key/value heads, D head width, V vocabulary, G gate width.
+ */
+import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-config.js';
+import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
+import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
+import { type Trainable, withoutHead } from '../transformer/member.js';
+
+/** B sequences of T tokens. */
+export interface BatchSize {
+  batch: number;
+  tokens: number;
+  /** Whether a training step computes the inside of layers again in place of keeping it. */
+  recompute?: boolean;
+}
+
+export interface Cost {
+  /** Of all members and stitches. */
+  parameters: number;
+  /** How many of them a training run changes. */
+  trainedParameters: number;
+  /** Operations for one token of a full sequence, in inference. */
+  forwardFlops: number;
+  /** Operations for one token of a training step, forward and backward. */
+  trainingFlops: number;
+  /** Bytes that the weights take in inference. */
+  weightBytes: number;
+  /** Most bytes in tensors at once in a training step; what ops need as scratch memory comes on top. */
+  trainingBytes: number;
+  /** Bytes that the key/value cache takes for each token of a sequence. */
+  cacheBytes: number;
+}
+
+/** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
+export interface StitchedShape extends Pick<StitchManifest, 'plan' | 'gate' | 'gateBias' | 'expertsAfterMerge'> {
+  members: readonly ModelConfig[];
+}
+
+const FLOAT_BYTES = 4;
+const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
+// The value, its gradient, and AdamW's two moments.
+const FLOATS_PER_TRAINED = 4;
+/** Of a trained parameter in all. */
+export const TRAINED_BYTES = FLOAT_BYTES * FLOATS_PER_TRAINED;
+// The backward of attention computes q k^T again beside the four products of the gradients; the forward has two.
+const ATTENTION_BACKWARD = 5 / 2;
+const SHORTEST_ROPE_TABLE = 512;
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+const size = ({ shape }: ParameterSpec) => shape.reduce((product, length) => product * length, 1);
+
+/** Parameters of a dense model, biases and norms included; tied embeddings count once. */
+export function parameterCount(config: ModelConfig, counted: Trainable = () => true): number {
+  return sum(parameterNames(config).filter(counted).map(size));
+}
+
+/** Parameters of all stitches: `gate [M, G, C]`, maybe `bias [M, G]`, and E projections `[C, C]` each. */
+export function stitchParameterCount({ members, plan, gate, gateBias }: StitchedShape): number {
+  const { width } = members[0]!;
+  const gateWidth = gate === 'channel' ? width : 1;
+  const each = members.length * gateWidth * (width + (gateBias ? 1 : 0)) + (members.length - 1) * width * width;
+  return plan.length * each;
+}
+
+/**
+ * Operations per token of a dense model over sequences of `tokens`: 2 for each weight of a matrix that it is multiplied
+ * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
+ */
+export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
+  return layersFlops(config, tokens).total + headFlops(config);
+}
+
+/** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
+export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
+  const { batch, tokens, recompute = false } = size;
+  const { width: C, layers, vocabularySize: V } = config;
+  const { width: F } = config.feedForward;
+  const parameters = parameterCount(config);
+  const trainedParameters = parameterCount(config, trained);
+  const all = layersFlops(config, tokens);
+  const forwardFlops = all.total + headFlops(config);
+  // Each matrix is multiplied again for the gradient of its input and for its own.
+  const again = recompute ? recomputedFlops(config, all) : 0;
+  const backwardFlops = 2 * all.linear + ATTENTION_BACKWARD * all.attention + again + 2 * headFlops(config);
+
+  // Beside what gradients of the input need, those of the weights need what each matrix was multiplied with.
+  const keptInLayer = recompute ? 3 * C + F + behindParts(config) : savedInLayer(config) + 2 * C + F;
+  const saved = layers * keptInLayer + C;
+  const insideLayer = recompute ? 3 * F + 3 * C : F + 2 * C;
+  const most = saved + Math.max(V + 2 * C, insideLayer);
+  const weights = bytesOf(config);
+  return {
+    parameters,
+    trainedParameters,
+    forwardFlops,
+    trainingFlops: forwardFlops + backwardFlops,
+    weightBytes: weights,
+    trainingBytes:
+      ((parameters - trainedParameters) / parameters) * weights +
+      FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTables([config], tokens)),
+    cacheBytes: cacheBytes(config),
+  };
+}
+
+/** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
+export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens }: BatchSize): number {
+  const weights = sum(members.map((config, m) => bytesOf(config, m === 0 ? undefined : withoutHead)));
+  return weights + FLOAT_BYTES * batch * tokens * members.length * insideInference(members[0]!);
+}
+
+/**
+ * The cost of a stitched model and of training its stitches. Behind the last stitch only the hub goes on. The backward
+ * runs through the frozen layers of all members, for the gradient of their input alone, down to the first stitch; the
+ * layers below it store nothing.
+ *
+ * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
+ * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
+ */
+export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
+  const { members, plan, gate, expertsAfterMerge } = shape;
+  const hub = members[0]!;
+  const { width: C, vocabularySize: V, layers } = hub;
+  const { width: F } = hub.feedForward;
+  const M = members.length;
+  const E = M - 1;
+  const G = gate === 'channel' ? C : 1;
+  const first = plan[0]!.afterLayer;
+  const last = plan.at(-1)!.afterLayer;
+  const [between, above] = [last - first, layers - last];
+
+  const ofAll = layersFlops(hub, tokens, 0, last);
+  const ofHub = layersFlops(hub, tokens, last);
+  const stitchFlops = plan.map(({ kind }) => stitchFlopsPerToken(kind, { members: M, width: C, gateWidth: G }));
+  const forwardFlops = M * ofAll.total + ofHub.total + sum(stitchFlops) + headFlops(hub);
+  const back = (flops: LayersFlops) =>
+    flops.linear + ATTENTION_BACKWARD * flops.attention + (recompute ? recomputedFlops(hub, flops) : 0);
+  const layersBack = M * back(layersFlops(hub, tokens, first, last)) + back(ofHub);
+  const stitchesBack = (recompute ? 3 : 2) * sum(stitchFlops) - (recompute ? 2 : 1) * stitchFlops[0]!;
+
+  const savedByStitch = plan.map(({ kind }, index) => {
+    // What the first stitch reads has no gradient, so it is not computed again.
+    if (recompute && index > 0) return M * C;
+    const isLast = index === plan.length - 1;
+    const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
+    return M * C + M * G + (projectedIsOutput ? 0 : E * C);
+  });
+  const keptInLayer = recompute ? 2 * C + behindParts(hub) : savedInLayer(hub);
+  const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
+  const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
+  const inBackward = saved + Math.max(V + 2 * C, (between > 0 ? M : 1) * insideLayer);
+  const belowFirstStitch = first > 0 ? M * insideInference(hub) : 0;
+
+  const stitches = stitchParameterCount(shape);
+  const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));
+  return {
+    parameters: sum(members.map((config) => parameterCount(config))) + stitches,
+    trainedParameters: stitches,
+    forwardFlops,
+    trainingFlops: forwardFlops + layersBack + stitchesBack + headFlops(hub),
+    weightBytes: weights + FLOAT_BYTES * stitches,
+    trainingBytes:
+      weights +
+      FLOAT_BYTES *
+        (FLOATS_PER_TRAINED * stitches +
+          batch * tokens * Math.max(inBackward, belowFirstStitch) +
+          ropeTables(members, tokens)),
+    cacheBytes: M * cacheBytes(hub),
+  };
+}
+
+/** Operations per token in one stitch: its gates, and a product with each projection. */
+export function stitchFlopsPerToken(
+  kind: StitchManifest['plan'][number]['kind'],
+  { members, width: C, gateWidth: G }: { members: number; width: number; gateWidth: number },
+): number {
+  const E = members - 1;
+  const gates = kind === 'experts_into_hub' ? members : E;
+  return 2 * C * G * gates + 2 * E * C * C;
+}
+
+/** Operations per token in some layers; `linear` is all their matrices: the attention's projections and the feed-forward part. */
+export interface LayersFlops {
+  /** `2 (2 C H D + 2 C K D)` a layer. */
+  projections: number;
+  /** `2 * 3 C F` a layer. */
+  feedForward: number;
+  linear: number;
+  /** `4 H D` for each key that a token sees on average in a layer. */
+  attention: number;
+  total: number;
+}
+
+/** Of the layers first..last-1, by default of all. */
+export function layersFlops(config: ModelConfig, tokens: number, first = 0, last = config.layers): LayersFlops {
+  const { width: C } = config;
+  const { width: F } = config.feedForward;
+  const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
+  const layers = Array.from({ length: last - first }, (_, i) => first + i);
+  const projections = layers.length * 2 * C * (2 * H * D + 2 * K * D);
+  const feedForward = layers.length * 2 * C * 3 * F;
+  const attention = (4 * H * D * sum(layers.map((index) => keysSeen(windowOf(config, index), tokens)))) / tokens;
+  const linear = projections + feedForward;
+  return { projections, feedForward, linear, attention, total: linear + attention };
+}
+
+/** Keys that all tokens together see: the first ones 1, 2, .. of them, those behind them `window`. */
+function keysSeen(window: number | null, tokens: number): number {
+  const seen = Math.min(window ?? tokens, tokens);
+  return (seen * (seen + 1)) / 2 + (tokens - seen) * seen;
+}
+
+/** Of layers whose inside is computed again: all but the two matrices that lead out of each. */
+function recomputedFlops(config: ModelConfig, { projections, feedForward, attention }: LayersFlops): number {
+  const { heads: H, keyValueHeads: K } = config.attention;
+  const output = (projections * H) / (2 * H + 2 * K);
+  return projections - output + (feedForward * 2) / 3 + attention;
+}
+
+export function headFlops({ vocabularySize: V, width: C }: ModelConfig): number {
+  return 2 * V * C;
+}
+
+/**
+ * Floats per row that a frozen layer keeps: what its norms read (its input and what comes behind the attention, or what its
+ * parts give, or both), q, k, v, the attention's result and the logarithm of its sums, and the gated and the plain half of
+ * the feed-forward part.
+ */
+function savedInLayer(config: ModelConfig): number {
+  const { width: C } = config;
+  const { width: F } = config.feedForward;
+  const { heads: H, keyValueHeads: K, headWidth: D } = config.attention;
+  const beforeHeadNorms = config.attention.queryKeyNorm !== 'none' ? (H + K) * D : 0;
+  const readByNorms = (config.norm.place === 'after' ? 0 : 2 * C) + behindParts(config);
+  return readByNorms + 2 * H * D + 2 * K * D + H + 2 * F + beforeHeadNorms;
+}
+
+/** Floats per row of what the two parts of a layer give, where norms stand behind them. */
+function behindParts({ norm, width: C }: ModelConfig): number {
+  return norm.place === 'before' ? 0 : 2 * C;
+}
+
+/** Floats per row that a layer without a gradient needs for a moment: in the attention, or in the feed-forward part. */
+function insideInference({ width: C, feedForward: { width: F }, attention }: ModelConfig) {
+  const { heads: H, keyValueHeads: K, headWidth: D } = attention;
+  return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
+}
+
+function bytesOf(config: ModelConfig, part?: Trainable): number {
+  return DTYPE_BYTES[config.dtype] * parameterCount(config, part);
+}
+
+/** Of a key/value cache, for each token of a sequence. */
+export function cacheBytes({ layers, attention: { keyValueHeads: K, headWidth: D } }: ModelConfig): number {
+  return FLOAT_BYTES * layers * 2 * K * D;
+}
+
+/** Floats of all rotary tables: one for each way to rotate. */
+function ropeTables(members: readonly ModelConfig[], tokens: number): number {
+  const ways = members.flatMap((config) =>
+    Array.from({ length: config.layers }, (_, index) => ropeOf(config, index)).filter((rope) => rope !== null),
+  );
+  const width = 2 * Math.ceil(members[0]!.rope.width / 2);
+  const positions = Math.max(SHORTEST_ROPE_TABLE, 2 ** Math.ceil(Math.log2(tokens)));
+  return new Set(ways.map((rope) => JSON.stringify(rope))).size * width * positions;
+}

@@ -1,0 +1,82 @@
+import { throwIfAborted } from '../../base/errors.js';
+import type { LanguageModel } from '../language-model.js';
+import type { TokenCache } from './key-value-cache.js';
+import { type Draw, sample } from './sampler.js';
+
+/** A sequence that is being generated. */
+export interface Lane {
+  /** How its next token is drawn. */
+  readonly draw: Draw;
+  /** Whether it looks at the logits that its tokens are drawn from. */
+  readonly needsLogits: boolean;
+  /** The last token. */
+  readonly next: number;
+  /** Whether the last token was the last one. */
+  readonly isDone: boolean;
+  /** Takes the token that was drawn. */
+  push(id: number, logits?: Float32Array): void;
+}
+
+/** Appends tokens to a cache and hands each lane the one that was drawn for it. Throws what `model.next` throws. */
+export async function advance(
+  model: LanguageModel,
+  cache: TokenCache,
+  ids: ArrayLike<number>,
+  lanes: readonly (Lane | undefined)[],
+): Promise<void> {
+  const draws = lanes.map((lane) => lane?.draw);
+  if (!lanes.some((lane) => lane?.needsLogits)) {
+    const drawn = await model.next(cache, ids, draws);
+    for (const [b, lane] of lanes.entries()) lane?.push(drawn[b]!);
+    return;
+  }
+  const vocabulary = model.config.vocabularySize;
+  const logits = await model.extend(cache, ids);
+  using rows = model.device.tensor(logits, [lanes.length, vocabulary]);
+  const drawn = await sample(rows, draws);
+  for (const [b, lane] of lanes.entries()) {
+    lane?.push(drawn[b]!, logits.subarray(b * vocabulary, (b + 1) * vocabulary));
+  }
+}
+
+/**
+ * Generates sequences side by side, as many as the cache has: one that has ended makes room for the next that waits. `begin`
+ * computes a prompt in a cache of one sequence, which it returns, and pushes the first token. Yields a lane whenever it was
+ * given a token. Throws ABORTED, and what `begin` and `model.next` throw.
+ */
+export async function* decodeTogether<Sequence extends Lane>(
+  model: LanguageModel,
+  cache: TokenCache,
+  waiting: Iterable<Sequence>,
+  begin: (lane: Sequence) => Promise<TokenCache>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Sequence, void> {
+  const queue = waiting[Symbol.iterator]();
+  const lanes: (Sequence | undefined)[] = cache.lengths.map(() => undefined);
+  for (;;) {
+    for (let b = 0; b < lanes.length; b++) {
+      while (lanes[b] === undefined) {
+        const { value: lane } = queue.next() as IteratorResult<Sequence, undefined>;
+        if (!lane) break;
+        throwIfAborted(signal, 'generating');
+        const prompt = await begin(lane);
+        if (!lane.isDone) {
+          cache.copySequence(prompt, 0, b);
+          lanes[b] = lane;
+        }
+        yield lane;
+      }
+      // Idle lanes compute something, too: it is never read.
+      if (lanes[b] === undefined) cache.lengths[b] = 0;
+    }
+    if (lanes.every((lane) => lane === undefined)) return;
+    throwIfAborted(signal, 'generating');
+    const ids = lanes.map((lane) => lane?.next ?? 0);
+    await advance(model, cache, ids, lanes);
+    for (const [b, lane] of lanes.entries()) {
+      if (!lane) continue;
+      if (lane.isDone) lanes[b] = undefined;
+      yield lane;
+    }
+  }
+}

@@ -1,0 +1,225 @@
+import { realpath } from 'node:fs/promises';
+import { type Abortable, BtsError, type ErrorCode } from '../../base/errors.js';
+import { expectOptions } from '../../base/options-check.js';
+import type { ModelConfig } from '../../checkpoint/config.js';
+import { type DenseCheckpoint, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import { hashCheckpoint } from '../../checkpoint/hash.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import { parameterCount } from '../cost/cost.js';
+import { loadTokenizer } from '../dense-model.js';
+import { configDifferences } from './config-differences.js';
+import { vocabularyFault } from './vocabulary.js';
+
+/** Something that keeps models from being stitched, or that their owner should know. */
+export interface Finding {
+  level: 'error' | 'warning';
+  /** Stable: `DIFFERENT_LAYERS` and so on, or the code of the error that opening a checkpoint ended with. */
+  code: string;
+  /** Whom it is about. */
+  member: string;
+  /** One sentence or two. */
+  message: string;
+}
+
+export interface CheckedMember {
+  name: string;
+  folder: string;
+  /** Null where the checkpoint cannot be read. */
+  config: ModelConfig | null;
+  parameters: number | null;
+}
+
+export interface Preflight {
+  findings: Finding[];
+  /** The hub first. */
+  members: CheckedMember[];
+}
+
+export interface PreflightOptions extends Abortable {
+  /** Reads all weights to find members that are equal; default true. */
+  contents?: boolean;
+}
+
+interface OpenMember {
+  name: string;
+  folder: string;
+  checkpoint: DenseCheckpoint;
+  config: ModelConfig;
+  /** Null where there is none, undefined where it cannot be read. */
+  tokenizer: Tokenizer | null | undefined;
+}
+
+/** All errors among the findings as one to throw; undefined where the members can be stitched. */
+export function refusal({ findings }: Preflight): BtsError | undefined {
+  const errors = findings.filter(({ level }) => level === 'error');
+  if (errors.length === 0) return undefined;
+  const unreadable = errors.find(({ code }) => !/^(DIFFERENT_|NO_TOKENIZER)/.test(code));
+  const messages = errors.map(({ message }) => message).join(' ');
+  return new BtsError(
+    (unreadable?.code as ErrorCode) ?? 'MEMBERS_DIFFER',
+    `these models cannot be stitched. ${messages}`,
+  );
+}
+
+type Report = (finding: Finding) => void;
+
+/**
+ * Holds experts against their hub without loading weights, and reports all that differs at once. What cannot be stitched is
+ * an error, what can but may surprise a warning. Throws ABORTED only: what else goes wrong is in the findings.
+ */
+export async function preflight(
+  hub: string,
+  experts: Readonly<Record<string, string>>,
+  options: PreflightOptions = {},
+): Promise<Preflight> {
+  expectOptions('preflight', options, { contents: true, signal: true });
+  const { contents = true, signal } = options;
+  const findings: Finding[] = [];
+  const report: Report = (finding) => findings.push(finding);
+  const folders = [['hub', hub], ...Object.entries(experts)] as const;
+  const opened: (OpenMember | undefined)[] = [];
+  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, signal));
+  const [first, ...rest] = opened;
+  const readable = rest.filter((member) => member !== undefined);
+  if (first) {
+    if (first.tokenizer === null) {
+      const message = `'${hub}' has no tokenizer.json: no text can be turned into tokens. Put the hub's tokenizer there.`;
+      report({ level: 'error', code: 'NO_TOKENIZER', member: 'hub', message });
+    }
+    for (const expert of readable) {
+      compareConfigs(first, expert, report);
+      compareTokenizers(first, expert, report);
+    }
+  }
+  const all = opened.filter((member) => member !== undefined);
+  await findDuplicates(all, { contents, signal }, report);
+  return {
+    findings: findings.sort((a, b) => (a.level < b.level ? -1 : a.level > b.level ? 1 : 0)),
+    members: folders.map(([name, folder], i) => {
+      const config = opened[i]?.config ?? null;
+      return { name, folder, config, parameters: config && parameterCount(config) };
+    }),
+  };
+}
+
+async function openMember(
+  name: string,
+  folder: string,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<OpenMember | undefined> {
+  const error = (cause: unknown) => {
+    if (!(cause instanceof BtsError) || cause.code === 'ABORTED') throw cause;
+    report({ level: 'error', code: cause.code, member: name, message: cause.message });
+  };
+  try {
+    const checkpoint = await openCheckpoint(folder, { signal });
+    const { dtypes, config } = withStoredDtype(checkpoint);
+    if (dtypes.length > 1) {
+      const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
+      report({ level: 'warning', code: 'MIXED_DTYPES', member: name, message });
+    }
+    let tokenizer: Tokenizer | null | undefined;
+    try {
+      tokenizer = (await loadTokenizer(folder, { signal })) ?? null;
+    } catch (cause) {
+      error(cause);
+    }
+    const fault = tokenizer && vocabularyFault(config, tokenizer, name);
+    if (fault) {
+      const code = fault.level === 'error' ? 'BAD_TOKENIZER' : 'TOKENS_BEYOND_EMBEDDING';
+      report({ ...fault, code, member: name });
+    }
+    return { name, folder, checkpoint, config, tokenizer };
+  } catch (cause) {
+    error(cause);
+    return undefined;
+  }
+}
+
+/** The configuration with the precision that most weights have, whatever config.json says. */
+function withStoredDtype({ config, tensors }: DenseCheckpoint) {
+  const bytes = new Map<string, number>();
+  for (const { dtype, shape } of tensors.values()) {
+    bytes.set(dtype, (bytes.get(dtype) ?? 0) + shape.reduce((product, size) => product * size, 1));
+  }
+  const dtypes = [...bytes].sort((a, b) => b[1] - a[1]).map(([dtype]) => dtype);
+  return { dtypes, config: { ...config, dtype: dtypes[0] as ModelConfig['dtype'] } };
+}
+
+function compareConfigs(hub: OpenMember, expert: OpenMember, report: Report): void {
+  for (const { key, mayDiffer, message } of configDifferences(hub.config, expert.config, expert.name)) {
+    const code = `DIFFERENT_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+    report({ level: mayDiffer ? 'warning' : 'error', code, member: expert.name, message });
+  }
+}
+
+function compareTokenizers(hub: OpenMember, expert: OpenMember, report: Report): void {
+  const [own, hubs] = [expert.tokenizer, hub.tokenizer];
+  const { name: member } = expert;
+  if (own === null) {
+    const message = `${member} has no tokenizer.json: whether it reads tokens as the hub does cannot be checked.`;
+    report({ level: 'warning', code: 'NO_TOKENIZER', member, message });
+  }
+  if (!own || !hubs) return;
+  if (own.hash !== hubs.hash) {
+    report({ level: 'error', code: 'DIFFERENT_TOKENIZER', member, message: tokenizerDifference(member, own, hubs) });
+  }
+  const roles = [
+    ['begins', own.bosToken, hubs.bosToken],
+    ['ends', own.eosToken, hubs.eosToken],
+  ] as const;
+  for (const [does, ownToken, hubToken] of roles) {
+    if (ownToken === hubToken) continue;
+    const message = `the token that ${does} a text: ${ownToken ?? 'none'} in ${member}, ${hubToken ?? 'none'} in the hub. The hub's is used.`;
+    report({ level: 'warning', code: 'DIFFERENT_SPECIAL_TOKENS', member, message });
+  }
+}
+
+function tokenizerDifference(member: string, own: Tokenizer, hubs: Tokenizer): string {
+  const size = Math.max(own.vocabularySize, hubs.vocabularySize);
+  const differing = Array.from({ length: size }, (_, id) => id).filter(
+    (id) => own.idToToken(id) !== hubs.idToToken(id),
+  );
+  const first = differing[0];
+  if (first === undefined) {
+    return `tokenizer: ${member} has the hub's tokens, but its tokenizer.json or tokenizer_config.json turn text into them by other rules.`;
+  }
+  const spell = (tokenizer: Tokenizer) => JSON.stringify(tokenizer.idToToken(first));
+  return (
+    `tokenizer: ${differing.length} of ${size} tokens differ, such as ${first}, which is ${spell(own)} in ${member}, ` +
+    `${spell(hubs)} in the hub. The same text would reach them as different tokens.`
+  );
+}
+
+async function findDuplicates(
+  members: readonly OpenMember[],
+  { contents, signal }: PreflightOptions,
+  report: Report,
+): Promise<void> {
+  const seen: { name: string; place: string; shape: string; weights?: string }[] = [];
+  for (const { name, folder, checkpoint } of members) {
+    const place = await realpath(folder);
+    const shape = JSON.stringify(
+      [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]),
+    );
+    const entry = { name, place, shape };
+    const sameFolder = seen.find((other) => other.place === place);
+    if (sameFolder) {
+      const message = `${name} is the same folder as ${sameFolder.name}: it adds nothing.`;
+      report({ level: 'warning', code: 'DUPLICATE_FOLDER', member: name, message });
+      continue;
+    }
+    seen.push(entry);
+  }
+  if (!contents) return;
+  for (const [i, entry] of seen.entries()) {
+    // Members of different shape cannot be equal: their weights need not be read.
+    if (!seen.some((other) => other !== entry && other.shape === entry.shape)) continue;
+    entry.weights = await hashCheckpoint(entry.place, { signal });
+    const equal = seen.slice(0, i).find(({ weights }) => weights === entry.weights);
+    if (!equal) continue;
+    const message = `${entry.name} has exactly the weights of ${equal.name}: it adds nothing.`;
+    report({ level: 'warning', code: 'DUPLICATE_WEIGHTS', member: entry.name, message });
+  }
+}

@@ -1,0 +1,147 @@
+import { type Abortable, throwIfAborted } from '../../base/errors.js';
+import { hash32, hashName } from '../../base/random.js';
+import type { ModelConfig } from '../../checkpoint/config.js';
+import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
+import type { Device } from '../../tensor/device.js';
+import { Parameter } from '../../tensor/parameter.js';
+import { MEMORY_DTYPES } from '../save.js';
+import type { SharedTensors } from './shared-tensors.js';
+
+/** Which parameters of a dense model are trained. */
+export type Trainable = (spec: ParameterSpec) => boolean;
+
+/** What a stitched model reads of its experts: all but what turns hidden states into logits. */
+export const withoutHead: Trainable = (spec) => !rolesOf(spec).some((role) => role === 'finalNorm' || role === 'head');
+
+export interface MemberOptions extends Abortable {
+  /** Default: none. */
+  trainable?: Trainable;
+  /** Which parameters are loaded; default all. */
+  present?: Trainable;
+  /** Where frozen weights are held that several members have. */
+  shared?: SharedTensors;
+}
+
+/** The weights of one dense model, or of the part of one. */
+export class Member implements Disposable {
+  private readonly outer = new Map<Role, Parameter>();
+  private readonly layers: Partial<Record<LayerRole, Parameter>>[];
+  /** All weights as they are stored, in the order of `parameterNames`. */
+  readonly parameters: readonly Parameter[];
+  /** Handles on the parts of those that hold several weights. */
+  private readonly parts: Parameter[] = [];
+
+  /** @param present which parameters there are; default all */
+  constructor(
+    readonly config: ModelConfig,
+    create: (spec: ParameterSpec) => Parameter,
+    present: Trainable = () => true,
+  ) {
+    this.layers = Array.from({ length: config.layers }, () => ({}));
+    const parameters: Parameter[] = [];
+    this.parameters = parameters;
+    try {
+      for (const spec of parameterNames(config).filter(present)) {
+        const parameter = create(spec);
+        parameters.push(parameter);
+        for (const [role, weight] of this.weightsOf(spec, parameter)) {
+          if (spec.layer === null) this.outer.set(role, weight);
+          else this.layers[spec.layer]![role as LayerRole] = weight;
+        }
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** The weights that a stored tensor holds: itself, or slices of it and of its gradient. */
+  private weightsOf({ parts }: ParameterSpec, parameter: Parameter): [Role, Parameter][] {
+    if (parts.length === 1) return [[parts[0]!.role, parameter]];
+    let first = 0;
+    return parts.map(({ role, rows }) => {
+      const part = parameter.slice(first, first + rows);
+      this.parts.push(part);
+      first += rows;
+      return [role, part];
+    });
+  }
+
+  /**
+   * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
+   * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
+   */
+  static async load(
+    device: Device,
+    checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
+    { trainable = () => false, shared, ...options }: MemberOptions = {},
+  ): Promise<Member> {
+    const create = (spec: ParameterSpec) => {
+      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
+      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      const content = checkpoint.contents?.get(name);
+      if (!trainable(spec)) {
+        return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
+      }
+      const stored = load();
+      if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
+      using narrow = stored;
+      const value = device.empty(shape);
+      device.run('convert', { y: value, x: narrow });
+      return Parameter.trainable(device, spec.name, value);
+    };
+    return await Member.gather(checkpoint.config, create, options);
+  }
+
+  /** Weights that are made one after another: what is queued could not be stopped. Throws ABORTED, and what making them throws. */
+  static async gather(
+    config: ModelConfig,
+    create: (spec: ParameterSpec) => Parameter,
+    { present = () => true, signal }: Pick<MemberOptions, 'present' | 'signal'>,
+  ): Promise<Member> {
+    const made = new Map<string, Parameter>();
+    try {
+      for (const spec of parameterNames(config).filter(present)) {
+        throwIfAborted(signal, 'loading a model');
+        const parameter = create(spec);
+        made.set(spec.name, parameter);
+        await parameter.value.settled();
+      }
+      return new Member(config, ({ name }) => made.get(name)!, present);
+    } catch (error) {
+      for (const parameter of made.values()) parameter.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), biases 0, norms such that they
+   * multiply by 1.
+   */
+  static create(device: Device, config: ModelConfig, seed: number): Member {
+    return new Member(config, (spec) => {
+      const role = rolesOf(spec)[0]!;
+      const norm = /norm/i.test(role);
+      const value = device.full(spec.shape, norm ? 1 - config.norm.offset : 0);
+      if (!norm && !role.endsWith('Bias')) {
+        const residual = role === 'output' || role === 'down';
+        const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
+        device.run('fill_normal', { y: value, deviation, seed: hash32(seed, hashName(spec.name)) });
+      }
+      return Parameter.trainable(device, spec.name, value);
+    });
+  }
+
+  layer(index: number): Partial<Record<LayerRole, Parameter>> {
+    return this.layers[index]!;
+  }
+
+  shared(role: Exclude<Role, LayerRole>): Parameter {
+    return this.outer.get(role)!;
+  }
+
+  [Symbol.dispose](): void {
+    for (const parameter of [...this.parts, ...this.parameters]) parameter.dispose();
+  }
+}

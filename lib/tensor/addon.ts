@@ -1,0 +1,148 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BtsError, type ErrorCode } from '../base/errors.js';
+
+/**
+ * Element types of tensors. Trainable weights are f32, frozen weights keep what their file has, activations are f32, or bf16
+ * on devices that compute faster so.
+ */
+export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
+
+/** A dense view of device memory. */
+export interface NativeTensor {
+  readonly shape: readonly number[];
+  /** Another tensor over the same memory: `shape` from element `offset` on. */
+  view(shape: readonly number[], offset: number): NativeTensor;
+  /** Gives the memory back once no other view needs it. Twice is harmless. */
+  dispose(): void;
+}
+
+export interface MemoryStatistics {
+  /** Bytes in tensors now. */
+  liveBytes: number;
+  /** Most bytes that were in tensors at once. */
+  peakBytes: number;
+  /** Bytes held from the system, cached ones included. */
+  reservedBytes: number;
+}
+
+/** How often an op ran and how long it took in all. */
+export interface OpTiming {
+  calls: number;
+  milliseconds: number;
+}
+
+/** Ops that were recorded while they were queued. */
+export interface NativeProgram {
+  /** Queues all of them. */
+  run(): void;
+  /** Gives back what only the program needs. Twice is harmless. */
+  dispose(): void;
+}
+
+/** A device: memory and a queue of ops that a native thread runs in order. */
+export interface NativeDevice {
+  /** Uninitialised memory; of what the host fills while a program is recorded, `constant`. */
+  allocate(dtype: DType, shape: readonly number[], constant?: boolean): NativeTensor;
+  /** Copies the bytes of `data` before it returns. */
+  upload(tensor: NativeTensor, data: NodeJS.TypedArray): void;
+  /** Reads the tensor's bytes from a file. */
+  load(tensor: NativeTensor, path: string, offset: number): void;
+  /** Queues an op of native/ops/list.h. */
+  run(op: string, args: object): void;
+  /** From here on ops are recorded too. What is uploaded or loaded meanwhile is so once only. */
+  beginRecording(): void;
+  endRecording(): NativeProgram;
+  /** The bytes of a tensor, or nothing, once all work queued before is done. */
+  read(tensor: NativeTensor): Promise<ArrayBuffer>;
+  read(): Promise<void>;
+  memory(resetPeak: boolean): MemoryStatistics;
+  /** Time spent by op since it was last asked. */
+  profile(): Record<string, OpTiming>;
+  /** Waits for the queue and returns cached memory to the system. */
+  trim(): void;
+  /** Ends after the op at work; reads that were not served reject. Twice is harmless. */
+  dispose(): void;
+}
+
+/** One of the forms that a backend's device comes in: an instruction set, or a GPU. */
+export interface Variant {
+  name: string;
+  supported: boolean;
+  /** What it is, or why it cannot be used; may be empty. */
+  detail: string;
+}
+
+interface Addon {
+  Device: new (threads: number, variant: string, precision?: DType) => NativeDevice;
+  /** Instruction sets from the narrowest on, GPUs by number. Throws NO_DEVICE where nothing can be said. */
+  variants(): Variant[];
+  /** The names of all ops. */
+  ops(): string[];
+}
+
+/** The backends, each a binary of its own; the emulated one runs CUDA's kernels on the CPU, for tests. */
+export type Backend = 'cpu' | 'cuda' | 'cuda-emulated';
+
+const root = resolve(fileURLToPath(new URL('../..', import.meta.url)));
+
+/** Where the binaries lie that an installation does not build by itself, and what builds them. */
+const ON_DEMAND = {
+  cuda: {
+    path: 'build/cuda/branch_train_stitch_cuda.node',
+    build: "'npm run build:cuda' (needs CMake and CUDA's nvcc)",
+  },
+  'cuda-emulated': {
+    path: 'build/emulated/branch_train_stitch_cuda_emulated.node',
+    build: "'npm run build:emulated'",
+  },
+};
+
+const loaded = new Map<Backend, Addon>();
+
+/** A backend's binary, loaded at first use. Throws ADDON_NOT_LOADED with what to do. */
+export function loadAddon(backend: Backend = 'cpu'): Addon {
+  const known = loaded.get(backend);
+  if (known) return known;
+  const addon = backend === 'cpu' ? loadCpu() : loadOnDemand(backend);
+  loaded.set(backend, addon);
+  return addon;
+}
+
+function loadCpu(): Addon {
+  try {
+    return createRequire(import.meta.url)('node-gyp-build')(root) as Addon;
+  } catch (cause) {
+    throw new BtsError(
+      'ADDON_NOT_LOADED',
+      `the compiled addon could not be loaded for ${process.platform}-${process.arch} from ${root}: ` +
+        `${(cause as Error).message.trim()} Build it there with 'npm run build:native' (needs CMake and a C++20 compiler).`,
+      { cause },
+    );
+  }
+}
+
+function loadOnDemand(backend: keyof typeof ON_DEMAND): Addon {
+  const { path: relative, build } = ON_DEMAND[backend];
+  const path = join(root, relative);
+  if (!existsSync(path))
+    throw new BtsError('ADDON_NOT_LOADED', `its binary is not there: build it with ${build} in ${root}.`);
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (cause) {
+    throw new BtsError('ADDON_NOT_LOADED', `its binary cannot be loaded: ${(cause as Error).message.trim()}`, {
+      cause,
+    });
+  }
+}
+
+/** Gives errors of the addon, which carry a code, the package's own type. */
+export function typed(error: unknown): unknown {
+  if (error instanceof BtsError || !(error instanceof Error)) return error;
+  const { code } = error as { code?: string };
+  return code && /^[A-Z_]+$/.test(code) && !code.startsWith('ERR_')
+    ? new BtsError(code as ErrorCode, error.message, { cause: error })
+    : error;
+}

@@ -1,0 +1,86 @@
+/** Mean gates: numbers against a trace, the command, the picture. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ArrayTokens } from '../../lib/data/token-stream.js';
+import { renderGates } from '../../lib/gates/gate-plot.js';
+import { meanGates } from '../../lib/gates/mean-gates.js';
+import { StitchedModel } from '../../lib/model/stitched-model.js';
+import { callCli, writeProject } from '../support/cli.js';
+import { openCpu } from '../support/devices.js';
+import { close, inTemporaryFolder, randomize, randomTokens, writeModel } from '../support/models.js';
+
+test('gates are averaged over tokens and channels, without what pads the last sequence', async () => {
+  await inTemporaryFolder(async (folder) => {
+    using device = openCpu();
+    const [hub, a, b] = ['hub', 'a', 'b'].map((name) => join(folder, name));
+    for (const [seed, path] of [hub, a, b].entries()) await writeModel(device, path!, { seed });
+    const experts = { a: a!, b: b! };
+    for (const gate of ['channel', 'scalar'] as const) {
+      using model = await StitchedModel.create(device, { hub: hub!, experts, stitches: 2, gate });
+      randomize(model, 5);
+      const ids = randomTokens(12);
+      const means = await meanGates(model, [{ name: 'text', heldOut: new ArrayTokens(ids) }], {
+        ...{ sequenceLength: 8, batchSize: 2, maxTokens: 100 },
+      });
+      // Eleven tokens predict another one: eight in the first sequence, three in the second.
+      const [first, second] = [await model.trace(ids.slice(0, 8)), await model.trace(ids.slice(8, 11))];
+      assert.is(means.length, 2);
+      for (const [s, { domain, stitch, gates }] of means.entries()) {
+        assert.equal([domain, stitch], ['text', model.manifest.plan[s]]);
+        const rows = [...first[s]!.gates, ...second[s]!.gates];
+        const width = rows.length / (11 * 3);
+        const want = [0, 1, 2].map((m) => {
+          const own = rows.filter((_, i) => Math.floor(i / width) % 3 === m);
+          return own.reduce((sum, value) => sum + value, 0) / own.length;
+        });
+        close(gates, want, 1e-6, gate);
+        if (stitch.kind === 'experts_into_hub') close([gates.reduce((sum, value) => sum + value)], [1], 1e-6);
+        else assert.is(gates[0], 0);
+      }
+    }
+  });
+});
+
+test('gates prints them by stitch and domain, draws them, and refuses a model that has none', async () => {
+  await inTemporaryFolder(async (folder) => {
+    await writeProject(folder);
+    const at = (name: string) => join(folder, name);
+    const text = ['--domain', `code=${at('code.txt')}`, '--domain', `math=${at('math.txt')}`, '--cache', at('cache')];
+    const members = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
+    const sizes = ['--batch-size', '2', '--sequence-length', '16', '--evaluate-tokens', '50', '--threads', '1'];
+    const steps = ['--steps', '1', '--learning-rate', '1e-3', '--no-compare', '--out', at('stitched')];
+    const made = await callCli('stitch', ...members, ...text, ...sizes, ...steps);
+    assert.is(made.error, undefined, made.error?.message);
+    const args = [...text, '--max-tokens', '50', '--sequence-length', '16', '--threads', '1'];
+    const { stdout, error } = await callCli('gates', at('stitched'), ...args, '--svg', at('gates.svg'));
+    assert.is(error, undefined, error?.message);
+    const [head, , ...rows] = stdout.trim().split('\n');
+    assert.match(head!, /^after layer +kind +domain +hub +code$/);
+    assert.match(rows[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3}$/);
+    assert.match(rows[3]!, /^ *2 +hub into experts +math +- +0\.\d{3}$/);
+    assert.match(await readFile(at('gates.svg'), 'utf8'), /^<svg .*[\s\S]*<\/svg>\n$/);
+    const refused = await callCli('gates', at('hub'), ...args);
+    assert.match(refused.error?.message ?? '', /not a stitched model/);
+  });
+});
+
+test('each panel of the picture has a cell for every domain and member', () => {
+  const plan = [
+    { afterLayer: 2, kind: 'hub_into_experts' },
+    { afterLayer: 4, kind: 'experts_into_hub' },
+  ] as const;
+  const means = ['code', '<math>'].flatMap((domain) =>
+    plan.map((stitch) => ({ domain, stitch, gates: stitch.afterLayer === 2 ? [0, 0.3] : [0.25, 0.75] })),
+  );
+  const svg = renderGates('Gates', ['hub', 'code'], means);
+  assert.is([...svg.matchAll(/<rect x=/g)].length, 8);
+  assert.equal(
+    [...svg.matchAll(/>(0\.\d\d)</g)].map(([, text]) => text),
+    ['0.30', '0.30', '0.25', '0.75', '0.25', '0.75'],
+  );
+  assert.ok(svg.includes('&#60;math&#62;') && !/NaN|undefined/.test(svg));
+});
+
+test.run();
