@@ -119,7 +119,8 @@ constexpr int kHidden = 0, kGate = 100, kProjection = 200, kDz = 300, kDp = 400;
 int64_t into_hub(const Gpu& gpu, const StitchSize& s, int ahead, const TileOrder& order) {
   Work projections;
   for (int e = 0; e < ahead; e++)
-    projections.push_back({{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
+    projections.push_back(
+        {{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
   Step gates{.left = {kHidden}, .right = {}, .depth = int(s.C), .streamed = s.M * kBytes, .own = kHidden};
   for (int m = 0; m < s.M; m++) gates.right.push_back(kGate + m);
   gates.streamed += (ahead + 1) * kBytes;  // projections that are read back, and the hub
@@ -163,9 +164,10 @@ int64_t into_experts_best(const Gpu& gpu, const StitchSize& s) {
   const TileOrder order = into_experts_order(gpu, s);
   for (const bool columns_stay : {false, true})
     for (int bands = 1; bands <= 8; bands++)
-      least = std::min(least, into_experts(gpu, s, {order.tile_rows, order.tile_cols,
-                                                    ceil_div(columns_stay ? order.tile_cols : order.tile_rows, bands),
-                                                    columns_stay}));
+      least = std::min(least,
+                       into_experts(gpu, s,
+                                    {order.tile_rows, order.tile_cols,
+                                     ceil_div(columns_stay ? order.tile_cols : order.tile_rows, bands), columns_stay}));
   return least;
 }
 
@@ -180,7 +182,8 @@ int64_t backward(const Gpu& gpu, const StitchSize& s, bool mix) {
                    {{{.left = {kDz}, .right = {kHidden}, .depth = int(s.N), .streamed = added}}});
   Work proj;
   for (int e = 0; e < E; e++)
-    proj.push_back({{.left = {kDp + e}, .right = {mix ? kHidden + e + 1 : kHidden}, .depth = int(s.N), .streamed = added}});
+    proj.push_back(
+        {{.left = {kDp + e}, .right = {mix ? kHidden + e + 1 : kHidden}, .depth = int(s.N), .streamed = added}});
   bytes += product(gpu, s.C, s.C, proj);
   std::vector<Step> hub;
   for (int m = first; m < s.M; m++)
@@ -232,8 +235,7 @@ std::string describe(const TileOrder& order) {
 void stitch(const char* name, int64_t bytes, int64_t least, int64_t best, const std::string& order) {
   std::printf("      {\"kernel\": \"%s\", \"bytes\": %lld, \"leastBytes\": %lld", name, static_cast<long long>(bytes),
               static_cast<long long>(least));
-  if (best)
-    std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
+  if (best) std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
   std::printf("}");
 }
 
