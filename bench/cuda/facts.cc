@@ -217,12 +217,15 @@ void shared_bytes(const char* precision) {
   product("mix_kernel<Shape<64, 64", product_bytes<T, In, In, MixOf8>());
   product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());
   product("blend_kernel", product_bytes<T, In, In, Blend>());
-  product("attention_kernel<128>", ForwardTiles<T>::template kSharedBytes<128>);
-  product("attention_kernel<64>", ForwardTiles<T>::template kSharedBytes<64>);
-  product("query_gradients_kernel<128>", BackwardTiles<T>::template kQueriesShared<128>);
-  product("query_gradients_kernel<64>", BackwardTiles<T>::template kQueriesShared<64>);
-  product("key_gradients_kernel<64>", BackwardTiles<T>::template kKeysShared<64>);
-  std::printf("\"key_gradients_kernel<128>\": %zu}", BackwardTiles<T>::template kKeysShared<128>);
+  product("attention_kernel<64>", ForwardTiles<T, 64>::kSharedBytes);
+  product("attention_kernel<128>", ForwardTiles<T, 128>::kSharedBytes);
+  product("attention_kernel<256>", ForwardTiles<T, 256>::kSharedBytes);
+  product("query_gradients_kernel<64>", BackwardTiles<T, 64>::kQueriesShared);
+  product("query_gradients_kernel<128>", BackwardTiles<T, 128>::kQueriesShared);
+  product("query_gradients_kernel<256>", BackwardTiles<T, 256>::kQueriesShared);
+  product("key_gradients_kernel<64", BackwardTiles<T, 64>::kKeysShared);
+  product("key_gradients_kernel<128", BackwardTiles<T, 128>::kKeysShared);
+  std::printf("\"key_gradients_kernel<256\": %zu}", BackwardTiles<T, 256>::kKeysShared);
 }
 
 std::string describe(const TileOrder& order) {
