@@ -42,6 +42,8 @@ export interface StitchOptions extends Family {
   plan?: readonly Placement[];
   /** A gate for each channel (default) or one for the whole token. */
   gate?: 'channel' | 'scalar';
+  /** Projections are the identity plus a product of this rank, channel gates such a product; default full rank. */
+  rank?: number | undefined;
   /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
   expertsAfterMerge?: 'projected' | 'unchanged';
   /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
@@ -66,6 +68,7 @@ const STITCH_OPTIONS: OptionNames<StitchOptions> = {
   alternate: true,
   plan: true,
   gate: true,
+  rank: true,
   expertsAfterMerge: true,
   init: true,
   dropout: true,
@@ -79,6 +82,7 @@ export const STITCHES = 'stitch.safetensors';
 const Choices = z.object({
   plan: z.array(Placement).optional(),
   gate: z.enum(['channel', 'scalar']),
+  rank: z.int().min(1).optional(),
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   init: z.enum(['uniform', 'hub']),
   dropout: z.number().min(0).lt(1),
@@ -132,22 +136,25 @@ export class StitchedModel extends DecoderModel {
       init = 'uniform',
       dropout = 0,
       seed = 0,
+      rank,
       signal,
     } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
       throw fail('a plan says where the stitches stand: leave out stitches and alternate');
     }
-    check(Choices, { gate, expertsAfterMerge, init, dropout, seed, plan: options.plan }, fail);
+    check(Choices, { gate, rank, expertsAfterMerge, init, dropout, seed, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
-    const { layers } = opened[0]!.config;
+    const { layers, width } = opened[0]!.config;
     const count = options.stitches ?? Math.min(4, layers);
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
     checkPlan(plan, layers);
+    const settings = { gate, gateBias: init === 'hub', ...(rank !== undefined && { rank }) };
+    stitchDesign(settings, opened.length, width);
     const members = [];
     for (const member of opened) members.push(await describeMember(member, signal));
-    const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
+    const manifest = { members, plan, ...settings, expertsAfterMerge, dropout };
     const create = (placement: Placement, index: number, design: StitchDesign) =>
       StitchLayer.create(device, placement, index, design, seed);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });
@@ -195,6 +202,7 @@ export class StitchedModel extends DecoderModel {
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
+    const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
@@ -204,7 +212,6 @@ export class StitchedModel extends DecoderModel {
         members.push(await Member.load(device, member, { shared, signal, ...part }));
         owned.push(members.at(-1)!);
       }
-      const design = stitchDesign(manifest, members.length, width);
       const stitches = manifest.plan.map((placement, index) => {
         const stitch = createStitch(placement, index, design);
         owned.push(stitch);
