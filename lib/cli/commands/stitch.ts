@@ -148,9 +148,9 @@ async function openModel(
     return model;
   }
   if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
-  const { hub, expert: experts, init, dropout } = values;
-  const { plan, gate, expertsAfterMerge } = shape;
-  return await StitchedModel.create(device, { hub, experts, plan, gate, init, expertsAfterMerge, dropout, signal });
+  const { hub, expert: experts, init, dropout, seed } = values;
+  const { gateBias: _, ...settings } = shape;
+  return await StitchedModel.create(device, { ...settings, hub, experts, init, dropout, seed, signal });
 }
 
 /** Whether a checkpoint is one of the run that the options describe. */
