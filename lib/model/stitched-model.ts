@@ -2,12 +2,13 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../base/check.js';
 import { type Abortable, BtsError } from '../base/errors.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
 import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -16,14 +17,13 @@ import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, stitchedCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import { loadTokenizer } from './dense-model.js';
 import {
   describeMember,
   FAMILY_OPTIONS,
   type Family,
   type OpenMember,
   openFamily,
-  openUnchanged,
+  openMembers,
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
@@ -49,7 +49,7 @@ export interface StitchOptions extends Family {
   dropout?: number;
 }
 
-export interface StitchedLoadOptions extends Abortable {
+export interface StitchedLoadOptions extends HashOptions {
   /**
    * Makes the stitches trainable again, or of the experts named their slices of the gates and their projections; default:
    * frozen.
@@ -134,7 +134,7 @@ export class StitchedModel extends DecoderModel {
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
     checkPlan(plan, layers);
     const members = [];
-    for (const member of opened) members.push(await describeMember(member, signal));
+    for (const member of opened) members.push(await describeMember(member));
     const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
     const create = (placement: Placement, index: number, shape: StitchShape) =>
       StitchLayer.create(device, placement, index, shape);
@@ -146,10 +146,10 @@ export class StitchedModel extends DecoderModel {
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
   static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
-    expectOptions('StitchedModel.load', options, { trainable: true, signal: true });
-    const { trainable = false, signal } = options;
+    expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true });
+    const { trainable = false, verify, signal } = options;
     const manifest = await readManifest(folder);
-    const opened = await openUnchanged(manifest.members, signal);
+    const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, STITCHES));
     const load = (placement: Placement, index: number, shape: StitchShape) =>
       StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
@@ -203,7 +203,8 @@ export class StitchedModel extends DecoderModel {
         owned.push(stitch);
         return stitch;
       });
-      const tokenizer = await loadTokenizer(manifest.members[0]!.path, { signal });
+      const { tokenizer: definition } = opened[0]!;
+      const tokenizer = definition && Tokenizer.of(definition);
       return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
