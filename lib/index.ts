@@ -1,6 +1,7 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
 
 export { type Abortable, BtsError, type ErrorCode } from './base/errors.js';
+export type { HashOptions } from './base/file-hash.js';
 export { replaceFolder } from './base/folder.js';
 export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
 export type {

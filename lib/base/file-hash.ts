@@ -8,7 +8,7 @@ import type { BigIntStats } from 'node:fs';
 import { type FileHandle, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Abortable, BtsError } from './errors.js';
+import { type Abortable, BtsError, throwIfAborted } from './errors.js';
 import { type Region, readJson, streamRegion, withFile } from './file.js';
 import { CACHE_NAME, cacheHome, makeFolder, makeUserCache } from './user-cache.js';
 
@@ -37,6 +37,7 @@ export function hashRegions(
   { verify = false, signal }: HashOptions = {},
 ): Promise<string[]> {
   return withFile(path, async (file) => {
+    throwIfAborted(signal, `hashing '${path}'`);
     const place = await realpath(path);
     const now = Date.now();
     const stat = await file.stat({ bigint: true });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import { kebab } from '../options/config-file.js';
 import { addConfigOption, addOptions, count, readGivenOptions } from '../options/options.js';
-import { deviceOptions, domainOptions } from '../options/training-options.js';
+import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
@@ -13,6 +13,7 @@ const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
   batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
   ...deviceOptions,
+  ...readingOptions,
 };
 const Schema = z.object({
   domain: domain.optional(),
