@@ -112,6 +112,7 @@ export {
   StitchedModel,
   type StitchOptions,
   type StitchTrace,
+  type TraceOptions,
 } from './model/stitched-model.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';

@@ -80,13 +80,18 @@ const Choices = z.object({
   dropout: z.number().min(0).lt(1),
 });
 
+export interface TraceOptions {
+  /** Whether hidden states are read, too: M * C floats a token and stitch. Default false. */
+  hidden?: boolean;
+}
+
 /** What one stitch did to a batch. */
 export interface StitchTrace {
   placement: Placement;
   /** [B*T, M, C or 1]; of Hub-into-Experts slot 0 is zero: the hub has no gate there. */
   gates: Float32Array;
-  /** Of each member after the stitch, [B*T, C]. */
-  hidden: Float32Array[];
+  /** Of each member after the stitch, [B*T, C]; where they were asked for. */
+  hidden?: Float32Array[];
 }
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
@@ -275,20 +280,26 @@ export class StitchedModel extends DecoderModel {
     return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
   }
 
-  /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
-  async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
+  /**
+   * Gates of every stitch for `batch` sequences of equal length, and with `hidden` the hidden states of all members behind it.
+   * Throws BAD_TOKEN, BAD_OPTION.
+   */
+  trace(ids: ArrayLike<number>, batch: number | undefined, options: { hidden: true }): Promise<Required<StitchTrace>[]>;
+  trace(ids: ArrayLike<number>, batch?: number, options?: TraceOptions): Promise<StitchTrace[]>;
+  async trace(ids: ArrayLike<number>, batch = 1, options: TraceOptions = {}): Promise<StitchTrace[]> {
+    expectOptions('trace', options, { hidden: true });
     const inputs = this.toInputs(ids, batch);
     this.expectPass({ batch, tokens: inputs.length / batch });
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];
     this.run(scope, tensor, { batch, tokens: inputs.length / batch }, (placement, { h, gates }) => {
-      const members = Array.from({ length: h.shape[0]! }, (_, m) => {
+      const members = Array.from({ length: options.hidden ? h.shape[0]! : 0 }, (_, m) => {
         using member = h.slice(m);
         return member.read();
       });
       const read = Promise.all([gates.read(), ...members]);
-      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, hidden })));
+      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, ...(options.hidden && { hidden }) })));
     });
     return await Promise.all(traces);
   }
