@@ -59,7 +59,6 @@ export { type Run as SandboxRun, Sandbox, type SandboxOptions } from './eval/san
 export { switchingLoss } from './eval/switching.js';
 export type {
   Answer,
-  ContinuationScore,
   Estimate,
   Generation as TaskGeneration,
   Group,
@@ -91,7 +90,8 @@ export {
 } from './model/cost/cost.js';
 export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
-export type { GeneratedToken, GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { GeneratedToken } from './model/decoding/generation.js';
 export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
 export type { SamplingOptions } from './model/decoding/sampler.js';
@@ -107,6 +107,7 @@ export {
   preflight,
   refusal,
 } from './model/members/preflight.js';
+export type { ContinuationScore } from './model/requests/request.js';
 export {
   type StitchedLoadOptions,
   StitchedModel,
@@ -125,4 +126,5 @@ export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
 export type { ScheduleOptions } from './train/schedule.js';
-export { type TrainEvent, type TrainOptions, train } from './train/trainer.js';
+export type { TrainEvent } from './train/events.js';
+export { type TrainOptions, train } from './train/trainer.js';

@@ -1,4 +1,4 @@
-import type { Filter } from './environment.js';
+import type { Filter } from './evaluator.js';
 import { TemplateError } from './errors.js';
 import { LIST_FILTERS } from './list-filters.js';
 import { NUMBER_FILTERS } from './number-filters.js';

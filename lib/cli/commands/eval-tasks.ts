@@ -20,8 +20,7 @@ import { Progress } from '../../terminal/progress.js';
 import { openDevice } from '../options/open-device.js';
 import { commaList, count, integer, present } from '../options/options.js';
 import type { DeviceValues } from '../options/training-options.js';
-import type { OutputOptions } from './eval.js';
-import { reportTable } from './eval-tables.js';
+import { type OutputOptions, reportTable } from './eval-tables.js';
 
 const folder = () => z.string().min(1, 'expected a folder');
 

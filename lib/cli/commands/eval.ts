@@ -6,6 +6,7 @@ import { addConfigOption, addOptions, count, readGivenOptions } from '../options
 import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
+import type { OutputOptions } from './eval-tables.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
 import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
@@ -22,13 +23,6 @@ const Schema = z.object({
   ...taskOptions,
   ...evaluationOptions,
 });
-
-/** How results are printed. */
-export interface OutputOptions {
-  json?: boolean;
-  markdown?: boolean;
-  csv?: boolean;
-}
 
 const EXAMPLES = `
 Of text that a model was trained on, only what the run set aside tells something: give --held-out-fraction, --documents

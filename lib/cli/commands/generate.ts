@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError, throwIfAborted } from '../../base/errors.js';
 import { MemberName } from '../../checkpoint/stitch-manifest.js';
-import type { GeneratedToken } from '../../model/decoding/generate.js';
+import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';

@@ -1,4 +1,4 @@
-import type { Filter } from '../../jinja/environment.js';
+import type { Filter } from '../../jinja/evaluator.js';
 import { TemplateError } from '../../jinja/errors.js';
 import { bind, expectIndex, expectText } from '../../python/call.js';
 import { pythonRegex, substitute } from '../../python/regex.js';

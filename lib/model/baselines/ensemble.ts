@@ -1,5 +1,6 @@
 import { BtsError } from '../../base/errors.js';
 import type { HashOptions } from '../../base/file-hash.js';
+import { logSumExp } from '../../base/log-sum-exp.js';
 import { expectOptions } from '../../base/options-check.js';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
@@ -12,7 +13,7 @@ import type { DenseModel } from '../dense-model.js';
 import { LanguageModel } from '../language-model.js';
 import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { copyTokenizer } from '../save.js';
-import { logSumExp, Posterior } from './posterior.js';
+import { Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
