@@ -73,6 +73,7 @@ export { renderGates } from './gates/gate-plot.js';
 export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
+export type { MixtureSystem } from './model/baselines/mixtures.js';
 export { RoutedModel } from './model/baselines/routed.js';
 export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-router.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
@@ -88,7 +89,7 @@ export {
   stitchedCost,
   stitchParameterCount,
 } from './model/cost/cost.js';
-export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
+export { type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
 export type { GenerateOptions, Prompt } from './model/decoding/generate.js';
 export type { GeneratedToken } from './model/decoding/generation.js';
@@ -125,6 +126,6 @@ export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
-export type { ScheduleOptions } from './train/schedule.js';
 export type { TrainEvent } from './train/events.js';
+export type { ScheduleOptions } from './train/schedule.js';
 export { type TrainOptions, train } from './train/trainer.js';

@@ -3,12 +3,7 @@ import { replaceFolder } from '../base/folder.js';
 import { lockFolder } from '../base/lock.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Mixture } from '../data/mixture.js';
-import {
-  HELD_OUT_OPTIONS,
-  type HeldOutDomain,
-  type HeldOutOptions,
-  heldOutLosses,
-} from '../eval/held-out-loss.js';
+import { HELD_OUT_OPTIONS, type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';

@@ -6,8 +6,8 @@ import { addConfigOption, addOptions, count, readGivenOptions } from '../options
 import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
-import type { OutputOptions } from './eval-tables.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
+import type { OutputOptions } from './eval-tables.js';
 import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
 const { domain, ...textOptions } = domainOptions;

@@ -19,7 +19,6 @@ import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost/cost.js';
-import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../cost/system-cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
 import { KeyValueCache } from '../decoding/key-value-cache.js';
 import { loadTokenizer } from '../dense-model.js';
@@ -33,6 +32,7 @@ import { loadParameter, type StoredWeights } from '../transformer/stored-paramet
 import { Transformer } from '../transformer/transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
+import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from './mixtures.js';
 import { describeMembers } from './several-models.js';
 
 export interface MixtureModelOptions extends Family {
