@@ -40,26 +40,16 @@ function expectSameNames([hub, ...others]: readonly DenseCheckpoint[]): void {
 export function averageWeight(device: Device, checkpoints: readonly DenseCheckpoint[], spec: ParameterSpec): Tensor {
   const { name, shape } = spec;
   const members = checkpoints.length;
-  const [rows, width] = shape.length > 1 ? [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)] : [1, shape[0]!];
-  using all = device.empty([members, rows, width]);
+  const size = shape.reduce((product, each) => product * each, 1);
+  using all = device.empty([members, size]);
   for (const [m, { tensors }] of checkpoints.entries()) {
     const { path, offset, dtype } = tensors.get(name)!;
     using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
     using into = all.slice(m);
     device.run('convert', { y: into, x: stored });
   }
-  // Equal logits: everybody weighs the same.
-  using logits = device.full([rows, members], 0);
-  using gates = device.empty([rows, members]);
-  using mean = device.empty([rows, width]);
-  device.run('mix_forward', {
-    y: mean,
-    gates,
-    x: all,
-    logits,
-    residual: undefined,
-    keep: members,
-    temperature: 1,
-  });
+  using flat = all.reshape(1, members, size);
+  using mean = device.empty([1, 1, size]);
+  device.run('sum_axis_forward', { y: mean, x: flat, scale: 1 / members });
   return mean.reshape(...shape);
 }
