@@ -119,9 +119,8 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
       const Range seen = visible(a, start + t);
       const int64_t n = seen.last - seen.first;
       if (a.softcap > 0)
-        for_vectors(seen.first, seen.last, [&](int64_t j, auto lanes) {
-          lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap));
-        });
+        for_vectors(seen.first, seen.last,
+                    [&](int64_t j, auto lanes) { lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap)); });
       const float top = max_row(row + seen.first, n);
       const float sum = exp_row(row + seen.first, top, n);
       scale_row(row + seen.first, 1 / sum, n);
@@ -170,9 +169,8 @@ void multiply_plain(float* c, int64_t c_stride, const float* a, int64_t a_stride
   for (int64_t j = 0; j < cols; j += kNR, b += panel)
     for (int64_t i = 0; i < rows; i += kMR) {
       float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth,
-                    std::min<int64_t>(kMR, rows - i), std::min<int64_t>(kNR, cols - j),
-                    {accumulate ? tile : nullptr, c_stride, nullptr});
+      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth, std::min<int64_t>(kMR, rows - i),
+                    std::min<int64_t>(kNR, cols - j), {accumulate ? tile : nullptr, c_stride, nullptr});
     }
 }
 
@@ -182,9 +180,8 @@ void add_transposed(float* c, int64_t c_stride, const float* a, const float* b, 
   for (int64_t j = 0; j < cols; j += kNR, b += panel)
     for (int64_t i = 0; i < rows; i += kMR) {
       float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth,
-                    std::min<int64_t>(kMR, rows - i), std::min<int64_t>(kNR, cols - j),
-                    {tile, c_stride, nullptr});
+      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth, std::min<int64_t>(kMR, rows - i),
+                    std::min<int64_t>(kNR, cols - j), {tile, c_stride, nullptr});
     }
 }
 
