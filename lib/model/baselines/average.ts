@@ -40,16 +40,26 @@ function expectSameNames([hub, ...others]: readonly DenseCheckpoint[]): void {
 export function averageWeight(device: Device, checkpoints: readonly DenseCheckpoint[], spec: ParameterSpec): Tensor {
   const { name, shape } = spec;
   const members = checkpoints.length;
-  const size = shape.reduce((product, each) => product * each, 1);
-  using all = device.empty([members, size]);
+  const [rows, width] = shape.length > 1 ? [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)] : [1, shape[0]!];
+  using all = device.empty([members, rows, width]);
   for (const [m, { tensors }] of checkpoints.entries()) {
     const { path, offset, dtype } = tensors.get(name)!;
     using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
     using into = all.slice(m);
     device.run('convert', { y: into, x: stored });
   }
-  using flat = all.reshape(1, members, size);
-  using mean = device.empty([1, 1, size]);
-  device.run('sum_axis_forward', { y: mean, x: flat, scale: 1 / members });
+  // Equal logits: all gates are equal.
+  using logits = device.full([rows, members], 0);
+  using gates = device.empty([rows, members]);
+  using mean = device.empty([rows, width]);
+  device.run('gated_sum_forward', {
+    y: mean,
+    gates,
+    x: all,
+    logits,
+    residual: undefined,
+    keep: members,
+    temperature: 1,
+  });
   return mean.reshape(...shape);
 }
