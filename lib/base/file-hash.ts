@@ -2,6 +2,9 @@
  * SHA-256 of files and of regions of them. A file is read once: its hashes are recorded below the user's cache folder, with
  * the file's size, inode, mtime and ctime, and trusted while it has the same. Models are many gigabytes, and every command
  * wants to know that they are what they were.
+ *
+ * Hashing the bytes as they are loaded would come too late: tensors that members share are known by their hashes before one of
+ * them is loaded, a member that changed is refused before minutes of loading, and of experts not all is loaded.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';

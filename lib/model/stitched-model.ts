@@ -236,9 +236,9 @@ export class StitchedModel extends DecoderModel {
   }
 
   /**
-   * The model with some of its experts switched off: they take no part, the softmax of every merge is over the rest, and none
-   * of their layers is computed. It ends with this model, whose weights it shares; asking again gives the same one.
-   * Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
+   * The model without some of its experts: none of their layers is computed, and the softmax of every stitch into the hub is
+   * over the members that are left. It shares this model's weights and is disposed with it; asked for the same experts again,
+   * it is the same model. Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
    */
   without(names: readonly string[]): StitchedModel {
     this.expectAlive();

@@ -27,12 +27,12 @@
 #include "embedding.h"
 #include "fill.h"
 #include "fill_normal.h"
+#include "gated_sum.h"
 #include "gather_rows.h"
 #include "global_norm.h"
 #include "lerp.h"
 #include "linear.h"
 #include "measure_peaks.h"
-#include "mix.h"
 #include "mul.h"
 #include "rms_norm.h"
 #include "rope.h"
@@ -61,12 +61,12 @@
   OP(EmbeddingForward) OP(EmbeddingBackward) \
   OP(Fill) \
   OP(FillNormal) \
+  OP(GatedSumForward) OP(GatedSumBackward) \
   OP(GatherRows) \
   OP(GlobalNorm) \
   OP(LerpForward) OP(LerpBackward) \
   OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
   OP(MeasurePeaks) \
-  OP(MixForward) OP(MixBackward) \
   OP(MulForward) OP(MulBackward) \
   OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
   OP(Rope) \

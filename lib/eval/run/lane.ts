@@ -22,7 +22,7 @@ export interface LanePlan {
 export class Lane implements PromptLane {
   readonly needsLogits = false;
   readonly prompt: readonly number[];
-  readonly maxTokens: number;
+  readonly capacity: number;
   isDone = false;
   /** The last token. */
   next = 0;
@@ -40,7 +40,7 @@ export class Lane implements PromptLane {
     const { prompt, maxTokens, generation, seed } = plan;
     const { temperature = 0, topP = 1, stop } = generation;
     this.prompt = prompt;
-    this.maxTokens = maxTokens;
+    this.capacity = prompt.length + maxTokens;
     this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };
     this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
     this.stops = new StopStrings(stop);
@@ -53,7 +53,8 @@ export class Lane implements PromptLane {
     const isLast = this.model.stopTokens.includes(id);
     // Checkpoints pad their vocabulary with ids that are no tokens.
     if (!isLast && id < this.model.tokenizer.vocabularySize) this.text += this.stops.push(this.decoder.push(id));
-    if (isLast || this.tokens === this.maxTokens) this.text += this.stops.push(this.decoder.end()) + this.stops.end();
-    this.isDone = isLast || this.stops.stopped || this.tokens === this.maxTokens;
+    if (isLast || this.tokens === this.plan.maxTokens)
+      this.text += this.stops.push(this.decoder.end()) + this.stops.end();
+    this.isDone = isLast || this.stops.stopped || this.tokens === this.plan.maxTokens;
   }
 }

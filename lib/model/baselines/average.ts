@@ -48,11 +48,11 @@ export function averageWeight(device: Device, checkpoints: readonly DenseCheckpo
     using into = all.slice(m);
     device.run('convert', { y: into, x: stored });
   }
-  // Equal logits: everybody weighs the same.
+  // Equal logits: all gates are equal.
   using logits = device.full([rows, members], 0);
   using gates = device.empty([rows, members]);
   using mean = device.empty([rows, width]);
-  device.run('mix_forward', {
+  device.run('gated_sum_forward', {
     y: mean,
     gates,
     x: all,

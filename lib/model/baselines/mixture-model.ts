@@ -14,7 +14,7 @@ import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
-import { mix, repeat } from '../../tensor/ops/index.js';
+import { gatedSum, repeat } from '../../tensor/ops/index.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -167,23 +167,23 @@ export class MixtureModel extends DecoderModel {
   private attention(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
     using inner = scope.inner();
     const x = this.transformer.attentionNorm(inner, index, h);
-    if (!this.isMixed('attention')) return inner.leave(this.transformer.attention(inner, index, x, pass, h));
+    if (!this.hasExperts('attention')) return inner.leave(this.transformer.attention(inner, index, x, pass, h));
     const all = repeat(inner, x, this.experts.members.length);
     const outputs = this.experts.attention(inner, index, all, pass);
-    return inner.leave(this.mixed(inner, index, 'attention', { x, outputs, h, pass }));
+    return inner.leave(this.combined(inner, index, 'attention', { x, outputs, h, pass }));
   }
 
   private feedForward(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
     using inner = scope.inner();
     const x = this.transformer.feedForwardNorm(inner, index, h);
-    if (!this.isMixed('feedForward')) return inner.leave(this.transformer.feedForward(inner, index, x, h));
+    if (!this.hasExperts('feedForward')) return inner.leave(this.transformer.feedForward(inner, index, x, h));
     const all = repeat(inner, x, this.experts.members.length);
     const outputs = this.experts.feedForward(inner, index, all);
-    return inner.leave(this.mixed(inner, index, 'feedForward', { x, outputs, h, pass }));
+    return inner.leave(this.combined(inner, index, 'feedForward', { x, outputs, h, pass }));
   }
 
   /** h + sum over m of g_m A_m outputs_m, with g the router's weights for x. */
-  private mixed(
+  private combined(
     scope: Scope,
     index: number,
     part: ExpertPart,
@@ -198,7 +198,7 @@ export class MixtureModel extends DecoderModel {
     const logits = ops.linear(scope, x, [router], { residual });
     const flat = scope.track(logits.reshape(rows, members));
     return this.transformer.added(scope, index, part, h, (scope, residual) =>
-      mix(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
+      gatedSum(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
     );
   }
 
@@ -213,13 +213,13 @@ export class MixtureModel extends DecoderModel {
     return scope.track(this.device.tensor(noise, [1, rows, members]));
   }
 
-  private isMixed(part: ExpertPart): boolean {
+  private hasExperts(part: ExpertPart): boolean {
     return this.shape.experts.includes(part);
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
     this.expectAlive();
-    const members = this.isMixed('attention') ? this.experts.members.length : 1;
+    const members = this.hasExperts('attention') ? this.experts.members.length : 1;
     return new KeyValueCache(this.device, this.config, members, batch, capacity);
   }
 

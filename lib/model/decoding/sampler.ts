@@ -54,9 +54,11 @@ export interface Draw {
 }
 
 /**
- * Draws a token from each row of logits [N, V] where they lie, in the order of Hugging Face's processors: penalty,
- * temperature, top-k, top-p, min-p; of equals at an edge the lowest ids stay. Where `draws` has a hole, so has the result
- * something that nobody asked for. Throws LOSS_NOT_FINITE where the logits hold no number to choose by.
+ * Draws a token from each row of logits [N, V] on their device, in the order of Hugging Face's processors: penalty,
+ * temperature, top-k, top-p, min-p. Where tokens are equally likely at the edge of a cut, those with the lowest ids stay.
+ * A row is a slot of the batch; for a slot without a sequence `draws` has undefined, and the token drawn means nothing.
+ *
+ * Throws LOSS_NOT_FINITE where a logit is NaN, or the largest of a row not finite.
  */
 export async function sample(logits: Tensor, draws: readonly (Draw | undefined)[]): Promise<Int32Array> {
   const { device } = logits;

@@ -23,13 +23,13 @@ int64_t count_tasks(std::span<const Product> products, Block block) {
 
 // Halves the longer side of the blocks, in whole tiles, until all threads have work.
 Block choose_block(std::span<const Product> products, int threads) {
-  Block block{kTileRows, kColBlock};
-  for (const auto& p : products) block.rows = std::max(block.rows, round_up(p.rows, kTileRows));
+  Block block{kMR, kNC};
+  for (const auto& p : products) block.rows = std::max(block.rows, round_up(p.rows, kMR));
   while (count_tasks(products, block) < kTasksPerThread * threads) {
-    const int64_t row_tiles = block.rows / kTileRows, col_tiles = block.cols / kTileCols;
+    const int64_t row_tiles = block.rows / kMR, col_tiles = block.cols / kNR;
     if (row_tiles <= 2 && col_tiles <= 1) break;
-    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kTileRows;
-    else block.cols = (col_tiles + 1) / 2 * kTileCols;
+    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kMR;
+    else block.cols = (col_tiles + 1) / 2 * kNR;
   }
   return block;
 }
@@ -47,7 +47,7 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
     if (precision == DType::BF16 && p.a.col_stride == 1 && !is_stream(p)) {
       // An odd number of cache lines: no rows share sets of the first-level cache.
       const int64_t stride = round_up(steps_of<Pair>(p.depth), kLanes) | kLanes;
-      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kTileRows) * stride));
+      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kMR) * stride));
       for_chunks(pool, p.rows, p.depth, [&](int64_t begin, int64_t end) {
         round_rows(rounded + begin * stride, stride, p.a, {begin, end - begin, 0, p.depth});
       });
@@ -76,8 +76,7 @@ void multiply(std::span<const Product> given, DType precision, ThreadPool& pool,
 int64_t workspace_floats() { return Workspace<float>::kLeft + Workspace<float>::kRight; }
 
 void multiply_alone(const Product& p, DType precision, float* workspace) {
-  for (int64_t col = 0; col < p.cols; col += kColBlock)
-    compute({&p, 0, col, {p.rows, kColBlock}}, precision, workspace);
+  for (int64_t col = 0; col < p.cols; col += kNC) compute({&p, 0, col, {p.rows, kNC}}, precision, workspace);
 }
 
 }  // namespace bts::cpu::BTS_ISA

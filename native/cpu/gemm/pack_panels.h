@@ -9,7 +9,8 @@
 
 namespace bts::cpu::BTS_ISA {
 
-// So many steps of one panel are packed before the next is where both read the same lines of the cache, which stay there.
+// Where panels are not whole vectors wide, a cache line of the source holds the end of one panel and the beginning of the next.
+// Panels then take turns, so many steps each: the line is still in the cache when the next panel reads it.
 constexpr int64_t kStepsTogether = 8;
 
 // The first `count` lanes; the others zero.
