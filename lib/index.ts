@@ -24,7 +24,7 @@ export {
   type MixtureOptions,
   type MixtureState,
 } from './data/mixture.js';
-export { type Batch, type BatchShape, heldOutBatches, IGNORED } from './data/packing.js';
+export { type Batch, type BatchShape, type HeldOutBatchOptions, heldOutBatches, IGNORED } from './data/packing.js';
 export {
   type DomainTokens,
   type PrepareOptions,
@@ -90,10 +90,10 @@ export {
 } from './model/cost/cost.js';
 export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
-export type { GeneratedToken, GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { GeneratedToken, Prompt } from './model/decoding/generate.js';
 export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
-export type { SamplingOptions } from './model/decoding/sampler.js';
+export type { GenerateOptions, SamplingOptions } from './model/decoding/options.js';
 export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
 export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
 export { loadModel, readModelConfig } from './model/load-model.js';
@@ -122,5 +122,6 @@ export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
+export type { TrainOptions } from './train/options.js';
 export type { ScheduleOptions } from './train/schedule.js';
-export { type TrainEvent, type TrainOptions, train } from './train/trainer.js';
+export { type TrainEvent, train } from './train/trainer.js';

@@ -1,18 +1,18 @@
+import type { z } from 'zod';
 import { type Abortable, throwIfAborted } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions } from '../base/options-check.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
-import type { HeldOutDomain } from '../eval/held-out-loss.js';
+import { type HeldOutDomain, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
 
-export interface GateOptions extends Abortable {
-  /** Default: 256, or what the model takes. */
-  sequenceLength?: number;
-  /** Default 8. */
-  batchSize?: number;
+export const gateOptions = heldOutOptions.extend({
   /** At most this many tokens of each domain; default 4096. */
-  maxTokens?: number;
-}
+  maxTokens: heldOutOptions.shape.maxTokens.default(4096).meta({
+    description: 'Held-out tokens of each domain to look at, at most',
+  }),
+});
+export interface GateOptions extends z.input<typeof gateOptions>, Abortable {}
 
 /** What one stitch does on the texts of one domain. */
 export interface MeanGates {
@@ -31,9 +31,8 @@ export async function meanGates(
   domains: readonly HeldOutDomain[],
   options: GateOptions = {},
 ): Promise<MeanGates[]> {
-  expectOptions('meanGates', options, { sequenceLength: true, batchSize: true, maxTokens: true, signal: true });
-  const { batchSize = 8, maxTokens = 4096, signal } = options;
-  const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  const checked = checkOptions('meanGates', gateOptions, options, { signal: true });
+  const { sequenceLength = usualLength(model.config), batchSize, maxTokens, signal } = checked;
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const means: MeanGates[] = [];

@@ -1,7 +1,9 @@
 /** Stitched models with more or fewer experts than one that was trained. */
 import { join } from 'node:path';
+import { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
+import { choice } from '../base/schema.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
 import type { Device } from '../tensor/device.js';
@@ -9,10 +11,13 @@ import { describeMember, openMembers, openUnchanged } from './members/member-fil
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
 import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
 
-export interface AddOptions extends Abortable {
+export const addOptions = z.object({
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
-  train?: 'all' | 'new';
-}
+  train: choice(['all', 'new']).default('all').meta({
+    description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
+  }),
+});
+export interface AddOptions extends z.input<typeof addOptions>, Abortable {}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
@@ -25,8 +30,7 @@ export async function addExperts(
   experts: Readonly<Record<string, string>>,
   options: AddOptions = {},
 ): Promise<StitchedModel> {
-  expectOptions('addExperts', options, { train: true, signal: true });
-  const { train = 'all', signal } = options;
+  const { train, signal } = checkOptions('addExperts', addOptions, options, { signal: true });
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { check } from '../base/check.js';
 import { type Abortable, BtsError } from '../base/errors.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
@@ -26,27 +25,16 @@ import {
   openUnchanged,
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
+import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
-import { checkPlan, planStitches } from './stitches/stitch-plan.js';
+import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
 import { Transformer } from './transformer/transformer.js';
 
-export interface StitchOptions extends Family {
-  /** How many stitches; default 4, or as many as there are layers. */
-  stitches?: number;
-  /** Directions take turns; false: all lead into the hub. */
-  alternate?: boolean;
+export interface StitchOptions extends z.input<typeof stitchOptions>, Family {
   /** Where the stitches stand, in place of `stitches` and `alternate`. */
   plan?: readonly Placement[];
-  /** A gate for each channel (default) or one for the whole token. */
-  gate?: 'channel' | 'scalar';
-  /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
-  expertsAfterMerge?: 'projected' | 'unchanged';
-  /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
-  init?: 'uniform' | 'hub';
-  /** On the gate logits, in training; default 0. */
-  dropout?: number;
 }
 
 export interface StitchedLoadOptions extends Abortable {
@@ -57,28 +45,11 @@ export interface StitchedLoadOptions extends Abortable {
   trainable?: boolean | readonly string[];
 }
 
-const STITCH_OPTIONS: OptionNames<StitchOptions> = {
-  ...FAMILY_OPTIONS,
-  stitches: true,
-  alternate: true,
-  plan: true,
-  gate: true,
-  expertsAfterMerge: true,
-  init: true,
-  dropout: true,
-};
-
 /** The file of the trained weights. */
 export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
-const Choices = z.object({
-  plan: z.array(Placement).optional(),
-  gate: z.enum(['channel', 'scalar']),
-  expertsAfterMerge: z.enum(['projected', 'unchanged']),
-  init: z.enum(['uniform', 'hub']),
-  dropout: z.number().min(0).lt(1),
-});
+const PLACED = stitchOptions.extend({ plan: z.array(Placement).readonly().optional() });
 
 /** What one stitch did to a batch. */
 export interface StitchTrace {
@@ -120,22 +91,21 @@ export class StitchedModel extends DecoderModel {
    * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
-    expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
-    const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
-    const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
+    const checked = checkOptions('StitchedModel.create', PLACED, options, FAMILY_OPTIONS);
     if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
-      throw fail('a plan says where the stitches stand: leave out stitches and alternate');
+      const message = 'a plan says where the stitches stand: leave out stitches and alternate.';
+      throw new BtsError('BAD_OPTION', message);
     }
-    check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
     const { layers } = opened[0]!.config;
-    const count = options.stitches ?? Math.min(4, layers);
-    const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
+    const shape = stitchShape(checked, layers);
+    const plan = [...(checked.plan ?? shape.plan)];
     checkPlan(plan, layers);
+    const { signal } = options;
     const members = [];
     for (const member of opened) members.push(await describeMember(member, signal));
-    const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
+    const manifest = { ...shape, members, plan };
     const create = (placement: Placement, index: number, shape: StitchShape) =>
       StitchLayer.create(device, placement, index, shape);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { evaluateOptions } from '../../eval/evaluate.js';
 import { kebab } from '../options/config-file.js';
-import { addConfigOption, addOptions, count, readGivenOptions } from '../options/options.js';
+import { addConfigOption, addOptions, readGivenOptions } from '../options/options.js';
 import { deviceOptions, domainOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
@@ -11,7 +12,7 @@ import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
 const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
-  batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
+  batchSize: evaluateOptions.shape.batchSize,
   ...deviceOptions,
 };
 const Schema = z.object({

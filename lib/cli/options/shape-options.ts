@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { exists } from '../../base/file.js';
+import { count, integer } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { readManifest } from '../../checkpoint/stitch-manifest.js';
 import type { StitchedShape } from '../../model/cost/cost.js';
 import { PAPER_CONFIG, PAPER_MEMBERS, PAPER_STITCHES } from '../../model/cost/paper.js';
 import { planStitches } from '../../model/stitches/stitch-plan.js';
-import { count } from './options.js';
 
 /** The shape that `bts params` and `bts flops` compute with. */
 export const shapeOptions = {
@@ -15,9 +15,7 @@ export const shapeOptions = {
     description: "'paper', or the folder of a model, dense or stitched",
     argument: 'paper|folder',
   }),
-  members: count()
-    .min(2)
-    .max(1000)
+  members: integer(2, 1000)
     .optional()
     .meta({
       description: `The hub and its experts (default: ${PAPER_MEMBERS}, or those of the stitched model)`,

@@ -1,7 +1,8 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
 import type { Lane as DecodingLane } from '../../model/decoding/decode-together.js';
-import { checkSampling, type Draw } from '../../model/decoding/sampler.js';
+import { checkSampling } from '../../model/decoding/options.js';
+import type { Draw } from '../../model/decoding/sampler.js';
 import { StopStrings } from '../../model/decoding/stop-strings.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { GenerationItem, GenerationRequest, GenerationResult } from './generations.js';

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
-import { expectOptions } from '../../base/options-check.js';
+import { z } from 'zod';
+import { checkOptions, expectOptions } from '../../base/options-check.js';
 import { hash32, Random } from '../../base/random.js';
+import { seed } from '../../base/schema.js';
 import {
   type BaselineManifest,
   baselineConfig,
@@ -41,10 +43,11 @@ import { Transformer } from '../transformer/transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 
-export interface MixtureModelOptions extends Family {
+export const mixtureModelOptions = z.object({
   /** Of the routers' initial weights; default 0. */
-  seed?: number;
-}
+  seed: seed().meta({ description: "Of the routers' initial weights" }),
+});
+export interface MixtureModelOptions extends z.input<typeof mixtureModelOptions>, Family {}
 
 const WEIGHTS = 'mixture.safetensors';
 
@@ -86,8 +89,8 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
-    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
-    const { hub, seed = 0, signal } = options;
+    const checked = checkOptions('MixtureModel.create', mixtureModelOptions, options, FAMILY_OPTIONS);
+    const { hub, seed, signal } = checked;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
     const manifest =

@@ -1,0 +1,101 @@
+/**
+ * The kinds of values that options have. A thing that has options says once, in a zod object of these, what each of them
+ * may be, its default, and in `meta` the help of the command line and what that calls the value: types, checks, YAML and
+ * `--help` follow. What errors say of a kind begins with 'expected' and names what there must be.
+ */
+import { z } from 'zod';
+
+/** A whole number from `least` on, up to `most`. */
+export function integer(least: number, most?: number) {
+  const error = `expected a whole number from ${least} ${most === undefined ? 'on' : `to ${most}`}`;
+  return z
+    .int({ error })
+    .min(least, { error })
+    .max(most ?? Number.MAX_SAFE_INTEGER, { error });
+}
+
+export const count = () => integer(1);
+
+/** Of random choices. */
+export const seed = () => integer(0).default(0);
+
+export function positive(most?: number) {
+  const error = `expected a positive number${most === undefined ? '' : ` up to ${most}`}`;
+  const kind = z.number({ error }).positive({ error });
+  return most === undefined ? kind : kind.max(most, { error });
+}
+
+export function nonNegative() {
+  const error = 'expected a number from 0 on';
+  return z.number({ error }).min(0, { error });
+}
+
+/** From 0 to 1. */
+export function fraction() {
+  const error = 'expected a number from 0 to 1';
+  return z.number({ error }).min(0, { error }).max(1, { error });
+}
+
+/** From 0 to less than 1. */
+export function properFraction() {
+  const error = 'expected a number from 0 to less than 1';
+  return z.number({ error }).min(0, { error }).lt(1, { error });
+}
+
+/** The same kind of number, or Infinity: never, or without end. */
+export function orInfinity(kind: z.ZodNumber) {
+  return z.union([kind, z.literal(Number.POSITIVE_INFINITY)]);
+}
+
+/** One of several names. */
+export function choice<const Names extends readonly [string, ...string[]]>(names: Names) {
+  const quoted = names.map((name) => `'${name}'`);
+  const last = quoted.pop()!;
+  return z.enum(names, { error: `expected ${quoted.length > 0 ? `${quoted.join(', ')} or ${last}` : last}` });
+}
+
+export const flag = () => z.boolean({ error: 'expected true or false' });
+
+/** Text with something in it; `what` names it in errors. */
+export const text = (what = 'text') => z.string({ error: `expected ${what}` }).min(1, `expected ${what}`);
+
+export const folder = () => text('a folder');
+
+/** A string of several values between commas, or a list of them, each checked by `element`. */
+export function commaList<T extends z.ZodType<unknown, string>>(element: T) {
+  const list = z.array(element).min(1, 'expected at least one');
+  return z.preprocess((value) => (typeof value === 'string' ? value.split(',') : value), list);
+}
+
+/** An option's kind without what makes it optional, its default, undefined where there is none, and its help. */
+export function unwrap(option: z.ZodType): { kind: z.ZodType; fallback?: unknown; help: Help } {
+  const inner = within(option);
+  const { kind, fallback, help } = inner ? unwrap(inner) : { kind: option, help: {} };
+  return {
+    kind,
+    fallback: option instanceof z.ZodDefault ? option.def.defaultValue : fallback,
+    help: { ...help, ...option.meta() },
+  };
+}
+
+/** What `meta` says of an option, or of what it is made of: an option with another default keeps its help. */
+export interface Help {
+  description?: string | undefined;
+  /** What the command line calls the value. */
+  argument?: string | undefined;
+}
+
+function within(option: z.ZodType): z.ZodType | undefined {
+  const isWrapper =
+    option instanceof z.ZodOptional || option instanceof z.ZodReadonly || option instanceof z.ZodDefault;
+  if (isWrapper) return option.unwrap() as z.ZodType;
+  return option instanceof z.ZodUnion ? (option.options[0] as z.ZodType) : undefined;
+}
+
+/** What is wrong with the value of an option, in words that may follow its name. */
+export function faultOf(issue: z.core.$ZodIssue, value: unknown): string {
+  const message = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  const isPlain = value === null || ['string', 'number', 'boolean'].includes(typeof value);
+  const tells = !message.includes('expected') || message.includes('received') || !isPlain;
+  return tells ? message : `${message}, not ${typeof value === 'string' ? `'${value}'` : value}`;
+}
