@@ -37,7 +37,7 @@ export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options
   const parsed = schema.safeParse(options);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const fault = faultOf(issue!, valueAt(options, issue!.path));
+  const fault = faultOf(issue!, options);
   const name = issue!.path.join('.');
   const says = fault.startsWith('expected ') ? ` must be ${fault.slice('expected '.length)}` : `: ${fault}`;
   throw new BtsError('BAD_OPTION', `${name}${says}.`);
@@ -51,11 +51,4 @@ function expectNames(where: string, options: object, names: readonly string[]): 
   if (unknown === undefined) return;
   const hint = didYouMean(unknown, names) || ` There are ${names.join(', ')}.`;
   throw new BtsError('BAD_OPTION', `${where} has no option '${unknown}'.${hint}`);
-}
-
-function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>(
-    (value, part) => (typeof value === 'object' && value !== null ? value[part as keyof typeof value] : undefined),
-    values,
-  );
 }

@@ -92,10 +92,24 @@ function within(option: z.ZodType): z.ZodType | undefined {
   return option instanceof z.ZodUnion ? (option.options[0] as z.ZodType) : undefined;
 }
 
-/** What is wrong with the value of an option, in words that may follow its name. */
-export function faultOf(issue: z.core.$ZodIssue, value: unknown): string {
-  const message = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-  const isPlain = value === null || ['string', 'number', 'boolean'].includes(typeof value);
-  const tells = !message.includes('expected') || message.includes('received') || !isPlain;
-  return tells ? message : `${message}, not ${typeof value === 'string' ? `'${value}'` : value}`;
+/** What is wrong with one of the values of an object of options, in words that may follow its name. */
+export function faultOf(issue: z.core.$ZodIssue, options: unknown): string {
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const [[first]] = issue.errors as [[z.core.$ZodIssue]];
+    return faultOf({ ...first, path: [...issue.path, ...first.path] }, options);
+  }
+  const [{ message }] = issue.code === 'invalid_key' ? (issue.issues as [z.core.$ZodIssue]) : [issue];
+  const words = message.charAt(0).toLowerCase() + message.slice(1);
+  const value = valueAt(options, issue.path);
+  const isPlain = value === null || ['string', 'number', 'boolean', 'undefined'].includes(typeof value);
+  if (!words.includes('expected') || words.includes('received') || !isPlain) return words;
+  return `${words}, not ${typeof value === 'string' ? `'${value}'` : value}`;
+}
+
+/** What lies at a path of options as they were given: a list may be a string with commas. */
+function valueAt(options: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, part) => {
+    if (typeof value === 'string' && typeof part === 'number') return value.split(',')[part];
+    return typeof value === 'object' && value !== null ? value[part as keyof typeof value] : undefined;
+  }, options);
 }

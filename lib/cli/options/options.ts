@@ -57,7 +57,7 @@ export async function readGivenOptions<Schema extends z.ZodObject>(
     const written = inFile.written.get(name);
     const place =
       name in given ? `--${kebab(name)}${key ? ` ${key}` : ''}` : `'${file}', ${written}${key ? `.${key}` : ''}`;
-    return `${place}: ${decapitalize(faultOf(issue, valueAt(all, issue.path)))}`;
+    return `${place}: ${faultOf(issue, all)}`;
   });
   throw new BtsError('BAD_OPTION', `${faults.join('; ')}. See 'bts ${command.name()} --help'.`);
 }
@@ -65,14 +65,6 @@ export async function readGivenOptions<Schema extends z.ZodObject>(
 /** One fault of each option: a number that is too small may also be no whole one. */
 function firstOfEach(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] {
   return [...new Map(issues.toReversed().map((issue) => [issue.path.join('.'), issue])).values()].reverse();
-}
-
-/** What lies at a path of the options as they were given: a list may be a string with commas. */
-function valueAt(values: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((value, part) => {
-    if (typeof value === 'string' && typeof part === 'number') return value.split(',')[part];
-    return typeof value === 'object' && value !== null ? value[part as keyof typeof value] : undefined;
-  }, values);
 }
 
 /** The fields that are there: for callees that take absent but not undefined. */
@@ -121,5 +113,3 @@ function toPair(text: string): [string, string] {
   if (at < 1 || at === text.length - 1) throw new InvalidArgumentError(`expected NAME=VALUE.`);
   return [text.slice(0, at), text.slice(at + 1)];
 }
-
-const decapitalize = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);

@@ -37,7 +37,7 @@ export const generateOptions = samplingOptions.extend({
   seed: seed().meta({ description: 'The same seed gives the same text' }),
   /** Generation ends before any of these strings appears. */
   stop: z
-    .array(text('a stop string with something in it'))
+    .array(text('a stop string with something in it'), 'expected a list of strings')
     .readonly()
     .default([])
     .meta({ description: 'Ends the text where this would appear. Repeatable' }),
