@@ -6,12 +6,12 @@
 import { z } from 'zod';
 
 /** A whole number from `least` on, up to `most`. */
-export function integer(least: number, most?: number) {
-  const error = `expected a whole number from ${least} ${most === undefined ? 'on' : `to ${most}`}`;
-  return z
-    .int({ error })
-    .min(least, { error })
-    .max(most ?? Number.MAX_SAFE_INTEGER, { error });
+export function integer(least: number, most = Number.MAX_SAFE_INTEGER) {
+  const error = ({ code }: { code: string }) => {
+    const isOpen = most === Number.MAX_SAFE_INTEGER && code !== 'too_big';
+    return `expected a whole number from ${least} ${isOpen ? 'on' : `to ${most}`}`;
+  };
+  return z.int({ error }).min(least, { error }).max(most, { error });
 }
 
 export const count = () => integer(1);

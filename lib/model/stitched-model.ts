@@ -105,7 +105,7 @@ export class StitchedModel extends DecoderModel {
     const { signal } = options;
     const members = [];
     for (const member of opened) members.push(await describeMember(member, signal));
-    const manifest = { ...shape, members, plan };
+    const manifest = { members, ...shape, plan, dropout: checked.dropout };
     const create = (placement: Placement, index: number, shape: StitchShape) =>
       StitchLayer.create(device, placement, index, shape);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { machineMemory } from '../../base/memory.js';
-import { batchOptions } from '../../data/batch-options.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
@@ -12,9 +11,12 @@ import { singleLine } from '../../terminal/text-width.js';
 import { bytes, whole } from '../../terminal/units.js';
 import { memberOptions } from '../options/member-options.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { stitchTrainingOptions } from '../options/training-options.js';
 
 const { dropout: _, ...shapeOptions } = stitchOptions.shape;
-const Schema = z.object({ ...memberOptions, ...shapeOptions, ...batchOptions.shape });
+const { batchSize, sequenceLength, recompute } = stitchTrainingOptions;
+const stepOptions = { batchSize, sequenceLength, recompute };
+const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -31,7 +33,7 @@ export function checkCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Models:', memberOptions);
   addOptions(command, 'Stitches, for the estimate:', shapeOptions);
-  addOptions(command, 'Training step, for the estimate:', batchOptions.shape);
+  addOptions(command, 'Training step, for the estimate:', stepOptions);
   addConfigOption(command);
   command
     .option('--json', 'Print the result as JSON')
@@ -55,8 +57,8 @@ async function run(values: Values, json: boolean, signal: AbortSignal): Promise<
 /** What the models would cost once stitched. */
 function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const configs = members.map(({ config }) => config!);
-  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: true };
-  return stitchedCost({ members: configs, ...stitchShape({ ...values, dropout: 0 }, configs[0]!.layers) }, size);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
 }
 
 function render(

@@ -21,7 +21,7 @@ import {
   deviceOptions,
   domainOptions,
   runOptions,
-  trainingOptions,
+  stitchTrainingOptions,
   weightOptions,
 } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
@@ -29,13 +29,6 @@ import { addGroups, addJson, DRY_RUN, type Report, type Trained, trainByCommand 
 import { evaluationOptions } from '../training/run.js';
 
 const stitchGroup = { ...stitchOptions.shape, ...ablationOptions };
-const trainingGroup = {
-  ...trainingOptions,
-  // All members keep what their gradients need, so that it is memory that runs out first.
-  recompute: trainingOptions.recompute.default(true).meta({
-    description: 'Keep the inside of layers for gradients in place of computing it again: less time, more memory',
-  }),
-};
 const textGroup = { ...domainOptions, ...weightOptions };
 const runGroup = {
   ...runOptions,
@@ -44,7 +37,7 @@ const runGroup = {
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
   ...deviceOptions,
 };
-const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingGroup, ...runGroup });
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...stitchTrainingOptions, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -66,7 +59,7 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
     'Models:': memberOptions,
     'Stitches:': stitchGroup,
     'Text:': textGroup,
-    'Training:': trainingGroup,
+    'Training:': stitchTrainingOptions,
     'Run:': runGroup,
   }).option(...DRY_RUN);
   addJson(command).action(async () => {
@@ -138,6 +131,7 @@ async function expectSame(
   const place = async ([name, path]: [string, string]) => [name, await locate(path)];
   const now = {
     ...shape,
+    dropout: values.dropout,
     members: await Promise.all(Object.entries({ hub: values.hub, ...values.expert }).map(place)),
   };
   const then = {

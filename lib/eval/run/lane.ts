@@ -25,7 +25,7 @@ export class Lane implements DecodingLane {
     readonly item: GenerationItem,
     { generation, seed }: GenerationRequest,
   ) {
-    const { temperature = 0, topP = 1, stop } = generation;
+    const { temperature = 0, topP, stop } = generation;
     this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };
     this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
     this.stops = new StopStrings(stop);

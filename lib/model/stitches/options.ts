@@ -32,8 +32,8 @@ export const stitchOptions = z.object({
 });
 
 /** The stitches of a model as its manifest has them. Throws BAD_OPTION for more of them than layers. */
-export function stitchShape(options: z.output<typeof stitchOptions>, layers: number) {
-  const { stitches = Math.min(STITCHES, layers), alternate, gate, init, expertsAfterMerge, dropout } = options;
+export function stitchShape(options: Omit<z.output<typeof stitchOptions>, 'dropout'>, layers: number) {
+  const { stitches = Math.min(STITCHES, layers), alternate, gate, init, expertsAfterMerge } = options;
   const plan = planStitches(layers, stitches, alternate);
-  return { plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
+  return { plan, gate, gateBias: init === 'hub', expertsAfterMerge };
 }
