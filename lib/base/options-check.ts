@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { BtsError } from './errors.js';
 import { faultOf } from './schema.js';
 import { didYouMean } from './suggest.js';
@@ -18,29 +18,42 @@ export function expectOptions<Options extends object>(
   expectNames(where, options, Object.keys(names));
 }
 
+/** What options of a schema may be, and what they are once they are checked. */
+type Given<Shape extends z.ZodRawShape> = z.input<z.ZodObject<Shape>>;
+type Checked<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape>>;
+
 /**
  * The options of a function as its schema has them, defaults filled in, and its `others`, such as signals and callbacks,
  * which no schema is about. Throws BAD_OPTION for an option that there is not, and for a value that is none of its kind.
  */
-export function checkOptions<Schema extends z.ZodObject, Options extends z.input<Schema>>(
+export function checkOptions<Shape extends z.ZodRawShape, Options extends Given<Shape>>(
   where: string,
-  schema: Schema,
+  schema: Shape,
   options: Options,
-  others: OptionNames<Omit<Options, keyof z.input<Schema>>>,
-): z.output<Schema> & Omit<Options, keyof z.input<Schema>> {
-  expectNames(where, options, [...Object.keys(schema.shape), ...Object.keys(others)]);
+  others: OptionNames<Omit<Options, keyof Shape>>,
+): Checked<Shape> & Omit<Options, keyof Shape> {
+  expectNames(where, options, [...Object.keys(schema), ...Object.keys(others)]);
   return { ...options, ...parseOptions(schema, options) };
 }
 
 /** The options that a schema has among others, defaults filled in. Throws BAD_OPTION for a value that is none of its kind. */
-export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options: z.input<Schema>): z.output<Schema> {
-  const parsed = schema.safeParse(options);
-  if (parsed.success) return parsed.data;
+export function parseOptions<Shape extends z.ZodRawShape>(schema: Shape, options: Given<Shape>): Checked<Shape> {
+  const parsed = objectOf(schema).safeParse(options);
+  if (parsed.success) return parsed.data as Checked<Shape>;
   const [issue] = parsed.error.issues;
   const fault = faultOf(issue!, options);
   const name = issue!.path.join('.');
   const says = fault.startsWith('expected ') ? ` must be ${fault.slice('expected '.length)}` : `: ${fault}`;
   throw new BtsError('BAD_OPTION', `${name}${says}.`);
+}
+
+/** zod's objects are slow to make and fast to use. */
+const objects = new WeakMap<z.ZodRawShape, z.ZodObject>();
+
+function objectOf(shape: z.ZodRawShape): z.ZodObject {
+  const object = objects.get(shape) ?? z.object(shape);
+  objects.set(shape, object);
+  return object;
 }
 
 function expectNames(where: string, options: object, names: readonly string[]): void {

@@ -1,5 +1,5 @@
 /**
- * The kinds of values that options have. A thing that has options says once, in a zod object of these, what each of them
+ * The kinds of values that options have. A thing that has options says once, in an object of these, what each of them
  * may be, its default, and in `meta` the help of the command line and what that calls the value: types, checks, YAML and
  * `--help` follow. What errors say of a kind begins with 'expected' and names what there must be.
  */

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { count, orInfinity } from '../base/schema.js';
 
 /** Tokens of a sequence where nothing else is said, and the model takes as many. */
@@ -8,17 +7,19 @@ export const SEQUENCE_LENGTH = 256;
 export const batchSize = () => count().default(8).meta({ description: 'Sequences in a batch' });
 
 /** Which rows of tokens are computed with at a time. */
-export const batchOptions = z.object({
+export const batchOptions = {
   /** B, rows; default 8. */
   batchSize: batchSize(),
   /** T, tokens per row; default 256. */
   sequenceLength: count().default(SEQUENCE_LENGTH).meta({ description: 'Tokens in a sequence' }),
-});
+};
 
-/** The same of held-out text. */
-export const heldOutBatchOptions = batchOptions.extend({
+/** How much of held-out text is looked at. */
+export const amountOptions = {
   /** At most this many targets; default all. */
   maxTokens: orInfinity(count())
     .default(Infinity)
     .meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
-});
+};
+
+export const heldOutBatchOptions = { ...batchOptions, ...amountOptions };

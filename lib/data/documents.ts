@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { type Abortable, throwIfAborted } from '../base/errors.js';
 import { parseOptions } from '../base/options-check.js';
 import { choice, text } from '../base/schema.js';
@@ -14,7 +14,7 @@ export interface Document {
   source: string;
 }
 
-export const documentOptions = z.object({
+export const documentOptions = {
   /**
    * What one document is in a plain-text file: the whole file (the default), or each paragraph, that is what stands
    * between blank lines. Blank lines mostly stand inside documents (in books, source code, a problem and its solution),
@@ -29,9 +29,9 @@ export const documentOptions = z.object({
     description: 'The field of .jsonl lines, or column of .parquet rows, with the text',
     argument: 'name',
   }),
-});
+};
 
-export interface DocumentOptions extends z.input<typeof documentOptions>, Abortable {}
+export interface DocumentOptions extends z.input<z.ZodObject<typeof documentOptions>>, Abortable {}
 
 /**
  * A longer text is cut, at a line end where there is one, into several documents: files of any size can be streamed,

@@ -15,11 +15,15 @@ export interface MixtureDomain {
   weight: number;
 }
 
-export const mixtureOptions = batchOptions.extend({
+export const orderOptions = {
   /** Of the order of the rows: a whole number from 0 on; default 0. */
   seed: seed().meta({ description: 'Of the order of the data' }),
-});
-export type MixtureOptions = z.input<typeof mixtureOptions>;
+};
+
+export const mixtureOptions = { ...batchOptions, ...orderOptions };
+export interface MixtureOptions
+  extends z.input<z.ZodObject<typeof batchOptions>>,
+    z.input<z.ZodObject<typeof orderOptions>> {}
 
 export interface MixtureBatch extends Batch {
   /** The domain of each row. */
@@ -59,7 +63,7 @@ export type MixtureState = z.infer<typeof mixtureState>;
  * Row r depends on the seed, the domains and r alone, not on the batch size.
  */
 export class Mixture {
-  readonly options: Readonly<z.output<typeof mixtureOptions>>;
+  readonly options: Readonly<z.output<z.ZodObject<typeof mixtureOptions>>>;
   readonly #domains: readonly MixtureDomain[];
   /** Upper ends of the domains' shares of [0, 1). */
   readonly #shares: number[];

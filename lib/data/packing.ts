@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import { expectMemory } from '../base/memory.js';
 import { checkOptions, parseOptions } from '../base/options-check.js';
-import { batchOptions, heldOutBatchOptions } from './batch-options.js';
+import { type amountOptions, batchOptions, heldOutBatchOptions } from './batch-options.js';
 import type { TokenStream } from './token-stream.js';
 
 /** A target that is not to be predicted: the loss leaves it out. */
@@ -21,8 +21,10 @@ export interface Batch {
 }
 
 /** How many rows of how many tokens. */
-export type BatchShape = z.output<typeof batchOptions>;
-export type HeldOutBatchOptions = z.input<typeof heldOutBatchOptions>;
+export type BatchShape = z.output<z.ZodObject<typeof batchOptions>>;
+export interface HeldOutBatchOptions
+  extends z.input<z.ZodObject<typeof batchOptions>>,
+    z.input<z.ZodObject<typeof amountOptions>> {}
 
 /** Inputs and targets, and what a row takes while it is drawn and read. */
 const TOKEN_BYTES = 8;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
-import { type Abortable, BtsError } from '../base/errors.js';
+import type { z } from 'zod';
+import { BtsError } from '../base/errors.js';
 import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { properFraction } from '../base/schema.js';
-import { documentOptions, readDocuments } from './documents.js';
+import { type DocumentOptions, documentOptions, readDocuments } from './documents.js';
 import { planSplit, type Split, splitDocument } from './held-out.js';
 import { ShardWriter } from './shard-writer.js';
 import { findTextFiles } from './text-files.js';
@@ -29,19 +29,21 @@ export interface TextTokenizer {
   encode(text: string, options?: { specials?: boolean }): number[];
 }
 
-export const prepareOptions = z.object({
-  ...documentOptions.shape,
+export const splitOptions = {
   /** How much of the text is set aside for evaluation, from 0 to less than 1; default 0.05. */
   heldOutFraction: properFraction().default(0.05).meta({
     description: 'How much of each text is set aside to evaluate on',
   }),
-});
+};
 
-export interface PrepareOptions extends z.input<typeof prepareOptions>, Abortable {
+export const prepareOptions = { ...documentOptions, ...splitOptions };
+
+export interface PrepareOptions extends z.input<z.ZodObject<typeof splitOptions>>, DocumentOptions {
   /** The domain's name. */
   name: string;
   /** Files and folders, see `readDocuments`. */
   paths: readonly string[];
+  /** Makes tokens of the text. */
   tokenizer: TextTokenizer;
   /** Where prepared tokens are kept, one folder for each content. */
   cacheFolder: string;
@@ -50,9 +52,9 @@ export interface PrepareOptions extends z.input<typeof prepareOptions>, Abortabl
 }
 
 /** With defaults filled in. */
-type Checked = PrepareOptions & z.output<typeof prepareOptions>;
+type Checked = PrepareOptions & z.output<z.ZodObject<typeof prepareOptions>>;
 
-const OTHERS: OptionNames<Omit<PrepareOptions, keyof z.input<typeof prepareOptions>>> = {
+const OTHERS: OptionNames<Omit<PrepareOptions, keyof typeof prepareOptions>> = {
   name: true,
   paths: true,
   tokenizer: true,

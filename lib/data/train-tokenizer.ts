@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { type Abortable, BtsError, fileError, throwIfAborted } from '../base/errors.js';
 import { expectOptions } from '../base/options-check.js';
 import { integer } from '../base/schema.js';
@@ -11,15 +11,15 @@ import { MAX_TOKENS, MergeLearner } from './tokenizer/merge-learner.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
 import { detach, wellFormed } from './tokenizer/strings.js';
 
-export const trainTokenizerOptions = z.object({
+export const trainTokenizerOptions = {
   /** How many tokens there are to be, special tokens and the 256 bytes included. */
   vocabularySize: integer(257, MAX_TOKENS).meta({
     description: "Train a byte-level tokenizer of this many tokens on the domains' text first",
     argument: 'tokens',
   }),
-});
+};
 
-export interface TrainTokenizerOptions extends z.input<typeof trainTokenizerOptions>, Abortable {
+export interface TrainTokenizerOptions extends z.input<z.ZodObject<typeof trainTokenizerOptions>>, Abortable {
   /** They get the first ids; the first of them ends a text. Default: `<|endoftext|>`. */
   specialTokens?: readonly string[];
 }

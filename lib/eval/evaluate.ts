@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Abortable } from '../base/errors.js';
 import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { count, flag, seed } from '../base/schema.js';
@@ -12,7 +12,7 @@ import { runTask, type TaskResult } from './run/run-task.js';
 import { Sandbox } from './sandbox/sandbox.js';
 import type { Task } from './task.js';
 
-export const evaluateOptions = z.object({
+export const evaluateOptions = {
   /** Documents of each task, the first; default all. */
   limit: count().optional().meta({ description: 'Documents of each benchmark, the first (default: all)' }),
   /** Of sampling; default 0. */
@@ -23,9 +23,9 @@ export const evaluateOptions = z.object({
   sharePrefixes: flag().default(true).meta({
     description: 'Compute what prompts have in common each time anew: slower, the same results',
   }),
-});
+};
 
-export interface EvaluateOptions extends z.input<typeof evaluateOptions>, Abortable {
+export interface EvaluateOptions extends z.input<z.ZodObject<typeof evaluateOptions>>, Abortable {
   /** Where the benchmarks lie. */
   data: DataFolder;
   /** Answered examples before each question; default the tasks' own. */
@@ -38,7 +38,7 @@ export interface EvaluateOptions extends z.input<typeof evaluateOptions>, Aborta
   onProgress?: (documents: number, task: string) => void;
 }
 
-const OTHERS: OptionNames<Omit<EvaluateOptions, keyof z.input<typeof evaluateOptions>>> = {
+const OTHERS: OptionNames<Omit<EvaluateOptions, keyof typeof evaluateOptions>> = {
   data: true,
   shots: true,
   sandbox: true,

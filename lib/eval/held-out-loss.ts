@@ -4,23 +4,29 @@ import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { count } from '../base/schema.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { heldOutBatchOptions, SEQUENCE_LENGTH } from '../data/batch-options.js';
-import { checkShape, heldOutBatches } from '../data/packing.js';
+import { checkShape, type HeldOutBatchOptions, heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import type { LanguageModel } from '../model/language-model.js';
 
 /** How held-out text is looked at. */
-export const heldOutOptions = heldOutBatchOptions.extend({
+export const lengthOptions = {
   /** Default: 256, or what the model takes. */
   sequenceLength: count()
     .optional()
     .meta({ description: `Tokens in a sequence (default: ${SEQUENCE_LENGTH}, or what the model takes)` }),
-});
+};
 
-export interface HeldOutOptions extends z.input<typeof heldOutOptions>, Abortable {
+export const heldOutOptions = { ...heldOutBatchOptions, ...lengthOptions };
+
+export interface HeldOutOptions
+  extends z.input<z.ZodObject<typeof lengthOptions>>,
+    Omit<HeldOutBatchOptions, keyof typeof lengthOptions>,
+    Abortable {
+  /** The tokens of a domain that were looked at. */
   onProgress?: (domain: string, tokens: number) => void;
 }
 
-const OTHERS: OptionNames<Omit<HeldOutOptions, keyof z.input<typeof heldOutOptions>>> = {
+const OTHERS: OptionNames<Omit<HeldOutOptions, keyof typeof heldOutOptions>> = {
   signal: true,
   onProgress: true,
 };

@@ -1,18 +1,22 @@
 import type { z } from 'zod';
-import { type Abortable, throwIfAborted } from '../base/errors.js';
+import { throwIfAborted } from '../base/errors.js';
 import { checkOptions } from '../base/options-check.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
-import { type HeldOutDomain, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
+import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
 import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
 
-export const gateOptions = heldOutOptions.extend({
+export const sampleOptions = {
   /** At most this many tokens of each domain; default 4096. */
-  maxTokens: heldOutOptions.shape.maxTokens.default(4096).meta({
+  maxTokens: heldOutOptions.maxTokens.default(4096).meta({
     description: 'Held-out tokens of each domain to look at, at most',
   }),
-});
-export interface GateOptions extends z.input<typeof gateOptions>, Abortable {}
+};
+
+export const gateOptions = { ...heldOutOptions, ...sampleOptions };
+export interface GateOptions
+  extends z.input<z.ZodObject<typeof sampleOptions>>,
+    Omit<HeldOutOptions, keyof typeof sampleOptions | 'onProgress'> {}
 
 /** What one stitch does on the texts of one domain. */
 export interface MeanGates {

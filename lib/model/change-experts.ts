@@ -1,6 +1,6 @@
 /** Stitched models with more or fewer experts than one that was trained. */
 import { join } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { checkOptions, expectOptions } from '../base/options-check.js';
 import { choice } from '../base/schema.js';
@@ -11,13 +11,13 @@ import { describeMember, openMembers, openUnchanged } from './members/member-fil
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
 import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
 
-export const addOptions = z.object({
+export const addOptions = {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
   train: choice(['all', 'new']).default('all').meta({
     description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
   }),
-});
-export interface AddOptions extends z.input<typeof addOptions>, Abortable {}
+};
+export interface AddOptions extends z.input<z.ZodObject<typeof addOptions>>, Abortable {}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what

@@ -32,7 +32,7 @@ import { Member, withoutHead } from './transformer/member.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
 import { Transformer } from './transformer/transformer.js';
 
-export interface StitchOptions extends z.input<typeof stitchOptions>, Family {
+export interface StitchOptions extends z.input<z.ZodObject<typeof stitchOptions>>, Family {
   /** Where the stitches stand, in place of `stitches` and `alternate`. */
   plan?: readonly Placement[];
 }
@@ -49,7 +49,7 @@ export interface StitchedLoadOptions extends Abortable {
 export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
-const PLACED = stitchOptions.extend({ plan: z.array(Placement).readonly().optional() });
+const PLACED = { ...stitchOptions, plan: z.array(Placement).readonly().optional() };
 
 /** What one stitch did to a batch. */
 export interface StitchTrace {

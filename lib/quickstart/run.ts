@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists } from '../base/file.js';
 import { parseOptions } from '../base/options-check.js';
@@ -35,16 +35,16 @@ const EXPERT = { steps: 120, learningRate: 1.5e-3 };
 const STITCH = { steps: 100, learningRate: 3e-3 };
 const HELD_OUT_TOKENS = 32_768;
 
-export const quickstartOptions = z.object({
+export const quickstartOptions = {
   /** Multiplies all numbers of steps; default 1. */
   effort: positive(1000).default(1).meta({
     description: 'Multiplies the steps of training: 0.1 for a glance, 4 for better models',
   }),
   /** Default 1. */
   seed: integer(0, 1e9).default(1).meta({ description: 'Of all random choices' }),
-});
+};
 
-export interface QuickstartOptions extends z.input<typeof quickstartOptions>, Abortable {
+export interface QuickstartOptions extends z.input<z.ZodObject<typeof quickstartOptions>>, Abortable {
   /** Where everything goes; what is finished there is not done again. */
   folder: string;
   /** The user's texts in place of those collected, by domain name. */
@@ -87,7 +87,7 @@ export async function* quickstart(device: Device, options: QuickstartOptions): A
 }
 
 /** The options, checked, of the part that trains. */
-interface Run extends z.output<typeof quickstartOptions>, Abortable {
+interface Run extends z.output<z.ZodObject<typeof quickstartOptions>>, Abortable {
   folder: string;
 }
 

@@ -7,7 +7,7 @@ import { STITCHES } from '../model/stitches/options.js';
 import { SYSTEM_TITLES, SYSTEMS, type System } from '../model/systems.js';
 import { scheduleOptions } from '../train/schedule.js';
 
-const { steps, learningRate } = scheduleOptions.shape;
+const { steps, learningRate } = scheduleOptions;
 const phase = { steps, learningRate };
 
 const Row = z.strictObject({
@@ -38,7 +38,7 @@ export const Reproduction = z.strictObject({
     heads: count(),
     keyValueHeads: count(),
     feedForwardWidth: count(),
-    vocabulary: trainTokenizerOptions.shape.vocabularySize,
+    vocabulary: trainTokenizerOptions.vocabularySize,
   }),
   sequenceLength: count(),
   batchSize: count(),

@@ -23,16 +23,16 @@ const Losses = z.custom<HeldOutLoss>();
 const Evaluation = z.object({ models: z.tuple([z.object({ losses: z.array(Losses), switching: Losses })]) });
 const Scores = z.object({ models: z.tuple([z.object({ columns: z.array(z.custom<ColumnResult>()) })]) });
 
-export const reproduceOptions = z.object({
+export const reproduceOptions = {
   /** Models that are made at a time; default 1. */
   jobs: count().default(1).meta({
     description: 'Models that are made at a time: several small ones with few threads each are done sooner',
   }),
   /** Divided among them; default all that the process may use. */
   threads: count().optional().meta({ description: 'CPU threads in all (default: all that the process may use)' }),
-});
+};
 
-export interface ReproduceOptions extends z.input<typeof reproduceOptions> {
+export interface ReproduceOptions extends z.input<z.ZodObject<typeof reproduceOptions>> {
   folder: string;
   domains: Domains;
   signal: AbortSignal;

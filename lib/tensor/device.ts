@@ -64,7 +64,7 @@ export const deviceName = z
     argument: 'name',
   });
 
-export const deviceOptions = z.object({
+export const deviceOptions = {
   /**
    * CPU threads that share the work; default: as many as there are processors to use, which a container's CPU quota and
    * affinity restrict. Results do not depend on it.
@@ -82,8 +82,8 @@ export const deviceOptions = z.object({
     description:
       'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
   }),
-});
-export type DeviceOptions = z.input<typeof deviceOptions>;
+};
+export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
 
 /** A device's ceilings. */
 export interface Peaks {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { expectAlive } from '../base/errors.js';
 import { checkOptions } from '../base/options-check.js';
 import { nonNegative, orInfinity, positive, properFraction } from '../base/schema.js';
@@ -6,7 +6,7 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-export const adamwOptions = z.object({
+export const adamwOptions = {
   /** Decoupled, on every parameter; default 0.1. */
   weightDecay: nonNegative().default(0.1).meta({ description: 'Decoupled weight decay of AdamW' }),
   /** The global norm to which gradients are scaled down; default 1. Infinity: never. */
@@ -17,13 +17,13 @@ export const adamwOptions = z.object({
   beta2: properFraction().default(0.95).meta({ description: 'Decay of the second moments' }),
   /** Added to the root of the second moments; default 1e-8. */
   epsilon: positive().default(1e-8).meta({ description: 'Added to the root of the second moments' }),
-});
-export type AdamWOptions = z.input<typeof adamwOptions>;
+};
+export type AdamWOptions = z.input<z.ZodObject<typeof adamwOptions>>;
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
 export class AdamW implements Disposable {
   #disposed = false;
-  readonly options: Readonly<z.output<typeof adamwOptions>>;
+  readonly options: Readonly<z.output<z.ZodObject<typeof adamwOptions>>>;
   /** Updates done. */
   steps = 0;
   readonly firstMoments: readonly Tensor[];

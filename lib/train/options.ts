@@ -1,15 +1,13 @@
 /** The options of a training run. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { count, flag, orInfinity, positive, seed } from '../base/schema.js';
 import { checkHeldOutOptions, type HeldOutDomain, type HeldOutOptions } from '../eval/held-out-loss.js';
-import { adamwOptions } from './adamw.js';
-import { scheduleOptions } from './schedule.js';
+import { type AdamWOptions, adamwOptions } from './adamw.js';
+import { type ScheduleOptions, scheduleOptions } from './schedule.js';
 
-/** What can be said in words and numbers. */
-export const trainOptions = z.object({
-  ...scheduleOptions.shape,
-  ...adamwOptions.shape,
+/** Of the loop itself. */
+export const loopOptions = {
   /** Batches whose gradients make one update; default 1. */
   accumulation: count().default(1).meta({ description: 'Batches whose gradients make one update' }),
   /** Of dropout; the data has its own. Default 0. */
@@ -32,13 +30,17 @@ export const trainOptions = z.object({
   }),
   /** Checkpoints kept; default 2. */
   keep: count().default(2).meta({ description: 'Checkpoints that are kept' }),
-});
+};
 
-export interface TrainOptions extends z.input<typeof trainOptions> {
+/** All that can be said in words and numbers. */
+export const trainOptions = { ...scheduleOptions, ...adamwOptions, ...loopOptions };
+
+export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.ZodObject<typeof loopOptions>> {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
   folder: string;
   /** Held-out text, looked at before the first update, every `evaluateEvery` updates and at the end. */
   heldOut?: readonly HeldOutDomain[];
+  /** How held-out text is looked at. */
   evaluation?: HeldOutOptions;
   /** A checkpoint that the model was loaded from: the run goes on there. */
   resume?: string | undefined;
@@ -53,7 +55,7 @@ export interface TrainOptions extends z.input<typeof trainOptions> {
   signal?: AbortSignal | undefined;
 }
 
-const OTHERS: OptionNames<Omit<TrainOptions, keyof z.input<typeof trainOptions>>> = {
+const OTHERS: OptionNames<Omit<TrainOptions, keyof typeof trainOptions>> = {
   folder: true,
   heldOut: true,
   evaluation: true,

@@ -1,9 +1,9 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import { parseOptions } from '../base/options-check.js';
 import { count, fraction, integer, positive } from '../base/schema.js';
 
-export const scheduleOptions = z.object({
+export const scheduleOptions = {
   /** Updates in all. */
   steps: count().meta({ description: 'Updates of the weights' }),
   /** Peak learning rate. */
@@ -16,8 +16,8 @@ export const scheduleOptions = z.object({
   finalFraction: fraction().default(0.1).meta({
     description: 'Learning rate at the end as a fraction of the peak',
   }),
-});
-export type ScheduleOptions = z.input<typeof scheduleOptions>;
+};
+export type ScheduleOptions = z.input<z.ZodObject<typeof scheduleOptions>>;
 
 /** How the learning rate goes, with nothing left open. */
 export type Schedule = { [Name in keyof ScheduleOptions]-?: number };

@@ -13,7 +13,7 @@ import { memberOptions } from '../options/member-options.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
 import { stitchTrainingOptions } from '../options/training-options.js';
 
-const { dropout: _, ...shapeOptions } = stitchOptions.shape;
+const { dropout: _, ...shapeOptions } = stitchOptions;
 const { batchSize, sequenceLength, recompute } = stitchTrainingOptions;
 const stepOptions = { batchSize, sequenceLength, recompute };
 const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions });

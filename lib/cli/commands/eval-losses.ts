@@ -19,13 +19,13 @@ export const lossOptions = {
   split: choice(['held-out', 'all']).default('held-out').meta({
     description: 'The part of the text that training with the same options set aside, or all of it',
   }),
-  sequenceLength: heldOutOptions.shape.sequenceLength.meta({
+  sequenceLength: heldOutOptions.sequenceLength.meta({
     description: `Tokens in a sequence (default: ${SEQUENCE_LENGTH}, or what all models take)`,
   }),
   switching: flag().default(false).meta({
     description: 'Also the loss on sequences that switch from one of the domains to another in the middle',
   }),
-  maxTokens: heldOutOptions.shape.maxTokens,
+  maxTokens: heldOutOptions.maxTokens,
 };
 const losses = z.object(lossOptions);
 type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number };

@@ -35,7 +35,7 @@ export const taskOptions = {
     description: 'Where the benchmarks lie (default: $BTS_EVAL_DATA, or ./benchmarks)',
     argument: 'folder',
   }),
-  limit: evaluateOptions.shape.limit,
+  limit: evaluateOptions.limit,
   shots: z
     .array(z.string().regex(/^([\w.*-]+=)?\d+$/, 'expected a number, or task=number'))
     .default([])
@@ -47,13 +47,13 @@ export const taskOptions = {
     description: 'Where results and every sample are kept; a run that was stopped goes on there',
     argument: 'folder',
   }),
-  seed: evaluateOptions.shape.seed,
-  sharePrefixes: evaluateOptions.shape.sharePrefixes,
-  allowUnsafeCode: sandboxOptions.shape.allowUnsafe,
+  seed: evaluateOptions.seed,
+  sharePrefixes: evaluateOptions.sharePrefixes,
+  allowUnsafeCode: sandboxOptions.allowUnsafe,
   codeTimeout: positive(86_400)
     .default(LIMITS.milliseconds / 1000)
     .meta({ description: 'Seconds that a generated program may take' }),
-  python: sandboxOptions.shape.python,
+  python: sandboxOptions.python,
 };
 const shape = z.object(taskOptions);
 export type TaskValues = z.output<typeof shape> & DeviceValues & { tasks: string[]; batchSize: number };

@@ -12,7 +12,7 @@ import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
 const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
-  batchSize: evaluateOptions.shape.batchSize,
+  batchSize: evaluateOptions.batchSize,
   ...deviceOptions,
 };
 const Schema = z.object({

@@ -15,7 +15,7 @@ import { addConfigOption, addOptions, readOptions } from '../options/options.js'
 import { deviceOptions, domainOptions } from '../options/training-options.js';
 
 const lookGroup = {
-  ...gateOptions.shape,
+  ...gateOptions,
   svg: text('a file').optional().meta({ description: 'Also draw them, into this file', argument: 'file' }),
   ...deviceOptions,
 };

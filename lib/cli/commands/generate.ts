@@ -16,7 +16,7 @@ import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
 import { deviceOptions } from '../options/training-options.js';
 
-const { maxTokens, seed, stop, logprobs, batchSize: _, ...sampling } = generateOptions.shape;
+const { maxTokens, seed, stop, logprobs, batchSize: _, ...sampling } = generateOptions;
 const samplingGroup = {
   maxTokens,
   ...sampling,

@@ -40,7 +40,7 @@ const textGroup = {
 const runGroup = { ...runOptions, ...deviceOptions };
 const common = { ...textGroup, ...training, ...runGroup };
 
-const addGroup = { expert: memberOptions.expert, ...addOptions.shape };
+const addGroup = { expert: memberOptions.expert, ...addOptions };
 const AddSchema = z.object({ ...addGroup, ...common });
 
 const removeGroup = {

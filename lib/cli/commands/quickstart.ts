@@ -21,7 +21,7 @@ const options = {
     description: 'A domain and its text in place of those collected. Two or more are all there is. Repeatable',
     argument: 'name=path,..',
   }),
-  ...quickstartOptions.shape,
+  ...quickstartOptions,
 };
 const Schema = z.object({ ...options, ...deviceOptions });
 

@@ -29,7 +29,7 @@ const options = {
     description: "Tasks whose accuracy the table shows, as bts eval takes them, in place of the file's",
     argument: 'name,..',
   }),
-  ...reproduceOptions.shape,
+  ...reproduceOptions,
 };
 const Schema = z.object(options);
 

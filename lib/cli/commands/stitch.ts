@@ -28,7 +28,7 @@ import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, DRY_RUN, type Report, type Trained, trainByCommand } from '../training/command.js';
 import { evaluationOptions } from '../training/run.js';
 
-const stitchGroup = { ...stitchOptions.shape, ...ablationOptions };
+const stitchGroup = { ...stitchOptions, ...ablationOptions };
 const textGroup = { ...domainOptions, ...weightOptions };
 const runGroup = {
   ...runOptions,

@@ -4,7 +4,7 @@ import type { stitchOptions } from '../../model/stitches/options.js';
 import { mixtureShares } from './mixture-shares.js';
 
 /** Which models are stitched, and how. */
-interface StitchValues extends z.output<typeof stitchOptions> {
+interface StitchValues extends z.output<z.ZodObject<typeof stitchOptions>> {
   hub: string;
   expert: Record<string, string>;
 }

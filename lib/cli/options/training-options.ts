@@ -15,7 +15,7 @@ export const domainOptions = {
       description: 'A domain and its text: files or folders, several with commas between. Repeatable',
       argument: 'name=path,..',
     }),
-  ...prepareOptions.shape,
+  ...prepareOptions,
   cache: folder().optional().meta({
     description:
       'Where tokenized text is kept for the next time (default: branch-train-stitch in XDG_CACHE_HOME or ~/.cache)',
@@ -31,14 +31,14 @@ export const weightOptions = {
   }),
 };
 
-const { steps, learningRate, accumulation, recompute, seed, ...others } = trainOptions.shape;
+const { steps, learningRate, accumulation, recompute, seed, ...others } = trainOptions;
 const { evaluateEvery, checkpointEvery, checkpointMinutes, keep, ...optimizer } = others;
 
 /** The options of the training loop. */
 export const trainingOptions = {
   steps,
   learningRate,
-  ...batchOptions.shape,
+  ...batchOptions,
   accumulation,
   ...optimizer,
   recompute,
@@ -80,8 +80,8 @@ export const runOptions = {
 
 export const deviceOptions = {
   device: deviceName,
-  precision: openOptions.shape.precision,
-  threads: openOptions.shape.threads,
+  precision: openOptions.precision,
+  threads: openOptions.threads,
 };
 
 const shared = z.object({

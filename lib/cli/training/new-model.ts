@@ -30,7 +30,7 @@ export const newModelOptions = {
   }),
   tied: flag().optional().meta({ description: 'The embeddings are the output weights, too' }),
   tokenizer: folder().optional().meta({ description: 'Folder with a tokenizer.json', argument: 'folder' }),
-  trainTokenizer: trainTokenizerOptions.shape.vocabularySize.optional(),
+  trainTokenizer: trainTokenizerOptions.vocabularySize.optional(),
 };
 
 const schema = z.object(newModelOptions);

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
 import { checkOptions, expectOptions, type OptionNames } from '../../base/options-check.js';
 import { availableProcessors } from '../../base/processors.js';
@@ -12,16 +12,17 @@ import { flag, text } from '../../base/schema.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
-export const sandboxOptions = z.object({
+export const sandboxOptions = {
   /** Runs programs with limits alone where the system has no isolation. */
   allowUnsafe: flag().default(false).meta({
     description: 'Run generated programs without isolation where the system has none',
   }),
   /** Python's file; default: the first python3 on the path that runs. */
   python: text('a file').optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
-});
+};
 
-export interface SandboxOptions extends z.input<typeof sandboxOptions>, Abortable {
+export interface SandboxOptions extends z.input<z.ZodObject<typeof sandboxOptions>>, Abortable {
+  /** What a program may use. */
   limits?: Partial<Limits>;
   /** @internal Ways of isolation to try; default: all that there are. */
   isolations?: readonly Isolation[];

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { checkOptions, expectOptions } from '../../base/options-check.js';
 import { hash32, Random } from '../../base/random.js';
 import { seed } from '../../base/schema.js';
@@ -43,11 +43,11 @@ import { Transformer } from '../transformer/transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 
-export const mixtureModelOptions = z.object({
+export const mixtureModelOptions = {
   /** Of the routers' initial weights; default 0. */
   seed: seed().meta({ description: "Of the routers' initial weights" }),
-});
-export interface MixtureModelOptions extends z.input<typeof mixtureModelOptions>, Family {}
+};
+export interface MixtureModelOptions extends z.input<z.ZodObject<typeof mixtureModelOptions>>, Family {}
 
 const WEIGHTS = 'mixture.safetensors';
 

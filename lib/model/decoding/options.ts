@@ -6,7 +6,7 @@ import { fraction, integer, nonNegative, positive, seed, text } from '../../base
 import { batchSize } from '../../data/batch-options.js';
 import type { ChatOptions } from '../../data/tokenizer/chat-template.js';
 
-export const samplingOptions = z.object({
+export const samplingOptions = {
   /** 0 takes the likeliest token; default 1. */
   temperature: nonNegative().default(1).meta({ description: '0 always takes the likeliest token' }),
   /** Only the k likeliest tokens; default 0: all. */
@@ -23,14 +23,15 @@ export const samplingOptions = z.object({
   repetitionPenalty: positive().default(1).meta({
     description: 'Makes tokens that were there before less likely; 1: off',
   }),
-});
-export type SamplingOptions = z.input<typeof samplingOptions>;
-export type Sampling = z.output<typeof samplingOptions>;
+};
+export type SamplingOptions = z.input<z.ZodObject<typeof samplingOptions>>;
+export type Sampling = z.output<z.ZodObject<typeof samplingOptions>>;
 
 /** Fills in defaults. Throws BAD_OPTION for a value out of range. */
 export const checkSampling = (options: SamplingOptions): Sampling => parseOptions(samplingOptions, options);
 
-export const generateOptions = samplingOptions.extend({
+/** Of the text that is generated. */
+export const textOptions = {
   /** Default 256; fewer where the model's positions run out. */
   maxTokens: integer(0).default(256).meta({ description: 'Tokens to generate, at most' }),
   /** The same seed gives the same text; default 0. */
@@ -48,16 +49,18 @@ export const generateOptions = samplingOptions.extend({
   }),
   /** How many of several prompts are computed together, at most; default 8. */
   batchSize: batchSize(),
-});
+};
 
-export interface GenerateOptions extends z.input<typeof generateOptions>, Abortable {
+export const generateOptions = { ...samplingOptions, ...textOptions };
+
+export interface GenerateOptions extends SamplingOptions, z.input<z.ZodObject<typeof textOptions>>, Abortable {
   /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
   stopTokens?: readonly number[];
   /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
   chat?: ChatOptions;
 }
 
-const OTHERS: OptionNames<Omit<GenerateOptions, keyof z.input<typeof generateOptions>>> = {
+const OTHERS: OptionNames<Omit<GenerateOptions, keyof typeof generateOptions>> = {
   stopTokens: true,
   chat: true,
   signal: true,
@@ -65,6 +68,6 @@ const OTHERS: OptionNames<Omit<GenerateOptions, keyof z.input<typeof generateOpt
 
 /** Fills in defaults. Throws BAD_OPTION, also for more log-probabilities than the model's vocabulary has. */
 export function checkGenerateOptions(options: GenerateOptions, vocabularySize: number) {
-  const ofModel = generateOptions.extend({ logprobs: integer(0, vocabularySize).optional() });
+  const ofModel = { ...generateOptions, logprobs: integer(0, vocabularySize).optional() };
   return checkOptions('generate', ofModel, options, OTHERS);
 }

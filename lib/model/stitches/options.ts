@@ -1,12 +1,12 @@
 /** How members are stitched together. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { choice, count, flag, properFraction } from '../../base/schema.js';
 import { planStitches } from './stitch-plan.js';
 
 /** Where nothing is said of their number, and there are as many layers. */
 export const STITCHES = 4;
 
-export const stitchOptions = z.object({
+export const stitchOptions = {
   /** How many stitches; default 4, or as many as there are layers. */
   stitches: count()
     .optional()
@@ -29,10 +29,10 @@ export const stitchOptions = z.object({
   }),
   /** On the gate logits, in training; default 0. */
   dropout: properFraction().default(0).meta({ description: 'Dropout on the gate logits' }),
-});
+};
 
 /** The stitches of a model as its manifest has them. Throws BAD_OPTION for more of them than layers. */
-export function stitchShape(options: Omit<z.output<typeof stitchOptions>, 'dropout'>, layers: number) {
+export function stitchShape(options: Omit<z.output<z.ZodObject<typeof stitchOptions>>, 'dropout'>, layers: number) {
   const { stitches = Math.min(STITCHES, layers), alternate, gate, init, expertsAfterMerge } = options;
   const plan = planStitches(layers, stitches, alternate);
   return { plan, gate, gateBias: init === 'hub', expertsAfterMerge };
