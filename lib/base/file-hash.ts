@@ -13,15 +13,20 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Abortable, BtsError, throwIfAborted } from './errors.js';
 import { type Region, readJson, streamRegion, withFile } from './file.js';
+import { flag } from './schema.js';
 import { CACHE_NAME, cacheHome, makeFolder, makeUserCache } from './user-cache.js';
 
-export interface HashOptions extends Abortable {
+/** How the files of models are read. */
+export const hashOptions = {
   /**
    * Reads all bytes of files whose hashes are asked for. Default: a hash that was recorded is trusted while the file has the
    * size, the inode and the times (mtime and ctime, to the nanosecond) that it had then.
    */
-  verify?: boolean | undefined;
-}
+  verify: flag().default(false).meta({
+    description: 'Read all weights to see that they are what they were, in place of trusting sizes and times of files',
+  }),
+};
+export interface HashOptions extends z.input<z.ZodObject<typeof hashOptions>>, Abortable {}
 
 /** SHA-256 of a file's bytes, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
 export async function hashFile(path: string, options: HashOptions = {}): Promise<string> {

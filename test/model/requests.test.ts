@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EnsembleModel } from '../../lib/model/baselines/ensemble.js';
 import { type GeneratedToken, Generation } from '../../lib/model/decoding/generation.js';
-import { checkSampling } from '../../lib/model/decoding/sampler.js';
+import { checkSampling } from '../../lib/model/decoding/options.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
 import { continuePrompts } from '../../lib/model/requests/continue-prompts.js';

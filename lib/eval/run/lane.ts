@@ -1,6 +1,7 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
-import { checkSampling, type Draw } from '../../model/decoding/sampler.js';
+import { checkSampling } from '../../model/decoding/options.js';
+import type { Draw } from '../../model/decoding/sampler.js';
 import { StopStrings } from '../../model/decoding/stop-strings.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { PromptLane } from '../../model/requests/continue-prompts.js';
@@ -38,7 +39,7 @@ export class Lane implements PromptLane {
     readonly plan: LanePlan,
   ) {
     const { prompt, maxTokens, generation, seed } = plan;
-    const { temperature = 0, topP = 1, stop } = generation;
+    const { temperature = 0, topP, stop } = generation;
     this.prompt = prompt;
     this.capacity = prompt.length + maxTokens;
     this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
-import { expectOptions } from '../../base/options-check.js';
+import type { z } from 'zod';
+import { checkOptions, expectOptions } from '../../base/options-check.js';
 import { hash32, Random } from '../../base/random.js';
+import { seed } from '../../base/schema.js';
 import {
   type BaselineManifest,
   baselineConfig,
@@ -35,10 +37,11 @@ import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from './mixtures.js';
 import { describeMembers } from './several-models.js';
 
-export interface MixtureModelOptions extends Family {
+export const mixtureModelOptions = {
   /** Of the routers' initial weights; default 0. */
-  seed?: number;
-}
+  seed: seed().meta({ description: "Of the routers' initial weights" }),
+};
+export interface MixtureModelOptions extends z.input<z.ZodObject<typeof mixtureModelOptions>>, Family {}
 
 const WEIGHTS = 'mixture.safetensors';
 
@@ -80,8 +83,8 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
-    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
-    const { hub, seed = 0, signal } = options;
+    const checked = checkOptions('MixtureModel.create', mixtureModelOptions, options, FAMILY_OPTIONS);
+    const { hub, seed, signal } = checked;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
     const manifest =
