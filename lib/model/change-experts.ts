@@ -8,7 +8,8 @@ import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-m
 import type { Device } from '../tensor/device.js';
 import { describeMember, openMembers } from './members/member-files.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
-import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
+import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
+import { StitchLayer } from './stitches/stitch-layer.js';
 
 export interface AddOptions extends HashOptions {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
@@ -39,8 +40,8 @@ export async function addExperts(
   for (const member of opened.slice(members.length)) members.push(await describeMember(member));
   const { tensors } = await readSafetensors(join(folder, STITCHES));
   const manifest = { ...before, members, gateBias: true };
-  const grow = (placement: Placement, index: number, shape: StitchShape) => {
-    const old = { ...shape, members: before.members.length, gateBias: before.gateBias };
+  const grow = (placement: Placement, index: number, { shape }: StitchDesign) => {
+    const old = stitchDesign(before, before.members.length, shape.width);
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.grow(device, added.length);
   };
@@ -68,8 +69,8 @@ export async function removeExperts(
   if (kept.length < 2) throw new BtsError('BAD_OPTION', 'without its last expert nothing is stitched: use the hub.');
   const opened = await openMembers(manifest.members, { verify, signal });
   const { tensors } = await readSafetensors(join(folder, STITCHES));
-  const shrink = (placement: Placement, index: number, shape: StitchShape) => {
-    const old = { ...shape, members: before.members.length };
+  const shrink = (placement: Placement, index: number, { shape }: StitchDesign) => {
+    const old = stitchDesign(before, before.members.length, shape.width);
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.select(device, kept, { trainable: true });
   };

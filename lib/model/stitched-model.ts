@@ -10,7 +10,6 @@ import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
-import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
@@ -26,7 +25,9 @@ import {
   openMembers,
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
-import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
+import type { StitchResult } from './stitches/directions/direction.js';
+import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
+import { StitchLayer } from './stitches/stitch-layer.js';
 import { checkPlan, planStitches } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
@@ -41,12 +42,16 @@ export interface StitchOptions extends Family {
   plan?: readonly Placement[];
   /** A gate for each channel (default) or one for the whole token. */
   gate?: 'channel' | 'scalar';
+  /** Projections are the identity plus a product of this rank, channel gates such a product; default full rank. */
+  rank?: number | undefined;
   /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
   expertsAfterMerge?: 'projected' | 'unchanged';
   /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
   init?: 'uniform' | 'hub';
   /** On the gate logits, in training; default 0. */
   dropout?: number;
+  /** Of weights that begin random; default 0. */
+  seed?: number;
 }
 
 export interface StitchedLoadOptions extends HashOptions {
@@ -63,9 +68,11 @@ const STITCH_OPTIONS: OptionNames<StitchOptions> = {
   alternate: true,
   plan: true,
   gate: true,
+  rank: true,
   expertsAfterMerge: true,
   init: true,
   dropout: true,
+  seed: true,
 };
 
 /** The file of the trained weights. */
@@ -75,9 +82,11 @@ export const STITCHES = 'stitch.safetensors';
 const Choices = z.object({
   plan: z.array(Placement).optional(),
   gate: z.enum(['channel', 'scalar']),
+  rank: z.int().min(1).optional(),
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   init: z.enum(['uniform', 'hub']),
   dropout: z.number().min(0).lt(1),
+  seed: z.int().min(0),
 });
 
 export interface TraceOptions {
@@ -126,23 +135,33 @@ export class StitchedModel extends DecoderModel {
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
     expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
-    const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
+    const {
+      gate = 'channel',
+      expertsAfterMerge = 'projected',
+      init = 'uniform',
+      dropout = 0,
+      seed = 0,
+      rank,
+      signal,
+    } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
       throw fail('a plan says where the stitches stand: leave out stitches and alternate');
     }
-    check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
+    check(Choices, { gate, rank, expertsAfterMerge, init, dropout, seed, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
-    const { layers } = opened[0]!.config;
+    const { layers, width } = opened[0]!.config;
     const count = options.stitches ?? Math.min(4, layers);
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
     checkPlan(plan, layers);
+    const settings = { gate, gateBias: init === 'hub', ...(rank !== undefined && { rank }) };
+    stitchDesign(settings, opened.length, width);
     const members = [];
     for (const member of opened) members.push(await describeMember(member));
-    const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
-    const create = (placement: Placement, index: number, shape: StitchShape) =>
-      StitchLayer.create(device, placement, index, shape);
+    const manifest = { members, plan, ...settings, expertsAfterMerge, dropout };
+    const create = (placement: Placement, index: number, design: StitchDesign) =>
+      StitchLayer.create(device, placement, index, design, seed);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });
   }
 
@@ -156,8 +175,8 @@ export class StitchedModel extends DecoderModel {
     const manifest = await readManifest(folder);
     const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, STITCHES));
-    const load = (placement: Placement, index: number, shape: StitchShape) =>
-      StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
+    const load = (placement: Placement, index: number, design: StitchDesign) =>
+      StitchLayer.load(device, placement, index, design, { tensors, trainable: trainable !== false });
     const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
     const model = await StitchedModel.assemble(device, manifest, opened, load, { trainOnly, signal });
     try {
@@ -183,11 +202,12 @@ export class StitchedModel extends DecoderModel {
     device: Device,
     manifest: StitchManifest,
     opened: readonly OpenMember[],
-    createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
+    createStitch: (placement: Placement, index: number, design: StitchDesign) => StitchLayer,
     { trainOnly, signal }: Abortable & { trainOnly?: readonly string[] | undefined } = {},
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
+    const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
@@ -197,14 +217,8 @@ export class StitchedModel extends DecoderModel {
         members.push(await Member.load(device, member, { shared, signal, ...part }));
         owned.push(members.at(-1)!);
       }
-      const shape = {
-        members: members.length,
-        width,
-        gateWidth: manifest.gate === 'channel' ? width : 1,
-        gateBias: manifest.gateBias,
-      };
       const stitches = manifest.plan.map((placement, index) => {
-        const stitch = createStitch(placement, index, shape);
+        const stitch = createStitch(placement, index, design);
         owned.push(stitch);
         return stitch;
       });
@@ -298,7 +312,7 @@ export class StitchedModel extends DecoderModel {
         using member = h.slice(m);
         return member.read();
       });
-      const read = Promise.all([gates.read(), ...members]);
+      const read = Promise.all([gates().read(), ...members]);
       traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, ...(options.hidden && { hidden }) })));
     });
     return await Promise.all(traces);
@@ -323,10 +337,7 @@ export class StitchedModel extends DecoderModel {
         const isLast = ++next === this.stitches.length;
         const experts = isLast && !observe ? 'ended' : expertsAfterMerge;
         now = recomputed(inner, now, (scope, h) => {
-          const result =
-            stitch.placement.kind === 'experts_into_hub'
-              ? expertsIntoHub(scope, h, stitch, { dropout: drop, experts })
-              : hubIntoExperts(scope, h, stitch, drop);
+          const result = stitch.forward(scope, h, { dropout: drop, experts });
           observe?.(stitch.placement, result);
           return isLast && observe ? scope.track(result.h.slice(0)) : result.h;
         });

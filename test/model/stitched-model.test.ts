@@ -142,6 +142,11 @@ const variants: Record<string, Partial<StitchOptions>> = {
   'with two merges behind each other': { plan: TWO_MERGES },
   'with two merges behind each other and experts unchanged': { plan: TWO_MERGES, expertsAfterMerge: 'unchanged' },
   'with dropout': { dropout: 0.3 },
+  'of low rank': { rank: 5 },
+  'of low rank with a gate bias and dropout': { rank: 3, init: 'hub', dropout: 0.3 },
+  'of low rank with a scalar gate and experts unchanged': {
+    ...{ rank: 15, gate: 'scalar', alternate: false, expertsAfterMerge: 'unchanged' },
+  },
 };
 
 for (const [name, options] of Object.entries(variants)) {
@@ -303,6 +308,23 @@ stitched('only stitches can be trained, under the names and shapes of the format
     ]),
   );
   assert.equal(model.memberNames, ['hub', 'code', 'math']);
+});
+
+stitched('untrained stitches of low rank compute what those of full rank do, and differ by their seed', async () => {
+  for (const options of [{}, { init: 'hub' }, { gate: 'scalar', alternate: false }] as const) {
+    using full = await create(options);
+    using low = await create({ ...options, rank: 5 });
+    close(await low.logits(ids, 2), await full.logits(ids, 2), 1e-5, 'logits');
+  }
+  const random = async (seed?: number) => {
+    using model = await create({ rank: 5, ...(seed !== undefined && { seed }) });
+    const down = model.trainable.filter(({ name }) => name.includes('down'));
+    return (await Promise.all(down.map(({ value }) => value.read()))).flatMap((all) => [...all]);
+  };
+  const numbers = await random();
+  assert.is(new Set(numbers).size, numbers.length, 'members, experts and stitches begin differently');
+  assert.equal(await random(0), numbers);
+  assert.not.equal(await random(1), numbers);
 });
 
 stitched('dropout is of training alone, and the same for the same seed', async () => {
@@ -578,6 +600,8 @@ const badOptions: [name: string, options: object, code: ErrorCode, message: RegE
   ['dropout below zero', { dropout: -0.1 }, 'BAD_OPTION', /dropout/],
   ['dropout that is no number', { dropout: Number.NaN }, 'BAD_OPTION', /dropout/],
   ['a hub that is not there', { hub: '/nowhere' }, 'FILE_NOT_FOUND', /\/nowhere/],
+  ['a rank of 0', { rank: 0 }, 'BAD_OPTION', /rank/],
+  ['a rank that is none', { rank: 16 }, 'BAD_OPTION', /a rank of 16 is none below the members' 16 channels/],
   ['an expert that is not there', { experts: { code: '/nowhere' } }, 'FILE_NOT_FOUND', /\/nowhere/],
   ['a signal that fired', { signal: AbortSignal.abort() }, 'ABORTED', /stopped/],
 ];
@@ -719,6 +743,14 @@ const malformed: [name: string, change: (json: Json) => unknown, message: RegExp
   ['stitches out of order', (j) => j.plan.reverse(), /not after 3, 2, 1/],
   ['a stitch of unknown kind', (j) => (j.plan[0].kind = 'x'), /plan\.0\.kind/],
   ['a last stitch into the experts', (j) => (j.plan[2].kind = 'hub_into_experts'), /last stitch/],
+  ['a rank of 0', (j) => (j.rank = 0), /rank/],
+  ['a rank between numbers', (j) => (j.rank = 1.5), /rank/],
+  ['a rank that is none', (j) => (j.rank = 16), /a rank of 16 is none below the members' 16 channels/],
+  [
+    'a rank that its tensors have not',
+    (j) => (j.rank = 4),
+    /stitch\.0\.gate\.down\.weight must be F32 \[2,4,16\], there is nothing/,
+  ],
   ['an unknown gate', (j) => (j.gate = 'vector'), /gate/],
   ['a gate bias that is no boolean', (j) => (j.gateBias = 'no'), /gateBias/],
   ['an unknown sequel', (j) => (j.expertsAfterMerge = 'gone'), /expertsAfterMerge/],
@@ -823,6 +855,19 @@ stitched('wherever memory runs out, loading and computing leave none behind', as
   assert.ok((await runOutOfMemory(device, () => model.logits(ids, 2))) > 30);
   assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2, { hidden: true }))) > 30);
   assert.equal(await model.logits(ids, 2), logits);
+});
+
+stitched('wherever memory runs out, stitches of low rank leave none behind', async () => {
+  const folder = newFolder();
+  {
+    using model = await createRandom({ rank: 3, init: 'hub' });
+    await save(model, folder);
+  }
+  await runOutOfMemory(device, () => create({ rank: 3, init: 'hub' }));
+  using model = await StitchedModel.load(device, folder, { trainable: true });
+  await model.logits(ids, 2);
+  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2))) > 30);
+  assert.ok((await runOutOfMemory(device, () => train(model, 1))) > 60);
 });
 
 stitched('wherever memory runs out, training leaves none behind', async () => {

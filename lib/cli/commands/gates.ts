@@ -6,6 +6,7 @@ import { renderGates } from '../../gates/gate-plot.js';
 import { type MeanGates, meanGates } from '../../gates/mean-gates.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
+import { DIRECTIONS } from '../../model/stitches/directions/index.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 import { openDomains } from '../options/domains.js';
@@ -68,8 +69,7 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
 }
 
 function gateTable(members: readonly string[], means: readonly MeanGates[]): string {
-  const gate = ({ stitch, gates }: MeanGates, m: number) =>
-    m === 0 && stitch.kind === 'hub_into_experts' ? null : gates[m]!;
+  const gate = ({ stitch, gates }: MeanGates, m: number) => (m < DIRECTIONS[stitch.kind].firstGated ? null : gates[m]!);
   const columns: Column<MeanGates>[] = [
     { title: 'after layer', value: ({ stitch }) => stitch.afterLayer },
     { title: 'kind', value: ({ stitch }) => stitch.kind.replaceAll('_', ' ') },

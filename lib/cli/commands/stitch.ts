@@ -154,10 +154,9 @@ async function openModel(
     return model;
   }
   if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
-  const { hub, expert: experts, init, dropout, verify } = values;
-  const { plan, gate, expertsAfterMerge } = shape;
-  const stitches = { plan, gate, init, expertsAfterMerge, dropout };
-  return await StitchedModel.create(device, { hub, experts, ...stitches, verify, signal });
+  const { hub, expert: experts, init, dropout, seed, verify } = values;
+  const { gateBias: _, ...settings } = shape;
+  return await StitchedModel.create(device, { ...settings, hub, experts, init, dropout, seed, verify, signal });
 }
 
 /** Whether a checkpoint is one of the run that the options describe. */

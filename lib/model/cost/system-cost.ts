@@ -12,8 +12,8 @@ import {
   layersFlops,
   parameterCount,
   type StitchedShape,
+  stitchCosts,
   stitchedCost,
-  stitchFlopsPerToken,
   stitchParameterCount,
 } from './cost.js';
 import type { FlopsPart } from './paper.js';
@@ -103,15 +103,14 @@ export function segmentFlops(stitched: StitchedShape, { layers, tokens }: { laye
   const times = (n: number) => (part: FlopsPart) => ({ ...part, flops: n * part.flops });
   const bam = mixtureLayerFlops(MIXTURES.bam, hub, M, tokens).map(times(layers));
   const { attention, projections, feedForward } = meanLayer(hub, tokens);
-  const gateWidth = stitched.gate === 'channel' ? hub.width : 1;
-  const gates = 2 * hub.width * gateWidth * M;
-  const stitch = stitchFlopsPerToken('experts_into_hub', { members: M, width: hub.width, gateWidth });
+  // The last one, which leads into the hub.
+  const stitch = stitchCosts(stitched).at(-1)!;
   const bts: FlopsPart[] = [
     { part: 'query, key, value and output', flops: layers * M * projections },
     { part: 'attention', flops: layers * M * attention },
     { part: 'feed-forward', flops: layers * M * feedForward },
-    { part: 'projections of the stitch', flops: stitch - gates },
-    { part: 'gate of the stitch', flops: gates },
+    { part: 'projections of the stitch', flops: stitch.projectionFlops },
+    { part: 'gate of the stitch', flops: stitch.gateFlops },
   ];
   const total = (parts: readonly FlopsPart[]) => parts.reduce((sum, { flops }) => sum + flops, 0);
   return { bam: { parts: bam, total: total(bam) }, bts: { parts: bts, total: total(bts) } };
