@@ -25,10 +25,12 @@
 #include "cross_entropy.h"
 #include "dropout.h"
 #include "embedding.h"
+#include "experts_into_hub.h"
 #include "fill.h"
 #include "fill_normal.h"
 #include "gather_rows.h"
 #include "global_norm.h"
+#include "hub_into_experts.h"
 #include "lerp.h"
 #include "linear.h"
 #include "measure_peaks.h"
@@ -41,7 +43,6 @@
 #include "slice.h"
 #include "softcap.h"
 #include "softmax.h"
-#include "stitch.h"
 #include "sum.h"
 #include "sum_axis.h"
 #include "swap_axes.h"
@@ -58,10 +59,12 @@
   OP(CrossEntropyForward) OP(CrossEntropyBackward) \
   OP(Dropout) \
   OP(EmbeddingForward) OP(EmbeddingBackward) \
+  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
   OP(Fill) \
   OP(FillNormal) \
   OP(GatherRows) \
   OP(GlobalNorm) \
+  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(LerpForward) OP(LerpBackward) \
   OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
   OP(MeasurePeaks) \
@@ -74,8 +77,6 @@
   OP(SliceForward) OP(SliceBackward) \
   OP(Softcap) \
   OP(SoftmaxForward) OP(SoftmaxBackward) \
-  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
-  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \
   OP(SumAxisForward) OP(SumAxisBackward) \
   OP(SwapAxes) \
