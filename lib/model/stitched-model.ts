@@ -6,7 +6,13 @@ import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
-import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
+import {
+  GateName,
+  Placement,
+  readManifest,
+  type StitchManifest,
+  writeManifest,
+} from '../checkpoint/stitch-manifest.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -41,7 +47,7 @@ export interface StitchOptions extends Family {
   /** Where the stitches stand, in place of `stitches` and `alternate`. */
   plan?: readonly Placement[];
   /** A gate for each channel (default) or one for the whole token. */
-  gate?: 'channel' | 'scalar';
+  gate?: StitchManifest['gate'];
   /** Projections are the identity plus a product of this rank, channel gates such a product; default full rank. */
   rank?: number | undefined;
   /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
@@ -81,7 +87,7 @@ export const STITCHES = 'stitch.safetensors';
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
 const Choices = z.object({
   plan: z.array(Placement).optional(),
-  gate: z.enum(['channel', 'scalar']),
+  gate: GateName,
   rank: z.int().min(1).optional(),
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   init: z.enum(['uniform', 'hub']),

@@ -18,6 +18,7 @@
 
 #include "adamw.h"
 #include "add.h"
+#include "add_scaled.h"
 #include "attention.h"
 #include "cache_append.h"
 #include "concat.h"
@@ -52,6 +53,7 @@
 #define BTS_OPS(OP) \
   OP(AdamW) \
   OP(Add) \
+  OP(AddScaled) \
   OP(AttentionForward) OP(AttentionBackward) \
   OP(CacheAppend) \
   OP(Concat) \

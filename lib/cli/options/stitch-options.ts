@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MemberName } from '../../checkpoint/stitch-manifest.js';
+import { GateName, MemberName } from '../../checkpoint/stitch-manifest.js';
 import { planStitches } from '../../model/stitches/stitch-plan.js';
 import { count } from './options.js';
 
@@ -26,7 +26,7 @@ export const stitchOptions = {
     .boolean()
     .default(true)
     .meta({ description: 'All stitches lead into the hub; otherwise directions take turns' }),
-  gate: z.enum(['channel', 'scalar']).default('channel').meta({
+  gate: GateName.default('channel').meta({
     description: 'A gate for each channel, or one for the whole token',
   }),
   rank: rankOption,
