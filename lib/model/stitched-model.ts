@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../base/check.js';
 import { type Abortable, BtsError } from '../base/errors.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
@@ -13,7 +14,7 @@ import {
   type StitchManifest,
   writeManifest,
 } from '../checkpoint/stitch-manifest.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
@@ -21,14 +22,13 @@ import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, stitchedCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import { loadTokenizer } from './dense-model.js';
 import {
   describeMember,
   FAMILY_OPTIONS,
   type Family,
   type OpenMember,
   openFamily,
-  openUnchanged,
+  openMembers,
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import type { StitchResult } from './stitches/directions/direction.js';
@@ -60,7 +60,7 @@ export interface StitchOptions extends Family {
   seed?: number;
 }
 
-export interface StitchedLoadOptions extends Abortable {
+export interface StitchedLoadOptions extends HashOptions {
   /**
    * Makes the stitches trainable again, or of the experts named their slices of the gates and their projections; default:
    * frozen.
@@ -95,13 +95,18 @@ const Choices = z.object({
   seed: z.int().min(0),
 });
 
+export interface TraceOptions {
+  /** Whether hidden states are read, too: M * C floats a token and stitch. Default false. */
+  hidden?: boolean;
+}
+
 /** What one stitch did to a batch. */
 export interface StitchTrace {
   placement: Placement;
   /** [B*T, M, C or 1]; of Hub-into-Experts slot 0 is zero: the hub has no gate there. */
   gates: Float32Array;
-  /** Of each member after the stitch, [B*T, C]. */
-  hidden: Float32Array[];
+  /** Of each member after the stitch, [B*T, C]; where they were asked for. */
+  hidden?: Float32Array[];
 }
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
@@ -159,7 +164,7 @@ export class StitchedModel extends DecoderModel {
     const settings = { gate, gateBias: init === 'hub', ...(rank !== undefined && { rank }) };
     stitchDesign(settings, opened.length, width);
     const members = [];
-    for (const member of opened) members.push(await describeMember(member, signal));
+    for (const member of opened) members.push(await describeMember(member));
     const manifest = { members, plan, ...settings, expertsAfterMerge, dropout };
     const create = (placement: Placement, index: number, design: StitchDesign) =>
       StitchLayer.create(device, placement, index, design, seed);
@@ -171,10 +176,10 @@ export class StitchedModel extends DecoderModel {
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
   static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
-    expectOptions('StitchedModel.load', options, { trainable: true, signal: true });
-    const { trainable = false, signal } = options;
+    expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true });
+    const { trainable = false, verify, signal } = options;
     const manifest = await readManifest(folder);
-    const opened = await openUnchanged(manifest.members, signal);
+    const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, STITCHES));
     const load = (placement: Placement, index: number, design: StitchDesign) =>
       StitchLayer.load(device, placement, index, design, { tensors, trainable: trainable !== false });
@@ -223,7 +228,8 @@ export class StitchedModel extends DecoderModel {
         owned.push(stitch);
         return stitch;
       });
-      const tokenizer = await loadTokenizer(manifest.members[0]!.path, { signal });
+      const { tokenizer: definition } = opened[0]!;
+      const tokenizer = definition && Tokenizer.of(definition);
       return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
@@ -294,20 +300,26 @@ export class StitchedModel extends DecoderModel {
     return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
   }
 
-  /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
-  async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
+  /**
+   * Gates of every stitch for `batch` sequences of equal length, and with `hidden` the hidden states of all members behind it.
+   * Throws BAD_TOKEN, BAD_OPTION.
+   */
+  trace(ids: ArrayLike<number>, batch: number | undefined, options: { hidden: true }): Promise<Required<StitchTrace>[]>;
+  trace(ids: ArrayLike<number>, batch?: number, options?: TraceOptions): Promise<StitchTrace[]>;
+  async trace(ids: ArrayLike<number>, batch = 1, options: TraceOptions = {}): Promise<StitchTrace[]> {
+    expectOptions('trace', options, { hidden: true });
     const inputs = this.toInputs(ids, batch);
     this.expectPass({ batch, tokens: inputs.length / batch });
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];
     this.run(scope, tensor, { batch, tokens: inputs.length / batch }, (placement, { h, gates }) => {
-      const members = Array.from({ length: h.shape[0]! }, (_, m) => {
+      const members = Array.from({ length: options.hidden ? h.shape[0]! : 0 }, (_, m) => {
         using member = h.slice(m);
         return member.read();
       });
       const read = Promise.all([gates().read(), ...members]);
-      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, hidden })));
+      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, ...(options.hidden && { hidden }) })));
     });
     return await Promise.all(traces);
   }

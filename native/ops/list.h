@@ -50,6 +50,7 @@
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
+// clang-format off: one line for each file
 #define BTS_OPS(OP) \
   OP(AdamW) \
   OP(Add) \
@@ -84,3 +85,4 @@
   OP(SwapAxes) \
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear)
+// clang-format on

@@ -14,6 +14,7 @@ import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
 import type { Parameter } from '../../lib/tensor/parameter.js';
 import { Scope } from '../../lib/tensor/scope.js';
+import { Tensor } from '../../lib/tensor/tensor.js';
 import { AdamW } from '../../lib/train/adamw.js';
 import { fails } from '../data/data-fixtures.js';
 import { openCpu, shared } from '../support/devices.js';
@@ -201,7 +202,7 @@ for (const [name, options] of Object.entries(variants)) {
     using model = await createRandom(options);
     const M = model.memberNames.length;
     const G = options.gate === 'scalar' ? 1 : model.config.width;
-    const traces = await model.trace(ids, 2);
+    const traces = await model.trace(ids, 2, { hidden: true });
     assert.equal(
       traces.map(({ placement }) => placement),
       model.manifest.plan,
@@ -403,7 +404,7 @@ stitched('behind the last stitch only the hub is computed', async () => {
 stitched('looking at gates and hidden states changes nothing', async () => {
   using model = await createRandom(variants['with layers of the hub alone at the end']);
   const logits = await model.logits(ids, 2);
-  const [, last] = await model.trace(ids, 2);
+  const [, last] = await model.trace(ids, 2, { hidden: true });
   assert.equal(await model.logits(ids, 2), logits);
   using alone = await DenseModel.load(device, hub);
   using scope = Scope.inference(device);
@@ -412,13 +413,32 @@ stitched('looking at gates and hidden states changes nothing', async () => {
   assert.equal(await alone.transformer.head(scope, h).read(), logits, 'the hub goes on from its hidden state');
 });
 
+stitched('gates come without hidden states, which are read where they are asked for alone', async () => {
+  using model = await createRandom();
+  const { read } = Tensor.prototype;
+  let reads = 0;
+  Tensor.prototype.read = function (this: Tensor) {
+    reads++;
+    return read.call(this);
+  };
+  try {
+    const whole = await model.trace(ids, 2, { hidden: true });
+    assert.is(reads, whole.length * (1 + model.memberNames.length));
+    const gates = whole.map(({ hidden: _, ...rest }) => rest);
+    assert.equal(await model.trace(ids, 2), gates);
+    assert.is(reads, whole.length * (1 + model.memberNames.length + 1));
+  } finally {
+    Tensor.prototype.read = read;
+  }
+});
+
 stitched('experts that stay unchanged behind merges are the models that they are alone', async () => {
   using model = await createRandom(variants['with experts unchanged']);
   for (const [e, folder] of Object.values(experts).entries()) {
     using alone = await DenseModel.load(device, folder);
     using scope = Scope.inference(device);
     let h = alone.transformer.embed(scope, scope.track(device.tensor(ids, [ids.length])));
-    for (const [s, { hidden }] of (await model.trace(ids, 2)).entries()) {
+    for (const [s, { hidden }] of (await model.trace(ids, 2, { hidden: true })).entries()) {
       h = alone.transformer.layer(scope, s, h, { batch: 2, tokens: 7 });
       close(hidden[e + 1]!, await h.read(), 1e-5, `expert ${e} behind stitch ${s}`);
     }
@@ -431,6 +451,7 @@ stitched('looking at tokens that do not fit is a typed error', async () => {
   await fails(() => model.trace([1, 2, 3], 2), 'BAD_OPTION', /3 token ids.*2 sequences/);
   await fails(() => model.trace([1, 300]), 'BAD_TOKEN', /300 at place 1/);
   await fails(() => model.trace([0.5]), 'BAD_TOKEN', /0.5 at place 0/);
+  await fails(() => model.trace(ids, 2, { states: true } as object), 'BAD_OPTION', /no option 'states'/);
 });
 
 stitched('two stitched models share a device', async () => {
@@ -832,7 +853,7 @@ stitched('wherever memory runs out, loading and computing leave none behind', as
   // Rotary tables are kept for good; here they are made beforehand.
   const logits = await model.logits(ids, 2);
   assert.ok((await runOutOfMemory(device, () => model.logits(ids, 2))) > 30);
-  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2))) > 30);
+  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2, { hidden: true }))) > 30);
   assert.equal(await model.logits(ids, 2), logits);
 });
 
