@@ -29,7 +29,8 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
 #pragma unroll
         for (int m = 0; m < S::kB; m++)
           if (m < s.M)
-            z[m] = s.G != 1 ? logit(s, g[m][i][j][e + c], row, m, col + c) : to_float(s.gates[gate_index(s, row, m, 0)]);
+            z[m] =
+                s.G != 1 ? logit(s, g[m][i][j][e + c], row, m, col + c) : to_float(s.gates[gate_index(s, row, m, 0)]);
         if (s.G != 1) softmax(z, s.M);
 #pragma unroll
         for (int m = 0; m < S::kB; m++)
@@ -99,12 +100,9 @@ void CudaOps::run(const ExpertsIntoHubForward& op) {
   a.ahead = traffic.experts_ahead(context_.l2_bytes());
   if (a.ahead > 0) launch_projections(context_, a);
   const Operands read = traffic.mix(a.ahead);
-  if (size.M <= MixOf4::kB)
-    launch_stitch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
-  else if (size.M <= MixOf8::kB)
-    launch_stitch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
-  else
-    launch_stitch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
+  if (size.M <= MixOf4::kB) launch_stitch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
+  else if (size.M <= MixOf8::kB) launch_stitch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
+  else launch_stitch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -88,7 +88,8 @@ void launch_gradients(Context& context, const StitchBackward& s) {
 }  // namespace
 
 void CudaOps::run(const ExpertsIntoHubBackward& op) {
-  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] = op;
+  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] =
+      op;
   const StitchBackward s = stitch_backward(context_, nullptr, dhub, dprojected, h, gates, projected, size);
   launch_gradients(context_, s);
   launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 0);

@@ -6,11 +6,11 @@
 #pragma once
 
 #include "../native/error.h"
+#include "cuda_ops.h"
+#include "drop.cuh"
 #include "gemm/column_sums.h"
 #include "gemm/gemm.cuh"
-#include "cuda_ops.h"
 #include "gemm/operands.h"
-#include "drop.cuh"
 #include "reduce.cuh"
 #include "stitch_tiles.h"
 #include "vectors.cuh"
@@ -18,7 +18,7 @@
 namespace bts::cuda::BTS_PRECISION {
 
 struct StitchBackward {
-  act *dz, *dp, *dh;      // dh: of the experts in Hub-into-Experts, or null
+  act *dz, *dp, *dh;             // dh: of the experts in Hub-into-Experts, or null
   const act *dout, *dprojected;  // dprojected may be null
   const act *h, *gates, *projected;
   Dropping dropping;
@@ -27,7 +27,7 @@ struct StitchBackward {
 
 // dWg_m += dz_m^T h_0 and dbias += sum of dz for the members from `first` on, dWp_e += dp_e^T x_e.
 inline void launch_weight_gradients(Context& context, float* dgate_weight, float* dgate_bias, Gradients dproj,
-                             const StitchBackward& s, int first) {
+                                    const StitchBackward& s, int first) {
   const int64_t NC = int64_t{s.N} * s.C;
   const bool mix = first == 0;
   // The members' logits stand side by side, and so do the rows of their weights: one product.

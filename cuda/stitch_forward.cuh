@@ -4,12 +4,12 @@
 #pragma once
 
 #include "../native/error.h"
-#include "gemm/gemm.cuh"
 #include "cuda_ops.h"
-#include "gemm/operands.h"
 #include "drop.cuh"
-#include "stitch_tiles.h"
+#include "gemm/gemm.cuh"
+#include "gemm/operands.h"
 #include "gemm/tile_order.cuh"
+#include "stitch_tiles.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -70,8 +70,8 @@ __device__ __forceinline__ void softmax(float (&g)[kMembers], int M) {
 
 // One gate for all channels of a token. gates[n,m] = softmax (or sigmoid, from member 1 on) of dropout(h_0 Wg^T + bg).
 // Weights are read in f32 where they are; one warp owns a token.
-static __global__ void __launch_bounds__(256)
-    token_gates_kernel(const __grid_constant__ StitchForward s, const float* weight, bool is_softmax) {
+static __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant__ StitchForward s,
+                                                                 const float* weight, bool is_softmax) {
   const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= s.N) return;
   float g[kStitchMembers] = {};
@@ -89,7 +89,8 @@ static __global__ void __launch_bounds__(256)
   if (is_softmax) softmax(g, s.M);
 #pragma unroll
   for (int m = 0; m < kStitchMembers; m++)
-    if (m < s.M && lane == m) s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
+    if (m < s.M && lane == m)
+      s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
 }
 
 inline StitchForward stitch_forward(Context& context, act* out, act* gates, act* projected, const act* h,
@@ -97,22 +98,22 @@ inline StitchForward stitch_forward(Context& context, act* out, act* gates, act*
                                     bool is_softmax) {
   if (s.M > kStitchMembers)
     throw Error("BAD_SHAPE", "a stitch layer on CUDA takes at most " + std::to_string(kStitchMembers) +
-                                   " members, not " + std::to_string(s.M));
+                                 " members, not " + std::to_string(s.M));
   context.scratch().reset();
   StitchForward a{.out = out,
-              .gates = gates,
-              .projected = projected,
-              .h = h,
-              .gate_weight = nullptr,
-              .gate_bias = gate_bias,
-              .proj = {},
-              .dropping = s.dropout,
-              .M = static_cast<int>(s.M),
-              .N = static_cast<int>(s.N),
-              .C = static_cast<int>(s.C),
-              .G = static_cast<int>(s.G),
-              .ahead = 0,
-              .order = {}};
+                  .gates = gates,
+                  .projected = projected,
+                  .h = h,
+                  .gate_weight = nullptr,
+                  .gate_bias = gate_bias,
+                  .proj = {},
+                  .dropping = s.dropout,
+                  .M = static_cast<int>(s.M),
+                  .N = static_cast<int>(s.N),
+                  .C = static_cast<int>(s.C),
+                  .G = static_cast<int>(s.G),
+                  .ahead = 0,
+                  .order = {}};
   const auto projections = operands(context, proj, s.C * s.C);
   std::copy(projections.begin(), projections.end(), a.proj);
   if (s.G == 1) {

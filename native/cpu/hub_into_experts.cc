@@ -73,7 +73,8 @@ void CpuOps::run(const HubIntoExpertsBackward& op) {
     // All of these add to the hub's gradient, so one after the other.
     multiply(std::vector<Product>{gate_input_product(dh, dz, gate_weight, s)}, precision_, pool_, scratch_);
     for (int64_t e = 0; e < E; e++)
-      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, precision_, pool_, scratch_);
+      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, precision_, pool_,
+               scratch_);
   }
   add_bias_gradient(dgate_bias, dz, s);
 }

@@ -35,13 +35,8 @@ inline Product gate_product(float* z, const float* h, const float* weight, const
 
 // p_e = x_e W_e^T
 inline Product projection(float* p, const float* x, const Weight& weight, const StitchSize& s) {
-  return {.a = row_major(x, s.C),
-          .b = {weight, 1, s.C},
-          .c = p,
-          .c_stride = s.C,
-          .rows = s.N,
-          .cols = s.C,
-          .depth = s.C};
+  return {
+      .a = row_major(x, s.C), .b = {weight, 1, s.C}, .c = p, .c_stride = s.C, .rows = s.N, .cols = s.C, .depth = s.C};
 }
 
 // z += bias, then dropout: the gate logits of one row as the nonlinearity sees them.
@@ -83,7 +78,7 @@ inline void gate_gradient(float* dg, const float* da, const float* x, int64_t C,
 
 // dW_g += dz^T h_0, dbias += sum of dz, dW_e += dp_e^T x_e.
 inline void weight_products(std::vector<Product>& products, float* dgate_weight, Gradients dproj, const float* dz,
-                     const float* dp, const float* h, bool from_hub, const StitchSize& s) {
+                            const float* dp, const float* h, bool from_hub, const StitchSize& s) {
   products.push_back({.a = transposed(dz, s.M * s.G),
                       .b = row_major(h, s.C),
                       .c = dgate_weight,
@@ -122,7 +117,8 @@ inline Product gate_input_product(float* dh, const float* dz, const float* weigh
 }
 
 // dx (+)= dp_e W_e
-inline Product projection_input_product(float* dx, const float* dp, const Weight& weight, const StitchSize& s, bool accumulate) {
+inline Product projection_input_product(float* dx, const float* dp, const Weight& weight, const StitchSize& s,
+                                        bool accumulate) {
   return {.a = row_major(dp, s.C),
           .b = {weight, s.C, 1},
           .c = dx,

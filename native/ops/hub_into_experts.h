@@ -33,16 +33,16 @@ struct HubIntoExpertsForward {
 template <class A>
 struct HubIntoExpertsBackward {
   static constexpr const char* name = "hub_into_experts_backward";
-  const A* dout;             // [M,N,C]
-  const A* h;                // [M,N,C]
-  const A* gates;            // [N,M,G]
-  const A* projected;        // [E,N,C]
-  const float* gate_weight;  // [M,G,C]
-  std::vector<Weight> proj;  // E x [C,C]
-  A* dh;                     // [M,N,C], overwritten; null where nothing below needs it
-  float* dgate_weight;       // [M,G,C]
-  float* dgate_bias;         // [M,G], or null
-  std::vector<float*> dproj; // E x [C,C]
+  const A* dout;              // [M,N,C]
+  const A* h;                 // [M,N,C]
+  const A* gates;             // [N,M,G]
+  const A* projected;         // [E,N,C]
+  const float* gate_weight;   // [M,G,C]
+  std::vector<Weight> proj;   // E x [C,C]
+  A* dh;                      // [M,N,C], overwritten; null where nothing below needs it
+  float* dgate_weight;        // [M,G,C]
+  float* dgate_bias;          // [M,G], or null
+  std::vector<float*> dproj;  // E x [C,C]
   StitchSize size;
 
   static HubIntoExpertsBackward read(Call& c) {
