@@ -116,6 +116,7 @@ export {
   type StitchTrace,
   type TraceOptions,
 } from './model/stitched-model.js';
+export type { StitchSettings } from './model/stitches/kinds/index.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
 export type { Trainable as ParameterFilter } from './model/transformer/member.js';

@@ -1,6 +1,7 @@
 /** What is tested of the ops, a line for each file. native/ops/list.h says how to add one. */
 export { adamw } from './adamw.js';
 export { add } from './add.js';
+export { addScaled } from './add-scaled.js';
 export { attention } from './attention.js';
 export { cacheAppend } from './cache-append.js';
 export { concat } from './concat.js';

@@ -1,6 +1,7 @@
 /** How members are stitched together. */
 import type { z } from 'zod';
 import { choice, count, flag, properFraction, seed } from '../../base/schema.js';
+import { GATE_NAMES } from '../../checkpoint/stitch-manifest.js';
 import { planStitches } from './stitch-plan.js';
 
 /** Where nothing is said of their number, and there are as many layers. */
@@ -16,7 +17,7 @@ export const stitchOptions = {
     description: 'All stitches lead into the hub; otherwise directions take turns',
   }),
   /** A gate for each channel (default) or one for the whole token. */
-  gate: choice(['channel', 'scalar']).default('channel').meta({
+  gate: choice(GATE_NAMES).default('channel').meta({
     description: 'A gate for each channel, or one for the whole token',
   }),
   /** Projections are the identity plus a product of this rank, channel gates such a product; default: full rank. */

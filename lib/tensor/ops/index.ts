@@ -6,9 +6,9 @@
  */
 export * from './adamw.js';
 export * from './add.js';
+export * from './add-scaled.js';
 export * from './attention.js';
 export * from './cache-append.js';
-export * from './combine-rows.js';
 export * from './concat.js';
 export * from './convert.js';
 export * from './cross-entropy.js';
