@@ -32,7 +32,9 @@ struct Attend {
   __device__ __forceinline__ int rows() const { return T * group; }
   __device__ __forceinline__ int start(int sequence) const { return starts ? starts[sequence % B] : 0; }
   // The query at `position` sees first_key(position) .. position.
-  __device__ __forceinline__ int first_key(int position) const { return window > 0 ? max(0, position - window + 1) : 0; }
+  __device__ __forceinline__ int first_key(int position) const {
+    return window > 0 ? max(0, position - window + 1) : 0;
+  }
   __device__ __forceinline__ bool sees(int position, int key) const {
     return key <= position && key >= first_key(position);
   }
@@ -64,12 +66,9 @@ constexpr int kWidest = 256;
 
 template <class F>
 void with_head_width(int64_t D, F&& f) {
-  if (D <= 64)
-    f(std::integral_constant<int, 64>());
-  else if (D <= 128)
-    f(std::integral_constant<int, 128>());
-  else
-    f(std::integral_constant<int, kWidest>());
+  if (D <= 64) f(std::integral_constant<int, 64>());
+  else if (D <= 128) f(std::integral_constant<int, 128>());
+  else f(std::integral_constant<int, kWidest>());
 }
 
 // Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.

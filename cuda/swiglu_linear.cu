@@ -4,9 +4,9 @@
 #include "activation.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
-#include "members.cuh"
 #include "gemm/operands.h"
 #include "gemm/tile_order.cuh"
+#include "members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 

@@ -14,7 +14,7 @@ static_assert(sizeof(Gemm<bf16, float>) + sizeof(TileOrder) <= 4096, "kernel arg
 
 template <Depth LA, Depth LB, class S, class T, class Out>
 __global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const __grid_constant__ Gemm<T, Out> gemm,
-                                                                      const TileOrder order) {
+                                                                           const TileOrder order) {
   constexpr bool kHasExtras = LA == Depth::Inner;  // the gradient of a weight has no bias and no residual
   DYNAMIC_SHARED(shared);
   const int tiles = order.tile_rows * order.tile_cols;
@@ -78,11 +78,10 @@ void launch(const Context& context, const Gemm<T, Out>& gemm) {
 template <Depth LA, Depth LB, class T, class Out>
 void launch_gemm(const Context& context, const Gemm<T, Out>& gemm) {
   if (gemm.rows == 0 || gemm.cols == 0 || gemm.group_count == 0) return;
-  const int64_t large = int64_t{ceil_div(gemm.rows, LargeTile::kM)} * ceil_div(gemm.cols, LargeTile::kN) * gemm.group_count;
-  if (large >= context.multiprocessors())
-    launch<LA, LB, LargeTile>(context, gemm);
-  else
-    launch<LA, LB, SmallTile>(context, gemm);
+  const int64_t large =
+      int64_t{ceil_div(gemm.rows, LargeTile::kM)} * ceil_div(gemm.cols, LargeTile::kN) * gemm.group_count;
+  if (large >= context.multiprocessors()) launch<LA, LB, LargeTile>(context, gemm);
+  else launch<LA, LB, SmallTile>(context, gemm);
 }
 
 namespace with = BTS_PRECISION;

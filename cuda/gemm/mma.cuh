@@ -33,8 +33,7 @@ __device__ __forceinline__ Fragments<MI> left_operand(const bf16* a, int stride)
   for (int i = 0; i < MI; i++) {
     if constexpr (L == Depth::Inner)
       ldmatrix_x4(left.values[i], a + (i * 16 + matrix % 2 * 8 + row) * stride + matrix / 2 * 8);
-    else
-      ldmatrix_x4_transposed(left.values[i], a + (matrix / 2 * 8 + row) * stride + i * 16 + matrix % 2 * 8);
+    else ldmatrix_x4_transposed(left.values[i], a + (matrix / 2 * 8 + row) * stride + i * 16 + matrix % 2 * 8);
   }
   return left;
 }
@@ -48,10 +47,8 @@ __device__ __forceinline__ void multiply(float (&sums)[MI][NJ][4], const Fragmen
 #pragma unroll
   for (int j = 0; j < NJ; j += 2) {
     uint32_t right[4];
-    if constexpr (L == Depth::Inner)
-      ldmatrix_x4(right, b + (j * 8 + matrix / 2 * 8 + row) * stride + matrix % 2 * 8);
-    else
-      ldmatrix_x4_transposed(right, b + (matrix % 2 * 8 + row) * stride + j * 8 + matrix / 2 * 8);
+    if constexpr (L == Depth::Inner) ldmatrix_x4(right, b + (j * 8 + matrix / 2 * 8 + row) * stride + matrix % 2 * 8);
+    else ldmatrix_x4_transposed(right, b + (matrix % 2 * 8 + row) * stride + j * 8 + matrix / 2 * 8);
     const uint32_t first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
 #pragma unroll
     for (int i = 0; i < MI; i++) {

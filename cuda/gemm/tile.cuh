@@ -61,10 +61,8 @@ __device__ __forceinline__ void load_tile(T* tile, const Matrix<T>& from, int ro
 template <bool kStreaming = false>
 __device__ __forceinline__ void store_pair(float* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
-    if constexpr (kStreaming)
-      store_streaming(reinterpret_cast<float2*>(to), make_float2(first, second));
-    else
-      *reinterpret_cast<float2*>(to) = make_float2(first, second);
+    if constexpr (kStreaming) store_streaming(reinterpret_cast<float2*>(to), make_float2(first, second));
+    else *reinterpret_cast<float2*>(to) = make_float2(first, second);
   } else {
     to[0] = first;
     if (pair) to[1] = second;
@@ -73,10 +71,8 @@ __device__ __forceinline__ void store_pair(float* to, float first, float second,
 template <bool kStreaming = false>
 __device__ __forceinline__ void store_pair(bf16* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 4 == 0) {
-    if constexpr (kStreaming)
-      store_streaming(reinterpret_cast<uint32_t*>(to), pack_bf16(first, second));
-    else
-      *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
+    if constexpr (kStreaming) store_streaming(reinterpret_cast<uint32_t*>(to), pack_bf16(first, second));
+    else *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
   } else {
     to[0] = to_bf16(first);
     if (pair) to[1] = to_bf16(second);
@@ -113,10 +109,8 @@ struct Panel {
 
   template <int kThreads>
   static __device__ __forceinline__ void load(T* to, const Matrix<T>& from, int at, int extent, int k, int depth) {
-    if constexpr (L == Depth::Inner)
-      load_tile<kRows, kCols, kThreads>(to, from, at, extent, k, depth);
-    else
-      load_tile<kRows, kCols, kThreads>(to, from, k, depth, at, extent);
+    if constexpr (L == Depth::Inner) load_tile<kRows, kCols, kThreads>(to, from, at, extent, k, depth);
+    else load_tile<kRows, kCols, kThreads>(to, from, k, depth, at, extent);
   }
 
   static __device__ __forceinline__ const T* corner(const T* panel, int at, int k) {
@@ -164,8 +158,8 @@ __device__ __forceinline__ void block_product(float (*sums)[S::kI][S::kJ][4], un
     const T* stage = stages + step % S::kStages * kStage;
 #pragma unroll kUnroll
     for (int k = 0; k < A::kDepth; k += kStep) {
-      const auto left_rows = left_operand<LA, S::kI>(
-          A::corner(stage, threadIdx.x / 32 / S::kWarpsN * (S::kI * 16), k), A::kStride);
+      const auto left_rows =
+          left_operand<LA, S::kI>(A::corner(stage, threadIdx.x / 32 / S::kWarpsN * (S::kI * 16), k), A::kStride);
 #pragma unroll
       for (int b = 0; b < S::kB; b++)
         if (b < count)
