@@ -20,7 +20,8 @@ struct Softmax {
     for_vectors(0, V, [&](int64_t i, auto lanes) { best = BTS_ISA::max(best, lanes.load(logits, i, -infinity)); });
     max = reduce_max(best);
     Sum terms;
-    for_vectors(0, V, [&](int64_t i, auto lanes) { terms.add(exp_of_shifted(lanes.load(logits, i, -infinity) - max)); });
+    for_vectors(0, V,
+                [&](int64_t i, auto lanes) { terms.add(exp_of_shifted(lanes.load(logits, i, -infinity) - max)); });
     sum = terms.total();
   }
 
