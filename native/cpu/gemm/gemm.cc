@@ -17,7 +17,7 @@ constexpr int64_t kTasksPerThread = 4;
 
 // So many numbers of left operands are laid out anew at a time, 16 MiB; but always some rows.
 constexpr int64_t kMostCopied = 4 << 20;
-constexpr int64_t kLeastRows = 4 * kRowBlock;
+constexpr int64_t kLeastRows = 4 * kMC;
 
 // Rows so far apart are an odd number of cache lines from one another, and share no sets of the first-level cache.
 int64_t apart(int64_t numbers) { return round_up(numbers, 16) | 16; }
@@ -37,13 +37,13 @@ int64_t count_tasks(std::span<const Ready> products, Block block) {
 
 // Halves the longer side of the blocks, in whole tiles, until all threads have work.
 Block choose_block(std::span<const Ready> products, int threads) {
-  Block block{kTileRows, kColBlock};
-  for (const auto& [p, _] : products) block.rows = std::max(block.rows, round_up(p.rows, kTileRows));
+  Block block{kMR, kNC};
+  for (const auto& [p, _] : products) block.rows = std::max(block.rows, round_up(p.rows, kMR));
   while (count_tasks(products, block) < kTasksPerThread * threads) {
-    const int64_t row_tiles = block.rows / kTileRows, col_tiles = block.cols / kTileCols;
+    const int64_t row_tiles = block.rows / kMR, col_tiles = block.cols / kNR;
     if (row_tiles <= 2 && col_tiles <= 1) break;
-    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kTileRows;
-    else block.cols = (col_tiles + 1) / 2 * kTileCols;
+    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kMR;
+    else block.cols = (col_tiles + 1) / 2 * kNR;
   }
   return block;
 }
@@ -85,7 +85,7 @@ void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& r) {
     for (int64_t i = 0; i < r.count; i++) copy[i * stride + k] = from[k * a.col_stride + i];
 }
 
-int64_t copy_floats(const Product& p, int64_t rows) { return round_up(rows, kTileRows) * apart(p.depth); }
+int64_t copy_floats(const Product& p, int64_t rows) { return round_up(rows, kMR) * apart(p.depth); }
 
 // The left operand of a product, which lies across the depth, copied once for all columns that pass by.
 Matrix copied_left(float* copy, const Product& p, DType precision, ThreadPool& pool) {
@@ -120,7 +120,7 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
   if constexpr (kLanes == 16)
     if (precision == DType::BF16 && !is_stream(p)) {
       const int64_t stride = apart(steps_of<Pair>(p.depth));
-      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kTileRows) * stride));
+      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kMR) * stride));
       for_chunks(pool, p.rows, p.depth, [&](int64_t begin, int64_t end) {
         round_rows(rounded + begin * stride, stride, p.a, {begin, end - begin, 0, p.depth});
       });
@@ -149,7 +149,7 @@ void multiply(std::span<const Product> products, DType precision, ThreadPool& po
       continue;
     }
     for (int64_t row = 0; row < p.rows;) {
-      const int64_t rows = std::min(p.rows - row, (room - used) / copy_floats(p, 1) * kTileRows);
+      const int64_t rows = std::min(p.rows - row, (room - used) / copy_floats(p, 1) * kMR);
       if (rows == 0) {
         compute_all(ready, pool, workspaces);
         ready.clear();
@@ -168,8 +168,7 @@ void multiply(std::span<const Product> products, DType precision, ThreadPool& po
 int64_t workspace_floats() { return Workspace<float>::kLeft + Workspace<float>::kRight; }
 
 void multiply_alone(const Product& p, DType precision, float* workspace) {
-  for (int64_t col = 0; col < p.cols; col += kColBlock)
-    compute({&p, 0, col, {p.rows, kColBlock}}, precision, workspace);
+  for (int64_t col = 0; col < p.cols; col += kNC) compute({&p, 0, col, {p.rows, kNC}}, precision, workspace);
 }
 
 }  // namespace bts::cpu::BTS_ISA

@@ -14,15 +14,15 @@ template <class Source>
 void pack_across(typename Source::Step* packed, Source source, int64_t depth_stride, const Region& region) {
   using Step = typename Source::Step;
   const int64_t whole = region.depth / kNumbersPerStep<Step>, steps = steps_of<Step>(region.depth);
-  for (int64_t panel = 0; panel < region.count; panel += kTileCols) {
-    const int64_t lines = std::min<int64_t>(kTileCols, region.count - panel);
+  for (int64_t panel = 0; panel < region.count; panel += kNR) {
+    const int64_t lines = std::min<int64_t>(kNR, region.count - panel);
     int64_t from = region.first + panel + region.first_depth * depth_stride;
-    for (int64_t k = 0; k < steps; k++, packed += kTileCols, from += kNumbersPerStep<Step> * depth_stride) {
+    for (int64_t k = 0; k < steps; k++, packed += kNR, from += kNumbersPerStep<Step> * depth_stride) {
       int64_t i = 0;
       if (k < whole)
         for (; i + kLanes <= lines; i += kLanes) store(packed + i, source.across(from + i));
       for (; i < lines; i++) packed[i] = k < whole ? source.at(from + i) : source.last(from + i);
-      for (; i < kTileCols; i++) packed[i] = {};
+      for (; i < kNR; i++) packed[i] = {};
     }
   }
 }
@@ -31,12 +31,12 @@ void pack_across(typename Source::Step* packed, Source source, int64_t depth_str
 template <class Source>
 void pack_square(typename Source::Step* packed, Source source, int64_t origin, int64_t line_stride, int64_t lines) {
   using Vector = decltype(source.along(0));
-  for (int group = 0; group < kTileCols; group += kLanes) {
+  for (int group = 0; group < kNR; group += kLanes) {
     Vector rows[kLanes];
     for (int i = 0; i < kLanes; i++)
       rows[i] = group + i < lines ? source.along(origin + (group + i) * line_stride) : Vector{};
     transpose(rows);
-    for (int k = 0; k < kLanes; k++) store(packed + k * kTileCols + group, rows[k]);
+    for (int k = 0; k < kLanes; k++) store(packed + k * kNR + group, rows[k]);
   }
 }
 
@@ -45,23 +45,23 @@ template <class Source>
 void pack_along(typename Source::Step* packed, Source source, int64_t line_stride, const Region& region) {
   using Step = typename Source::Step;
   const int64_t whole = region.depth / kNumbersPerStep<Step>, steps = steps_of<Step>(region.depth);
-  for (int64_t panel = 0; panel < region.count; panel += kTileCols, packed += kTileCols * steps) {
-    const int64_t lines = std::min<int64_t>(kTileCols, region.count - panel);
+  for (int64_t panel = 0; panel < region.count; panel += kNR, packed += kNR * steps) {
+    const int64_t lines = std::min<int64_t>(kNR, region.count - panel);
     const int64_t origin = (region.first + panel) * line_stride + region.first_depth;
     int64_t k = 0;
     for (; k + kLanes <= whole; k += kLanes)
-      pack_square(packed + k * kTileCols, source, origin + k * kNumbersPerStep<Step>, line_stride, lines);
+      pack_square(packed + k * kNR, source, origin + k * kNumbersPerStep<Step>, line_stride, lines);
     for (; k < steps; k++) {
       const int64_t from = origin + k * kNumbersPerStep<Step>;
-      Step* to = packed + k * kTileCols;
+      Step* to = packed + k * kNR;
       for (int64_t i = 0; i < lines; i++)
         to[i] = k < whole ? source.at(from + i * line_stride) : source.last(from + i * line_stride);
-      std::fill(to + lines, to + kTileCols, Step{});
+      std::fill(to + lines, to + kNR, Step{});
     }
   }
 }
 
-// Panels of kTileCols lines side by side: packed[panel][step][line], lines past the end zero.
+// Panels of kNR lines side by side: packed[panel][step][line], lines past the end zero.
 template <class Source>
 void pack_panels(typename Source::Step* packed, Source source, int64_t line_stride, int64_t depth_stride,
                  const Region& region) {

@@ -29,7 +29,7 @@ void pack_cols(float* packed, const Matrix& b, const Region& r) {
 void copy_rows(float* copy, int64_t stride, const Matrix& a, const Region& r) {
   const float* from = static_cast<const float*>(a.storage.data) + r.first * a.row_stride + r.first_depth;
   for (int64_t i = 0; i < r.count; i++) std::copy_n(from + i * a.row_stride, r.depth, copy + i * stride);
-  for (int64_t i = r.count; i < round_up(r.count, kTileRows); i++) std::fill_n(copy + i * stride, r.depth, 0.0f);
+  for (int64_t i = r.count; i < round_up(r.count, kMR); i++) std::fill_n(copy + i * stride, r.depth, 0.0f);
 }
 
 }  // namespace bts::cpu::BTS_ISA
