@@ -50,12 +50,12 @@ inline float exp_row(float* x, float shift, int64_t n) {
   vfloat acc{};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    const vfloat e = exp(load(x + i) - shift);
+    const vfloat e = exp_of_shifted(load(x + i) - shift);
     store(x + i, e);
     acc += e;
   }
   float sum = reduce_add(acc);
-  for (; i < n; i++) sum += x[i] = exp(x[i] - shift);
+  for (; i < n; i++) sum += x[i] = exp_of_shifted(splat(x[i] - shift))[0];
   return sum;
 }
 

@@ -44,16 +44,12 @@ struct Workspace {
 template <class Step>
 struct LeftBlock {
   const Step* data;
-  int64_t stride;    // between rows; 0: packed
+  int64_t stride;    // between rows
   const Step* last;  // where the last rows do not fill a tile: those, zero-padded, kCopyStride apart
 };
 
 template <class Step>
 LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
-  if (p.a.col_stride != 1) {
-    pack_rows(buffer, p.a, r);
-    return {buffer, 0, nullptr};
-  }
   const int64_t stride = p.a.row_stride / kNumbersPerStep<Step>;
   const Step* data =
       static_cast<const Step*>(p.a.storage.data) + r.first * stride + r.first_depth / kNumbersPerStep<Step>;
@@ -91,8 +87,7 @@ void multiply_block(const Product& p, const DepthBlock<Step>& block, const LeftB
       const auto multiply = [&](auto a) {
         multiply_tile(p.c + at, p.c_stride, a, block.right + j * block.steps, block.steps, height, width, add);
       };
-      if (left.stride == 0) multiply(RowsSideBySide{left.data + i * block.steps, kMR});
-      else if (height < kMR && left.last) multiply(PlainRows{left.last, kCopyStride});
+      if (height < kMR && left.last) multiply(PlainRows{left.last, kCopyStride});
       else multiply(PlainRows{left.data + i * left.stride, left.stride});
     }
 }

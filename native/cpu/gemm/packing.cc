@@ -20,14 +20,9 @@ struct Numbers {
 
 }  // namespace
 
-void pack_rows(float* packed, const Matrix& a, const Region& r) {
-  const F32 reader{static_cast<const float*>(a.storage.data)};
-  pack_panels<kMR>(packed, Numbers<F32>{reader}, a.row_stride, a.col_stride, r);
-}
-
 void pack_cols(float* packed, const Matrix& b, const Region& r) {
   with_reader(b.storage, [&](auto reader) {
-    pack_panels<kNR>(packed, Numbers<decltype(reader)>{reader}, b.col_stride, b.row_stride, r);
+    pack_panels(packed, Numbers<decltype(reader)>{reader}, b.col_stride, b.row_stride, r);
   });
 }
 
