@@ -28,9 +28,11 @@ template <int kWidth>
 __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float* lse, const act* q, const act* k,
                                                              const act* v, Attend a, Parts parts) {
   DYNAMIC_SHARED(shared);
-  constexpr int kStride = padded<act>(kWidth), kKeys = Tiles<kWidth>::kKeys;
+  using Queries = typename Tiles<kWidth>::Queries;
+  using Keys = typename Tiles<kWidth>::Keys;
+  constexpr int kKeys = Tiles<kWidth>::kKeys;
   act* const tile_q = reinterpret_cast<act*>(shared);
-  act *const tile_k = tile_q + kRows * kStride, *const tile_v = tile_k + kKeys * kStride;
+  act *const tile_k = tile_q + Queries::kSize, *const tile_v = tile_k + Keys::kSize;
   const int tiles = gridDim.x / parts.splits, split = blockIdx.x % parts.splits;
   const int r0 = (tiles - 1 - blockIdx.x / parts.splits) * kRows;  // those with most keys first
   const int head = blockIdx.y, sequence = blockIdx.z, start = a.start(sequence);
@@ -54,21 +56,21 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
   }
 
   if (first < end) {
-    load_queries<kRows, kWidth, kThreads>(tile_q, q, a, sequence, head, r0);
-    load_keys<kKeys, kWidth, kThreads>(tile_k, k, a, sequence, head, first, first_seen, end);
+    load_queries<Queries, kThreads>(tile_q, q, a, sequence, head, r0);
+    load_keys<Keys, kThreads>(tile_k, k, a, sequence, head, first, first_seen, end);
     cp_async_commit();
   }
   for (int j0 = first; j0 < end; j0 += kKeys) {
     cp_async_wait<0>();
     __syncthreads();  // keys have arrived, the values before have been read
-    load_keys<kKeys, kWidth, kThreads>(tile_v, v, a, sequence, head, j0, first_seen, end);
+    load_keys<Keys, kThreads>(tile_v, v, a, sequence, head, j0, first_seen, end);
     cp_async_commit();
 
     float scores[1][kKeys / 8][4];
-    rows_times_rows<kWidth>(scores, tile_q + warp * 16 * kStride, tile_k);
+    rows_times_rows<Queries, Keys>(scores, tile_q, warp * 16, tile_k);
     __syncthreads();  // keys have been read
     if (j0 + kKeys < end)
-      load_keys<kKeys, kWidth, kThreads>(tile_k, k, a, sequence, head, j0 + kKeys, first_seen, end);
+      load_keys<Keys, kThreads>(tile_k, k, a, sequence, head, j0 + kKeys, first_seen, end);
     cp_async_commit();
 
     float new_top[2] = {top[0], top[1]};
@@ -99,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
 
     cp_async_wait<1>();
     __syncthreads();  // values have arrived
-    weights_times_rows<kWidth>(sums, scores, tile_v);
+    weights_times_rows<Keys>(sums, scores, tile_v);
   }
   cp_async_wait<0>();
 

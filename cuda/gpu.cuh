@@ -47,7 +47,7 @@ void launch(const Context& context, const char* name, void (*kernel)(Parameters.
 // Dynamic shared memory of the block. There is no other: blocks of exact size, full of NaN, let the emulation see what is
 // read too early or written too far.
 #if defined(__CUDACC__)
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 #else
 #define DYNAMIC_SHARED(name) unsigned char* const name = emu::dynamic_shared
 #endif

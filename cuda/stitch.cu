@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
 // out_0 = h_0;  out_e = h_e + g_e (p_e - h_e), g_e = sigmoid(dropout(h_0 Wg_e^T + bg_e)), p_e = h_0 Wp_e^T.
 // Gate and projection of one expert share h_0 and are summed together. The experts' tiles stand side by side, one expert
 // after the other: each weight passes by once for every band of h_0.
-__global__ void __launch_bounds__(Blend::kThreads, 2) blend_kernel(const __grid_constant__ Arguments s) {
+__global__ void __launch_bounds__(Blend::kThreads, 1) blend_kernel(const __grid_constant__ Arguments s) {
   using S = Blend;
   DYNAMIC_SHARED(shared);
   const int tile_cols = ceil_div(s.C, S::kN);
@@ -277,7 +277,7 @@ void CudaOps::run(const ExpertsIntoHubForward& op) {
 void CudaOps::run(const HubIntoExpertsForward& op) {
   const auto& [h, gate_weight, gate_bias, proj, out, gates, projected, size] = op;
   const Arguments a = arguments(context_, out, gates, projected, h, gate_weight, gate_bias, proj, size, false);
-  if (size.M > 1) return launch<Blend>(context_, blend_kernel, a, blend_operands(size, sizeof(act)), size.M - 1, 2);
+  if (size.M > 1) return launch<Blend>(context_, blend_kernel, a, blend_operands(size, sizeof(act)), size.M - 1, 1);
   // A hub alone goes on as it is.
   const size_t bytes = size.N * size.C * sizeof(act);
   CUDA_EXPECT(cudaMemcpyAsync(out, h, bytes, cudaMemcpyDeviceToDevice, context_.stream()));

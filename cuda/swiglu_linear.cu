@@ -1,7 +1,7 @@
 // y = act(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
-#include "../native/error.h"
 #include "activation.cuh"
+#include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
 #include "members.cuh"
@@ -22,52 +22,66 @@ struct Arguments {
   TileOrder order;  // of the tiles of one member
 };
 
-__device__ __forceinline__ float biased(float sum, const WeightList& bias, int m, int64_t i) {
-  return bias.data[m] ? sum + element({bias.data[m], bias.dtype[m]}, i) : sum;
+// x += the bias, if there is one, of columns col..col+count-1.
+__device__ __forceinline__ void add_bias(float (&x)[kWide], const WeightList& bias, int m, int col, int count) {
+  if (!bias.data[m]) return;
+#pragma unroll
+  for (int i = 0; i < kWide; i++)
+    if (i < count) x[i] += element({bias.data[m], bias.dtype[m]}, col + i);
+}
+
+// Writes a tile of member m: sums[0] of the gate and sums[1] beside it.
+template <class S>
+__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, int m, const Tile& corner) {
+  act* const y = s.y + m * int64_t{s.N} * s.F;
+  const bool aligned = Matrix<act>{y, s.F}.aligned();
+  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kWide]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kWide);
+    if (row >= s.N || count <= 0) return;
+    add_bias(x[0], s.gate_bias, m, col, count);
+    add_bias(x[1], s.up_bias, m, col, count);
+#pragma unroll
+    for (int i = 0; i < kWide; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kWide);
+  });
 }
 
 template <class S>
-__global__ void __launch_bounds__(S::kThreads, kGemmBlocks<act>) swiglu_linear_kernel(
-    const __grid_constant__ Arguments s) {
+__global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __grid_constant__ Arguments s) {
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
   DYNAMIC_SHARED(shared);
-  const int tiles = s.order.tile_rows * s.order.tile_cols;
-  for (int tile = blockIdx.x; tile < tiles * s.M; tile += gridDim.x) {
-    const int m = tile / tiles;
+  const int tiles = s.order.tile_rows * s.order.tile_cols, end = tiles * s.M;
+  const auto corner = [&](int tile) {
     const Tile at = s.order.at(tile % tiles);
-    const int row0 = at.row * S::kM, col0 = at.col * S::kN;
-    float sums[2][S::kI][S::kJ][4] = {};
-    block_product<act, Depth::Inner, Depth::Inner, S>(
-        sums, shared, {s.x + m * int64_t{s.N} * s.C, s.C},
-        [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, row0, s.N, col0, s.F, s.C);
-#pragma unroll
-    for (int i = 0; i < S::kI; i++)
-#pragma unroll
-      for (int j = 0; j < S::kJ; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e += 2) {
-          const int row = row0 + S::row(i, e), col = col0 + S::col(j, e);
-          if (row >= s.N || col >= s.F) continue;
-          const bool pair = col + 1 < s.F;
-          float value[2] = {};
-#pragma unroll
-          for (int c = 0; c < 2; c++)
-            if (c == 0 || pair)
-              value[c] = activated(s.activation, biased(sums[0][i][j][e + c], s.gate_bias, m, col + c)) *
-                         biased(sums[1][i][j][e + c], s.up_bias, m, col + c);
-          store_pair(s.y + (m * int64_t{s.N} + row) * s.F + col, value[0], value[1], pair);
-        }
+    return Tile{at.row * S::kM, at.col * S::kN};
+  };
+  int next = blockIdx.x, k = 0;
+  const auto ahead = [&](act* stage) {
+    if (next >= end) return;
+    const int m = next / tiles;
+    const Tile at = corner(next);
+    Stage::load(stage, {s.x + m * int64_t{s.N} * s.C, s.C},
+                [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, at.row, s.N, at.col, s.F, k,
+                s.C);
+    k += Stage::kDepth;
+    if (k < s.C) return;
+    k = 0;
+    next += gridDim.x;
+  };
+  Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
+  for (int tile = blockIdx.x; tile < end; tile += gridDim.x) {
+    Sums<S> sums[2] = {};
+    pipeline.template multiply<2>(sums, Stage::steps(s.C));
+    finish<S>(s, sums, tile / tiles, corner(tile));
   }
 }
 
 template <class S>
 void launch_tiles(const Context& context, Arguments s) {
   const int tile_rows = ceil_div(s.N, S::kM), tile_cols = ceil_div(s.F, S::kN);
-  const int64_t tiles = int64_t{tile_rows} * tile_cols * s.M;
-  if (tiles > INT32_MAX) throw Error("BAD_SHAPE", "a product of this size has more tiles than a launch can count");
   const Operands read{s.N * int64_t{s.C} * int64_t{sizeof(act)}, 2 * s.F * int64_t{s.C} * int64_t{sizeof(act)}};
   s.order = read.order(context.l2_bytes(), tile_rows, tile_cols);
-  const int64_t blocks = std::min<int64_t>(tiles, kGemmBlocks<act> * context.multiprocessors());
-  GPU_LAUNCH(context, swiglu_linear_kernel<S>, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads),
+  GPU_LAUNCH(context, swiglu_linear_kernel<S>, persistent(context, int64_t{tile_rows} * tile_cols * s.M), dim3(S::kThreads),
              (product_bytes<act, Depth::Inner, Depth::Inner, S>()), s);
 }
 
@@ -89,9 +103,8 @@ void CudaOps::run(const SwigluLinear& op) {
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
-    const int64_t large = int64_t{ceil_div(N, LargeGated::kM)} * ceil_div(F, LargeGated::kN) * count;
-    if (large >= context_.multiprocessors()) launch_tiles<LargeGated>(context_, s);
-    else launch_tiles<SmallGated>(context_, s);
+    with_tile<act, WideGated, LargeGated, SmallGated>(
+        context_, N, F, count, [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
 }
 
