@@ -6,6 +6,7 @@
 #include "gemm/gemv.h"
 #include "members.cuh"
 #include "gemm/operands.h"
+#include "gemm/ring.cuh"
 #include "gemm/tile_order.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -46,43 +47,136 @@ __device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, 
   });
 }
 
+// The tiles of one block of a persistent grid, and of each the depths that are multiplied, in their order.
+template <class S, int kDepth>
+class Walk {
+ public:
+  __device__ __forceinline__ explicit Walk(const Arguments& s) : s_(s) { begin_tile(); }
+
+  __device__ __forceinline__ bool more() const { return member_ < s_.M; }
+  __device__ __forceinline__ int member() const { return member_; }
+  __device__ __forceinline__ const Tile& corner() const { return corner_; }
+  __device__ __forceinline__ int depth() const { return depth_; }
+
+  __device__ __forceinline__ void next_tile() {
+    tile_ += gridDim.x;
+    begin_tile();
+  }
+  __device__ __forceinline__ void next_step() {
+    depth_ += kDepth;
+    if (depth_ < s_.C) return;
+    depth_ = 0;
+    next_tile();
+  }
+
+ private:
+  __device__ __forceinline__ void begin_tile() {
+    const int tiles = s_.order.tile_rows * s_.order.tile_cols;
+    member_ = tile_ / tiles;
+    const Tile at = s_.order.at(tile_ % tiles);
+    corner_ = {at.row * S::kM, at.col * S::kN};
+  }
+
+  const Arguments& s_;
+  int tile_ = blockIdx.x, member_ = 0, depth_ = 0;
+  Tile corner_ = {0, 0};
+};
+
 template <class S>
 __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __grid_constant__ Arguments s) {
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = Walk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  const int tiles = s.order.tile_rows * s.order.tile_cols, end = tiles * s.M;
-  const auto corner = [&](int tile) {
-    const Tile at = s.order.at(tile % tiles);
-    return Tile{at.row * S::kM, at.col * S::kN};
-  };
-  int next = blockIdx.x, k = 0;
+  Walk loads(s);
   const auto ahead = [&](act* stage) {
-    if (next >= end) return;
-    const int m = next / tiles;
-    const Tile at = corner(next);
+    if (!loads.more()) return;
+    const int m = loads.member();
     Stage::load(stage, {s.x + m * int64_t{s.N} * s.C, s.C},
-                [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, at.row, s.N, at.col, s.F, k,
-                s.C);
-    k += Stage::kDepth;
-    if (k < s.C) return;
-    k = 0;
-    next += gridDim.x;
+                [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, loads.corner().row, s.N,
+                loads.corner().col, s.F, loads.depth(), s.C);
+    loads.next_step();
   };
   Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
-  for (int tile = blockIdx.x; tile < end; tile += gridDim.x) {
+  for (Walk tile(s); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     pipeline.template multiply<2>(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile / tiles, corner(tile));
+    finish<S>(s, sums, tile.member(), tile.corner());
   }
 }
 
 template <class S>
-void launch_tiles(const Context& context, Arguments s) {
-  const int tile_rows = ceil_div(s.N, S::kM), tile_cols = ceil_div(s.F, S::kN);
+Arguments in_order(const Context& context, Arguments s) {
   const Operands read{s.N * int64_t{s.C} * int64_t{sizeof(act)}, 2 * s.F * int64_t{s.C} * int64_t{sizeof(act)}};
-  s.order = read.order(context.l2_bytes(), tile_rows, tile_cols);
-  GPU_LAUNCH(context, swiglu_linear_kernel<S>, persistent(context, int64_t{tile_rows} * tile_cols * s.M), dim3(S::kThreads),
+  s.order = read.order(context.l2_bytes(), ceil_div(s.N, S::kM), ceil_div(s.F, S::kN));
+  return s;
+}
+
+dim3 grid_of(const Context& context, const Arguments& s) {
+  return persistent(context, int64_t{s.order.tile_rows} * s.order.tile_cols * s.M);
+}
+
+template <class S>
+void launch_tiles(const Context& context, const Arguments& unordered) {
+  const Arguments s = in_order<S>(context, unordered);
+  GPU_LAUNCH(context, swiglu_linear_kernel<S>, grid_of(context, s), dim3(S::kThreads),
              (product_bytes<act, Depth::Inner, Depth::Inner, S>()), s);
+}
+
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+
+struct Maps {
+  TensorMap x[kMembers], gate[kMembers], up[kMembers];
+};
+
+__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>::kThreads), 1)
+    hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+#if defined(BTS_HOPPER_CODE)
+  using S = HopperGated;
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = Walk<S, Stage::kDepth>;
+  DYNAMIC_SHARED(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  if (ring.loads()) {
+    keep_registers<kLoadingRegisters>();
+    if (threadIdx.x != S::kThreads) return;
+    for (Walk loads(s); loads.more(); loads.next_step()) {
+      const int m = loads.member();
+      ring.load(maps.x[m], [&](int b) -> const TensorMap& { return b == 0 ? maps.gate[m] : maps.up[m]; },
+                loads.corner().row, loads.corner().col, loads.depth());
+    }
+    return;
+  }
+  claim_registers<kMultiplyingRegisters>();
+  for (Walk tile(s); tile.more(); tile.next_tile()) {
+    Sums<S> sums[2] = {};
+    ring.multiply(sums, Stage::steps(s.C));
+    finish<S>(s, sums, tile.member(), tile.corner());
+  }
+#endif
+}
+
+#endif
+
+// Takes the op on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
+bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& unordered) {
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+  using S = HopperGated;
+  using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
+  if (!context.hopper() || !has_enough_tiles<S>(context, unordered.N, unordered.F, unordered.M)) return false;
+  const Arguments s = in_order<S>(context, unordered);
+  Maps maps;
+  for (int m = 0; m < s.M; m++) {
+    const Matrix<act> x{s.x + m * int64_t{s.N} * s.C, s.C}, gate{s.gate[m], s.C}, up{s.up[m], s.C};
+    if (!x.aligned() || !gate.aligned() || !up.aligned()) return false;
+    maps.x[m] = tensor_map(x.data, s.N, s.C, s.C, Ring::kLeftBox);
+    maps.gate[m] = tensor_map(gate.data, s.F, s.C, s.C, Ring::kRightBox);
+    maps.up[m] = tensor_map(up.data, s.F, s.C, s.C, Ring::kRightBox);
+  }
+  GPU_LAUNCH(context, hopper_swiglu_linear_kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+  return true;
+#else
+  return false;
+#endif
 }
 
 }  // namespace
@@ -103,6 +197,7 @@ void CudaOps::run(const SwigluLinear& op) {
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
+    if (launched_on_hopper(context_, s)) return;
     with_tile<act, WideGated, LargeGated, SmallGated>(
         context_, N, F, count, [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
