@@ -37,8 +37,7 @@ void CudaOps::run(const AdamW& op) {
       list.gradients[at] = op.gradients[i].data;
       list.cut.add(op.parameters[i].size);
     }
-    GPU_LAUNCH(context_, adamw_kernel, dim3(list.cut.chunks()), kThreads, 0, list, op.norm, step,
-               float(op.clip_norm));
+    GPU_LAUNCH(context_, adamw_kernel, dim3(list.cut.chunks()), kThreads, 0, list, op.norm, step, float(op.clip_norm));
   });
 }
 

@@ -7,8 +7,8 @@
 
 namespace bts::cuda {
 
-constexpr int kArrays = 48;                    // that one launch takes: their list fits the 4 KiB of a kernel's arguments
-constexpr int64_t kChunk = 16 * kThreads;      // elements that one block works on
+constexpr int kArrays = 48;                // that one launch takes: their list fits the 4 KiB of a kernel's arguments
+constexpr int64_t kChunk = 16 * kThreads;  // elements that one block works on
 
 struct Chunk {
   int array;

@@ -26,7 +26,7 @@ struct Parts {
 // Two blocks on a multiprocessor: left to guess, ptxas spills for the sake of a third.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float* lse, const act* q, const act* k,
-                                                             const act* v, Attend a, Parts parts) {
+                                                                const act* v, Attend a, Parts parts) {
   DYNAMIC_SHARED(shared);
   using Queries = typename Tiles<kWidth>::Queries;
   using Keys = typename Tiles<kWidth>::Keys;
@@ -69,8 +69,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
     float scores[1][kKeys / 8][4];
     rows_times_rows<Queries, Keys>(scores, tile_q, warp * 16, tile_k);
     __syncthreads();  // keys have been read
-    if (j0 + kKeys < end)
-      load_keys<Keys, kThreads>(tile_k, k, a, sequence, head, j0 + kKeys, first_seen, end);
+    if (j0 + kKeys < end) load_keys<Keys, kThreads>(tile_k, k, a, sequence, head, j0 + kKeys, first_seen, end);
     cp_async_commit();
 
     float new_top[2] = {top[0], top[1]};

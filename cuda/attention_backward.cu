@@ -133,8 +133,8 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
 
   // The rows that see some key of this tile, in whole steps.
   const int first = j0 * a.group / kPass * kPass;
-  const int end = a.window > 0 ? static_cast<int>(min(int64_t{a.rows()}, (int64_t{j0} + kOwn - 1 + a.window) * a.group))
-                               : a.rows();
+  const int end =
+      a.window > 0 ? static_cast<int>(min(int64_t{a.rows()}, (int64_t{j0} + kOwn - 1 + a.window) * a.group)) : a.rows();
   const auto load = [&](int r0) {
     if (r0 < end) {
       const int stage = r0 / kPass % 2;

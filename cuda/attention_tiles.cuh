@@ -32,7 +32,9 @@ struct Attend {
   __device__ __forceinline__ int rows() const { return T * group; }
   __device__ __forceinline__ int start(int sequence) const { return starts ? starts[sequence % B] : 0; }
   // The query at `position` sees first_key(position) .. position.
-  __device__ __forceinline__ int first_key(int position) const { return window > 0 ? max(0, position - window + 1) : 0; }
+  __device__ __forceinline__ int first_key(int position) const {
+    return window > 0 ? max(0, position - window + 1) : 0;
+  }
   __device__ __forceinline__ bool sees(int position, int key) const {
     return key <= position && key >= first_key(position);
   }
@@ -64,12 +66,9 @@ constexpr int kWidest = 256;
 
 template <class F>
 void with_head_width(int64_t D, F&& f) {
-  if (D <= 64)
-    f(std::integral_constant<int, 64>());
-  else if (D <= 128)
-    f(std::integral_constant<int, 128>());
-  else
-    f(std::integral_constant<int, kWidest>());
+  if (D <= 64) f(std::integral_constant<int, 64>());
+  else if (D <= 128) f(std::integral_constant<int, 128>());
+  else f(std::integral_constant<int, kWidest>());
 }
 
 // Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.
@@ -130,7 +129,8 @@ __device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const T
     for (int e = 0; e < 4; e++) sums[0][j][e] = 0;
 #pragma unroll
   for (int k = 0; k < Left::kCols; k += kStep)
-    multiply(sums, left_operand<Left, Depth::Inner, 1>(left, row, k), right_operand<Right, Depth::Inner, NJ>(right, 0, k));
+    multiply(sums, left_operand<Left, Depth::Inner, 1>(left, row, k),
+             right_operand<Right, Depth::Inner, NJ>(right, 0, k));
 }
 
 // sums [16, kWidth] += weights [16, 8 NK] rows [8 NK, kWidth], the weights in the registers of this warp.
@@ -140,7 +140,8 @@ __device__ __forceinline__ void weights_times_rows(float (&sums)[1][NJ][4], cons
   static_assert(Rows::kRows == 8 * NK && Rows::kCols == 8 * NJ);
 #pragma unroll
   for (int k = 0; k < NK; k += 2)
-    multiply(sums, left_operand<T>(weights[0][k], weights[0][k + 1]), right_operand<Rows, Depth::Outer, NJ>(rows, 0, k * 8));
+    multiply(sums, left_operand<T>(weights[0][k], weights[0][k + 1]),
+             right_operand<Rows, Depth::Outer, NJ>(rows, 0, k * 8));
 }
 
 }  // namespace bts::cuda

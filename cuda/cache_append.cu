@@ -22,8 +22,7 @@ void CudaOps::run(const CacheAppend& op) {
   const auto [x, cache, starts, M, B, T, S, K, D] = op;
   const int64_t C = K * D;
   with_width(C, {cache, x}, [&](auto width) {
-    GPU_LAUNCH(context_, cache_append_kernel<width>, dim3(M * B * T), kThreads, 0, cache, x, starts,
-               B, T, S, C);
+    GPU_LAUNCH(context_, cache_append_kernel<width>, dim3(M * B * T), kThreads, 0, cache, x, starts, B, T, S, C);
   });
 }
 

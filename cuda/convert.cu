@@ -39,7 +39,8 @@ void with_type(DType dtype, F&& f) {
 void CudaOps::run(const Convert& op) {
   const auto [x, from, y, to, n] = op;
   if (to == from) {
-    CUDA_EXPECT(cudaMemcpyAsync(y, x, static_cast<size_t>(n) * size_of(to), cudaMemcpyDeviceToDevice, context_.stream()));
+    CUDA_EXPECT(cudaMemcpyAsync(y, x, static_cast<size_t>(n) * size_of(to), cudaMemcpyDeviceToDevice,
+                                context_.stream()));
     return;
   }
   with_type(to, [&](auto* to_type) {

@@ -15,7 +15,8 @@ struct Softmax {
   __device__ void merge(float other_max, float other_sum) {
     const float top = fmaxf(max, other_max);
     // Equal maxima are not subtracted: both may be minus infinity, of logits that do not count.
-    sum = (max == top ? sum : sum * expf(max - top)) + (other_max == top ? other_sum : other_sum * expf(other_max - top));
+    sum =
+        (max == top ? sum : sum * expf(max - top)) + (other_max == top ? other_sum : other_sum * expf(other_max - top));
     max = top;
   }
 

@@ -25,8 +25,8 @@ __global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t
 // One warp for each row n and stripe of channels. Of the rows with one id the first adds up all of them, in their order:
 // no atomics, and the same sum every time.
 template <int width>
-__global__ void embedding_backward_kernel(const __grid_constant__ GradientList dtable, const act* dy, const int32_t* ids,
-                                          int N, int64_t C, float scale) {
+__global__ void embedding_backward_kernel(const __grid_constant__ GradientList dtable, const act* dy,
+                                          const int32_t* ids, int N, int64_t C, float scale) {
   const int n = blockIdx.x, lane = threadIdx.x, m = blockIdx.z, id = ids[n];
   for (int before = lane; before - lane < n; before += 32)
     if (__any_sync(kAllLanes, before < n && ids[before] == id)) return;

@@ -18,9 +18,8 @@ __global__ void gather_rows_kernel(act* y, const act* x, const int32_t* rows, in
 
 void CudaOps::run(const GatherRows& op) {
   const auto [x, rows, y, R, C] = op;
-  with_width(C, {y, x}, [&](auto width) {
-    GPU_LAUNCH(context_, gather_rows_kernel<width>, dim3(R), kThreads, 0, y, x, rows, C);
-  });
+  with_width(C, {y, x},
+             [&](auto width) { GPU_LAUNCH(context_, gather_rows_kernel<width>, dim3(R), kThreads, 0, y, x, rows, C); });
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

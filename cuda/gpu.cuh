@@ -32,7 +32,8 @@ void launch(const Context& context, const char* name, void (*kernel)(Parameters.
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "a kernel takes as many arguments as it has parameters");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   if (shared_bytes > kSharedWithoutAsking) {
-    expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)), name);
+    expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+           name);
   }
 #if defined(__CUDACC__)
   kernel<<<grid, block, shared_bytes, context.stream()>>>(Parameters(arguments)...);
@@ -119,7 +120,7 @@ __device__ __forceinline__ uint16_t float_to_f16(float x) {
   const uint32_t bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
   if (x != x) return 0x7fff;
   if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00);  // 65520 rounds to infinity
-  if (magnitude < 0x38800000u) {                                // below 2^-14: subnormal, a multiple of 2^-24
+  if (magnitude < 0x38800000u) {                                 // below 2^-14: subnormal, a multiple of 2^-24
     return uint16_t(sign | (__float_as_uint(std::fabs(x) + 0.5f) - __float_as_uint(0.5f)));
   }
   return uint16_t(sign | (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13);

@@ -24,7 +24,9 @@ __device__ __forceinline__ void barrier_init(Barrier* barrier, unsigned count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
 // Shows barriers that were initialised to the copies; a barrier of the block follows.
-__device__ __forceinline__ void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory"); }
+__device__ __forceinline__ void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
+}
 __device__ __forceinline__ void barrier_arrive(Barrier* barrier) {
   asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];\n" ::"r"(shared_address(barrier)) : "memory");
 }
@@ -42,13 +44,17 @@ __device__ __forceinline__ void barrier_wait(Barrier* barrier, unsigned parity) 
       : "memory");
 }
 #else
-inline void barrier_init(Barrier* barrier, unsigned count, EMU_PLACE) { emu::barrier_init(barrier, count, {file, line}); }
+inline void barrier_init(Barrier* barrier, unsigned count, EMU_PLACE) {
+  emu::barrier_init(barrier, count, {file, line});
+}
 inline void barrier_init_fence() {}
 inline void barrier_arrive(Barrier* barrier, EMU_PLACE) { emu::barrier_arrive(barrier, 0, {file, line}); }
 inline void barrier_arrive_and_expect(Barrier* barrier, uint32_t bytes, EMU_PLACE) {
   emu::barrier_arrive(barrier, bytes, {file, line});
 }
-inline void barrier_wait(Barrier* barrier, unsigned parity, EMU_PLACE) { emu::barrier_wait(barrier, parity, {file, line}); }
+inline void barrier_wait(Barrier* barrier, unsigned parity, EMU_PLACE) {
+  emu::barrier_wait(barrier, parity, {file, line});
+}
 #endif
 
 // --- copies. The box of a map at (row, col), zeros outside of the matrix, lands at `to`, which begins at a multiple of 1024
@@ -56,8 +62,8 @@ inline void barrier_wait(Barrier* barrier, unsigned parity, EMU_PLACE) { emu::ba
 #if defined(__CUDACC__)
 __device__ __forceinline__ void copy_box(void* to, const TensorMap& map, int col, int row, Barrier* barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];\n" ::"r"(
-          shared_address(to)),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
+      "[%4];\n" ::"r"(shared_address(to)),
       "l"(&map), "r"(col), "r"(row), "r"(shared_address(barrier))
       : "memory");
 }
@@ -100,7 +106,9 @@ __device__ __forceinline__ void wgmma_wait() {
 #define REGISTERS_64(i) REGISTERS_16(i), REGISTERS_16(i + 16), REGISTERS_16(i + 32), REGISTERS_16(i + 48)
 // Keeps what is done with d from moving across: to the compiler a fence or a wait has nothing to do with it.
 __device__ __forceinline__ void settle(float (&d)[64]) { asm volatile("" : REGISTERS_64(0)::"memory"); }
-__device__ __forceinline__ void settle(float (&d)[128]) { asm volatile("" : REGISTERS_64(0), REGISTERS_64(64)::"memory"); }
+__device__ __forceinline__ void settle(float (&d)[128]) {
+  asm volatile("" : REGISTERS_64(0), REGISTERS_64(64)::"memory");
+}
 template <Depth LA, Depth LB>
 __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b) {
   asm volatile(

@@ -11,13 +11,15 @@ constexpr int kRows = kThreads / 32;  // of a block
 
 // The gates of `width` elements from c on, of row r.
 template <int width>
-__device__ __forceinline__ void load_gates(float (&gate)[width], const act* g, int64_t r, int64_t c, int64_t C, bool by_row) {
+__device__ __forceinline__ void load_gates(float (&gate)[width], const act* g, int64_t r, int64_t c, int64_t C,
+                                           bool by_row) {
   if (!by_row) return load(gate, g + r * C + c);
   for (int k = 0; k < width; k++) gate[k] = to_float(g[r]);
 }
 
 template <int width>
-__global__ void lerp_forward_kernel(act* y, const act* a, const act* b, const act* g, int64_t R, int64_t C, bool by_row) {
+__global__ void lerp_forward_kernel(act* y, const act* a, const act* b, const act* g, int64_t R, int64_t C,
+                                    bool by_row) {
   const int64_t r = int64_t(blockIdx.x) * kRows + threadIdx.y;
   if (r >= R) return;
   for (int64_t c = threadIdx.x * width; c < C; c += 32 * width) {
@@ -74,8 +76,8 @@ void CudaOps::run(const LerpBackward& op) {
   const auto [dy, a, b, g, da, db, dg, R, C, G] = op;
   const bool by_row = G != C;
   with_width(C, {da, db, by_row ? nullptr : dg, dy, a, b, by_row ? nullptr : g}, [&](auto width) {
-    GPU_LAUNCH(context_, lerp_backward_kernel<width>, grid_of_rows(R), dim3(32, kRows), 0, da, db, dg, dy, a, b, g, R, C,
-               by_row);
+    GPU_LAUNCH(context_, lerp_backward_kernel<width>, grid_of_rows(R), dim3(32, kRows), 0, da, db, dg, dy, a, b, g, R,
+               C, by_row);
   });
 }
 

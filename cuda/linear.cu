@@ -4,8 +4,8 @@
 #include "gemm/column_sums.h"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
-#include "members.cuh"
 #include "gemm/operands.h"
+#include "members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 

@@ -10,8 +10,8 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-constexpr int kChains = 8;            // independent sums of a thread, or a warp: they hide the latency of a product
-constexpr float kEnough = 20;         // milliseconds after which a measurement counts
+constexpr int kChains = 8;     // independent sums of a thread, or a warp: they hide the latency of a product
+constexpr float kEnough = 20;  // milliseconds after which a measurement counts
 constexpr int64_t kMostRounds = 1 << 20;
 constexpr int kBlocksPerProcessor = 8;
 
@@ -101,9 +101,8 @@ void CudaOps::run(const MeasurePeaks& op) {
 
   double flops = 0, bandwidth = 0;
   for (int64_t rounds = 64; rounds <= kMostRounds; rounds *= 4) {
-    const float took = bench.time(stream, [&] {
-      GPU_LAUNCH(context_, multiply_kernel, grid, kThreads, 0, bench.memory(), rounds);
-    });
+    const float took =
+        bench.time(stream, [&] { GPU_LAUNCH(context_, multiply_kernel, grid, kThreads, 0, bench.memory(), rounds); });
     flops = kFlopsOfWarp * rounds * grid.x * (kThreads / 32) / (took * 1e-3);
     if (took > kEnough) break;
   }

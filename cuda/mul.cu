@@ -66,7 +66,8 @@ void CudaOps::run(const MulBackward& op) {
     return;
   }
   with_width(C, {da, dy, a}, [&](auto width) {
-    GPU_LAUNCH(context_, scale_rows_backward_kernel<width>, grid_of_rows(R), dim3(32, kRows), 0, da, db, dy, a, b, R, C);
+    GPU_LAUNCH(context_, scale_rows_backward_kernel<width>, grid_of_rows(R), dim3(32, kRows), 0, da, db, dy, a, b, R,
+               C);
   });
 }
 

@@ -17,8 +17,9 @@ constexpr size_t kShared = kWarps * sizeof(float);
 // The shape of a block, and how many it takes for all rows.
 struct Rows {
   dim3 grid, block;
-  Rows(int64_t rows, int64_t packs)
-      : block(packs <= kWarpRow ? dim3(32, kWarps) : dim3(kThreads)) { grid = dim3((rows + block.y - 1) / block.y); }
+  Rows(int64_t rows, int64_t packs) : block(packs <= kWarpRow ? dim3(32, kWarps) : dim3(kThreads)) {
+    grid = dim3((rows + block.y - 1) / block.y);
+  }
 };
 __device__ int64_t row_of_thread() { return int64_t(blockIdx.x) * blockDim.y + threadIdx.y; }
 
@@ -59,8 +60,7 @@ __global__ void rms_norm_forward_kernel(act* y, const act* x, WeightList weight,
 // y = x r w, where r depends on every x: dr/dx = -x r^3 / C
 template <int width>
 __global__ void rms_norm_backward_input_kernel(act* dx, const act* dy, const act* x, WeightList weight, int64_t N,
-                                               int64_t C, int64_t rows, float epsilon, float offset,
-                                               bool accumulate) {
+                                               int64_t C, int64_t rows, float epsilon, float offset, bool accumulate) {
   DYNAMIC_SHARED(shared);
   const int64_t row = row_of_thread(), first = row * C;
   if (row >= rows) return;
@@ -127,8 +127,8 @@ void CudaOps::run(const RmsNormForward& op) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
       GPU_LAUNCH(context_, rms_norm_forward_kernel<width>, rows.grid, rows.block, kShared, y + first * N * C,
-                 x + first * N * C, WeightList::of(weight, first, count), residual ? residual + first * N * C : nullptr, N,
-                 C, count * N, epsilon, offset);
+                 x + first * N * C, WeightList::of(weight, first, count), residual ? residual + first * N * C : nullptr,
+                 N, C, count * N, epsilon, offset);
     });
   });
 }
@@ -139,8 +139,8 @@ void CudaOps::run(const RmsNormBackwardInput& op) {
     for_members(std::ssize(weight), [&](int64_t first, int64_t count) {
       const Rows rows(count * N, C / width);
       const int64_t skip = first * N * C;
-      GPU_LAUNCH(context_, rms_norm_backward_input_kernel<width>, rows.grid, rows.block, kShared, dx + skip,
-                 dy + skip, x + skip, WeightList::of(weight, first, count), N, C, count * N, epsilon, offset, accumulate);
+      GPU_LAUNCH(context_, rms_norm_backward_input_kernel<width>, rows.grid, rows.block, kShared, dx + skip, dy + skip,
+                 x + skip, WeightList::of(weight, first, count), N, C, count * N, epsilon, offset, accumulate);
     });
   });
 }
@@ -159,7 +159,8 @@ void CudaOps::run(const RmsNormBackwardWeight& op) {
       const Rows rows(count * N, C / width);
       GPU_LAUNCH(context_, inverse_rms_kernel<width>, rows.grid, rows.block, kShared, r, x_m, C, count * N, epsilon);
     });
-    GPU_LAUNCH(context_, weight_partials_kernel, dim3(stripes, blocks, count), kThreads, 0, partial, dy_m, x_m, r, N, C);
+    GPU_LAUNCH(context_, weight_partials_kernel, dim3(stripes, blocks, count), kThreads, 0, partial, dy_m, x_m, r, N,
+               C);
     GPU_LAUNCH(context_, weight_sums_kernel, dim3(stripes, count), kThreads, 0, GradientList::of(dweight, first, count),
                partial, blocks, C);
   });

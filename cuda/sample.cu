@@ -25,9 +25,7 @@ __device__ __forceinline__ uint32_t key_of(float score) {
   const uint32_t bits = __float_as_uint(score + 0.0f);
   return bits ^ (bits >> 31 ? ~0u : 1u << 31);
 }
-__device__ __forceinline__ float score_of(uint32_t key) {
-  return __uint_as_float(key ^ (key >> 31 ? 1u << 31 : ~0u));
-}
+__device__ __forceinline__ float score_of(uint32_t key) { return __uint_as_float(key ^ (key >> 31 ? 1u << 31 : ~0u)); }
 
 struct Row {
   const float* scores;
@@ -99,7 +97,8 @@ __device__ Kept keep(const Row& row, const Draw& draw, const Weight40& weight) {
 // Calls f(id, weight) for this warp's part of the row, 32 neighbours at a time; the weight is 0 of what is not kept. `before`
 // of the tokens that equal the least stand in front of it.
 template <class F>
-__device__ void for_kept(const Row& row, const Kept& kept, uint64_t before, double min_p, const Weight40& weight, F&& f) {
+__device__ void for_kept(const Row& row, const Kept& kept, uint64_t before, double min_p, const Weight40& weight,
+                         F&& f) {
   const int lane = threadIdx.x % 32;
   const int64_t part = (row.V + kThreads - 1) / kThreads * 32, first = threadIdx.x / 32 * part;
   for (int64_t base = first; base < min(first + part, row.V); base += 32) {
@@ -107,7 +106,8 @@ __device__ void for_kept(const Row& row, const Kept& kept, uint64_t before, doub
     const float score = v < row.V ? row.scores[v] : -INFINITY;
     const uint32_t key = key_of(score);
     const uint32_t equal = __ballot_sync(kAllLanes, v < row.V && key == kept.least);
-    const bool stays = key > kept.least || (equal >> lane & 1 && before + __popc(equal & ((1u << lane) - 1)) < kept.equals);
+    const bool stays =
+        key > kept.least || (equal >> lane & 1 && before + __popc(equal & ((1u << lane) - 1)) < kept.equals);
     before += __popc(equal);
     if (f(v, v < row.V && stays && weight.weigh(score) >= min_p ? weight(score) : 0)) return;
   }
@@ -157,8 +157,8 @@ __device__ void draw_token(int32_t* id, const Row& row, const Kept& kept, const 
   });
 }
 
-__global__ void __launch_bounds__(kThreads) sample_kernel(int32_t* ids, float* scratch, Weight logits, const int32_t* seen,
-                                                          int64_t V, int64_t S, int64_t first,
+__global__ void __launch_bounds__(kThreads) sample_kernel(int32_t* ids, float* scratch, Weight logits,
+                                                          const int32_t* seen, int64_t V, int64_t S, int64_t first,
                                                           const __grid_constant__ Options options) {
   DYNAMIC_SHARED(shared);
   const Draw& draw = options.rows[blockIdx.x];
@@ -204,8 +204,8 @@ void CudaOps::run(const Sample& op) {
     Options options{};
     const int64_t count = std::min<int64_t>(N - first, kRows);
     std::copy_n(draws.begin() + first, count, options.rows);
-    GPU_LAUNCH(context_, sample_kernel, dim3(count), kThreads, kWarps * sizeof(uint64_t), ids, scratch, logits, seen, V, S,
-               first, options);
+    GPU_LAUNCH(context_, sample_kernel, dim3(count), kThreads, kWarps * sizeof(uint64_t), ids, scratch, logits, seen, V,
+               S, first, options);
   }
 }
 

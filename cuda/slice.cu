@@ -49,8 +49,8 @@ void CudaOps::run(const SliceBackward& op) {
   const auto [dy, dx, first, R, I, J, accumulate] = op;
   with_width(narrowest(first, I, J), {dx, dy}, [&](auto width) {
     const int64_t packs = R * I / width;
-    GPU_LAUNCH(context_, slice_backward_kernel<width>, grid_for(context_, packs), kThreads, 0, dx, dy, first, I, J, packs,
-               accumulate);
+    GPU_LAUNCH(context_, slice_backward_kernel<width>, grid_for(context_, packs), kThreads, 0, dx, dy, first, I, J,
+               packs, accumulate);
   });
 }
 

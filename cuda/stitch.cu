@@ -2,12 +2,12 @@
 // states to the mixed result. Written are the result and what the backward reads: gates [N,M,G] (after softmax or
 // sigmoid) and projections [E,N,C]. Logits never leave the registers.
 #include "../native/error.h"
-#include "gemm/gemm.cuh"
 #include "cuda_ops.h"
-#include "gemm/operands.h"
 #include "drop.cuh"
-#include "stitch_tiles.h"
+#include "gemm/gemm.cuh"
+#include "gemm/operands.h"
 #include "gemm/tile_order.cuh"
+#include "stitch_tiles.h"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -89,7 +89,8 @@ __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant_
   if (is_softmax) softmax(g, s.M);
 #pragma unroll
   for (int m = 0; m < kStitchMembers; m++)
-    if (m < s.M && lane == m) s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
+    if (m < s.M && lane == m)
+      s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
 }
 
 // hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), p_e = h_e Wp_e^T.
@@ -117,7 +118,8 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
 #pragma unroll
         for (int m = 0; m < S::kB; m++)
           if (m < s.M)
-            z[m] = s.G != 1 ? logit(s, g[m][i][j][e + c], row, m, col + c) : to_float(s.gates[gate_index(s, row, m, 0)]);
+            z[m] =
+                s.G != 1 ? logit(s, g[m][i][j][e + c], row, m, col + c) : to_float(s.gates[gate_index(s, row, m, 0)]);
         if (s.G != 1) softmax(z, s.M);
 #pragma unroll
         for (int m = 0; m < S::kB; m++)
@@ -211,7 +213,7 @@ Arguments arguments(Context& context, act* out, act* gates, act* projected, cons
                     const float* gate_bias, Weights proj, const StitchSize& s, bool is_softmax) {
   if (s.M > kStitchMembers)
     throw Error("BAD_SHAPE", "a stitch layer on CUDA takes at most " + std::to_string(kStitchMembers) +
-                                   " members, not " + std::to_string(s.M));
+                                 " members, not " + std::to_string(s.M));
   context.scratch().reset();
   Arguments a{.out = out,
               .gates = gates,
@@ -266,12 +268,9 @@ void CudaOps::run(const ExpertsIntoHubForward& op) {
   a.ahead = traffic.experts_ahead(context_.l2_bytes());
   if (a.ahead > 0) launch_projections(context_, a);
   const Operands read = traffic.mix(a.ahead);
-  if (size.M <= MixOf4::kB)
-    launch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
-  else if (size.M <= MixOf8::kB)
-    launch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
-  else
-    launch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
+  if (size.M <= MixOf4::kB) launch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
+  else if (size.M <= MixOf8::kB) launch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
+  else launch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
 }
 
 void CudaOps::run(const HubIntoExpertsForward& op) {

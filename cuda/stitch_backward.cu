@@ -4,11 +4,11 @@
 //   dWg_m += dz_m^T h_0    dWp_e += dp_e^T x_e    a launch each; an element of a gradient has one owner and one order
 //   dh = the direct path + dz Wg + dp Wp          one launch; all that reaches a member's stream is summed in registers
 #include "../native/error.h"
+#include "cuda_ops.h"
+#include "drop.cuh"
 #include "gemm/column_sums.h"
 #include "gemm/gemm.cuh"
-#include "cuda_ops.h"
 #include "gemm/operands.h"
-#include "drop.cuh"
 #include "reduce.cuh"
 #include "stitch_tiles.h"
 #include "vectors.cuh"
@@ -18,7 +18,7 @@ namespace bts::cuda::BTS_PRECISION {
 namespace {
 
 struct Arguments {
-  act *dz, *dp, *dh;      // dh: of the experts in Hub-into-Experts, or null
+  act *dz, *dp, *dh;             // dh: of the experts in Hub-into-Experts, or null
   const act *dout, *dprojected;  // dprojected may be null
   const act *h, *gates, *projected;
   Dropping dropping;
@@ -210,7 +210,8 @@ Arguments arguments(Context& context, act* dh, const act* dout, const act* dproj
 }  // namespace
 
 void CudaOps::run(const ExpertsIntoHubBackward& op) {
-  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] = op;
+  const auto& [dhub, dprojected, h, gates, projected, gate_weight, proj, dh, dgate_weight, dgate_bias, dproj, size] =
+      op;
   const Arguments s = arguments(context_, nullptr, dhub, dprojected, h, gates, projected, size);
   launch_gradients(context_, s, true);
   launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 0);

@@ -4,10 +4,10 @@
 #include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
-#include "members.cuh"
 #include "gemm/operands.h"
 #include "gemm/ring.cuh"
 #include "gemm/tile_order.cuh"
+#include "members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -91,9 +91,10 @@ __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __g
   const auto ahead = [&](act* stage) {
     if (!loads.more()) return;
     const int m = loads.member();
-    Stage::load(stage, {s.x + m * int64_t{s.N} * s.C, s.C},
-                [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, loads.corner().row, s.N,
-                loads.corner().col, s.F, loads.depth(), s.C);
+    Stage::load(
+        stage, {s.x + m * int64_t{s.N} * s.C, s.C},
+        [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, loads.corner().row, s.N,
+        loads.corner().col, s.F, loads.depth(), s.C);
     loads.next_step();
   };
   Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
@@ -129,7 +130,7 @@ struct Maps {
 };
 
 __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>::kThreads), 1)
-    hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
 #if defined(BTS_HOPPER_CODE)
   using S = HopperGated;
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
@@ -141,8 +142,9 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>
     if (threadIdx.x != S::kThreads) return;
     for (Walk loads(s); loads.more(); loads.next_step()) {
       const int m = loads.member();
-      ring.load(maps.x[m], [&](int b) -> const TensorMap& { return b == 0 ? maps.gate[m] : maps.up[m]; },
-                loads.corner().row, loads.corner().col, loads.depth());
+      ring.load(
+          maps.x[m], [&](int b) -> const TensorMap& { return b == 0 ? maps.gate[m] : maps.up[m]; }, loads.corner().row,
+          loads.corner().col, loads.depth());
     }
     return;
   }
@@ -198,8 +200,8 @@ void CudaOps::run(const SwigluLinear& op) {
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
     if (launched_on_hopper(context_, s)) return;
-    with_tile<act, WideGated, LargeGated, SmallGated>(
-        context_, N, F, count, [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
+    with_tile<act, WideGated, LargeGated, SmallGated>(context_, N, F, count,
+                                                      [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
 }
 

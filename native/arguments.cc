@@ -5,7 +5,8 @@
 
 namespace bts {
 
-int64_t to_integer(const Napi::Value& value, const std::string& what, int64_t lowest, int64_t highest, const char* code) {
+int64_t to_integer(const Napi::Value& value, const std::string& what, int64_t lowest, int64_t highest,
+                   const char* code) {
   const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (x >= static_cast<double>(lowest) && x <= static_cast<double>(highest) && x == std::floor(x))
     return static_cast<int64_t>(x);
@@ -26,7 +27,8 @@ std::vector<int64_t> to_shape(const Napi::Value& value) {
   int64_t elements = 1;
   for (uint32_t i = 0; i < array.Length(); i++) {
     shape.push_back(to_integer(array.Get(i), "a size in a shape", 0, most, "BAD_SHAPE"));
-    if (shape.back() > 0 && elements > most / shape.back()) throw Error("BAD_SHAPE", "shape " + describe(shape) + " is too large");
+    if (shape.back() > 0 && elements > most / shape.back())
+      throw Error("BAD_SHAPE", "shape " + describe(shape) + " is too large");
     elements *= shape.back();
   }
   return shape;

@@ -31,7 +31,9 @@ Call::Call(const char* op, const Napi::Object& arguments, const DeviceState* dev
   words_.reserve(8);
 }
 
-void Call::fail(const char* code, const std::string& message) const { throw Error(code, std::string(op_) + ": " + message); }
+void Call::fail(const char* code, const std::string& message) const {
+  throw Error(code, std::string(op_) + ": " + message);
+}
 
 void Call::require(bool holds, const std::string& expectation) const {
   if (!holds) fail("BAD_SHAPE", "expected " + expectation);
@@ -136,7 +138,8 @@ void* Call::update(Tensor& tensor) {
 Weight Call::input_f32_or(const char* name, const char* shape, DType dtype) {
   Tensor& tensor = fetch(arguments_.Get(name), name, shape, true);
   if (tensor.dtype() != DType::F32 && tensor.dtype() != dtype)
-    fail("BAD_SHAPE", std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected f32 or " + name_of(dtype));
+    fail("BAD_SHAPE",
+         std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected f32 or " + name_of(dtype));
   return {input(tensor), tensor.dtype()};
 }
 

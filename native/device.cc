@@ -21,7 +21,8 @@ namespace {
 void read_region(const std::string& path, char* to, size_t bytes, int64_t offset) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) {
-    throw Error(errno == ENOENT ? "FILE_NOT_FOUND" : "FILE_IO", "'" + path + "' cannot be opened: " + std::strerror(errno));
+    throw Error(errno == ENOENT ? "FILE_NOT_FOUND" : "FILE_IO",
+                "'" + path + "' cannot be opened: " + std::strerror(errno));
   }
   size_t done = 0;
   ssize_t got = 0;
@@ -74,8 +75,8 @@ Tensor& filled_once(const Napi::Value& value, const DeviceState& device, const s
 DeviceState::DeviceState(Napi::Env env, Backend backend)
     : backend_(std::move(backend)), memory_(*backend_.memory), env_(env), queue_(std::make_unique<Queue>(backend_)) {
   const napi_status status =
-      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "bts device"), 0, 1, nullptr, nullptr,
-                                      this, settle, &wake_);
+      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "bts device"), 0, 1, nullptr,
+                                      nullptr, this, settle, &wake_);
   if (status != napi_ok) throw Error("NO_DEVICE", "the device could not be connected to the event loop");
   napi_unref_threadsafe_function(env, wake_);
   // The process or worker thread may end with work in flight: the queue stops while the environment still stands.
@@ -221,10 +222,9 @@ Napi::Function Device::define(Napi::Env env) {
                      {InstanceMethod<&Device::allocate>("allocate"), InstanceMethod<&Device::upload>("upload"),
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::begin_recording>("beginRecording"),
-                      InstanceMethod<&Device::end_recording>("endRecording"),
-                      InstanceMethod<&Device::read>("read"), InstanceMethod<&Device::memory>("memory"),
-                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
-                      InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
+                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::profile>("profile"),
+                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)
@@ -296,7 +296,8 @@ Napi::Value Device::load(const Napi::CallbackInfo& info) {
 Napi::Value Device::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    if (!info[0].IsString() || !info[1].IsObject()) throw Error("BAD_OPTION", "run: expected an op's name and its arguments");
+    if (!info[0].IsString() || !info[1].IsObject())
+      throw Error("BAD_OPTION", "run: expected an op's name and its arguments");
     state->run(prepare(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Object>(), state.get()));
     return info.Env().Undefined();
   });

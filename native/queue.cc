@@ -44,7 +44,8 @@ void Queue::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
-  const auto disposed = std::make_shared<const Error>("DISPOSED", "the device was disposed before this read was served");
+  const auto disposed =
+      std::make_shared<const Error>("DISPOSED", "the device was disposed before this read was served");
   for (auto& item : dropped)
     if (auto* task = std::get_if<Task>(&item); task && task->done) task->done(disposed);
 }

@@ -20,7 +20,7 @@ struct Storage {
   int handles = 0;  // tensors and programs that need it; the JavaScript thread counts
   std::shared_ptr<const Error> fault;
   std::shared_ptr<ProgramMemory> program;  // whose block it is; null: the device's
-  bool is_host = true;       // `data` can be read by the host
+  bool is_host = true;                     // `data` can be read by the host
   std::vector<char> mirror;  // where not: a copy of the integers that came from the host; belongs to the worker
 
   // The mirror. Throws BAD_OPTION where nothing came from the host.

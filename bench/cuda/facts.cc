@@ -119,7 +119,8 @@ constexpr int kHidden = 0, kGate = 100, kProjection = 200, kDz = 300, kDp = 400;
 int64_t into_hub(const Gpu& gpu, const StitchSize& s, int ahead, const TileOrder& order) {
   Work projections;
   for (int e = 0; e < ahead; e++)
-    projections.push_back({{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
+    projections.push_back(
+        {{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
   Step gates{.left = {kHidden}, .right = {}, .depth = int(s.C), .streamed = s.M * kBytes, .own = kHidden};
   for (int m = 0; m < s.M; m++) gates.right.push_back(kGate + m);
   gates.streamed += (ahead + 1) * kBytes;  // projections that are read back, and the hub
@@ -163,9 +164,10 @@ int64_t into_experts_best(const Gpu& gpu, const StitchSize& s) {
   const TileOrder order = into_experts_order(gpu, s);
   for (const bool columns_stay : {false, true})
     for (int bands = 1; bands <= 8; bands++)
-      least = std::min(least, into_experts(gpu, s, {order.tile_rows, order.tile_cols,
-                                                    ceil_div(columns_stay ? order.tile_cols : order.tile_rows, bands),
-                                                    columns_stay}));
+      least = std::min(least,
+                       into_experts(gpu, s,
+                                    {order.tile_rows, order.tile_cols,
+                                     ceil_div(columns_stay ? order.tile_cols : order.tile_rows, bands), columns_stay}));
   return least;
 }
 
@@ -180,7 +182,8 @@ int64_t backward(const Gpu& gpu, const StitchSize& s, bool mix) {
                    {{{.left = {kDz}, .right = {kHidden}, .depth = int(s.N), .streamed = added}}});
   Work proj;
   for (int e = 0; e < E; e++)
-    proj.push_back({{.left = {kDp + e}, .right = {mix ? kHidden + e + 1 : kHidden}, .depth = int(s.N), .streamed = added}});
+    proj.push_back(
+        {{.left = {kDp + e}, .right = {mix ? kHidden + e + 1 : kHidden}, .depth = int(s.N), .streamed = added}});
   bytes += product(gpu, s.C, s.C, proj);
   std::vector<Step> hub;
   for (int m = first; m < s.M; m++)
@@ -214,12 +217,15 @@ void shared_bytes(const char* precision) {
   product("mix_kernel<Shape<64, 64", product_bytes<T, In, In, MixOf8>());
   product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());
   product("blend_kernel", product_bytes<T, In, In, Blend>());
-  product("attention_kernel<128>", ForwardTiles<T>::template kSharedBytes<128>);
-  product("attention_kernel<64>", ForwardTiles<T>::template kSharedBytes<64>);
-  product("query_gradients_kernel<128>", BackwardTiles<T>::template kQueriesShared<128>);
-  product("query_gradients_kernel<64>", BackwardTiles<T>::template kQueriesShared<64>);
-  product("key_gradients_kernel<64>", BackwardTiles<T>::template kKeysShared<64>);
-  std::printf("\"key_gradients_kernel<128>\": %zu}", BackwardTiles<T>::template kKeysShared<128>);
+  product("attention_kernel<64>", ForwardTiles<T, 64>::kSharedBytes);
+  product("attention_kernel<128>", ForwardTiles<T, 128>::kSharedBytes);
+  product("attention_kernel<256>", ForwardTiles<T, 256>::kSharedBytes);
+  product("query_gradients_kernel<64>", BackwardTiles<T, 64>::kQueriesShared);
+  product("query_gradients_kernel<128>", BackwardTiles<T, 128>::kQueriesShared);
+  product("query_gradients_kernel<256>", BackwardTiles<T, 256>::kQueriesShared);
+  product("key_gradients_kernel<64", BackwardTiles<T, 64>::kKeysShared);
+  product("key_gradients_kernel<128", BackwardTiles<T, 128>::kKeysShared);
+  std::printf("\"key_gradients_kernel<256\": %zu}", BackwardTiles<T, 256>::kKeysShared);
 }
 
 std::string describe(const TileOrder& order) {
@@ -232,8 +238,7 @@ std::string describe(const TileOrder& order) {
 void stitch(const char* name, int64_t bytes, int64_t least, int64_t best, const std::string& order) {
   std::printf("      {\"kernel\": \"%s\", \"bytes\": %lld, \"leastBytes\": %lld", name, static_cast<long long>(bytes),
               static_cast<long long>(least));
-  if (best)
-    std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
+  if (best) std::printf(", \"bestOrderBytes\": %lld, \"order\": \"%s\"", static_cast<long long>(best), order.c_str());
   std::printf("}");
 }
 

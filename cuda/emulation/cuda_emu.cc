@@ -61,7 +61,8 @@ Beside beside = {[] {}, [] { return false; }, [] {}};
 
 namespace {
 
-constexpr size_t kStack = 256 << 10;  // what is not touched costs nothing; sanitizers and unoptimised code touch half of it
+constexpr size_t kStack =
+    256 << 10;  // what is not touched costs nothing; sanitizers and unoptimised code touch half of it
 // Blocks take turns with these. For ThreadSanitizer a fiber is a thread, which never races with itself: several sets, and
 // blocks in random order, show it races between blocks all the same. A set for every block would cost it a second each.
 constexpr size_t kSets = EMU_TSAN ? 3 : 1;
@@ -109,7 +110,8 @@ void grow(Fibers& set, size_t count) {
   if (set.count >= count) return;
   if (set.stacks) munmap(set.stacks, set.count * kStack);
   set.count = 0;
-  void* stacks = mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* stacks =
+      mmap(nullptr, count * kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (stacks == MAP_FAILED) throw bts::Error("OUT_OF_MEMORY", "no memory for the stacks of a block");
   set.stacks = static_cast<char*>(stacks);
   set.count = count;
@@ -136,9 +138,8 @@ void switch_to(Thread* to, [[maybe_unused]] bool for_good = false) {
 }
 
 const char* name_of(Wait wait) {
-  constexpr const char* names[] = {"running", "__syncwarp", "shuffle",       "ballot",
-                                   "mma",     "ldmatrix",   "__syncthreads", "wgmma",
-                                   "mbarrier", "returned"};
+  constexpr const char* names[] = {"running",  "__syncwarp",    "shuffle", "ballot",   "mma",
+                                   "ldmatrix", "__syncthreads", "wgmma",   "mbarrier", "returned"};
   return names[static_cast<int>(wait)];
 }
 
@@ -262,7 +263,8 @@ struct SharedMemory {
     for (auto& memory : blocks) {
       // Exactly as many bytes as asked for, so that AddressSanitizer sees the first one past them.
       void* block = nullptr;
-      if (posix_memalign(&block, 128, bytes)) throw bts::Error("OUT_OF_MEMORY", "no memory for a block's shared memory");
+      if (posix_memalign(&block, 128, bytes))
+        throw bts::Error("OUT_OF_MEMORY", "no memory for a block's shared memory");
       memory = static_cast<unsigned char*>(block);
     }
   }

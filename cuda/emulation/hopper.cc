@@ -165,7 +165,8 @@ struct Operand {
     return operand;
   }
   Range range() const {
-    const size_t last = transposed ? (extent / 64 - 1) * leading + stride + 8 * 128 : (extent / 8 - 1) * stride + 7 * 128 + 32;
+    const size_t last =
+        transposed ? (extent / 64 - 1) * leading + stride + 8 * 128 : (extent / 8 - 1) * stride + 7 * 128 + 32;
     return {start, start + last};
   }
   // Elements (i, k) and (i + 1, k), or where depth runs along the rows (i, k) and (i, k + 1).
@@ -288,7 +289,8 @@ void wgmma(float* d, const Wgmma& product, Place at) {
   for (const Operand& operand : {Operand::of(product.a, product.a_transposed, 64, at),
                                  Operand::of(product.b, product.b_transposed, product.n, at)})
     for (unsigned i = 0; i < state().copy_count; i++)
-      if (operand.range().overlaps({offset_of(state().copies[i].to), offset_of(state().copies[i].to) + state().copies[i].bytes()}))
+      if (operand.range().overlaps({offset_of(state().copies[i].to),
+                                    offset_of(state().copies[i].to) + state().copies[i].bytes()}))
         fail("a wgmma reads a tile that has not arrived", at);
   if (own.count == kMostProducts) fail("more products in flight than the emulation has room for", at);
   if (own.d && own.d != d) fail("products with different results are in flight", at);

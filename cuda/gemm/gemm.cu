@@ -70,13 +70,13 @@ __device__ __forceinline__ int steps_of(const Gemm& gemm, const Group& group) {
 template <bool kHasExtras, class S, class T, class Out>
 __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename Gemm<T, Out>::Group& group,
                                        const Sums<S>* sums, const Tile& corner) {
-  const bool aligned = Matrix<Out>{group.out, gemm.cols}.aligned() &&
-                       (!kHasExtras || Matrix<T>{group.residual, gemm.cols}.aligned());
+  const bool aligned =
+      Matrix<Out>{group.out, gemm.cols}.aligned() && (!kHasExtras || Matrix<T>{group.residual, gemm.cols}.aligned());
   const bool scale_aligned = kHasExtras && gemm.scale_cols > 1 && group.scale.aligned();
   for_packs<S, 1>(sums, [&](int r, int c, float (&x)[1][kWide]) {
     const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kWide);
     if (row >= gemm.rows || count <= 0) return;
-    float(&value)[kWide] = x[0];
+    float (&value)[kWide] = x[0];
     const int64_t index = static_cast<int64_t>(row) * gemm.cols + col;
     const bool whole = aligned && count == kWide;
     if (kHasExtras && group.bias.data)
@@ -121,8 +121,9 @@ __global__ void __launch_bounds__(S::kThreads, 1) gemm_kernel(const __grid_const
     if (!loads.more()) return;
     const auto& segment = loads.segment();
     const Tile& at = loads.corner();
-    Stage::load(stage, segment.a, [&](int) { return segment.b; }, 1, at.row, gemm.rows, at.col, gemm.cols, loads.depth(),
-                segment.depth);
+    Stage::load(
+        stage, segment.a, [&](int) { return segment.b; }, 1, at.row, gemm.rows, at.col, gemm.cols, loads.depth(),
+        segment.depth);
     loads.next_step();
   };
   Pipeline<T, LA, LB, S, decltype(ahead)> pipeline(shared, ahead);
@@ -179,8 +180,9 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
         continue;
       }
       const int s = loads.segment_number();
-      ring.load(maps.left[s], [&](int) -> const TensorMap& { return maps.right[s]; }, loads.corner().row,
-                loads.corner().col, loads.depth());
+      ring.load(
+          maps.left[s], [&](int) -> const TensorMap& { return maps.right[s]; }, loads.corner().row, loads.corner().col,
+          loads.depth());
       loads.next_step();
     }
     return;
@@ -222,7 +224,9 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     if (!context.hopper()) return false;
     for (int s = 0; s < gemm.segment_count; s++)
       if (!gemm.segments[s].a.aligned() || !gemm.segments[s].b.aligned()) return false;
-    const auto enough = [&](auto tile) { return has_enough_tiles<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count); };
+    const auto enough = [&](auto tile) {
+      return has_enough_tiles<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
+    };
     if (enough(HopperTile())) return launch_hopper<LA, LB, HopperTile>(context, gemm), true;
     if (enough(SmallHopperTile())) return launch_hopper<LA, LB, SmallHopperTile>(context, gemm), true;
   }

@@ -18,10 +18,10 @@ struct Gemm {
     int depth;
   };
   struct Group {
-    Out* out;                // rows are `cols` elements apart, as in the residual
-    Weight bias;             // [cols], or null
-    const T* residual;       // [rows, cols], or null; may be out
-    Matrix<T> scale;         // [rows, scale_cols], or null
+    Out* out;           // rows are `cols` elements apart, as in the residual
+    Weight bias;        // [cols], or null
+    const T* residual;  // [rows, cols], or null; may be out
+    Matrix<T> scale;    // [rows, scale_cols], or null
     int first_segment, end_segment;
   };
   Group groups[kMaxGroups];

@@ -27,8 +27,7 @@ __device__ __forceinline__ void load8(float (&to)[8], const uint16_t* from) {  /
   const uint4 v = *reinterpret_cast<const uint4*>(from);
   const uint32_t words[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-  for (int i = 0; i < 4; i++)
-    to[2 * i] = f16_to_float(words[i] & 0xffff), to[2 * i + 1] = f16_to_float(words[i] >> 16);
+  for (int i = 0; i < 4; i++) to[2 * i] = f16_to_float(words[i] & 0xffff), to[2 * i + 1] = f16_to_float(words[i] >> 16);
 }
 __device__ __forceinline__ float widen(float x) { return x; }
 __device__ __forceinline__ float widen(bf16 x) { return to_float(x); }
@@ -36,8 +35,8 @@ __device__ __forceinline__ float widen(uint16_t x) { return f16_to_float(x); }
 
 // This lane's share of the dot products of some rows of a weight with R rows of x.
 template <int R, int outputs, class W>
-__device__ __forceinline__ void dot_rows(float (&sums)[outputs][R], const act* x, const W* const (&rows)[outputs], int N,
-                                         int I) {
+__device__ __forceinline__ void dot_rows(float (&sums)[outputs][R], const act* x, const W* const (&rows)[outputs],
+                                         int N, int I) {
   const int lane = threadIdx.x % 32;
   const bool aligned = I % kVectorLength == 0 && reinterpret_cast<uintptr_t>(rows[0]) % 16 == 0 &&
                        reinterpret_cast<uintptr_t>(x) % 16 == 0;
@@ -81,15 +80,15 @@ __device__ __forceinline__ void with_elements(const WeightList& weight, int m, F
 // Two blocks at least on a multiprocessor: left to guess, ptxas spills for the sake of a fourth.
 template <int R>
 __global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
-                                                           const act* residual, int N, int I, int O) {
+                                                              const act* residual, int N, int I, int O) {
   const int m = blockIdx.y, lane = threadIdx.x % 32;
   const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
   if (o0 >= O) return;
   float sums[kOutputs][R] = {};
   with_elements(weight, m, [&](auto* w) {
     // Past the last output the last row is read again, and not written.
-    const std::remove_reference_t<decltype(*w)>* const rows[kOutputs] = {
-        w + int64_t{o0} * I, w + int64_t{o0 + 1 < O ? o0 + 1 : o0} * I};
+    const std::remove_reference_t<decltype(*w)>* const rows[kOutputs] = {w + int64_t{o0} * I,
+                                                                         w + int64_t{o0 + 1 < O ? o0 + 1 : o0} * I};
     dot_rows<R>(sums, x + m * int64_t{N} * I, rows, N, I);
   });
 #pragma unroll
@@ -160,8 +159,8 @@ void launch_rows(Context& context, act* y, const act* x, Weights weight, Weights
                  int64_t I, int64_t O) {
   for_members(weight.size(), [&](int64_t first, int64_t count) {
     const int64_t blocks = (O + kWarps * kOutputs - 1) / (kWarps * kOutputs);
-    GPU_LAUNCH(context, gemv_kernel<R>, dim3(blocks, count), dim3(kWarps * 32), 0, y + first * N * O,
-               x + first * N * I, WeightList::of(weight, first, count), WeightList::of(bias, first, count),
+    GPU_LAUNCH(context, gemv_kernel<R>, dim3(blocks, count), dim3(kWarps * 32), 0, y + first * N * O, x + first * N * I,
+               WeightList::of(weight, first, count), WeightList::of(bias, first, count),
                residual ? residual + first * N * O : nullptr, N, I, O);
   });
 }
@@ -170,27 +169,19 @@ void launch_rows(Context& context, act* y, const act* x, Weights weight, Weights
 
 void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
                  int64_t I, int64_t O) {
-  if (N == 1)
-    launch_rows<1>(context, y, x, weight, bias, residual, N, I, O);
-  else if (N == 2)
-    launch_rows<2>(context, y, x, weight, bias, residual, N, I, O);
-  else if (N <= 4)
-    launch_rows<4>(context, y, x, weight, bias, residual, N, I, O);
-  else
-    launch_rows<8>(context, y, x, weight, bias, residual, N, I, O);
+  if (N == 1) launch_rows<1>(context, y, x, weight, bias, residual, N, I, O);
+  else if (N == 2) launch_rows<2>(context, y, x, weight, bias, residual, N, I, O);
+  else if (N <= 4) launch_rows<4>(context, y, x, weight, bias, residual, N, I, O);
+  else launch_rows<8>(context, y, x, weight, bias, residual, N, I, O);
 }
 
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
                         Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation) {
   const Gated s{y, x, {}, {}, static_cast<int>(N), static_cast<int>(C), static_cast<int>(F), activation};
-  if (N == 1)
-    launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
-  else if (N == 2)
-    launch_gated_rows<2>(context, s, gate, up, gate_bias, up_bias);
-  else if (N <= 4)
-    launch_gated_rows<4>(context, s, gate, up, gate_bias, up_bias);
-  else
-    launch_gated_rows<8>(context, s, gate, up, gate_bias, up_bias);
+  if (N == 1) launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
+  else if (N == 2) launch_gated_rows<2>(context, s, gate, up, gate_bias, up_bias);
+  else if (N <= 4) launch_gated_rows<4>(context, s, gate, up, gate_bias, up_bias);
+  else launch_gated_rows<8>(context, s, gate, up, gate_bias, up_bias);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -73,7 +73,8 @@ __device__ __forceinline__ auto left_operand(const typename Tile::Element* tile,
       if constexpr (L == Depth::Inner)
         ldmatrix_x4(left.values[i], tile + Tile::at(first + i * 16 + matrix % 2 * 8 + row, k + matrix / 2 * 8));
       else
-        ldmatrix_x4_transposed(left.values[i], tile + Tile::at(k + matrix / 2 * 8 + row, first + i * 16 + matrix % 2 * 8));
+        ldmatrix_x4_transposed(left.values[i],
+                               tile + Tile::at(k + matrix / 2 * 8 + row, first + i * 16 + matrix % 2 * 8));
     }
     return left;
   } else {
@@ -93,7 +94,8 @@ __device__ __forceinline__ auto right_operand(const typename Tile::Element* tile
       if constexpr (L == Depth::Inner)
         ldmatrix_x4(right.values[j], tile + Tile::at(first + j * 16 + matrix / 2 * 8 + row, k + matrix % 2 * 8));
       else
-        ldmatrix_x4_transposed(right.values[j], tile + Tile::at(k + matrix % 2 * 8 + row, first + j * 16 + matrix / 2 * 8));
+        ldmatrix_x4_transposed(right.values[j],
+                               tile + Tile::at(k + matrix % 2 * 8 + row, first + j * 16 + matrix / 2 * 8));
     }
     return right;
   } else {

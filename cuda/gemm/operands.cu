@@ -41,8 +41,8 @@ std::vector<const act*> operands(Context& context, Weights weights, int64_t n) {
     Copies to{};
     std::copy_n(copies.begin() + first, count, to.to);
     const int64_t blocks = std::min<int64_t>(kBlocks, (n + kThreads - 1) / kThreads);
-    GPU_LAUNCH(context, convert_kernel, dim3(blocks, count), dim3(kThreads), 0, to, WeightList::of(others, first, count),
-               n);
+    GPU_LAUNCH(context, convert_kernel, dim3(blocks, count), dim3(kThreads), 0, to,
+               WeightList::of(others, first, count), n);
   });
   return result;
 }

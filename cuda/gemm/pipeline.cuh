@@ -34,10 +34,8 @@ struct Panel {
 
   template <int kThreads>
   static __device__ __forceinline__ void load(T* to, const Matrix<T>& from, int at, int extent, int k, int depth) {
-    if constexpr (L == Depth::Inner)
-      load_tile<Tile, kThreads>(to, from, at, extent, k, depth);
-    else
-      load_tile<Tile, kThreads>(to, from, k, depth, at, extent);
+    if constexpr (L == Depth::Inner) load_tile<Tile, kThreads>(to, from, at, extent, k, depth);
+    else load_tile<Tile, kThreads>(to, from, k, depth, at, extent);
   }
 };
 
@@ -54,8 +52,8 @@ struct Stage {
 
   // Loads what lies `k` deep: of the left operand from `row` on, of right(b) for b < count from `col` on.
   template <class Operands>
-  static __device__ __forceinline__ void load(T* stage, const Matrix<T>& left, const Operands& right, int count, int row,
-                                              int rows, int col, int cols, int k, int depth) {
+  static __device__ __forceinline__ void load(T* stage, const Matrix<T>& left, const Operands& right, int count,
+                                              int row, int rows, int col, int cols, int k, int depth) {
     Left::template load<S::kThreads>(stage, left, row, rows, k, depth);
 #pragma unroll
     for (int b = 0; b < S::kB; b++)

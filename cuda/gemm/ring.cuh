@@ -62,7 +62,7 @@ class Ring {
 
   // sums[b] += the product of the next `steps` stages with their right operand b. By all threads of those that multiply.
   __device__ __forceinline__ void multiply(Sums<S>* sums, int steps) {
-    auto& d = *reinterpret_cast<float(*)[kSums]>(sums);
+    auto& d = *reinterpret_cast<float (*)[kSums]>(sums);
     settle(d);
     Barrier* before = nullptr;
     for (int step = 0; step < steps; step++) {
@@ -87,7 +87,8 @@ class Ring {
 
  private:
   template <Depth L, int kExtent>
-  static __device__ __forceinline__ void load_panel(bf16* panel, const TensorMap& map, int at, int k, Barrier* arrived) {
+  static __device__ __forceinline__ void load_panel(bf16* panel, const TensorMap& map, int at, int k,
+                                                    Barrier* arrived) {
     if constexpr (L == Depth::Inner) {
       copy_box(panel, map, k, at, arrived);
     } else {

@@ -75,10 +75,8 @@ __device__ __forceinline__ void load_tile(T* tile, const Matrix<T>& from, int ro
 template <bool kStreaming = false>
 __device__ __forceinline__ void store_pair(float* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
-    if constexpr (kStreaming)
-      store_streaming(reinterpret_cast<float2*>(to), make_float2(first, second));
-    else
-      *reinterpret_cast<float2*>(to) = make_float2(first, second);
+    if constexpr (kStreaming) store_streaming(reinterpret_cast<float2*>(to), make_float2(first, second));
+    else *reinterpret_cast<float2*>(to) = make_float2(first, second);
   } else {
     to[0] = first;
     if (pair) to[1] = second;
@@ -87,10 +85,8 @@ __device__ __forceinline__ void store_pair(float* to, float first, float second,
 template <bool kStreaming = false>
 __device__ __forceinline__ void store_pair(bf16* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 4 == 0) {
-    if constexpr (kStreaming)
-      store_streaming(reinterpret_cast<uint32_t*>(to), pack_bf16(first, second));
-    else
-      *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
+    if constexpr (kStreaming) store_streaming(reinterpret_cast<uint32_t*>(to), pack_bf16(first, second));
+    else *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
   } else {
     to[0] = to_bf16(first);
     if (pair) to[1] = to_bf16(second);

@@ -5,9 +5,9 @@
 #include "../../native/backend.h"
 #include "../../native/error.h"
 #include "context.h"
+#include "device_memory.h"
 #include "event_clock.h"
 #include "factory.h"
-#include "device_memory.h"
 #include "graph.h"
 
 namespace bts {

@@ -32,7 +32,7 @@ class EventClock final : public Stopwatch {
   std::shared_ptr<Context> context_;
   std::mutex mutex_;
   cudaEvent_t begin_ = nullptr;
-  std::deque<Span> running_;       // in the order of the stream
+  std::deque<Span> running_;  // in the order of the stream
   std::vector<cudaEvent_t> free_;
   std::map<std::string, Timing> timings_;
 };

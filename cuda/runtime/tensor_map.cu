@@ -7,11 +7,7 @@
 
 namespace bts::cuda {
 
-namespace {
-
-constexpr int kBoxCols = 64;
-
-}  // namespace
+namespace { constexpr int kBoxCols = 64; }  // namespace
 
 #if !defined(__CUDACC__)
 
@@ -40,12 +36,12 @@ TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t strid
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride) * 2};
   const cuuint32_t box[] = {kBoxCols, static_cast<cuuint32_t>(box_rows)}, element_strides[] = {1, 1};
-  const CUresult status = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides, box,
-                                 element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+  const CUresult status = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides,
+                                 box, element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
-    throw Error("DEVICE_FAILED", "cuTensorMapEncodeTiled failed with " + std::to_string(static_cast<int>(status)) + " for [" +
-                                     std::to_string(rows) + ", " + std::to_string(cols) + "] with rows " +
+    throw Error("DEVICE_FAILED", "cuTensorMapEncodeTiled failed with " + std::to_string(static_cast<int>(status)) +
+                                     " for [" + std::to_string(rows) + ", " + std::to_string(cols) + "] with rows " +
                                      std::to_string(stride) + " apart");
   return map;
 }

@@ -119,9 +119,8 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
       const Range seen = visible(a, start + t);
       const int64_t n = seen.last - seen.first;
       if (a.softcap > 0)
-        for_vectors(seen.first, seen.last, [&](int64_t j, auto lanes) {
-          lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap));
-        });
+        for_vectors(seen.first, seen.last,
+                    [&](int64_t j, auto lanes) { lanes.store(row, j, capped<Math>(lanes.load(row, j), a.softcap)); });
       const float top = max_row(row + seen.first, n);
       const float sum = exp_row(row + seen.first, top, n);
       scale_row(row + seen.first, 1 / sum, n);
@@ -301,7 +300,8 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
         }
       }
       const bool is_first = j == visible(a, t0).first / kKeyBlock * kKeyBlock;
-      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kTileCols * kKeyBlock, rows, D, keys, !is_first);
+      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kTileCols * kKeyBlock, rows, D, keys,
+                     !is_first);
       add_transposed(dk + j * D, D, ds, q_lower, kTileCols * kQueryBlock, keys, D, rows);
       add_transposed(dv + j * D, D, p, dout_lower, kTileCols * kQueryBlock, keys, D, rows);
     }

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "simd.h"
 #include "runtime/thread_pool.h"
+#include "simd.h"
 
 namespace bts::cpu::BTS_ISA {
 
@@ -18,9 +18,8 @@ constexpr int64_t kChunk = 1 << 14;
 template <class F>
 void for_chunks(ThreadPool& pool, int64_t count, int64_t cost, F&& f) {
   const int64_t size = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, cost));
-  pool.parallel_for((count + size - 1) / size, [&](int64_t chunk, int) {
-    f(chunk * size, std::min(count, (chunk + 1) * size));
-  });
+  pool.parallel_for((count + size - 1) / size,
+                    [&](int64_t chunk, int) { f(chunk * size, std::min(count, (chunk + 1) * size)); });
 }
 
 // Calls f(i, lanes) for every vector of 0..n-1, in such ranges.

@@ -9,7 +9,8 @@ namespace bts::cpu::BTS_ISA {
 inline void drop(float* y, const float* x, const Dropping& dropping, uint64_t first, int64_t n) {
   for (int64_t i = 0; i < n;) {
     const auto random = random_words(dropping.seed, (first + i) / 4);
-    for (uint64_t word = (first + i) % 4; word < 4 && i < n; word++, i++) y[i] = dropping.apply(x[i], random.words[word]);
+    for (uint64_t word = (first + i) % 4; word < 4 && i < n; word++, i++)
+      y[i] = dropping.apply(x[i], random.words[word]);
   }
 }
 

@@ -15,9 +15,8 @@ void CpuOps::run(const EmbeddingForward& op) {
     for (int64_t row = begin; row < end; row++) {
       with_reader(table[row / N], [&](auto weight) {
         const int64_t first = ids[row % N] * C;
-        for_vectors(0, C, [&](int64_t i, auto lanes) {
-          lanes.store(y + row * C, i, scale * lanes.read(weight, first + i));
-        });
+        for_vectors(0, C,
+                    [&](int64_t i, auto lanes) { lanes.store(y + row * C, i, scale * lanes.read(weight, first + i)); });
       });
     }
   });

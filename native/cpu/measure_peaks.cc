@@ -12,8 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kSteps = 1 << 22;      // of each chain in one round, a few tens of milliseconds
-constexpr int64_t kBytes = 256 << 20;    // read by each thread, far more than caches hold
+constexpr int64_t kSteps = 1 << 22;    // of each chain in one round, a few tens of milliseconds
+constexpr int64_t kBytes = 256 << 20;  // read by each thread, far more than caches hold
 constexpr int kRounds = 5;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
@@ -63,14 +63,15 @@ void CpuOps::run(const MeasurePeaks& op) {
   const bool in_pairs = precision_ == DType::BF16;
   const double flops = 2.0 * (in_pairs ? 2 : 1) * kLanes * kChains * kSteps * double(threads);
   op.peaks[0] = float(flops / best_seconds(pool_, [&](int64_t) {
-    if constexpr (kLanes == 16)
-      if (in_pairs) return multiply_add_pairs(kSteps);
-    return multiply_add(kSteps);
-  }));
+                        if constexpr (kLanes == 16)
+                          if (in_pairs) return multiply_add_pairs(kSteps);
+                        return multiply_add(kSteps);
+                      }));
   Arena memory;  // of its own, so that the ops' scratch does not stay this large
   float* data = memory.floats(n * threads);
   pool_.parallel_for(threads, [&](int64_t part, int) { std::fill_n(data + part * n, n, 1.0f); });
-  op.peaks[1] = float(double(kBytes * threads) / best_seconds(pool_, [&](int64_t part) { return read_all(data + part * n, n); }));
+  op.peaks[1] =
+      float(double(kBytes * threads) / best_seconds(pool_, [&](int64_t part) { return read_all(data + part * n, n); }));
 }
 
 }  // namespace bts::cpu::BTS_ISA

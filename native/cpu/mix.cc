@@ -73,8 +73,7 @@ void CpuOps::run(const MixBackward& op) {
         centre += gate * dz[m];
       }
       // s = softmax(z / temperature)
-      for (int64_t m = 0; m < M; m++)
-        dz[m] = size.temperature == 0 ? 0.0f : s[m] * (dz[m] - centre) / size.temperature;
+      for (int64_t m = 0; m < M; m++) dz[m] = size.temperature == 0 ? 0.0f : s[m] * (dz[m] - centre) / size.temperature;
     }
   });
 }

@@ -6,7 +6,8 @@ namespace bts::cpu::BTS_ISA {
 void CpuOps::run(const MulForward& op) {
   const auto [a, b, y, R, C, G] = op;
   if (G == C)
-    return for_elements(pool_, R * C, [&](int64_t i, auto lanes) { lanes.store(y, i, lanes.load(a, i) * lanes.load(b, i)); });
+    return for_elements(pool_, R * C,
+                        [&](int64_t i, auto lanes) { lanes.store(y, i, lanes.load(a, i) * lanes.load(b, i)); });
   for_chunks(pool_, R, C, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++)
       for_vectors(r * C, (r + 1) * C, [&](int64_t i, auto lanes) { lanes.store(y, i, lanes.load(a, i) * b[r]); });

@@ -10,7 +10,8 @@ void CpuOps::run(const SigmoidForward& op) {
 
 void CpuOps::run(const SigmoidBackward& op) {
   const auto [dy, y, dx, n] = op;
-  for_elements(pool_, n, [&](int64_t i, auto lanes) { lanes.store(dx, i, sigmoid_dx(lanes.load(dy, i), lanes.load(y, i))); });
+  for_elements(pool_, n,
+               [&](int64_t i, auto lanes) { lanes.store(dx, i, sigmoid_dx(lanes.load(dy, i), lanes.load(y, i))); });
 }
 
 }  // namespace bts::cpu::BTS_ISA

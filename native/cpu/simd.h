@@ -119,7 +119,9 @@ inline void with_reader(const Weight& weight, F&& f) {
 struct Whole {
   vfloat load(const float* p, int64_t i, float = 0) const { return BTS_ISA::load(p + i); }
   template <class Reader>
-  vfloat read(Reader weight, int64_t i) const { return weight.vector(i); }
+  vfloat read(Reader weight, int64_t i) const {
+    return weight.vector(i);
+  }
   void store(float* p, int64_t i, vfloat v) const { BTS_ISA::store(p + i, v); }
 };
 struct Part {

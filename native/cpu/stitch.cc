@@ -36,13 +36,8 @@ Product gate_product(float* z, const float* h, const float* weight, const Stitch
 
 // p_e = x_e W_e^T
 Product projection(float* p, const float* x, const Weight& weight, const StitchSize& s) {
-  return {.a = row_major(x, s.C),
-          .b = {weight, 1, s.C},
-          .c = p,
-          .c_stride = s.C,
-          .rows = s.N,
-          .cols = s.C,
-          .depth = s.C};
+  return {
+      .a = row_major(x, s.C), .b = {weight, 1, s.C}, .c = p, .c_stride = s.C, .rows = s.N, .cols = s.C, .depth = s.C};
 }
 
 // z += bias, then dropout: the gate logits of one row as the nonlinearity sees them.
@@ -150,7 +145,8 @@ Product gate_input_product(float* dh, const float* dz, const float* weight, cons
 }
 
 // dx (+)= dp_e W_e
-Product projection_input_product(float* dx, const float* dp, const Weight& weight, const StitchSize& s, bool accumulate) {
+Product projection_input_product(float* dx, const float* dp, const Weight& weight, const StitchSize& s,
+                                 bool accumulate) {
   return {.a = row_major(dp, s.C),
           .b = {weight, s.C, 1},
           .c = dx,
@@ -276,7 +272,8 @@ void CpuOps::run(const HubIntoExpertsBackward& op) {
     // All of these add to the hub's gradient, so one after the other.
     multiply(std::vector<Product>{gate_input_product(dh, dz, gate_weight, s)}, precision_, pool_, scratch_);
     for (int64_t e = 0; e < E; e++)
-      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, precision_, pool_, scratch_);
+      multiply(std::vector<Product>{projection_input_product(dh, dp + e * NC, proj[e], s, true)}, precision_, pool_,
+               scratch_);
   }
   add_bias_gradient(dgate_bias, dz, s);
 }

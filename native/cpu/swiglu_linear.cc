@@ -25,7 +25,8 @@ int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int thre
 
 // Rows, from `row` on, of a weight or a bias.
 Weight from_row(const Weight& weight, int64_t row, int64_t width) {
-  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)), weight.dtype};
+  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)),
+          weight.dtype};
 }
 
 }  // namespace

@@ -14,8 +14,16 @@ struct AttentionSize {
 
   static AttentionSize read(Call& c) {
     c.require(c["K"] > 0 && c["H"] % c["K"] == 0, "the query heads to be a multiple of the key/value heads");
-    return {c["M"], c["B"], c["T"], c["S"], c["H"], c["K"], c["D"],
-            c.integer("window"), c.positive("scale"), c.cap_or_zero("softcap")};
+    return {c["M"],
+            c["B"],
+            c["T"],
+            c["S"],
+            c["H"],
+            c["K"],
+            c["D"],
+            c.integer("window"),
+            c.positive("scale"),
+            c.cap_or_zero("softcap")};
   }
 };
 

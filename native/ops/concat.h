@@ -20,7 +20,8 @@ struct Concat {
                     .R = c["R"],
                     .I = c["I"],
                     .J = c["J"]};
-    c.require(c["Y"] == op.I + op.J, "rows of " + std::to_string(op.I + op.J) + " in 'y', got " + std::to_string(c["Y"]));
+    c.require(c["Y"] == op.I + op.J,
+              "rows of " + std::to_string(op.I + op.J) + " in 'y', got " + std::to_string(c["Y"]));
     return op;
   }
 };

@@ -48,6 +48,7 @@
 #include "swiglu.h"
 #include "swiglu_linear.h"
 
+// clang-format off: one line for each file
 #define BTS_OPS(OP) \
   OP(AdamW) \
   OP(Add) \
@@ -81,3 +82,4 @@
   OP(SwapAxes) \
   OP(SwigluForward) OP(SwigluBackward) \
   OP(SwigluLinear)
+// clang-format on

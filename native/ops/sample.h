@@ -19,7 +19,8 @@ struct Draw {
   // Six numbers for each of N rows, in the order of the struct.
   static std::vector<Draw> read(Call& c, const char* name) {
     const auto numbers = c.numbers(name);
-    c.require(numbers.size() == static_cast<size_t>(6 * c["N"]), std::string("six numbers in '") + name + "' for each row");
+    c.require(numbers.size() == static_cast<size_t>(6 * c["N"]),
+              std::string("six numbers in '") + name + "' for each row");
     std::vector<Draw> draws;
     for (size_t i = 0; i < numbers.size(); i += 6) {
       const double* x = &numbers[i];

@@ -14,7 +14,11 @@ struct SoftmaxForward {
   int64_t L, M, R;
 
   static SoftmaxForward read(Call& c) {
-    return {.x = c.input<A>("x", "L M R"), .y = c.output<A>("y", "L M R"), .L = c["L"], .M = c.positive_size("M"), .R = c["R"]};
+    return {.x = c.input<A>("x", "L M R"),
+            .y = c.output<A>("y", "L M R"),
+            .L = c["L"],
+            .M = c.positive_size("M"),
+            .R = c["R"]};
   }
 };
 

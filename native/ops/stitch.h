@@ -46,17 +46,17 @@ struct ExpertsIntoHubForward {
 template <class A>
 struct ExpertsIntoHubBackward {
   static constexpr const char* name = "experts_into_hub_backward";
-  const A* dhub;             // [1,N,C]
-  const A* dprojected;       // [E,N,C]: what reaches the experts' streams where they continue as p_e; or null: zero
-  const A* h;                // [M,N,C]
-  const A* gates;            // [N,M,G]
-  const A* projected;        // [E,N,C]
-  const float* gate_weight;  // [M,G,C]
-  std::vector<Weight> proj;  // E x [C,C]
-  A* dh;                     // [M,N,C], overwritten; null where nothing below needs it
-  float* dgate_weight;       // [M,G,C]
-  float* dgate_bias;         // [M,G], or null
-  std::vector<float*> dproj; // E x [C,C]
+  const A* dhub;              // [1,N,C]
+  const A* dprojected;        // [E,N,C]: what reaches the experts' streams where they continue as p_e; or null: zero
+  const A* h;                 // [M,N,C]
+  const A* gates;             // [N,M,G]
+  const A* projected;         // [E,N,C]
+  const float* gate_weight;   // [M,G,C]
+  std::vector<Weight> proj;   // E x [C,C]
+  A* dh;                      // [M,N,C], overwritten; null where nothing below needs it
+  float* dgate_weight;        // [M,G,C]
+  float* dgate_bias;          // [M,G], or null
+  std::vector<float*> dproj;  // E x [C,C]
   StitchSize size;
 
   static ExpertsIntoHubBackward read(Call& c) {
@@ -104,16 +104,16 @@ struct HubIntoExpertsForward {
 template <class A>
 struct HubIntoExpertsBackward {
   static constexpr const char* name = "hub_into_experts_backward";
-  const A* dout;             // [M,N,C]
-  const A* h;                // [M,N,C]
-  const A* gates;            // [N,M,G]
-  const A* projected;        // [E,N,C]
-  const float* gate_weight;  // [M,G,C]
-  std::vector<Weight> proj;  // E x [C,C]
-  A* dh;                     // [M,N,C], overwritten; null where nothing below needs it
-  float* dgate_weight;       // [M,G,C]
-  float* dgate_bias;         // [M,G], or null
-  std::vector<float*> dproj; // E x [C,C]
+  const A* dout;              // [M,N,C]
+  const A* h;                 // [M,N,C]
+  const A* gates;             // [N,M,G]
+  const A* projected;         // [E,N,C]
+  const float* gate_weight;   // [M,G,C]
+  std::vector<Weight> proj;   // E x [C,C]
+  A* dh;                      // [M,N,C], overwritten; null where nothing below needs it
+  float* dgate_weight;        // [M,G,C]
+  float* dgate_bias;          // [M,G], or null
+  std::vector<float*> dproj;  // E x [C,C]
   StitchSize size;
 
   static HubIntoExpertsBackward read(Call& c) {

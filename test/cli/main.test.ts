@@ -310,7 +310,7 @@ test('unexpected errors show their stack and say that they are bugs', () => {
     const { code, text } = report(error);
     assert.is(code, 1);
     assert.match(text, /^bts: unexpected error. This is a bug/);
-    assert.match(text, 'cli-main.test.ts');
+    assert.match(text, 'main.test.ts');
   }
   assert.match(report('thrown text').text, 'thrown text');
 });

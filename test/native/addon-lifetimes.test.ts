@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 
-const helpers = fileURLToPath(new URL('support/addon-script.cjs', import.meta.url));
+const helpers = fileURLToPath(new URL('../support/addon-script.cjs', import.meta.url));
 const names = 'load, open, threads, work, first, start, message, ended, collected';
 
 /** Runs a script in a process of its own and returns what it printed. It must end by itself with the exit code given. */

@@ -171,7 +171,7 @@ async function openSandbox({ allowUnsafeCode, codeTimeout, python }: TaskValues)
 function sampleFolders(folders: readonly string[]): string[] {
   const names: string[] = [];
   for (const path of folders) {
-    const parts = path.split(/[\\/]/).filter((part) => part !== '' && part !== '.' && part !== '../..');
+    const parts = path.split(/[\\/]/).filter((part) => part !== '' && part !== '.' && part !== '..');
     const name = parts.join('-') || 'model';
     const same = names.filter((other) => other === name || other.startsWith(`${name}~`)).length;
     names.push(same === 0 ? name : `${name}~${same + 1}`);

@@ -76,7 +76,8 @@ void multiply(std::span<const Product> given, DType precision, ThreadPool& pool,
 int64_t workspace_floats() { return Workspace<float>::kLeft + Workspace<float>::kRight; }
 
 void multiply_alone(const Product& p, DType precision, float* workspace) {
-  for (int64_t col = 0; col < p.cols; col += kColBlock) compute({&p, 0, col, {p.rows, kColBlock}}, precision, workspace);
+  for (int64_t col = 0; col < p.cols; col += kColBlock)
+    compute({&p, 0, col, {p.rows, kColBlock}}, precision, workspace);
 }
 
 }  // namespace bts::cpu::BTS_ISA

@@ -6,8 +6,8 @@
 #include <span>
 
 #include "../runtime/arena.h"
-#include "packing.h"
 #include "../runtime/thread_pool.h"
+#include "packing.h"
 
 namespace bts::cpu::BTS_ISA {
 

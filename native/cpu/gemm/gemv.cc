@@ -43,9 +43,7 @@ void dot_columns(const Product& p, Reader weights, int64_t first, int64_t last) 
 
 }  // namespace
 
-bool is_stream(const Product& p) {
-  return p.rows <= kStreamRows && p.a.col_stride == 1 && p.b.row_stride == 1;
-}
+bool is_stream(const Product& p) { return p.rows <= kStreamRows && p.a.col_stride == 1 && p.b.row_stride == 1; }
 
 void stream_product(const Product& p, int64_t first, int64_t last) {
   with_reader(p.b.storage, [&](auto weights) {

@@ -2,8 +2,8 @@
 // Every element is summed over the depth in one order, whatever the operands' layout and whoever computes the tile.
 #pragma once
 
-#include "pairs.h"
 #include "../simd.h"
+#include "pairs.h"
 
 namespace bts::cpu::BTS_ISA {
 

@@ -25,9 +25,7 @@ inline vfloat multiply_add(vpair a, vpair b, vfloat sum) {
 }
 
 // The numbers of `first`, then those of `second`, rounded to the nearest, ties to even; NaN stays NaN.
-inline vpair narrow(vfloat first, vfloat second) {
-  return (vpair)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
-}
+inline vpair narrow(vfloat first, vfloat second) { return (vpair)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first); }
 inline Pair narrow(float first, float second) {
   const __m128i pair = (__m128i)_mm_cvtneps_pbh(_mm_set_ps(0, 0, second, first));
   return {uint32_t(_mm_cvtsi128_si32(pair))};
@@ -35,8 +33,8 @@ inline Pair narrow(float first, float second) {
 
 // Lane i receives number i of the lower half of what narrow gives, and number i of the upper half.
 inline vpair interleave(vpair v) {
-  return (vpair)__builtin_shufflevector((vpair_halves)v, (vpair_halves)v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
-                                        23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  return (vpair)__builtin_shufflevector((vpair_halves)v, (vpair_halves)v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
+                                        22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 #endif

@@ -40,8 +40,9 @@ std::span<const InstructionSet> instruction_sets() {
   static const std::array<InstructionSet, 3> sets{{
       {"generic", true},
       {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")},
-      {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"),
+      {"avx512",
+       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq"),
        bool(__builtin_cpu_supports("avx512bf16"))},
   }};
 #else
@@ -59,7 +60,8 @@ std::unique_ptr<Ops> make_ops(int threads, const std::string& instruction_set, D
     if (supported && (instruction_set.empty() || instruction_set == name)) {
       if (precision == DType::BF16 && !multiplies_bf16)
         throw Error("NO_DEVICE", std::string("products in bf16 need instruction set 'avx512' on a processor with "
-                                             "AVX512_BF16; this would be '") + name + "'. Precision f32 works everywhere");
+                                             "AVX512_BF16; this would be '") +
+                                     name + "'. Precision f32 works everywhere");
       return kFactories[i](threads, precision);
     }
     known.append(known.empty() ? "" : ", ").append(name).append(supported ? "" : " (not on this processor)");

@@ -45,7 +45,8 @@ void check_bounds(u64 address, u32 bytes, int line) {
 
 [[noreturn]] void race(const char* what, u64 where, int first_line, int line) {
   static char text[200];
-  std::snprintf(text, sizeof text, "%s race at %#llx with line %d", what, static_cast<unsigned long long>(where), first_line);
+  std::snprintf(text, sizeof text, "%s race at %#llx with line %d", what, static_cast<unsigned long long>(where),
+                first_line);
   fail(text, line);
 }
 
@@ -90,7 +91,8 @@ void check_shared_race(u64 offset, u32 bytes, bool write, int line) {
       byte.write = now;
       byte.write_line = line;
     } else {
-      byte.many_readers = byte.read.barriers == now.barriers && (byte.many_readers || byte.read.thread / 32 != now.thread / 32);
+      byte.many_readers =
+          byte.read.barriers == now.barriers && (byte.many_readers || byte.read.thread / 32 != now.thread / 32);
       byte.read = now;
     }
   }
@@ -158,7 +160,8 @@ u32 shfl(int mode, u32 value, u32 lane, u32 clamp, u32 mask, bool* valid, int li
 }
 
 Registration::Registration(const Kernel& kernel) {
-  if (!kernels().emplace(kernel.name, kernel).second) throw std::logic_error(std::string("two kernels are named ") + kernel.name);
+  if (!kernels().emplace(kernel.name, kernel).second)
+    throw std::logic_error(std::string("two kernels are named ") + kernel.name);
 }
 
 }  // namespace px
@@ -189,7 +192,8 @@ void** __cudaRegisterFatBinary(void*) {
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-void __cudaRegisterFunction(void**, const char* stub, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*, int*) {
+void __cudaRegisterFunction(void**, const char* stub, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
+                            int*) {
   px::stubs()[stub] = name;
 }
 
@@ -210,9 +214,11 @@ int cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arguments, 
   const auto found = px::kernels().find(name);
   if (found == px::kernels().end()) throw std::runtime_error("kernel " + name + " was not translated");
   const px::Kernel& kernel = found->second;
-  if (block.x * block.y * block.z > kernel.most_threads) throw std::runtime_error(name + ": more threads than its __launch_bounds__");
+  if (block.x * block.y * block.z > kernel.most_threads)
+    throw std::runtime_error(name + ": more threads than its __launch_bounds__");
   std::vector<unsigned char> parameters(kernel.parameter_bytes + 16);
-  for (int i = 0; i < kernel.parameter_count; i++) std::memcpy(&parameters[kernel.offsets[i]], arguments[i], kernel.sizes[i]);
+  for (int i = 0; i < kernel.parameter_count; i++)
+    std::memcpy(&parameters[kernel.offsets[i]], arguments[i], kernel.sizes[i]);
   px::shared_bytes = shared_bytes;
   px::launch_number++;
   try {

@@ -43,7 +43,8 @@ struct Formulas {
   void forward() {
     out.assign(q.size(), 0);
     lse.assign(a.M * a.B * a.H * a.T, 0);
-    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores, S log_sum) {
+    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores,
+                    S log_sum) {
       lse[(mb * a.H + h) * a.T + t] = log_sum;
       for (int64_t d = 0; d < a.D; d++) {
         S sum = 0;
@@ -57,7 +58,8 @@ struct Formulas {
     dq.assign(q.size(), 0);
     dk.assign(k.size(), 0);
     dv.assign(k.size(), 0);
-    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores, S log_sum) {
+    for_queries([&](int64_t mb, int64_t h, int64_t t, int64_t first, int64_t last, const std::vector<S>& scores,
+                    S log_sum) {
       const int64_t at = query(mb, t, h);
       S delta = 0;
       for (int64_t d = 0; d < a.D; d++) delta += S{dout[at + d]} * o[at + d];
@@ -96,7 +98,8 @@ void attend(const AttentionSize& a, const std::vector<int32_t>& starts) {
       for (int64_t j = 0; j < a.S; j++)
         if (const int64_t start = starts[mb % a.B]; j >= start + a.T || (a.window && j <= start - a.window))
           std::fill_n(&(*cache)[(mb * a.S + j) * a.K * a.D], a.K * a.D, NAN);
-  Device<act> device_q(q), device_k(cached_k), device_v(cached_v), device_dout(dout), out(queries), dq(queries), dk(keys), dv(keys);
+  Device<act> device_q(q), device_k(cached_k), device_v(cached_v), device_dout(dout), out(queries), dq(queries),
+      dk(keys), dv(keys);
   Device<float> lse(a.M * a.B * a.H * a.T);
   std::vector<float> start_bits(starts.size());
   std::memcpy(start_bits.data(), starts.data(), starts.size() * 4);
@@ -143,9 +146,9 @@ AttentionSize size_of(int64_t M, int64_t B, int64_t T, int64_t S, int64_t H, int
 void run() {
   for (int64_t M = 1; M <= 5; M++) attend(size_of(M, 2, 20, 20, 3, 1, 64), {0, 0});
   for (const int64_t size : {1, 31, 33, 123}) attend(size_of(2, 1, size, size, 2, 2, 33), {0});
-  attend(size_of(1, 1, 70, 70, 6, 2, 128, 9), {0});      // a window shorter than a step
+  attend(size_of(1, 1, 70, 70, 6, 2, 128, 9), {0});        // a window shorter than a step
   attend(size_of(1, 2, 150, 150, 2, 1, 24, 100), {0, 0});  // and one longer
-  attend(size_of(1, 1, 40, 40, 24, 1, 128), {0});     // the paper's heads
+  attend(size_of(1, 1, 40, 40, 24, 1, 128), {0});          // the paper's heads
   attend(size_of(1, 2, 50, 50, 4, 2, 24, 9, 2), {0, 0});
   attend(size_of(1, 1, 40, 40, 2, 1, 256, 0, 3), {0});
   attend(size_of(2, 3, 1, 40, 4, 2, 40), {0, 39, 17});

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/factory.h"
 #include "cuda_ops.h"
+#include "runtime/factory.h"
 
 namespace bts::check {
 
@@ -112,14 +112,10 @@ class Device {
 class DeviceWeight {
  public:
   DeviceWeight(const std::vector<float>& values, DType dtype) : values(values), dtype_(dtype), f32_(0), bf16_(0) {
-    if (dtype == DType::F32)
-      f32_ = Device<float>(values);
-    else
-      bf16_ = Device<BFloat16>(values);
+    if (dtype == DType::F32) f32_ = Device<float>(values);
+    else bf16_ = Device<BFloat16>(values);
   }
-  Weight weight() const {
-    return {dtype_ == DType::F32 ? static_cast<const void*>(f32_.get()) : bf16_.get(), dtype_};
-  }
+  Weight weight() const { return {dtype_ == DType::F32 ? static_cast<const void*>(f32_.get()) : bf16_.get(), dtype_}; }
   std::vector<float> values;
 
  private:
@@ -144,7 +140,8 @@ void compare(const std::string& name, const std::vector<float>& got, const std::
              const std::vector<double>& exact, double terms = 0) {
   double largest = terms;
   for (const double x : exact) largest = std::max(largest, std::fabs(x));
-  const double error = worst(got, exact), allowed = 2 * worst(plain, exact) + largest * (sizeof(T) == 4 ? 0x1p-23 : 0x1p-8);
+  const double error = worst(got, exact),
+               allowed = 2 * worst(plain, exact) + largest * (sizeof(T) == 4 ? 0x1p-23 : 0x1p-8);
   const bool good = got.size() == exact.size() && error <= allowed;
   if (!good) failures++;
   if (!good || std::getenv("VERBOSE"))

@@ -16,9 +16,9 @@ int64_t at(int r, int k, int extent, int depth) {
 
 template <class Out, Depth LA, Depth LB>
 void product(const char* layout, int groups, int rows, int cols, int depth, int segments, bool accumulate) {
-  const std::string name = std::string("gemm " BTS_PRECISION_NAME) + layout + " groups " +
-                           std::to_string(groups) + " x " + std::to_string(segments) + ", " + std::to_string(rows) +
-                           " x " + std::to_string(cols) + " x " + std::to_string(depth);
+  const std::string name = std::string("gemm " BTS_PRECISION_NAME) + layout + " groups " + std::to_string(groups) +
+                           " x " + std::to_string(segments) + ", " + std::to_string(rows) + " x " +
+                           std::to_string(cols) + " x " + std::to_string(depth);
   if (!wanted(name, double(groups) * segments * rows * cols * depth)) return;
   const auto bias = numbers<float>(cols, 5), start = numbers<Out>(int64_t{groups} * rows * cols, 6),
              residual = numbers<act>(int64_t{groups} * rows * cols, 7);
@@ -39,7 +39,8 @@ void product(const char* layout, int groups, int rows, int cols, int depth, int 
     std::vector<double> sum(int64_t{rows} * cols);
     std::vector<float> sum32(sum.size());
     for (int s = 0; s < segments; s++) {
-      const auto a = numbers<act>(int64_t{rows} * depth, g * 100 + s * 10 + 1), b = numbers<act>(int64_t{cols} * depth, g * 100 + s * 10 + 2);
+      const auto a = numbers<act>(int64_t{rows} * depth, g * 100 + s * 10 + 1),
+                 b = numbers<act>(int64_t{cols} * depth, g * 100 + s * 10 + 2);
       keep.emplace_back(a);
       keep.emplace_back(b);
       gemm.add({keep[keep.size() - 2].get(), LA == Depth::Inner ? depth : rows},

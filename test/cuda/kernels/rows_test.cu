@@ -49,7 +49,8 @@ struct Members {
   DeviceWeight first, second;
   std::vector<Weight> list;
   explicit Members(int64_t n)
-      : first(numbers<float>(n, 11), DType::F32), second(numbers<BFloat16>(n, 12), DType::BF16),
+      : first(numbers<float>(n, 11), DType::F32),
+        second(numbers<BFloat16>(n, 12), DType::BF16),
         list{first.weight(), second.weight()} {}
 };
 
@@ -67,8 +68,13 @@ void embedding(int N, int C) {
   in_any_order("embedding backward" + size, [&] {
     const auto dy = some(2 * N * C, 1);
     const auto first = floats(5 * C, 2), second = floats(5 * C, 3);
-    make_ops()->run(EmbeddingBackward{
-        .dy = dy.get(), .dtable = {first.get(), second.get()}, .ids = Ids(id_list), .N = N, .V = 5, .C = C, .scale = 1.5f});
+    make_ops()->run(EmbeddingBackward{.dy = dy.get(),
+                                      .dtable = {first.get(), second.get()},
+                                      .ids = Ids(id_list),
+                                      .N = N,
+                                      .V = 5,
+                                      .C = C,
+                                      .scale = 1.5f});
     return Results{first.read(), second.read()};
   });
 }
@@ -97,12 +103,8 @@ void norm(int N, int C) {
                                   .epsilon = 1e-5f,
                                   .offset = 1,
                                   .accumulate = true});
-    ops->run(RmsNormBackwardWeight{.dy = dy.get(),
-                                   .x = x.get(),
-                                   .dweight = {first.get(), second.get()},
-                                   .N = N,
-                                   .C = C,
-                                   .epsilon = 1e-5f});
+    ops->run(RmsNormBackwardWeight{
+        .dy = dy.get(), .x = x.get(), .dweight = {first.get(), second.get()}, .N = N, .C = C, .epsilon = 1e-5f});
     return Results{y.read(), dx.read(), first.read(), second.read()};
   });
 }
@@ -125,7 +127,8 @@ void rotate_and_append(int D, int R) {
                   .D = D,
                   .R = R,
                   .inverse = true});
-    ops->run(CacheAppend{.x = x.get(), .cache = cache.get(), .starts = starts, .M = 2, .B = 2, .T = 3, .S = 8, .K = 2, .D = D});
+    ops->run(CacheAppend{
+        .x = x.get(), .cache = cache.get(), .starts = starts, .M = 2, .B = 2, .T = 3, .S = 8, .K = 2, .D = D});
     return Results{x.read(), cache.read()};
   });
 }
@@ -181,12 +184,8 @@ void mixture(int N, int C) {
                         .y = y.get(),
                         .gates = gates.get(),
                         .size = size});
-    ops->run(MixBackward{.dy = dy.get(),
-                         .x = x.get(),
-                         .logits = logits.get(),
-                         .dx = dx.get(),
-                         .dlogits = dlogits.get(),
-                         .size = size});
+    ops->run(MixBackward{
+        .dy = dy.get(), .x = x.get(), .logits = logits.get(), .dx = dx.get(), .dlogits = dlogits.get(), .size = size});
     return Results{y.read(), gates.read(), dx.read(), dlogits.read()};
   });
 }
@@ -205,8 +204,13 @@ void elements(int n) {
     ops->run(Convert{.x = a.get(), .from = dtype_of<act>, .y = wide.get(), .to = DType::F32, .n = n});
     ops->run(GatherRows{.x = a.get(), .rows = Ids({0, 0}), .y = gathered.get(), .R = 2, .C = n});
     ops->run(SwigluForward{.gate = a.get(), .up = b.get(), .y = activated.get(), .n = n, .act = Activation::Gelu});
-    ops->run(SwigluBackward{
-        .dy = dy.get(), .gate = a.get(), .up = b.get(), .dgate = da.get(), .dup = db.get(), .n = n, .act = Activation::Gelu});
+    ops->run(SwigluBackward{.dy = dy.get(),
+                            .gate = a.get(),
+                            .up = b.get(),
+                            .dgate = da.get(),
+                            .dup = db.get(),
+                            .n = n,
+                            .act = Activation::Gelu});
     return Results{filled.read(), deviates.read(), y.read(),         dropped.read(), capped.read(),
                    wide.read(),   gathered.read(), activated.read(), da.read(),      db.read()};
   });

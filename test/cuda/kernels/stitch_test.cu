@@ -12,7 +12,8 @@ uint32_t random_word(uint64_t seed, uint64_t i) {
   uint32_t x[4] = {uint32_t(i / 4), uint32_t(i / 4 >> 32), 0, 0}, key[2] = {uint32_t(seed), uint32_t(seed >> 32)};
   for (int round = 0; round < 10; round++, key[0] += 0x9E3779B9u, key[1] += 0xBB67AE85u) {
     const uint64_t a = uint64_t{0xD2511F53u} * x[0], b = uint64_t{0xCD9E8D57u} * x[2];
-    const uint32_t next[4] = {uint32_t(b >> 32) ^ x[1] ^ key[0], uint32_t(b), uint32_t(a >> 32) ^ x[3] ^ key[1], uint32_t(a)};
+    const uint32_t next[4] = {uint32_t(b >> 32) ^ x[1] ^ key[0], uint32_t(b), uint32_t(a >> 32) ^ x[3] ^ key[1],
+                              uint32_t(a)};
     std::copy(next, next + 4, x);
   }
   return x[i % 4];
@@ -77,7 +78,8 @@ struct Formulas {
         } else {
           out[i] = h[i];
           for (int m = 1; m < k.M; m++)
-            out[m * NC + i] = (1 - gates[at(n, m, c)]) * h[m * NC + i] + gates[at(n, m, c)] * projected[(m - 1) * NC + i];
+            out[m * NC + i] =
+                (1 - gates[at(n, m, c)]) * h[m * NC + i] + gates[at(n, m, c)] * projected[(m - 1) * NC + i];
         }
       }
     }
