@@ -6,7 +6,7 @@
 #include "gemm/gemv.h"
 #include "gemm/operands.h"
 #include "gemm/ring.cuh"
-#include "gemm/tile_order.cuh"
+#include "gemm/tile_walk.cuh"
 #include "members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -24,10 +24,11 @@ struct Arguments {
 };
 
 // x += the bias, if there is one, of columns col..col+count-1.
-__device__ __forceinline__ void add_bias(float (&x)[kWide], const WeightList& bias, int m, int col, int count) {
+template <int width>
+__device__ __forceinline__ void add_bias(float (&x)[width], const WeightList& bias, int m, int col, int count) {
   if (!bias.data[m]) return;
 #pragma unroll
-  for (int i = 0; i < kWide; i++)
+  for (int i = 0; i < width; i++)
     if (i < count) x[i] += element({bias.data[m], bias.dtype[m]}, col + i);
 }
 
@@ -36,61 +37,26 @@ template <class S>
 __device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, int m, const Tile& corner) {
   act* const y = s.y + m * int64_t{s.N} * s.F;
   const bool aligned = Matrix<act>{y, s.F}.aligned();
-  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kWide]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kWide);
+  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kPack<S>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<S>);
     if (row >= s.N || count <= 0) return;
     add_bias(x[0], s.gate_bias, m, col, count);
     add_bias(x[1], s.up_bias, m, col, count);
 #pragma unroll
-    for (int i = 0; i < kWide; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
-    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kWide);
+    for (int i = 0; i < kPack<S>; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<S>);
   });
 }
-
-// The tiles of one block of a persistent grid, and of each the depths that are multiplied, in their order.
-template <class S, int kDepth>
-class Walk {
- public:
-  __device__ __forceinline__ explicit Walk(const Arguments& s) : s_(s) { begin_tile(); }
-
-  __device__ __forceinline__ bool more() const { return member_ < s_.M; }
-  __device__ __forceinline__ int member() const { return member_; }
-  __device__ __forceinline__ const Tile& corner() const { return corner_; }
-  __device__ __forceinline__ int depth() const { return depth_; }
-
-  __device__ __forceinline__ void next_tile() {
-    tile_ += gridDim.x;
-    begin_tile();
-  }
-  __device__ __forceinline__ void next_step() {
-    depth_ += kDepth;
-    if (depth_ < s_.C) return;
-    depth_ = 0;
-    next_tile();
-  }
-
- private:
-  __device__ __forceinline__ void begin_tile() {
-    const int tiles = s_.order.tile_rows * s_.order.tile_cols;
-    member_ = tile_ / tiles;
-    const Tile at = s_.order.at(tile_ % tiles);
-    corner_ = {at.row * S::kM, at.col * S::kN};
-  }
-
-  const Arguments& s_;
-  int tile_ = blockIdx.x, member_ = 0, depth_ = 0;
-  Tile corner_ = {0, 0};
-};
 
 template <class S>
 __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __grid_constant__ Arguments s) {
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
-  using Walk = Walk<S, Stage::kDepth>;
+  using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  Walk loads(s);
+  Walk loads(s.order, s.M, s.C);
   const auto ahead = [&](act* stage) {
     if (!loads.more()) return;
-    const int m = loads.member();
+    const int m = loads.result();
     Stage::load(
         stage, {s.x + m * int64_t{s.N} * s.C, s.C},
         [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, loads.corner().row, s.N,
@@ -98,10 +64,10 @@ __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __g
     loads.next_step();
   };
   Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
-  for (Walk tile(s); tile.more(); tile.next_tile()) {
+  for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     pipeline.template multiply<2>(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.member(), tile.corner());
+    finish<S>(s, sums, tile.result(), tile.corner());
   }
 }
 
@@ -134,14 +100,14 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
 #if defined(BTS_HOPPER_CODE)
   using S = HopperGated;
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
-  using Walk = Walk<S, Stage::kDepth>;
+  using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
   Ring<Depth::Inner, Depth::Inner, S> ring(shared);
   if (ring.loads()) {
     keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;
-    for (Walk loads(s); loads.more(); loads.next_step()) {
-      const int m = loads.member();
+    for (Walk loads(s.order, s.M, s.C); loads.more(); loads.next_step()) {
+      const int m = loads.result();
       ring.load(
           maps.x[m], [&](int b) -> const TensorMap& { return b == 0 ? maps.gate[m] : maps.up[m]; }, loads.corner().row,
           loads.corner().col, loads.depth());
@@ -149,10 +115,10 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
     return;
   }
   claim_registers<kMultiplyingRegisters>();
-  for (Walk tile(s); tile.more(); tile.next_tile()) {
+  for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     ring.multiply(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.member(), tile.corner());
+    finish<S>(s, sums, tile.result(), tile.corner());
   }
 #endif
 }

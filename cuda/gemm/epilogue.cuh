@@ -1,5 +1,5 @@
-// What becomes of a block's sums: the lanes of a quad, which hold two neighbouring columns each, trade them for rows of
-// eight, so that everything that follows a product reads and writes 16 bytes at a time.
+// What becomes of a block's sums: the lanes of a quad, which hold two neighbouring columns of every tile, trade them for
+// packs of eight, so that everything that follows a product reads and writes 16 bytes at a time.
 #pragma once
 
 #include "../vectors.cuh"
@@ -7,69 +7,89 @@
 
 namespace bts::cuda {
 
-// x[r] = x[r ^ lane of the quad]: an exchange that undoes itself, without a run-time index into registers.
-template <class T>
-__device__ __forceinline__ void rotate_by_lane(T (&x)[4]) {
-  const auto swap_if = [](bool swap, T& a, T& b) {
-    const T first = swap ? b : a, second = swap ? a : b;
+// Columns of a pack: a quad trades four tiles, or two where a warp has no more.
+template <class S>
+constexpr int kPack = S::kJ % 4 == 0 ? 8 : 4;
+
+// x[r] = x[r ^ lane]: an exchange that undoes itself, without a run-time index into registers.
+template <int n>
+__device__ __forceinline__ void rotate_by_lane(float (&x)[n]) {
+  const auto swap_if = [](bool swap, float& a, float& b) {
+    const float first = swap ? b : a, second = swap ? a : b;
     a = first;
     b = second;
   };
-  swap_if(threadIdx.x & 1, x[0], x[1]);
-  swap_if(threadIdx.x & 1, x[2], x[3]);
-  swap_if(threadIdx.x & 2, x[0], x[2]);
-  swap_if(threadIdx.x & 2, x[1], x[3]);
+#pragma unroll
+  for (int bit = 1; bit < n; bit *= 2)
+#pragma unroll
+    for (int r = 0; r < n; r++)
+      if (!(r & bit)) swap_if(threadIdx.x & bit, x[r], x[r | bit]);
 }
 
-// x[q] of lane t of a quad becomes x[t] of lane q.
-__device__ __forceinline__ void transpose_quad(float (&x)[4]) {
+// x[q] of lane t of n neighbours becomes x[t] of lane q.
+template <int n>
+__device__ __forceinline__ void transpose(float (&x)[n]) {
   rotate_by_lane(x);
 #pragma unroll
-  for (int r = 1; r < 4; r++) x[r] = __shfl_xor_sync(0xffffffffu, x[r], r);
+  for (int r = 1; r < n; r++) x[r] = __shfl_xor_sync(0xffffffffu, x[r], r);
   rotate_by_lane(x);
 }
 
-// Calls f(row, col, x) for all that a thread holds of kCount results: x[n] are columns col..col+7 of result n, within
-// [kM, kN]. All lanes of a warp call this together; f is for one lane.
+// Calls f(row, col, x) for all that a thread holds of kCount results: x[n] is a pack of result n whose first element is
+// (row, col) of [kM, kN]. All lanes of a warp call this together; f is for one lane.
 template <class S, int kCount, class F>
-__device__ __forceinline__ void for_packs(const float (*sums)[S::kI][S::kJ][4], F&& f) {
-  static_assert(S::kJ % 4 == 0, "a quad trades four tiles");
-  const int lane = threadIdx.x % 4;
+__device__ __forceinline__ void for_packs(const Sums<S>* sums, F&& f) {
+  constexpr int kTiles = kPack<S> / 2;
+  const int lane = threadIdx.x % kTiles, quarter = threadIdx.x % 4 / kTiles;
 #pragma unroll
   for (int i = 0; i < S::kI; i++)
 #pragma unroll
-    for (int j = 0; j < S::kJ; j += 4)
+    for (int j = 0; j < S::kJ; j += kTiles)
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        float x[kCount][kWide];
+        float x[kCount][kPack<S>];
 #pragma unroll
         for (int n = 0; n < kCount; n++)
 #pragma unroll
           for (int c = 0; c < 2; c++) {
-            float column[4];
+            float column[kTiles];
 #pragma unroll
-            for (int q = 0; q < 4; q++) column[q] = sums[n][i][j + q][half * 2 + c];
-            transpose_quad(column);
+            for (int q = 0; q < kTiles; q++) column[q] = sums[n][i][j + q][half * 2 + c];
+            transpose(column);
 #pragma unroll
-            for (int q = 0; q < 4; q++) x[n][q * 2 + c] = column[q];
+            for (int q = 0; q < kTiles; q++) x[n][q * 2 + c] = column[q];
           }
-        f(S::row(i, half * 2), S::first_col() + (j + lane) * 8, x);
+        f(S::row(i, half * 2), S::first_col() + (j + lane) * 8 + quarter * kPack<S>, x);
       }
 }
 
-// A row's pack in device memory: `count` of its elements exist, and it is read and written at once where it is `whole`.
-template <class T>
-__device__ __forceinline__ void load_pack(float (&x)[kWide], const T* from, int count, bool whole) {
+// A pack in device memory: `count` of its elements exist, and it is read and written at once where it is `whole`.
+template <int width, class T>
+__device__ __forceinline__ void load_pack(float (&x)[width], const T* from, int count, bool whole) {
   if (whole) return load(x, from);
 #pragma unroll
-  for (int c = 0; c < kWide; c++) x[c] = c < count ? to_float(from[c]) : 0.0f;
+  for (int c = 0; c < width; c++) x[c] = c < count ? to_float(from[c]) : 0.0f;
 }
-template <class T>
-__device__ __forceinline__ void store_pack(T* to, const float (&x)[kWide], int count, bool whole) {
+template <int width, class T>
+__device__ __forceinline__ void store_pack(T* to, const float (&x)[width], int count, bool whole) {
   if (whole) return store(to, x);
 #pragma unroll
-  for (int c = 0; c < kWide; c++)
+  for (int c = 0; c < width; c++)
     if (c < count) to[c] = from_float<T>(x[c]);
+}
+// The same for what is not read soon.
+template <int width, class T>
+__device__ __forceinline__ void stream_pack(T* to, const float (&x)[width], int count, bool whole) {
+  if (!whole || sizeof(T) * width % sizeof(uint4) != 0) return store_pack(to, x, count, whole);
+  Pack<T, width> pack;
+#pragma unroll
+  for (int c = 0; c < width; c++) pack.at[c] = from_float<T>(x[c]);
+#pragma unroll
+  for (size_t i = 0; i < sizeof pack / sizeof(uint4); i++) {
+    uint4 piece;
+    memcpy(&piece, reinterpret_cast<const char*>(&pack) + i * sizeof piece, sizeof piece);
+    store_streaming(reinterpret_cast<uint4*>(to) + i, piece);
+  }
 }
 
 }  // namespace bts::cuda

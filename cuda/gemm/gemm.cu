@@ -73,34 +73,34 @@ __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename 
   const bool aligned =
       Matrix<Out>{group.out, gemm.cols}.aligned() && (!kHasExtras || Matrix<T>{group.residual, gemm.cols}.aligned());
   const bool scale_aligned = kHasExtras && gemm.scale_cols > 1 && group.scale.aligned();
-  for_packs<S, 1>(sums, [&](int r, int c, float (&x)[1][kWide]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kWide);
+  for_packs<S, 1>(sums, [&](int r, int c, float (&x)[1][kPack<S>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kPack<S>);
     if (row >= gemm.rows || count <= 0) return;
-    float (&value)[kWide] = x[0];
+    float (&value)[kPack<S>] = x[0];
     const int64_t index = static_cast<int64_t>(row) * gemm.cols + col;
-    const bool whole = aligned && count == kWide;
+    const bool whole = aligned && count == kPack<S>;
     if (kHasExtras && group.bias.data)
 #pragma unroll
-      for (int i = 0; i < kWide; i++)
+      for (int i = 0; i < kPack<S>; i++)
         if (i < count) value[i] += element(group.bias, col + i);
     if (kHasExtras && group.residual) {
-      float residual[kWide], scale[kWide];
+      float residual[kPack<S>], scale[kPack<S>];
       load_pack(residual, group.residual + index, count, whole);
       if (group.scale.data && gemm.scale_cols > 1) {
-        load_pack(scale, group.scale.data + row * group.scale.stride + col, count, scale_aligned && count == kWide);
+        load_pack(scale, group.scale.data + row * group.scale.stride + col, count, scale_aligned && count == kPack<S>);
       } else {
         const float one = group.scale.data ? to_float(group.scale.data[row * group.scale.stride]) : 1.0f;
 #pragma unroll
-        for (int i = 0; i < kWide; i++) scale[i] = one;
+        for (int i = 0; i < kPack<S>; i++) scale[i] = one;
       }
 #pragma unroll
-      for (int i = 0; i < kWide; i++) value[i] = fmaf(scale[i], residual[i], value[i]);
+      for (int i = 0; i < kPack<S>; i++) value[i] = fmaf(scale[i], residual[i], value[i]);
     }
     if (gemm.accumulate) {
-      float before[kWide];
+      float before[kPack<S>];
       load_pack(before, group.out + index, count, whole);
 #pragma unroll
-      for (int i = 0; i < kWide; i++) value[i] += before[i];
+      for (int i = 0; i < kPack<S>; i++) value[i] += before[i];
     }
     store_pack(group.out + index, value, count, whole);
   });

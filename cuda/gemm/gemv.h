@@ -12,6 +12,10 @@ constexpr int64_t kGemvRows = 8;  // at most; beyond that tensor cores are worth
 void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
                  int64_t I, int64_t O);
 
+// y_m = x W_m^T in the same way, of one x [N,I] for all weights; y, [M,N,O], of activations or of sums in f32.
+template <class Out>
+void launch_shared_gemv(Context& context, Out* y, const act* x, Weights weight, int64_t N, int64_t I, int64_t O);
+
 // y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m) in the same way.
 // y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  biases M x [F] or empty
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,

@@ -92,13 +92,12 @@ class Pipeline {
       for (int k = 0; k < Stage::kDepth; k += kStep) {
 #pragma unroll
         for (int b = 0; b < kB; b++) {
-          if (b >= count) break;
           // What is resting in shared memory must be multiplied before the next stage may overwrite it.
-          if constexpr (!kInRegisters<T>) cuda::multiply(sums[b], left, right);
+          if (!kInRegisters<T> && b < count) cuda::multiply(sums[b], left, right);
           auto next_left = left;
           auto next_right = right;
-          if (b + 1 < kB && b + 1 < count) {
-            next_right = right_at(b + 1, k);
+          if (b + 1 < kB) {
+            if (b + 1 < count) next_right = right_at(b + 1, k);
           } else if (k + kStep < Stage::kDepth) {
             next_left = left_at(k + kStep);
             next_right = right_at(0, k + kStep);
@@ -107,7 +106,7 @@ class Pipeline {
             next_left = left_at(0);
             next_right = right_at(0, 0);
           }
-          if constexpr (kInRegisters<T>) cuda::multiply(sums[b], left, right);
+          if (kInRegisters<T> && b < count) cuda::multiply(sums[b], left, right);
           left = next_left;
           right = next_right;
         }

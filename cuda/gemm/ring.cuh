@@ -45,18 +45,19 @@ class Ring {
 
   static __device__ __forceinline__ bool loads() { return threadIdx.x >= S::kThreads; }
 
-  // Brings the next stage: what lies `k` deep, of the left operand from `row` on and of right(b) from `col` on. By one
-  // thread of those that load.
+  // Brings the next stage: what lies `k` deep, of the left operand from `row` on and of right(b) for b < count from `col`
+  // on. By one thread of those that load.
   template <class Right>
-  __device__ __forceinline__ void load(const TensorMap& left, const Right& right, int row, int col, int k) {
+  __device__ __forceinline__ void load(const TensorMap& left, const Right& right, int row, int col, int k,
+                                       int count = S::kB) {
     bf16* const stage = stages_ + slot_ * Stage::kSize;
     Barrier* const arrived = arrived_ + slot_;
     barrier_wait(read_ + slot_, ~round_ & 1);  // of the round before; in the first round nothing is to be read
-    barrier_arrive_and_expect(arrived, kStageBytes);
+    barrier_arrive_and_expect(arrived, (Stage::kLeft + count * Stage::kRight) * sizeof(bf16));
     load_panel<LA, S::kM>(stage, left, row, k, arrived);
 #pragma unroll
     for (int b = 0; b < S::kB; b++)
-      load_panel<LB, S::kN>(stage + Stage::kLeft + b * Stage::kRight, right(b), col, k, arrived);
+      if (b < count) load_panel<LB, S::kN>(stage + Stage::kLeft + b * Stage::kRight, right(b), col, k, arrived);
     next();
   }
 

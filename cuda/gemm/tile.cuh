@@ -70,23 +70,18 @@ __device__ __forceinline__ void load_tile(T* tile, const Matrix<T>& from, int ro
   }
 }
 
-// to[0] = first and, where there is a pair, to[1] = second: in one access where `to` is aligned for it. kStreaming as
-// store_streaming says.
-template <bool kStreaming = false>
+// to[0] = first and, where there is a pair, to[1] = second: in one access where `to` is aligned for it.
 __device__ __forceinline__ void store_pair(float* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
-    if constexpr (kStreaming) store_streaming(reinterpret_cast<float2*>(to), make_float2(first, second));
-    else *reinterpret_cast<float2*>(to) = make_float2(first, second);
+    *reinterpret_cast<float2*>(to) = make_float2(first, second);
   } else {
     to[0] = first;
     if (pair) to[1] = second;
   }
 }
-template <bool kStreaming = false>
 __device__ __forceinline__ void store_pair(bf16* to, float first, float second, bool pair) {
   if (pair && reinterpret_cast<uintptr_t>(to) % 4 == 0) {
-    if constexpr (kStreaming) store_streaming(reinterpret_cast<uint32_t*>(to), pack_bf16(first, second));
-    else *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
+    *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
   } else {
     to[0] = to_bf16(first);
     if (pair) to[1] = to_bf16(second);

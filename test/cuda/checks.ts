@@ -43,7 +43,9 @@ for (const flavour of flavours) {
     const result = await execute(binary, '', { ...environment, ...(flavour === 'thread' ? smallCases : {}) });
     failed ||= result.failed;
     const lines = result.output.trim().split('\n');
-    console.log(`${flavour.padEnd(8)} ${result.failed ? lines.slice(0, 40).join('\n') : lines.at(-1)}, sm_${arch}, seed ${seed}`);
+    console.log(
+      `${flavour.padEnd(8)} ${result.failed ? lines.slice(0, 40).join('\n') : lines.at(-1)}, sm_${arch}, seed ${seed}`,
+    );
   }
   console.error(
     `${flavour}: ${((built - started) / 1000).toFixed(0)} s to build, ${((Date.now() - built) / 1000).toFixed(0)} s to run`,
