@@ -95,8 +95,8 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_ke
     load(j0 + kPass);
     const act *const tile_k = stages + j0 / kPass % 2 * kStage, *const tile_v = tile_k + Pass::kSize;
     float p[1][kPass / 8][4], dp[1][kPass / 8][4];
-    rows_times_rows<Own, Pass>(p, tile_q, warp * 16, tile_k);
-    rows_times_rows<Own, Pass>(dp, tile_dout, warp * 16, tile_v);
+    rows_times_rows<Pass>(p, RowsInTile<Own>{tile_q, warp * 16}, tile_k);
+    rows_times_rows<Pass>(dp, RowsInTile<Own>{tile_dout, warp * 16}, tile_v);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
     const act *const tile_q = stages + stage * kStage, *const tile_dout = tile_q + Pass::kSize;
     const float *const lse = statistics + stage * 2 * kPass, *const delta = lse + kPass;
     float p[1][kPass / 8][4], dp[1][kPass / 8][4], slope[kPass / 8][4];  // transposed: keys down, rows across
-    rows_times_rows<Own, Pass>(p, tile_k, warp * 16, tile_q);
+    rows_times_rows<Pass>(p, RowsInTile<Own>{tile_k, warp * 16}, tile_q);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
       }
     if constexpr (kValues) weights_times_rows<Pass>(dv, p, tile_dout);
     if constexpr (!kKeys) continue;
-    rows_times_rows<Own, Pass>(dp, tile_v, warp * 16, tile_dout);
+    rows_times_rows<Pass>(dp, RowsInTile<Own>{tile_v, warp * 16}, tile_dout);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll

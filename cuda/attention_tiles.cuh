@@ -71,14 +71,29 @@ void with_head_width(int64_t D, F&& f) {
   else f(std::integral_constant<int, kWidest>());
 }
 
-// Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.
+// Rows in shared memory. Float, whose operands are read element by element, has no registers for the addresses of a swizzle:
+// its rows are one piece longer than their contents.
+template <class T, int Rows, int Cols>
+struct Padded {
+  using Element = T;
+  static constexpr int kRows = Rows, kCols = Cols, kStride = Cols + kVector<T>, kSize = Rows * kStride;
+  __host__ __device__ __forceinline__ static constexpr unsigned at(unsigned row, unsigned col) {
+    return row * kStride + col;
+  }
+};
+template <class T, int kRows, int kCols>
+using RowTile = std::conditional_t<kInRegisters<T>, Swizzled<T, kRows, kCols>, Padded<T, kRows, kCols>>;
+
+// Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys and values of one step, in two stages.
 template <class T, int kWidth>
 struct ForwardTiles {
-  static constexpr int kWarps = 4, kRows = kWarps * 16, kThreads = kWarps * 32;
-  static constexpr int kKeys = sizeof(T) == 2 ? 64 : kWidth == kWidest ? 16 : 32;
-  using Queries = Swizzled<T, kRows, kWidth>;
-  using Keys = Swizzled<T, kKeys, kWidth>;
-  static constexpr size_t kSharedBytes = (Queries::kSize + 2 * Keys::kSize) * sizeof(T);
+  static constexpr int kWarps = (sizeof(T) == 2 ? 8 : 4) / (kWidth == kWidest ? 2 : 1);
+  static constexpr int kRows = kWarps * 16, kThreads = kWarps * 32;
+  static constexpr int kKeys = (sizeof(T) == 2 ? 64 : 32) / (kWidth == kWidest ? 2 : 1);
+  using Queries = RowTile<T, kRows, kWidth>;
+  using Keys = RowTile<T, kKeys, kWidth>;
+  static constexpr bool kQueriesInRegisters = sizeof(T) == 2 && kWidth < kWidest;
+  static constexpr size_t kSharedBytes = (Queries::kSize + 2 * 2 * Keys::kSize) * sizeof(T);
 };
 
 // Tiles of the backward: rows (or keys) that a block owns, and those that pass by, in two stages.
@@ -87,8 +102,8 @@ struct BackwardTiles {
   static constexpr int kWarps = (sizeof(T) == 2 ? 4 : 2) / (kWidth == kWidest ? 2 : 1);
   static constexpr int kOwn = kWarps * 16, kThreads = kWarps * 32;
   static constexpr int kPass = sizeof(T) == 2 && kWidth < kWidest ? 32 : 16;
-  using Own = Swizzled<T, kOwn, kWidth>;
-  using Pass = Swizzled<T, kPass, kWidth>;
+  using Own = RowTile<T, kOwn, kWidth>;
+  using Pass = RowTile<T, kPass, kWidth>;
   static constexpr size_t kQueriesShared = (2 * Own::kSize + 2 * 2 * Pass::kSize) * sizeof(T);
   static constexpr size_t kKeysShared = kQueriesShared + 2 * 2 * kPass * sizeof(float);
 };
@@ -119,18 +134,36 @@ __device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& 
       a.D, from, rows_aligned(from, a.D));
 }
 
-// sums [16, 8 NJ] = rows `row`.. of a tile times all of another, [16, kWidth] [8 NJ, kWidth]^T.
-template <class Left, class Right, int NJ, class T>
-__device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const T* left, int row, const T* right) {
-  static_assert(Right::kRows == 8 * NJ && Right::kCols == Left::kCols);
+// Sixteen rows of a tile as the left operand of a product over the whole width, loaded when they are multiplied, or held.
+template <class Tile>
+struct RowsInTile {
+  const typename Tile::Element* tile;
+  int row;
+  __device__ __forceinline__ auto operator[](int k) const {
+    return left_operand<Tile, Depth::Inner, 1>(tile, row, k * kStep);
+  }
+};
+template <class Tile>
+struct RowsInRegisters {
+  Fragments<1> at[Tile::kCols / kStep];
+  __device__ __forceinline__ RowsInRegisters(const RowsInTile<Tile>& rows) {
+#pragma unroll
+    for (int k = 0; k < Tile::kCols / kStep; k++) at[k] = rows[k];
+  }
+  __device__ __forceinline__ const Fragments<1>& operator[](int k) const { return at[k]; }
+};
+
+// sums [16, 8 NJ] = left rows times all of a tile, [16, kWidth] [8 NJ, kWidth]^T.
+template <class Right, int NJ, class Left, class T>
+__device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const Left& left, const T* right) {
+  static_assert(Right::kRows == 8 * NJ);
 #pragma unroll
   for (int j = 0; j < NJ; j++)
 #pragma unroll
     for (int e = 0; e < 4; e++) sums[0][j][e] = 0;
 #pragma unroll
-  for (int k = 0; k < Left::kCols; k += kStep)
-    multiply(sums, left_operand<Left, Depth::Inner, 1>(left, row, k),
-             right_operand<Right, Depth::Inner, NJ>(right, 0, k));
+  for (int k = 0; k < Right::kCols / kStep; k++)
+    multiply(sums, left[k], right_operand<Right, Depth::Inner, NJ>(right, 0, k * kStep));
 }
 
 // sums [16, kWidth] += weights [16, 8 NK] rows [8 NK, kWidth], the weights in the registers of this warp.

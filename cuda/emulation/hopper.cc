@@ -14,7 +14,8 @@ namespace emu {
 
 namespace {
 
-constexpr unsigned kMostBarriers = 64, kMostCopies = 512, kMostThreads = 1024, kMostProducts = 64, kMostGroups = 8;
+constexpr unsigned kMostBarriers = 64, kMostCopies = 512, kMostThreads = 1024, kMostProducts = 64, kMostGroups = 8,
+                   kMostRegions = 128;
 
 // Fixed arrays and plain loops throughout: ThreadSanitizer would see the heap, and what memcpy touches.
 struct Barrier {
@@ -40,6 +41,12 @@ struct Range {
   bool overlaps(const Range& other) const { return begin < other.end && other.begin < end; }
 };
 
+// A tile that a copy brings, and the phase of its barrier in which it lands.
+struct Region {
+  Range range;
+  unsigned barrier, phase;
+};
+
 // The products of one thread: what its warpgroup has asked for, and the sums as they will be.
 struct Products {
   struct {
@@ -49,6 +56,7 @@ struct Products {
   unsigned count, group_ends[kMostGroups], group_count;
   float *d, sums[128];  // of the results in flight
   bool fenced;
+  unsigned phases_seen[kMostBarriers];
 };
 
 struct State {
@@ -56,6 +64,8 @@ struct State {
   unsigned barrier_count;
   BoxCopy copies[kMostCopies];
   unsigned copy_count;
+  Region regions[kMostRegions];
+  unsigned region_count;
   Products products[kMostThreads];
 };
 
@@ -133,11 +143,12 @@ bool advance() {
 
 // What a block that failed left behind is forgotten.
 void begin_block() {
-  state().barrier_count = state().copy_count = 0;
+  state().barrier_count = state().copy_count = state().region_count = 0;
   for (Products& own : state().products) {
     own.count = own.group_count = 0;
     own.d = nullptr;
     own.fenced = false;
+    for (unsigned& seen : own.phases_seen) seen = 0;
   }
 }
 
@@ -256,8 +267,36 @@ void barrier_wait(uint64_t* at, unsigned parity, Place place) {
     barrier.waiting[barrier.waiting_count++] = current;
     sleep(Wait::Barrier, place);
   }
+  state().products[thread_number()].phases_seen[*at] = barrier.phase;
   ACQUIRE(&barrier.order);
 }
+
+namespace {
+
+// Notes what a copy is to bring, in place of what was there.
+void expect(const Region& region, Place place) {
+  for (unsigned i = 0; i < state().region_count;) {
+    if (state().regions[i].range.overlaps(region.range)) state().regions[i] = state().regions[--state().region_count];
+    else i++;
+  }
+  if (state().region_count == kMostRegions) fail("more tiles than the emulation has room for", place);
+  state().regions[state().region_count++] = region;
+}
+
+// The running thread has waited for all of a range that copies bring, and for its beginning in any case.
+void check_arrived(const Range& range, Place place) {
+  bool begins = false;
+  for (unsigned i = 0; i < state().region_count; i++) {
+    const Region& region = state().regions[i];
+    if (!region.range.overlaps(range)) continue;
+    if (state().products[thread_number()].phases_seen[region.barrier] <= region.phase)
+      fail("a wgmma reads a tile whose arrival nobody has waited for", place);
+    begins |= region.range.begin <= range.begin && range.begin < region.range.end;
+  }
+  if (!begins) fail("a wgmma reads what no copy has brought", place);
+}
+
+}  // namespace
 
 void copy_box(void* to, const TensorMap& map, int col, int row, uint64_t* at, Place place) {
   Barrier& barrier = find(at, place);
@@ -276,6 +315,7 @@ void copy_box(void* to, const TensorMap& map, int col, int row, uint64_t* at, Pl
           range.overlaps(Operand::of(p.b, p.b_transposed, p.n, place).range()))
         fail("a copy overwrites what a product still reads", place);
     }
+  expect({range, unsigned(*at), barrier.phase}, place);
   fill_with_nan(to, copy.bytes());
   state().copies[state().copy_count++] = copy;
 }
@@ -286,12 +326,8 @@ void wgmma(float* d, const Wgmma& product, Place at) {
   Products& own = state().products[thread_number()];
   warp_collective(~0u, Wait::Wgmma, const_cast<Wgmma*>(&product), check_same, at);
   if (!own.fenced) fail("no fence stands between registers and the first wgmma of a group", at);
-  for (const Operand& operand : {Operand::of(product.a, product.a_transposed, 64, at),
-                                 Operand::of(product.b, product.b_transposed, product.n, at)})
-    for (unsigned i = 0; i < state().copy_count; i++)
-      if (operand.range().overlaps({offset_of(state().copies[i].to),
-                                    offset_of(state().copies[i].to) + state().copies[i].bytes()}))
-        fail("a wgmma reads a tile that has not arrived", at);
+  check_arrived(Operand::of(product.a, product.a_transposed, 64, at).range(), at);
+  check_arrived(Operand::of(product.b, product.b_transposed, product.n, at).range(), at);
   if (own.count == kMostProducts) fail("more products in flight than the emulation has room for", at);
   if (own.d && own.d != d) fail("products with different results are in flight", at);
   if (!own.d) {

@@ -141,20 +141,21 @@ template <int MI, int NJ, class Left, class Tile, Depth L>
 __device__ __forceinline__ void multiply(float (&sums)[MI][NJ][4], const Left& left, const Resting<Tile, L>& right) {
 #pragma unroll Left::kUnroll
   for (int k = 0; k < kStep; k++) {
-    float fb[NJ][2];
-#pragma unroll
-    for (int j = 0; j < NJ; j++)
-#pragma unroll
-      for (int c = 0; c < 2; c++) fb[j][c] = right.at(j * 8 + col_of(threadIdx.x % 32, c), k);
+    float fa[MI][2];
 #pragma unroll
     for (int i = 0; i < MI; i++)
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const float fa = left.value(i, half, k);
+      for (int half = 0; half < 2; half++) fa[i][half] = left.value(i, half, k);
 #pragma unroll
-        for (int j = 0; j < NJ; j++)
+    for (int j = 0; j < NJ; j++)
 #pragma unroll
-          for (int c = 0; c < 2; c++) sums[i][j][half * 2 + c] = fmaf(fa, fb[j][c], sums[i][j][half * 2 + c]);
+      for (int c = 0; c < 2; c++) {
+        const float fb = right.at(j * 8 + col_of(threadIdx.x % 32, c), k);
+#pragma unroll
+        for (int i = 0; i < MI; i++)
+#pragma unroll
+          for (int half = 0; half < 2; half++)
+            sums[i][j][half * 2 + c] = fmaf(fa[i][half], fb, sums[i][j][half * 2 + c]);
       }
   }
 }
