@@ -27,7 +27,7 @@ type Precision = keyof typeof precisions;
 /** The slow builds have the kernels that matter, those of the tensor cores; the numbers of both are looked at by `plain`. */
 const precisionsOf = (flavour: Flavour): Precision[] => (flavour === 'plain' ? ['f32', 'bf16'] : ['bf16']);
 
-const warnings = ['-Wall', '-Wextra', '-Wno-unknown-pragmas'];
+const warnings = ['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-Wno-psabi'];
 const flags: Record<Flavour, string[]> = {
   plain: ['-O2', ...warnings],
   address: ['-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
