@@ -11,6 +11,8 @@
 #define BTS_HOPPER_CODE 1
 #endif
 
+#if defined(BTS_HOPPER)
+
 namespace bts::cuda {
 
 // --- barriers in shared memory. A phase ends when `count` threads have arrived and all bytes that they announced have
@@ -175,3 +177,5 @@ inline void claim_registers() {}
 #endif
 
 }  // namespace bts::cuda
+
+#endif

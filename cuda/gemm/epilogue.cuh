@@ -87,7 +87,7 @@ __device__ __forceinline__ void stream_pack(T* to, const float (&x)[width], int 
 #pragma unroll
   for (size_t i = 0; i < sizeof pack / sizeof(uint4); i++) {
     uint4 piece;
-    memcpy(&piece, reinterpret_cast<const char*>(&pack) + i * sizeof piece, sizeof piece);
+    __builtin_memcpy(&piece, reinterpret_cast<const char*>(&pack) + i * sizeof piece, sizeof piece);
     store_streaming(reinterpret_cast<uint4*>(to) + i, piece);
   }
 }
