@@ -27,7 +27,8 @@ __device__ __forceinline__ void load_rows(typename Tile::Element* tile, const Ro
                                           const typename Tile::Element* anywhere, bool aligned) {
   using T = typename Tile::Element;
   constexpr int kPieces = Tile::kCols / kVector<T>;
-  [[maybe_unused]] constexpr int kUnroll = kInRegisters<T> ? ceil_div(Tile::kRows * kPieces, kThreads) : 4;  // float is short of registers
+  [[maybe_unused]] constexpr int kUnroll =
+      kInRegisters<T> ? ceil_div(Tile::kRows * kPieces, kThreads) : 4;  // float is short of registers
 #pragma unroll kUnroll
   for (int first = 0; first < Tile::kRows * kPieces; first += kThreads) {
     const int piece = first + threadIdx.x;

@@ -30,8 +30,8 @@ const precisionsOf = (flavour: Flavour): Precision[] => (flavour === 'plain' ? [
 const warnings = ['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-Wno-psabi'];
 const flags: Record<Flavour, string[]> = {
   plain: ['-O2', ...warnings],
-  address: ['-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
-  thread: ['-O1', '-g1', '-fsanitize=thread', '-fno-builtin'],
+  address: ['-O1', '-g1', '-Wno-psabi', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
+  thread: ['-O1', '-g1', '-Wno-psabi', '-fsanitize=thread', '-fno-builtin'],
   device: ['-O0', '-w'], // the translations are long; the time of a run goes into the emulation
 };
 
