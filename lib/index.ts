@@ -1,6 +1,7 @@
 /** Branch-Train-Stitch: several Llama-family models in, one generalist out, the originals untouched. */
 
 export { type Abortable, BtsError, type ErrorCode } from './base/errors.js';
+export type { HashOptions } from './base/file-hash.js';
 export { replaceFolder } from './base/folder.js';
 export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
 export type {
@@ -58,7 +59,6 @@ export { type Run as SandboxRun, Sandbox, type SandboxOptions } from './eval/san
 export { switchingLoss } from './eval/switching.js';
 export type {
   Answer,
-  ContinuationScore,
   Estimate,
   Generation as TaskGeneration,
   Group,
@@ -73,6 +73,7 @@ export { renderGates } from './gates/gate-plot.js';
 export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
+export type { MixtureSystem } from './model/baselines/mixtures.js';
 export { RoutedModel } from './model/baselines/routed.js';
 export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-router.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
@@ -88,9 +89,10 @@ export {
   stitchedCost,
   stitchParameterCount,
 } from './model/cost/cost.js';
-export { type MixtureSystem, type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
+export { type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
-export type { GeneratedToken, GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { GeneratedToken } from './model/decoding/generation.js';
 export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
 export type { SamplingOptions } from './model/decoding/sampler.js';
@@ -106,11 +108,13 @@ export {
   preflight,
   refusal,
 } from './model/members/preflight.js';
+export type { ContinuationScore } from './model/requests/request.js';
 export {
   type StitchedLoadOptions,
   StitchedModel,
   type StitchOptions,
   type StitchTrace,
+  type TraceOptions,
 } from './model/stitched-model.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
@@ -122,5 +126,6 @@ export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
+export type { TrainEvent } from './train/events.js';
 export type { ScheduleOptions } from './train/schedule.js';
-export { type TrainEvent, type TrainOptions, train } from './train/trainer.js';
+export { type TrainOptions, train } from './train/trainer.js';

@@ -27,8 +27,8 @@ class Integers;
 class Tensor;
 
 // Shapes are written as words, "M N C": the first use of a word binds it to the size that came, later uses must agree. "..."
-// in front of the words, or alone, stands for any sizes in the same way. While arguments are read, the call notes what the op reads and writes: what goes
-// wrong in one op is told by the reads of what it should have written.
+// in front of the words, or alone, stands for any sizes in the same way. While arguments are read, the call notes what the
+// op reads and writes: what goes wrong in one op is told by the reads of what it should have written.
 class Call {
  public:
   // The arguments must outlive the call.

@@ -71,7 +71,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   std::vector<PendingRead*> settled_;
 };
 
-// The JavaScript class `Device`; lib/addon.ts documents its surface.
+// The JavaScript class `Device`; lib/tensor/addon.ts documents its surface.
 class Device : public Napi::ObjectWrap<Device> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -44,25 +44,37 @@ export interface Region {
 }
 
 /**
- * Hands the region's bytes to `use`, a piece at a time, and returns how many there were: fewer than asked for where
+ * Hands the region's bytes to `use`, a piece at a time, which is its own until it returns; and returns how many there were: fewer than asked for where
  * the file ends sooner. Throws ABORTED when `signal` fires.
  */
 export function readRegion(region: Region, use: (chunk: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
-  const { path, offset, bytes = Number.POSITIVE_INFINITY } = region;
-  return withFile(path, async (file) => {
+  return withFile(region.path, (file) => streamRegion(file, region, use, signal));
+}
+
+/** The same of a file that is open. */
+export async function streamRegion(
+  file: FileHandle,
+  { path, offset, bytes = Number.POSITIVE_INFINITY }: Region,
+  use: (chunk: Uint8Array) => void,
+  signal?: AbortSignal,
+): Promise<number> {
+  throwIfAborted(signal, `reading '${path}'`);
+  let count = 0;
+  const buffers = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)] as const;
+  const readInto = (buffer: Buffer, from: number) =>
+    file.read(buffer, 0, Math.min(CHUNK_BYTES, bytes - from), offset + from);
+  let ahead = readInto(buffers[0], 0);
+  for (let turn = 0; ; turn++) {
+    const { bytesRead, buffer } = await ahead;
     throwIfAborted(signal, `reading '${path}'`);
-    if (bytes === 0) return 0;
-    let count = 0;
-    // A stream reads ahead on another thread while `use` works on this one.
-    const end = offset + bytes - 1;
-    const stream = file.createReadStream({ start: offset, end, highWaterMark: CHUNK_BYTES, autoClose: false });
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      throwIfAborted(signal, `reading '${path}'`);
-      use(chunk);
-      count += chunk.length;
-    }
-    return count;
-  });
+    if (bytesRead === 0) return count;
+    count += bytesRead;
+    // Another thread reads ahead while `use` works on this chunk.
+    ahead = readInto(buffers[(turn + 1) % 2]!, count);
+    // Whoever is thrown at by `use` does not wait for it.
+    ahead.catch(() => {});
+    use(buffer.subarray(0, bytesRead));
+  }
 }
 
 /**

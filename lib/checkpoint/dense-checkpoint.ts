@@ -1,13 +1,14 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../base/check.js';
-import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
+import { BtsError, throwIfAborted } from '../base/errors.js';
 import { readJson } from '../base/file.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { recoverFolder } from '../base/folder.js';
 import { EosTokens, type ModelConfig, parseConfig } from './config.js';
+import { hashTensors } from './hash.js';
 import { matchCheckpoint } from './names.js';
-import { streamTensor, type TensorEntry } from './safetensors.js';
+import type { TensorEntry } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
 /** A checkpoint whose files were checked; its weights are still on the disk. */
@@ -24,15 +25,24 @@ export interface DenseCheckpoint {
  *
  * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, ABORTED
  */
-export async function openCheckpoint(folder: string, { signal }: Abortable = {}): Promise<DenseCheckpoint> {
-  throwIfAborted(signal, `opening '${folder}'`);
+export async function openCheckpoint(folder: string, options: HashOptions = {}): Promise<DenseCheckpoint> {
+  throwIfAborted(options.signal, `opening '${folder}'`);
   await recoverFolder(folder);
   const config = await readConfig(folder);
-  const found = await readCheckpoint(folder);
-  const tensors = matchCheckpoint(config, found, folder);
-  const head = config.embedding.tied ? found.get('lm_head.weight') : undefined;
+  return await matchFolder(folder, config, await readCheckpoint(folder), options);
+}
+
+/** The checkpoint of a configuration and of tensors that were read from one folder. @throws BAD_CHECKPOINT, FILE_IO, ABORTED */
+export async function matchFolder(
+  folder: string,
+  config: ModelConfig,
+  stored: ReadonlyMap<string, TensorEntry>,
+  options: HashOptions,
+): Promise<DenseCheckpoint> {
+  const tensors = matchCheckpoint(config, stored, folder);
+  const head = config.embedding.tied ? stored.get('lm_head.weight') : undefined;
   const embedding = tensors.get('model.embed_tokens.weight')!;
-  if (head && head !== embedding) await requireEqual(head, embedding, folder, signal);
+  if (head && head !== embedding) await requireEqual(head, embedding, folder, options);
   return { folder, config, tensors };
 }
 
@@ -65,19 +75,13 @@ async function requireEqual(
   head: TensorEntry,
   embedding: TensorEntry,
   folder: string,
-  signal: AbortSignal | undefined,
+  options: HashOptions,
 ): Promise<void> {
-  const same = `${head.dtype} ${head.shape}` === `${embedding.dtype} ${embedding.shape}`;
-  if (same && (await hashTensor(head, signal)) === (await hashTensor(embedding, signal))) return;
+  const contents = await hashTensors([head, embedding], options);
+  if (contents.get(head.name) === contents.get(embedding.name)) return;
   throw new BtsError(
     'BAD_CHECKPOINT',
     `'${folder}' says tie_word_embeddings, but its lm_head.weight differs from its embedding. ` +
       'Set tie_word_embeddings to false in config.json, or remove the tensor.',
   );
-}
-
-async function hashTensor(entry: TensorEntry, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash('sha256');
-  await streamTensor(entry, (chunk) => hash.update(chunk), signal);
-  return hash.digest('hex');
 }

@@ -1,32 +1,31 @@
 import { createHash } from 'node:crypto';
-import type { Abortable } from '../base/errors.js';
-import { readRegion } from '../base/file.js';
-import { readConfig } from './dense-checkpoint.js';
+import { type HashOptions, hashRegions } from '../base/file-hash.js';
 import type { ModelConfig } from './model-config.js';
-import { streamTensor } from './safetensors.js';
+import type { TensorEntry } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
-/** SHA-256 of a file's bytes, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
-export async function hashFile(path: string, { signal }: Abortable = {}): Promise<string> {
-  const hash = createHash('sha256');
-  await readRegion({ path, offset: 0 }, (chunk) => hash.update(chunk), signal);
-  return hash.digest('hex');
-}
-
 /**
- * What each tensor of a checkpoint holds, by name: its dtype, shape and the SHA-256 of its bytes in one string, so that equal
- * strings mean equal tensors.
+ * What each tensor holds, by name: its dtype, shape and the SHA-256 of its bytes in one string, so that equal strings mean
+ * equal tensors.
  *
- * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
+ * @throws FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashTensors(folder: string, { signal }: Abortable = {}): Promise<Map<string, string>> {
-  const hashes = new Map<string, string>();
-  for (const tensor of (await readCheckpoint(folder)).values()) {
-    const hash = createHash('sha256');
-    await streamTensor(tensor, (chunk) => hash.update(chunk), signal);
-    hashes.set(tensor.name, `${tensor.dtype} [${tensor.shape}] ${hash.digest('hex')}`);
+export async function hashTensors(
+  tensors: Iterable<TensorEntry>,
+  options: HashOptions = {},
+): Promise<Map<string, string>> {
+  const files = new Map<string, TensorEntry[]>();
+  for (const tensor of tensors) {
+    const inFile = files.get(tensor.path);
+    if (inFile) inFile.push(tensor);
+    else files.set(tensor.path, [tensor]);
   }
-  return hashes;
+  const contents = new Map<string, string>();
+  for (const [path, inFile] of files) {
+    const hashes = await hashRegions(path, inFile, options);
+    for (const [i, { name, dtype, shape }] of inFile.entries()) contents.set(name, `${dtype} [${shape}] ${hashes[i]}`);
+  }
+  return contents;
 }
 
 /** SHA-256 over all tensors, names and contents, in the order of the names, in hexadecimal. */
@@ -37,13 +36,13 @@ export function combineHashes(tensors: ReadonlyMap<string, string>): string {
 }
 
 /**
- * SHA-256 of a checkpoint's weights, in hexadecimal. What it is not of: files. Cutting a checkpoint into other shards leaves
- * it as it is.
+ * SHA-256 of a checkpoint's weights, in hexadecimal. It depends on names and contents of the tensors, and not on the files
+ * that they lie in: a checkpoint that is cut into other shards keeps it.
  *
  * @throws BAD_SAFETENSORS, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
-export async function hashCheckpoint(folder: string, options: Abortable = {}): Promise<string> {
-  return combineHashes(await hashTensors(folder, options));
+export async function hashCheckpoint(folder: string, options: HashOptions = {}): Promise<string> {
+  return combineHashes(await hashTensors((await readCheckpoint(folder)).values(), options));
 }
 
 /**
@@ -95,11 +94,11 @@ function meaning(config: ModelConfig): Record<string, unknown> {
 }
 
 /**
- * SHA-256 of what a folder's configuration means to this package, in hexadecimal: old and new style, or another order of
- * keys, give the same. @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG
+ * SHA-256 of what a configuration means to this package, in hexadecimal: old and new style, or another order of keys, give
+ * the same.
  */
-export async function hashConfig(folder: string): Promise<string> {
+export function hashConfig(config: ModelConfig): string {
   return createHash('sha256')
-    .update(JSON.stringify(meaning(await readConfig(folder))))
+    .update(JSON.stringify(meaning(config)))
     .digest('hex');
 }

@@ -36,6 +36,8 @@ const Manifest = z.strictObject({
   /** One gate for each channel, or one for the whole token. */
   gate: z.enum(['channel', 'scalar']),
   gateBias: z.boolean(),
+  /** Of projections and gates that are products; absent: full rank. */
+  rank: z.int().min(1).optional(),
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   /** On the gate logits, in training. */
   dropout: z.number().min(0).lt(1),

@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError, fileError, throwIfAborted } from '../base/errors.js';
+import { BtsError, fileError } from '../base/errors.js';
+import { readRegion } from '../base/file.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
 export const CACHE_FORMAT = 2;
@@ -30,17 +30,10 @@ export function shardPath(folder: string, side: Side, shard: number): string {
   return join(folder, `${side === 'train' ? 'train' : 'held-out'}-${String(shard).padStart(5, '0')}.bin`);
 }
 
-/** SHA-256 of a file's content, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
-export async function hashFile(path: string, signal?: AbortSignal): Promise<string> {
+/** SHA-256 of a file's content, in hexadecimal, all of which is read: it may be damaged. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
+export async function digestFile(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(path)) {
-      throwIfAborted(signal, 'preparing the data');
-      hash.update(chunk);
-    }
-  } catch (error) {
-    throw fileError(error, path, 'Reading');
-  }
+  await readRegion({ path, offset: 0 }, (chunk) => hash.update(chunk), signal);
   return hash.digest('hex');
 }
 
@@ -99,7 +92,7 @@ async function readCache(folder: string, signal?: AbortSignal): Promise<CacheInd
     const index = cacheIndex.parse(JSON.parse(await readFile(join(folder, 'index.json'), 'utf8')));
     for (const side of ['train', 'heldOut'] as const) {
       for (const [shard, { sha256 }] of index[side].shards.entries()) {
-        if ((await hashFile(shardPath(folder, side, shard), signal)) !== sha256) return undefined;
+        if ((await digestFile(shardPath(folder, side, shard), signal)) !== sha256) return undefined;
       }
     }
     return index;

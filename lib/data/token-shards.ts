@@ -8,8 +8,8 @@ import { findTextFiles } from './text-files.js';
 import {
   CACHE_FORMAT,
   type CacheIndex,
+  digestFile,
   findCache,
-  hashFile,
   removeLeftovers,
   type Side,
   shardPath,
@@ -138,7 +138,7 @@ async function cacheKey(
   heldOutFraction: number,
 ): Promise<string> {
   const files: [format: string, sha256: string][] = [];
-  for (const { path, format } of await findTextFiles(paths)) files.push([format, await hashFile(path, signal)]);
+  for (const { path, format } of await findTextFiles(paths)) files.push([format, await digestFile(path, signal)]);
   const { hash, vocabularySize, eosToken } = tokenizer;
   const parts = [CACHE_FORMAT, hash, vocabularySize, eosToken, documents, textField, heldOutFraction, files];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');

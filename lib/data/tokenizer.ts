@@ -93,6 +93,11 @@ export class Tokenizer {
     return new Tokenizer(definition);
   }
 
+  /** @internal The tokenizer that a definition describes. Large vocabularies take a moment. */
+  static of(definition: TokenizerDefinition): Tokenizer {
+    return new Tokenizer(definition);
+  }
+
   /**
    * The tokens of `text`. Text that looks like a special token becomes that token. Half of a surrogate pair, which
    * UTF-8 cannot hold, is read as U+FFFD.

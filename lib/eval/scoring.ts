@@ -1,8 +1,9 @@
+import type { ContinuationScore } from '../model/requests/request.js';
 import { countWords } from '../python/text.js';
 import { asIs, type Filter } from './filters.js';
 import { type ExactMatchOptions, exactMatch } from './metrics/exact-match.js';
 import { bits, corpusBleu, corpusChrf, fraction, meanPerplexity, perplexity } from './metrics/metrics.js';
-import type { Answer, ContinuationScore, Metric, Outcome, Response, Task } from './task.js';
+import type { Answer, Metric, Outcome, Response, Task } from './task.js';
 
 type Answers<Doc> = (doc: Doc) => Answer;
 

@@ -1,16 +1,9 @@
+import type { ContinuationScore } from '../model/requests/request.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 
 /** What a document is to be answered with: a text, one of several texts, or the index of a choice. */
 export type Answer = string | readonly string[] | number;
-
-/** How likely a model finds a continuation. */
-export interface ContinuationScore {
-  /** Sum over its tokens, in nats. */
-  logProbability: number;
-  /** Whether every token of it is the likeliest one. */
-  isGreedy: boolean;
-}
 
 /** What a model answers. */
 export interface Response {

@@ -1,15 +1,11 @@
 /** Mean gates as a self-contained SVG: one panel a stitch, one row a domain, one column a member. */
-import type { Placement } from '../checkpoint/stitch-manifest.js';
+import { DIRECTIONS } from '../model/stitches/directions/index.js';
 import type { MeanGates } from './mean-gates.js';
 import { escapeXml, svgDocument } from './svg.js';
 
 const CELL = { width: 58, height: 26 };
 const MARGIN = { left: 96, top: 44, gap: 28, panelTop: 64 };
 const PANELS_A_LINE = 2;
-const KINDS: Record<Placement['kind'], string> = {
-  experts_into_hub: 'into the hub: share of each member',
-  hub_into_experts: 'into the experts: share of the hub',
-};
 
 /** Draws what `meanGates` found for a model with these members, the hub first. */
 export function renderGates(title: string, members: readonly string[], means: readonly MeanGates[]): string {
@@ -28,7 +24,7 @@ export function renderGates(title: string, members: readonly string[], means: re
     const left = MARGIN.left + column * panel.width;
     const top = MARGIN.top + Math.floor(s / PANELS_A_LINE) * panel.height + MARGIN.panelTop;
     parts.push(`<text x="${left}" y="${top - 44}" font-weight="bold">after layer ${stitch.afterLayer}</text>`);
-    parts.push(`<text x="${left}" y="${top - 28}" fill="#555" font-size="11">${KINDS[stitch.kind]}</text>`);
+    parts.push(`<text x="${left}" y="${top - 28}" fill="#555" font-size="11">${DIRECTIONS[stitch.kind].title}</text>`);
     for (const [m, member] of members.entries()) {
       const x = left + (m + 0.5) * CELL.width;
       parts.push(`<text x="${x}" y="${top - 8}" text-anchor="middle" font-size="11">${escapeXml(member)}</text>`);
@@ -39,8 +35,10 @@ export function renderGates(title: string, members: readonly string[], means: re
         parts.push(`<text x="${left - 10}" y="${y + 17}" text-anchor="end">${escapeXml(domain)}</text>`);
       }
       const { gates } = means.filter((mean) => mean.domain === domain)[s]!;
-      const shown = stitch.kind === 'hub_into_experts' ? [null, ...gates.slice(1)] : gates;
-      for (const [m, gate] of shown.entries()) parts.push(cell(left + m * CELL.width, y, gate));
+      const { firstGated } = DIRECTIONS[stitch.kind];
+      for (const [m, gate] of gates.entries()) {
+        parts.push(cell(left + m * CELL.width, y, m < firstGated ? null : gate));
+      }
     }
   }
   return svgDocument(title, width, height, parts);

@@ -1,12 +1,9 @@
-import type { Keywords, Value } from '../python/values.js';
-import type { Evaluator } from './evaluator.js';
+import type { Value } from '../python/values.js';
+import type { Callables, Filter } from './evaluator.js';
 import { FILTERS } from './filters.js';
 import { GLOBALS } from './globals.js';
 import type { LexerOptions } from './lexer.js';
 import { TESTS } from './tests.js';
-
-/** A filter or a test: it gets the value before the bar, and what stands in its parentheses. */
-export type Filter = (evaluator: Evaluator, value: Value, args: readonly Value[], keywords: Keywords) => Value;
 
 export interface EnvironmentOptions extends LexerOptions {
   /** Whether what is not there fails (Jinja's StrictUndefined), or is empty text. Default false. */
@@ -18,7 +15,7 @@ export interface EnvironmentOptions extends LexerOptions {
 }
 
 /** What templates have in common: how they are read, and what they may call. */
-export class Environment {
+export class Environment implements Callables {
   readonly isStrict: boolean;
   readonly filters: ReadonlyMap<string, Filter>;
   readonly tests: ReadonlyMap<string, Filter> = new Map(Object.entries(TESTS));

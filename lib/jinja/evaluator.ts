@@ -19,7 +19,6 @@ import {
   type Value,
 } from '../python/values.js';
 import type { Arguments, Comparison, Expression } from './ast.js';
-import type { Environment } from './environment.js';
 import { TemplateError } from './errors.js';
 import type { Variables } from './scope.js';
 import { Undefined } from './undefined.js';
@@ -32,12 +31,23 @@ export const COST = { expression: 16, statement: 64, turn: 256, call: 2048 };
 const READ = 1 / 16;
 const MAX_DEPTH = 1500;
 
+/** A filter or a test: it gets the value before the bar, and what stands in its parentheses. */
+export type Filter = (evaluator: Evaluator, value: Value, args: readonly Value[], keywords: Keywords) => Value;
+
+/** What expressions may call. */
+export interface Callables {
+  /** Whether what is not there fails, or is empty text. */
+  readonly isStrict: boolean;
+  readonly filters: ReadonlyMap<string, Filter>;
+  readonly tests: ReadonlyMap<string, Filter>;
+}
+
 /** Evaluates the expressions of one rendering of a template. */
 export class Evaluator {
   private work = 0;
   private depth = 0;
 
-  constructor(readonly environment: Environment) {}
+  constructor(readonly environment: Callables) {}
 
   evaluate(expression: Expression, scope: Variables): Value {
     this.spend(COST.expression);

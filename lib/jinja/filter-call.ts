@@ -1,7 +1,6 @@
 import { bind, type Parameters } from '../python/call.js';
 import type { Value } from '../python/values.js';
-import type { Filter } from './environment.js';
-import type { Evaluator } from './evaluator.js';
+import type { Evaluator, Filter } from './evaluator.js';
 
 /** A filter by its parameters, `?` for those that may be left out, and what it does with them. */
 export function filter(

@@ -1,5 +1,5 @@
-import type { Filter } from './environment.js';
 import { TemplateError } from './errors.js';
+import type { Filter } from './evaluator.js';
 import { LIST_FILTERS } from './list-filters.js';
 import { NUMBER_FILTERS } from './number-filters.js';
 import { TEXT_FILTERS } from './text-filters.js';

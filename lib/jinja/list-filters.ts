@@ -16,9 +16,8 @@ import {
   type Value,
   valueError,
 } from '../python/values.js';
-import type { Filter } from './environment.js';
 import { TemplateError } from './errors.js';
-import type { Evaluator } from './evaluator.js';
+import type { Evaluator, Filter } from './evaluator.js';
 import { filter } from './filter-call.js';
 import { Undefined } from './undefined.js';
 

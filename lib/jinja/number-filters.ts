@@ -12,7 +12,7 @@ import {
 import { calculate } from '../python/operators.js';
 import { strip } from '../python/text.js';
 import { PythonError, typeError, typeName, type Value, valueError } from '../python/values.js';
-import type { Filter } from './environment.js';
+import type { Filter } from './evaluator.js';
 import { filter } from './filter-call.js';
 import { Undefined } from './undefined.js';
 

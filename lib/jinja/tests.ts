@@ -4,7 +4,7 @@ import { equals, isAtMost, isIn, isLess } from '../python/operators.js';
 import { str } from '../python/repr.js';
 import { isLower, isUpper } from '../python/string-methods.js';
 import { Callable, Dict, PythonObject, Range, Tuple, typeError, typeName, type Value } from '../python/values.js';
-import type { Filter } from './environment.js';
+import type { Filter } from './evaluator.js';
 import { Undefined } from './undefined.js';
 
 const plain =

@@ -16,7 +16,7 @@ import {
   typeError,
   type Value,
 } from '../python/values.js';
-import type { Filter } from './environment.js';
+import type { Filter } from './evaluator.js';
 import { filter } from './filter-call.js';
 
 /** As many characters past the length are left to a text that would be cut. */

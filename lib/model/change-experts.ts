@@ -1,15 +1,17 @@
 /** Stitched models with more or fewer experts than one that was trained. */
 import { join } from 'node:path';
-import { type Abortable, BtsError } from '../base/errors.js';
+import { BtsError } from '../base/errors.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions } from '../base/options-check.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
 import type { Device } from '../tensor/device.js';
-import { describeMember, openMembers, openUnchanged } from './members/member-files.js';
+import { describeMember, openMembers } from './members/member-files.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
-import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
+import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
+import { StitchLayer } from './stitches/stitch-layer.js';
 
-export interface AddOptions extends Abortable {
+export interface AddOptions extends HashOptions {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
   train?: 'all' | 'new';
 }
@@ -25,23 +27,21 @@ export async function addExperts(
   experts: Readonly<Record<string, string>>,
   options: AddOptions = {},
 ): Promise<StitchedModel> {
-  expectOptions('addExperts', options, { train: true, signal: true });
-  const { train = 'all', signal } = options;
+  expectOptions('addExperts', options, { train: true, verify: true, signal: true });
+  const { train = 'all', verify, signal } = options;
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);
   const taken = added.find(({ name }) => names.includes(name) || !MemberName.safeParse(name).success);
   if (taken)
     throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
-  const old = await openUnchanged(before.members, signal);
-  const opened = await openMembers([...before.members, ...added], signal);
-  for (const [m, { contents }] of old.entries()) opened[m]!.contents = contents!;
+  const opened = await openMembers([...before.members, ...added], { verify, signal });
   const members = [...before.members];
-  for (const member of opened.slice(members.length)) members.push(await describeMember(member, signal));
+  for (const member of opened.slice(members.length)) members.push(await describeMember(member));
   const { tensors } = await readSafetensors(join(folder, STITCHES));
   const manifest = { ...before, members, gateBias: true };
-  const grow = (placement: Placement, index: number, shape: StitchShape) => {
-    const old = { ...shape, members: before.members.length, gateBias: before.gateBias };
+  const grow = (placement: Placement, index: number, { shape }: StitchDesign) => {
+    const old = stitchDesign(before, before.members.length, shape.width);
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.grow(device, added.length);
   };
@@ -57,20 +57,20 @@ export async function removeExperts(
   device: Device,
   folder: string,
   names: readonly string[],
-  options: Abortable = {},
+  options: HashOptions = {},
 ): Promise<StitchedModel> {
-  expectOptions('removeExperts', options, { signal: true });
-  const { signal } = options;
+  expectOptions('removeExperts', options, { verify: true, signal: true });
+  const { verify, signal } = options;
   const before = await readManifest(folder);
   const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
   if (missing !== undefined) throw noExpert(missing, before);
   const kept = before.members.map((_, m) => m).filter((m) => !names.includes(before.members[m]!.name));
   const manifest = { ...before, members: kept.map((m) => before.members[m]!) };
   if (kept.length < 2) throw new BtsError('BAD_OPTION', 'without its last expert nothing is stitched: use the hub.');
-  const opened = await openUnchanged(manifest.members, signal);
+  const opened = await openMembers(manifest.members, { verify, signal });
   const { tensors } = await readSafetensors(join(folder, STITCHES));
-  const shrink = (placement: Placement, index: number, shape: StitchShape) => {
-    const old = { ...shape, members: before.members.length };
+  const shrink = (placement: Placement, index: number, { shape }: StitchDesign) => {
+    const old = stitchDesign(before, before.members.length, shape.width);
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.select(device, kept, { trainable: true });
   };

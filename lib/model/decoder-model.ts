@@ -5,8 +5,9 @@ import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, inferenceBytes } from './cost/cost.js';
 import { DecodeStep } from './decoding/decode-step.js';
 import { KeyValueCache } from './decoding/key-value-cache.js';
+import { locateTokens } from './decoding/locate-tokens.js';
 import { type Draw, sample } from './decoding/sampler.js';
-import { type Standing, standing, uploaded } from './decoding/standing.js';
+import { type Standing, uploaded } from './decoding/standing.js';
 import { LanguageModel } from './language-model.js';
 import type { Positions, Transformer } from './transformer/transformer.js';
 
@@ -117,7 +118,7 @@ export abstract class DecoderModel extends LanguageModel {
     const tokens = inputs.length / batch;
     cache.expectRoom(tokens);
     const added = cache.lengths.map((_, b) => inputs.subarray(b * tokens, (b + 1) * tokens));
-    const stand = standing(this, cache, added);
+    const stand = locateTokens(this, cache, added);
     const { h, logits } =
       tokens === 1
         ? { h: undefined, logits: this.nextLogits(cache, inputs, stand) }

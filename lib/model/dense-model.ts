@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { writeJson } from '../base/file.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
-import { openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
@@ -24,7 +25,7 @@ import { Transformer } from './transformer/transformer.js';
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
-export interface LoadOptions extends Abortable {
+export interface LoadOptions extends HashOptions {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -56,15 +57,26 @@ export class DenseModel extends DecoderModel {
    * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
-    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, signal: true });
+    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, verify: true, signal: true });
     expectFreezable(options);
-    const { signal } = options;
-    const checkpoint = await openCheckpoint(folder, { signal });
+    const { verify, signal } = options;
+    const checkpoint = await openCheckpoint(folder, { verify, signal });
     const tokenizer = await loadTokenizer(folder, { signal });
-    expectVocabulary(checkpoint.config, tokenizer, folder);
-    const trainable = trainableRoles(checkpoint.config, options);
+    return await DenseModel.of(device, checkpoint, tokenizer, options);
+  }
+
+  /** @internal Loads the weights of a checkpoint that is open, with its tokenizer. */
+  static async of(
+    device: Device,
+    checkpoint: DenseCheckpoint,
+    tokenizer: Tokenizer | undefined,
+    options: LoadOptions = {},
+  ): Promise<DenseModel> {
+    const { config, folder } = checkpoint;
+    expectVocabulary(config, tokenizer, folder);
     const files = await readTokenizer(folder);
-    const member = await Member.load(device, checkpoint, { trainable, signal });
+    const trainable = trainableRoles(config, options);
+    const member = await Member.load(device, checkpoint, { trainable, signal: options.signal });
     return new DenseModel(device, member, tokenizer, files);
   }
 

@@ -1,4 +1,5 @@
-import { type Abortable, BtsError, expectAlive } from '../base/errors.js';
+import { BtsError, expectAlive } from '../base/errors.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectMemory } from '../base/memory.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { type Batch, IGNORED } from '../data/packing.js';
@@ -8,11 +9,12 @@ import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { BatchSize } from './cost/cost.js';
-import { type GeneratedToken, type GenerateOptions, generate, type Prompt } from './decoding/generate.js';
+import { type GenerateOptions, generate, type Prompt } from './decoding/generate.js';
+import type { GeneratedToken } from './decoding/generation.js';
 import type { TokenCache } from './decoding/key-value-cache.js';
 import { type Draw, sample } from './decoding/sampler.js';
 
-export interface LoadModelOptions extends Abortable {
+export interface LoadModelOptions extends HashOptions {
   /** Makes what its training changed trainable again; default: frozen. */
   trainable?: boolean;
 }

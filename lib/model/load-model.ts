@@ -24,13 +24,13 @@ export async function loadModel(
   folder: string,
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
-  expectOptions('loadModel', options, { trainable: true, signal: true });
-  const { signal } = options;
+  expectOptions('loadModel', options, { trainable: true, verify: true, signal: true });
+  const { verify, signal } = options;
   await recoverFolder(folder);
   if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, options);
   if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, options);
   const { system } = await readBaseline(folder);
-  if (system === 'btm') return EnsembleModel.load(device, folder, { signal });
+  if (system === 'btm') return EnsembleModel.load(device, folder, { verify, signal });
   if (system === 'routing') return RoutedModel.load(device, folder, options);
   if (system === 'sparse') return SparseModel.load(device, folder, options);
   return MixtureModel.load(device, folder, options);

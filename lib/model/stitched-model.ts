@@ -2,31 +2,32 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../base/check.js';
 import { type Abortable, BtsError } from '../base/errors.js';
+import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
-import { expertsIntoHub, hubIntoExperts, type StitchResult } from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, stitchedCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import { loadTokenizer } from './dense-model.js';
 import {
   describeMember,
   FAMILY_OPTIONS,
   type Family,
   type OpenMember,
   openFamily,
-  openUnchanged,
+  openMembers,
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
-import { StitchLayer, type StitchShape } from './stitches/stitch-layer.js';
+import type { StitchResult } from './stitches/directions/direction.js';
+import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
+import { StitchLayer } from './stitches/stitch-layer.js';
 import { checkPlan, planStitches } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
@@ -41,15 +42,19 @@ export interface StitchOptions extends Family {
   plan?: readonly Placement[];
   /** A gate for each channel (default) or one for the whole token. */
   gate?: 'channel' | 'scalar';
+  /** Projections are the identity plus a product of this rank, channel gates such a product; default full rank. */
+  rank?: number | undefined;
   /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
   expertsAfterMerge?: 'projected' | 'unchanged';
   /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
   init?: 'uniform' | 'hub';
   /** On the gate logits, in training; default 0. */
   dropout?: number;
+  /** Of weights that begin random; default 0. */
+  seed?: number;
 }
 
-export interface StitchedLoadOptions extends Abortable {
+export interface StitchedLoadOptions extends HashOptions {
   /**
    * Makes the stitches trainable again, or of the experts named their slices of the gates and their projections; default:
    * frozen.
@@ -63,9 +68,11 @@ const STITCH_OPTIONS: OptionNames<StitchOptions> = {
   alternate: true,
   plan: true,
   gate: true,
+  rank: true,
   expertsAfterMerge: true,
   init: true,
   dropout: true,
+  seed: true,
 };
 
 /** The file of the trained weights. */
@@ -75,18 +82,25 @@ export const STITCHES = 'stitch.safetensors';
 const Choices = z.object({
   plan: z.array(Placement).optional(),
   gate: z.enum(['channel', 'scalar']),
+  rank: z.int().min(1).optional(),
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   init: z.enum(['uniform', 'hub']),
   dropout: z.number().min(0).lt(1),
+  seed: z.int().min(0),
 });
+
+export interface TraceOptions {
+  /** Whether hidden states are read, too: M * C floats a token and stitch. Default false. */
+  hidden?: boolean;
+}
 
 /** What one stitch did to a batch. */
 export interface StitchTrace {
   placement: Placement;
   /** [B*T, M, C or 1]; of Hub-into-Experts slot 0 is zero: the hub has no gate there. */
   gates: Float32Array;
-  /** Of each member after the stitch, [B*T, C]. */
-  hidden: Float32Array[];
+  /** Of each member after the stitch, [B*T, C]; where they were asked for. */
+  hidden?: Float32Array[];
 }
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
@@ -121,23 +135,33 @@ export class StitchedModel extends DecoderModel {
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
     expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
-    const { gate = 'channel', expertsAfterMerge = 'projected', init = 'uniform', dropout = 0, signal } = options;
+    const {
+      gate = 'channel',
+      expertsAfterMerge = 'projected',
+      init = 'uniform',
+      dropout = 0,
+      seed = 0,
+      rank,
+      signal,
+    } = options;
     const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
     if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
       throw fail('a plan says where the stitches stand: leave out stitches and alternate');
     }
-    check(Choices, { gate, expertsAfterMerge, init, dropout, plan: options.plan }, fail);
+    check(Choices, { gate, rank, expertsAfterMerge, init, dropout, seed, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
-    const { layers } = opened[0]!.config;
+    const { layers, width } = opened[0]!.config;
     const count = options.stitches ?? Math.min(4, layers);
     const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
     checkPlan(plan, layers);
+    const settings = { gate, gateBias: init === 'hub', ...(rank !== undefined && { rank }) };
+    stitchDesign(settings, opened.length, width);
     const members = [];
-    for (const member of opened) members.push(await describeMember(member, signal));
-    const manifest = { members, plan, gate, gateBias: init === 'hub', expertsAfterMerge, dropout };
-    const create = (placement: Placement, index: number, shape: StitchShape) =>
-      StitchLayer.create(device, placement, index, shape);
+    for (const member of opened) members.push(await describeMember(member));
+    const manifest = { members, plan, ...settings, expertsAfterMerge, dropout };
+    const create = (placement: Placement, index: number, design: StitchDesign) =>
+      StitchLayer.create(device, placement, index, design, seed);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });
   }
 
@@ -146,13 +170,13 @@ export class StitchedModel extends DecoderModel {
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    */
   static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
-    expectOptions('StitchedModel.load', options, { trainable: true, signal: true });
-    const { trainable = false, signal } = options;
+    expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true });
+    const { trainable = false, verify, signal } = options;
     const manifest = await readManifest(folder);
-    const opened = await openUnchanged(manifest.members, signal);
+    const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, STITCHES));
-    const load = (placement: Placement, index: number, shape: StitchShape) =>
-      StitchLayer.load(device, placement, index, shape, { tensors, trainable: trainable !== false });
+    const load = (placement: Placement, index: number, design: StitchDesign) =>
+      StitchLayer.load(device, placement, index, design, { tensors, trainable: trainable !== false });
     const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
     const model = await StitchedModel.assemble(device, manifest, opened, load, { trainOnly, signal });
     try {
@@ -178,11 +202,12 @@ export class StitchedModel extends DecoderModel {
     device: Device,
     manifest: StitchManifest,
     opened: readonly OpenMember[],
-    createStitch: (placement: Placement, index: number, shape: StitchShape) => StitchLayer,
+    createStitch: (placement: Placement, index: number, design: StitchDesign) => StitchLayer,
     { trainOnly, signal }: Abortable & { trainOnly?: readonly string[] | undefined } = {},
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
+    const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
@@ -192,18 +217,13 @@ export class StitchedModel extends DecoderModel {
         members.push(await Member.load(device, member, { shared, signal, ...part }));
         owned.push(members.at(-1)!);
       }
-      const shape = {
-        members: members.length,
-        width,
-        gateWidth: manifest.gate === 'channel' ? width : 1,
-        gateBias: manifest.gateBias,
-      };
       const stitches = manifest.plan.map((placement, index) => {
-        const stitch = createStitch(placement, index, shape);
+        const stitch = createStitch(placement, index, design);
         owned.push(stitch);
         return stitch;
       });
-      const tokenizer = await loadTokenizer(manifest.members[0]!.path, { signal });
+      const { tokenizer: definition } = opened[0]!;
+      const tokenizer = definition && Tokenizer.of(definition);
       return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
@@ -274,20 +294,26 @@ export class StitchedModel extends DecoderModel {
     return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
   }
 
-  /** Gates and hidden states of every stitch for `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
-  async trace(ids: ArrayLike<number>, batch = 1): Promise<StitchTrace[]> {
+  /**
+   * Gates of every stitch for `batch` sequences of equal length, and with `hidden` the hidden states of all members behind it.
+   * Throws BAD_TOKEN, BAD_OPTION.
+   */
+  trace(ids: ArrayLike<number>, batch: number | undefined, options: { hidden: true }): Promise<Required<StitchTrace>[]>;
+  trace(ids: ArrayLike<number>, batch?: number, options?: TraceOptions): Promise<StitchTrace[]>;
+  async trace(ids: ArrayLike<number>, batch = 1, options: TraceOptions = {}): Promise<StitchTrace[]> {
+    expectOptions('trace', options, { hidden: true });
     const inputs = this.toInputs(ids, batch);
     this.expectPass({ batch, tokens: inputs.length / batch });
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const traces: Promise<StitchTrace>[] = [];
     this.run(scope, tensor, { batch, tokens: inputs.length / batch }, (placement, { h, gates }) => {
-      const members = Array.from({ length: h.shape[0]! }, (_, m) => {
+      const members = Array.from({ length: options.hidden ? h.shape[0]! : 0 }, (_, m) => {
         using member = h.slice(m);
         return member.read();
       });
-      const read = Promise.all([gates.read(), ...members]);
-      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, hidden })));
+      const read = Promise.all([gates().read(), ...members]);
+      traces.push(read.then(([gates, ...hidden]) => ({ placement, gates: gates!, ...(options.hidden && { hidden }) })));
     });
     return await Promise.all(traces);
   }
@@ -311,10 +337,7 @@ export class StitchedModel extends DecoderModel {
         const isLast = ++next === this.stitches.length;
         const experts = isLast && !observe ? 'ended' : expertsAfterMerge;
         now = recomputed(inner, now, (scope, h) => {
-          const result =
-            stitch.placement.kind === 'experts_into_hub'
-              ? expertsIntoHub(scope, h, stitch, { dropout: drop, experts })
-              : hubIntoExperts(scope, h, stitch, drop);
+          const result = stitch.forward(scope, h, { dropout: drop, experts });
           observe?.(stitch.placement, result);
           return isLast && observe ? scope.track(result.h.slice(0)) : result.h;
         });

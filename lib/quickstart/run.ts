@@ -16,7 +16,8 @@ import { loadModel } from '../model/load-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import type { Device } from '../tensor/device.js';
 import { newestCheckpoint, trainingFolder } from '../train/checkpoint.js';
-import { type TrainEvent, train } from '../train/trainer.js';
+import type { TrainEvent } from '../train/events.js';
+import { train } from '../train/trainer.js';
 import { collectTexts, DOMAINS, type DomainName } from './texts/texts.js';
 
 /** The domain that the seed mostly reads; each of the others gets an expert. */

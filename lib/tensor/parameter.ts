@@ -24,6 +24,11 @@ export class Parameter implements Disposable {
     return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
   }
 
+  /** The same in another shape, without copying. */
+  reshape(...shape: number[]): Parameter {
+    return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
+  }
+
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();

@@ -5,13 +5,21 @@ import { hash32 } from '../base/random.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { Scope } from '../tensor/scope.js';
-import { AdamW } from './adamw.js';
+import { AdamW, type AdamWOptions } from './adamw.js';
 import { readTrainingCheckpoint } from './checkpoint.js';
+import type { TrainEvent } from './events.js';
 import { learningRateAt, type ScheduleOptions } from './schedule.js';
-import type { TrainEvent, TrainOptions } from './trainer.js';
 
 // Guessing uniformly costs ln V; a model that is this much worse than guessing will not come back.
 const EXPLODED = 3;
+
+/** What its course depends on beside its data and schedule; see TrainOptions. */
+interface UpdateOptions extends AdamWOptions {
+  accumulation?: number;
+  recompute?: boolean;
+  seed?: number;
+  identity?: Readonly<Record<string, unknown>>;
+}
 
 /** Optimizer, schedule and data of one run. */
 export class Run implements Disposable {
@@ -28,7 +36,7 @@ export class Run implements Disposable {
     private readonly model: LanguageModel,
     private readonly data: Mixture,
     private readonly schedule: Required<ScheduleOptions>,
-    options: TrainOptions,
+    options: UpdateOptions,
   ) {
     const { accumulation = 1, recompute = false, seed = 0, identity = {} } = options;
     const { beta1, beta2, epsilon, weightDecay, clipNorm } = options;

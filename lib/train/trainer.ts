@@ -3,16 +3,11 @@ import { replaceFolder } from '../base/folder.js';
 import { lockFolder } from '../base/lock.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Mixture } from '../data/mixture.js';
-import {
-  HELD_OUT_OPTIONS,
-  type HeldOutDomain,
-  type HeldOutLoss,
-  type HeldOutOptions,
-  heldOutLosses,
-} from '../eval/held-out-loss.js';
+import { HELD_OUT_OPTIONS, type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
+import type { TrainEvent } from './events.js';
 import { Metrics } from './metrics.js';
 import { DivergedError, Run } from './run.js';
 import { checkSchedule, type ScheduleOptions } from './schedule.js';
@@ -72,23 +67,6 @@ const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
   write: true,
   signal: true,
 };
-
-export type TrainEvent =
-  /** Before the first update, where text is held out: the losses that training starts from. */
-  | { type: 'started'; step: 0; losses: HeldOutLoss[] }
-  | {
-      type: 'step';
-      step: number;
-      /** Of this update's batches before it was made. */
-      loss: number;
-      gradientNorm: number;
-      learningRate: number;
-      tokensPerSecond: number;
-    }
-  | { type: 'evaluation'; step: number; losses: HeldOutLoss[] }
-  | { type: 'checkpoint'; step: number; folder: string }
-  | { type: 'stopped'; step: number; folder: string }
-  | { type: 'finished'; step: number; folder: string };
 
 const MINUTE_MS = 60_000;
 

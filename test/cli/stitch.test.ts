@@ -149,6 +149,7 @@ test('a run that was stopped resumes with its own options only, and ends as if i
     await rename(join(folder, 'out'), join(folder, 'whole'));
     for (const [options, difference] of [
       [['--gate', 'scalar'], 'gate is "scalar"'],
+      [['--rank', '3'], 'rank is 3'],
       [['--init', 'hub'], 'gateBias is true'],
       [['--dropout', '0.2'], 'dropout is 0.2'],
       [['--stitches', '2'], 'plan is'],

@@ -235,9 +235,9 @@ test('a router that picks experts is trained, and measured for every number of t
 
 test('ablations of the paper are one option', async () => {
   await inProject(async (at) => {
-    const manifest = async (ablate: string) => {
+    const manifest = async (ablate: string, ...more: string[]) => {
       const out = `ablated-${ablate}`;
-      const args = ['--out', at(out), ...models(at), ...text(at), ...sizes, ...training, '--ablate', ablate];
+      const args = ['--out', at(out), ...models(at), ...text(at), ...sizes, ...training, '--ablate', ablate, ...more];
       await json('stitch', ...args, '--no-compare');
       const made = JSON.parse(await readFile(join(at(out), 'bts.json'), 'utf8'));
       return {
@@ -253,6 +253,7 @@ test('ablations of the paper are one option', async () => {
     assert.ok(plan.every(({ kind }: { kind: string }) => kind === 'experts_into_hub'));
     assert.equal([gate, expertsAfterMerge, gateBias], ['scalar', 'unchanged', true]);
 
+    assert.equal([several.rank, (await manifest('low-rank', '--rank', '3')).rank], [undefined, 3]);
     const shares = async (...more: string[]) => {
       const args = [
         'stitch',

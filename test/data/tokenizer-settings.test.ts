@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { hashTokenizer } from '../../lib/data/tokenizer/definition.js';
+import { findDefinition } from '../../lib/data/tokenizer/definition.js';
 import { Tokenizer } from '../../lib/data/tokenizer.js';
 import { fails } from './data-fixtures.js';
 import {
@@ -298,16 +298,16 @@ test("Metaspace's older spellings mean the same", async () => {
   assert.is.not(await hash({ prepend_scheme: 'first' }), await hash({ prepend_scheme: 'always' }));
 });
 
-test('the hash of a folder is that of its tokenizer, and null where it has none', async () => {
+test('the hash of a folder is that of its tokenizer, and there is none where it has none', async () => {
   const path = await writeTokenizer(folder, base);
   const { hash } = await Tokenizer.load(path);
   assert.match(hash, /^[0-9a-f]{64}$/);
-  assert.is(await hashTokenizer(path), hash);
+  assert.is((await findDefinition(path))?.hash, hash);
   await appendFile(join(path, 'tokenizer.json'), ' \n');
-  assert.is(await hashTokenizer(path), hash);
+  assert.is((await findDefinition(path))?.hash, hash);
   await writeFile(join(path, 'tokenizer.json'), (await readFile(join(path, 'tokenizer.json'), 'utf8')).slice(1));
-  await fails(() => hashTokenizer(path), 'BAD_TOKENIZER', /not valid JSON/);
-  assert.is(await hashTokenizer(folder), null);
+  await fails(() => findDefinition(path), 'BAD_TOKENIZER', /not valid JSON/);
+  assert.is(await findDefinition(folder), undefined);
 });
 
 // ---- What is not JSON ----

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BtsError, type ErrorCode } from '../../lib/base/errors.js';
-import { hashFile } from '../../lib/checkpoint/hash.js';
+import { hashFile } from '../../lib/base/file-hash.js';
 import { withinStack } from '../../lib/data/tokenizer/pattern.js';
 import { Tokenizer } from '../../lib/data/tokenizer.js';
 import {

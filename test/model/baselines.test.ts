@@ -8,14 +8,10 @@ import { replaceFolder } from '../../lib/base/folder.js';
 import { type Batch, IGNORED } from '../../lib/data/packing.js';
 import { EnsembleModel } from '../../lib/model/baselines/ensemble.js';
 import { MixtureModel } from '../../lib/model/baselines/mixture-model.js';
+import { MIXTURES, type MixtureSystem } from '../../lib/model/baselines/mixtures.js';
 import { RoutedModel } from '../../lib/model/baselines/routed.js';
 import { writeSoup } from '../../lib/model/baselines/soup.js';
-import {
-  MIXTURES,
-  type MixtureSystem,
-  mixtureFlopsPerToken,
-  systemParameters,
-} from '../../lib/model/cost/system-cost.js';
+import { mixtureFlopsPerToken, systemParameters } from '../../lib/model/cost/system-cost.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
 import { loadModel } from '../../lib/model/load-model.js';

@@ -16,6 +16,7 @@ import { planStitches } from '../../lib/model/stitches/stitch-plan.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { Scope } from '../../lib/tensor/scope.js';
 import { AdamW } from '../../lib/train/adamw.js';
+import { callCli } from '../support/cli.js';
 import { openCpu } from '../support/devices.js';
 import { type FlatConfig, flat, varied } from '../support/flat-config.js';
 import { CONFIGS, inTemporaryFolder, randomTokens, writeModel } from '../support/models.js';
@@ -32,6 +33,11 @@ test('the stitches of the paper have 264,241,152 parameters', () => {
     expertsAfterMerge: 'projected',
   } as const;
   assert.is(stitchParameterCount({ members: [config, config, config, config], ...shape }), 264_241_152);
+});
+
+test('of rank 128, the stitches of the paper have a twelfth of them', async () => {
+  const { systems } = JSON.parse((await callCli('params', '--config', 'paper', '--rank', '128', '--json')).stdout);
+  assert.is(systems.at(-1).trained, 264_241_152 / 12);
 });
 
 test('parameters are counted as a model has them', async () => {
@@ -135,6 +141,13 @@ const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: Mod
     {},
   ],
   ['scalar gates with a bias', { stitches: 2, gate: 'scalar', init: 'hub' }, {}],
+  ['stitches of low rank', { stitches: 3, rank: 8 }, {}],
+  [
+    'stitches of low rank into the hub that leave the experts unchanged',
+    { stitches: 3, rank: 40, alternate: false, expertsAfterMerge: 'unchanged' },
+    {},
+  ],
+  ['stitches of low rank with scalar gates', { stitches: 2, rank: 8, gate: 'scalar', init: 'hub' }, {}],
   ['much vocabulary', { stitches: 2 }, { vocabularySize: 5000 }],
   ['members that are Gemmas', { stitches: 2 }, {}, CONFIGS.gemma2],
   ['members that are OLMos', { stitches: 2 }, {}, CONFIGS.olmo2],

@@ -63,6 +63,8 @@ const variants: Record<string, Partial<StitchOptions>> = {
   'with a gate bias': { init: 'hub' },
   'without a gate bias': {},
   'with a scalar gate': { gate: 'scalar' },
+  'of low rank': { rank: 3 },
+  'of low rank with a gate bias': { rank: 15, init: 'hub' },
   'with experts unchanged and all stitches into the hub': { expertsAfterMerge: 'unchanged', alternate: false },
 };
 
@@ -91,39 +93,40 @@ for (const [what, options] of Object.entries(variants)) {
   });
 }
 
-come('training can be confined to what belongs to a new expert', async () => {
-  const folder = await stitched();
-  using model = await addExperts(device, folder, { prose }, { train: 'new' });
-  model.openGates(['prose']);
-  const before = await save(model);
-  const loss = await model.loss(batch);
-  const size = model.trainable.reduce((sum, { value }) => sum + value.size, 0);
-  const { width } = CONFIGS.llama;
-  assert.is(
-    size,
-    3 * (width * width + width + width * width),
-    'a gate slot, its bias and a projection for each stitch',
-  );
-  await step(model, 5);
-  assert.ok((await model.loss(batch)) < loss);
-  const [a, b] = [await weightsOf(before), await weightsOf(await save(model))];
-  for (const [name, old] of a) {
-    const now = b.get(name)!;
-    const changed = now.map((x, i) => (x === old[i] ? 0 : 1)).reduce((sum: number, x) => sum + x, 0);
-    if (name.includes('proj.')) assert.is(changed > 0, name.includes('proj.2'), name);
-    // The last member's slot alone, of those that are read.
-    else
-      assert.ok(
-        now.subarray(0, (now.length / 4) * 3).every((x, i) => x === old[i]),
-        name,
-      );
-  }
-  using resumed = await StitchedModel.load(device, before, { trainable: ['prose'] });
-  assert.equal(
-    resumed.trainable.map(({ name }) => name),
-    model.trainable.map(({ name }) => name),
-  );
-});
+for (const [what, options, gateAndProjection] of [
+  ['', {}, 16 * 16 + 16 * 16],
+  [' of low rank', { rank: 3 }, 2 * 2 * 3 * 16],
+] as const) {
+  come(`training${what} can be confined to what belongs to a new expert`, async () => {
+    const folder = await stitched(options);
+    using model = await addExperts(device, folder, { prose }, { train: 'new' });
+    model.openGates(['prose']);
+    const before = await save(model);
+    const loss = await model.loss(batch);
+    const size = model.trainable.reduce((sum, { value }) => sum + value.size, 0);
+    const { width } = CONFIGS.llama;
+    assert.is(size, 3 * (gateAndProjection + width), 'a gate slot, its bias and a projection for each stitch');
+    await step(model, 5);
+    assert.ok((await model.loss(batch)) < loss);
+    const [a, b] = [await weightsOf(before), await weightsOf(await save(model))];
+    for (const [name, old] of a) {
+      const now = b.get(name)!;
+      const changed = now.map((x, i) => (x === old[i] ? 0 : 1)).reduce((sum: number, x) => sum + x, 0);
+      if (name.includes('proj.')) assert.is(changed > 0, name.includes('proj.2'), name);
+      // The last member's slot alone, of those that are read.
+      else
+        assert.ok(
+          now.subarray(0, (now.length / 4) * 3).every((x, i) => x === old[i]),
+          name,
+        );
+    }
+    using resumed = await StitchedModel.load(device, before, { trainable: ['prose'] });
+    assert.equal(
+      resumed.trainable.map(({ name }) => name),
+      model.trainable.map(({ name }) => name),
+    );
+  });
+}
 
 come('an expert that was added and opened learns with all the others', async () => {
   using model = await addExperts(device, await stitched(), { prose });
@@ -146,22 +149,27 @@ come('adding, removing and switching off leave all files of members and of the m
   assert.equal(await Promise.all(folders.map(hashOf)), before);
 });
 
-come('an expert that is added and removed again leaves the model as it was', async () => {
-  const folder = await stitched({ init: 'hub' });
-  using before = await StitchedModel.load(device, folder);
-  using added = await addExperts(device, folder, { prose });
-  using loaded = await StitchedModel.load(device, await save(added));
-  using removed = await StitchedModel.load(device, await save(loaded.without(['prose'])));
-  assert.equal(removed.manifest, { ...before.manifest });
-  assert.equal(await removed.logits(ids, 2), await before.logits(ids, 2));
-  const saved = await save(loaded);
-  using trainable = await removeExperts(device, saved, ['prose']);
-  assert.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
-  await step(trainable);
-  assert.not.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
-  const all = ['code', 'math', 'prose'];
-  await fails(() => removeExperts(device, saved, all), 'BAD_OPTION', /without its last expert/);
-});
+for (const [what, options] of [
+  ['', { init: 'hub' }],
+  [' of low rank', { init: 'hub', rank: 3 }],
+] as const) {
+  come(`an expert that is added and removed again leaves the model${what} as it was`, async () => {
+    const folder = await stitched(options);
+    using before = await StitchedModel.load(device, folder);
+    using added = await addExperts(device, folder, { prose });
+    using loaded = await StitchedModel.load(device, await save(added));
+    using removed = await StitchedModel.load(device, await save(loaded.without(['prose'])));
+    assert.equal(removed.manifest, { ...before.manifest });
+    assert.equal(await removed.logits(ids, 2), await before.logits(ids, 2));
+    const saved = await save(loaded);
+    using trainable = await removeExperts(device, saved, ['prose']);
+    assert.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
+    await step(trainable);
+    assert.not.equal(await trainable.logits(ids, 2), await before.logits(ids, 2));
+    const all = ['code', 'math', 'prose'];
+    await fails(() => removeExperts(device, saved, all), 'BAD_OPTION', /without its last expert/);
+  });
+}
 
 come('a model without an expert is one whose gates are over the rest', async () => {
   using model = await StitchedModel.load(device, await stitched({ stitches: 1 }));
@@ -177,39 +185,45 @@ come('a model without an expert is one whose gates are over the rest', async () 
   }
 });
 
-come('an expert that is switched off is not computed', async () => {
-  using model = await StitchedModel.load(device, await stitched());
-  const own = await countFlops(device, () => model.logits(ids, 2));
-  const less = await countFlops(device, () => model.without(['math']).logits(ids, 2));
-  const alone = await countFlops(device, () => model.without(['math', 'code']).logits(ids, 2));
-  using two = await StitchedModel.create(device, { hub, experts: { code } });
-  assert.is(less, await countFlops(device, () => two.logits(ids, 2)));
-  assert.ok(own > less && less > alone);
-  assert.is(model.without(['math']), model.without(['math']));
-  assert.is(model.without([]), model);
-});
+for (const options of [{}, { rank: 3 }])
+  come(`an expert that is switched off is not computed, options ${JSON.stringify(options)}`, async () => {
+    using model = await StitchedModel.load(device, await stitched(options));
+    const own = await countFlops(device, () => model.logits(ids, 2));
+    const less = await countFlops(device, () => model.without(['math']).logits(ids, 2));
+    const alone = await countFlops(device, () => model.without(['math', 'code']).logits(ids, 2));
+    using two = await StitchedModel.create(device, { hub, experts: { code }, ...options });
+    assert.is(less, await countFlops(device, () => two.logits(ids, 2)));
+    assert.ok(own > less && less > alone);
+    assert.is(model.without(['math']), model.without(['math']));
+    assert.is(model.without([]), model);
+  });
 
-come('requests with different experts switched off run side by side', async () => {
-  using model = await StitchedModel.load(device, await stitched());
-  const generate = async (off: string[]) => {
-    const found: number[] = [];
-    for await (const { id } of model
-      .without(off)
-      .generate([...ids.subarray(0, 4)], { temperature: 0, maxTokens: 9, stopTokens: [] }))
-      found.push(id);
-    return found;
-  };
-  const wanted = [[], ['code'], ['math'], ['code', 'math']];
-  const alone = [];
-  for (const off of wanted) alone.push(await generate(off));
-  assert.equal(await Promise.all(wanted.map(generate)), alone);
-});
+for (const options of [{}, { rank: 3 }])
+  come(
+    `requests with different experts switched off run side by side, options ${JSON.stringify(options)}`,
+    async () => {
+      using model = await StitchedModel.load(device, await stitched(options));
+      const generate = async (off: string[]) => {
+        const found: number[] = [];
+        for await (const { id } of model
+          .without(off)
+          .generate([...ids.subarray(0, 4)], { temperature: 0, maxTokens: 9, stopTokens: [] }))
+          found.push(id);
+        return found;
+      };
+      const wanted = [[], ['code'], ['math'], ['code', 'math']];
+      const alone = [];
+      for (const off of wanted) alone.push(await generate(off));
+      assert.equal(await Promise.all(wanted.map(generate)), alone);
+    },
+  );
 
-come('without all experts the hub is what remains', async () => {
-  using model = await StitchedModel.load(device, await stitched());
-  using alone = await DenseModel.load(device, hub);
-  close(await model.without(['code', 'math']).logits(ids, 2), await alone.logits(ids, 2), 1e-6);
-});
+for (const options of [{}, { rank: 3 }])
+  come(`without all experts the hub is what remains, options ${JSON.stringify(options)}`, async () => {
+    using model = await StitchedModel.load(device, await stitched(options));
+    using alone = await DenseModel.load(device, hub);
+    close(await model.without(['code', 'math']).logits(ids, 2), await alone.logits(ids, 2), 1e-6);
+  });
 
 come('what experts share with their hub is in memory once', async () => {
   const branched = join(root, 'branched');

@@ -54,6 +54,7 @@ async function expectAsAlone(from: LanguageModel, options: GenerateOptions): Pro
 const systems: [name: string, create: () => Promise<LanguageModel>][] = [
   ['a dense model', () => DenseModel.load(device, members.hub)],
   ['a stitched model', () => StitchedModel.create(device, members)],
+  ['a stitched model of low rank', () => StitchedModel.create(device, { ...members, rank: 3 })],
   ['an ensemble', () => EnsembleModel.create(device, members)],
   ['a router of sequences', () => RoutedModel.create(device, members)],
   ['a mixture of experts', () => MixtureModel.create(device, 'btx-soft', members)],

@@ -1,4 +1,5 @@
 /** The paper's own numbers, to the digit, and what is counted beside them against what the ops report. */
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -60,8 +61,8 @@ test("the operations that a model's forward pass is said to take are those that 
       const [hub, a, b] = paths as [string, string, string];
       using dense = await DenseModel.load(device, hub);
       same(await countFlops(device, () => dense.logits(ids, 2)), ids.length * forwardFlopsPerToken(config, 24), family);
-      for (const gate of ['channel', 'scalar'] as const) {
-        using stitched = await StitchedModel.create(device, { hub, experts: { a, b }, stitches: 2, gate });
+      for (const form of [{ gate: 'channel' }, { gate: 'scalar' }, { rank: 3 }, { gate: 'scalar', rank: 3 }] as const) {
+        using stitched = await StitchedModel.create(device, { hub, experts: { a, b }, stitches: 2, ...form });
         const cost = stitchedCost(
           { ...stitched.manifest, members: [config, config, config] },
           { batch: 2, tokens: 24 },
@@ -89,12 +90,15 @@ test('bts params and bts flops take the folder of any model', async () => {
       await writeModel(device, join(folder, 'hub')),
       await writeModel(device, join(folder, 'a'), { seed: 2 }),
     ];
-    using stitched = await StitchedModel.create(device, { hub, experts: { a }, stitches: 2 });
-    const own = stitched.trainable.reduce((sum, { value }) => sum + value.size, 0);
-    await stitched.write(folder);
-    const { members, systems } = await json('params', '--config', folder);
-    assert.is(members, 2);
-    assert.is(systems.at(-1).trained, own);
+    for (const rank of [undefined, 5]) {
+      using stitched = await StitchedModel.create(device, { hub, experts: { a }, stitches: 2, rank });
+      const own = stitched.trainable.reduce((sum, { value }) => sum + value.size, 0);
+      const written = await mkdtemp(join(folder, 'stitched-'));
+      await stitched.write(written);
+      const { members, systems } = await json('params', '--config', written);
+      assert.is(members, 2);
+      assert.is(systems.at(-1).trained, own);
+    }
     const { executed, tokens } = await json('flops', '--config', hub, '--members', '2', '--layers', '3');
     assert.is(tokens, 64);
     assert.ok(executed.bts.total > executed.bam.total);

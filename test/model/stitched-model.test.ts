@@ -14,6 +14,7 @@ import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
 import type { Parameter } from '../../lib/tensor/parameter.js';
 import { Scope } from '../../lib/tensor/scope.js';
+import { Tensor } from '../../lib/tensor/tensor.js';
 import { AdamW } from '../../lib/train/adamw.js';
 import { fails } from '../data/data-fixtures.js';
 import { openCpu, shared } from '../support/devices.js';
@@ -141,6 +142,11 @@ const variants: Record<string, Partial<StitchOptions>> = {
   'with two merges behind each other': { plan: TWO_MERGES },
   'with two merges behind each other and experts unchanged': { plan: TWO_MERGES, expertsAfterMerge: 'unchanged' },
   'with dropout': { dropout: 0.3 },
+  'of low rank': { rank: 5 },
+  'of low rank with a gate bias and dropout': { rank: 3, init: 'hub', dropout: 0.3 },
+  'of low rank with a scalar gate and experts unchanged': {
+    ...{ rank: 15, gate: 'scalar', alternate: false, expertsAfterMerge: 'unchanged' },
+  },
 };
 
 for (const [name, options] of Object.entries(variants)) {
@@ -196,7 +202,7 @@ for (const [name, options] of Object.entries(variants)) {
     using model = await createRandom(options);
     const M = model.memberNames.length;
     const G = options.gate === 'scalar' ? 1 : model.config.width;
-    const traces = await model.trace(ids, 2);
+    const traces = await model.trace(ids, 2, { hidden: true });
     assert.equal(
       traces.map(({ placement }) => placement),
       model.manifest.plan,
@@ -304,6 +310,23 @@ stitched('only stitches can be trained, under the names and shapes of the format
   assert.equal(model.memberNames, ['hub', 'code', 'math']);
 });
 
+stitched('untrained stitches of low rank compute what those of full rank do, and differ by their seed', async () => {
+  for (const options of [{}, { init: 'hub' }, { gate: 'scalar', alternate: false }] as const) {
+    using full = await create(options);
+    using low = await create({ ...options, rank: 5 });
+    close(await low.logits(ids, 2), await full.logits(ids, 2), 1e-5, 'logits');
+  }
+  const random = async (seed?: number) => {
+    using model = await create({ rank: 5, ...(seed !== undefined && { seed }) });
+    const down = model.trainable.filter(({ name }) => name.includes('down'));
+    return (await Promise.all(down.map(({ value }) => value.read()))).flatMap((all) => [...all]);
+  };
+  const numbers = await random();
+  assert.is(new Set(numbers).size, numbers.length, 'members, experts and stitches begin differently');
+  assert.equal(await random(0), numbers);
+  assert.not.equal(await random(1), numbers);
+});
+
 stitched('dropout is of training alone, and the same for the same seed', async () => {
   using model = await createRandom({ dropout: 0.5 });
   using without = await createRandom({ dropout: 0 });
@@ -381,7 +404,7 @@ stitched('behind the last stitch only the hub is computed', async () => {
 stitched('looking at gates and hidden states changes nothing', async () => {
   using model = await createRandom(variants['with layers of the hub alone at the end']);
   const logits = await model.logits(ids, 2);
-  const [, last] = await model.trace(ids, 2);
+  const [, last] = await model.trace(ids, 2, { hidden: true });
   assert.equal(await model.logits(ids, 2), logits);
   using alone = await DenseModel.load(device, hub);
   using scope = Scope.inference(device);
@@ -390,13 +413,32 @@ stitched('looking at gates and hidden states changes nothing', async () => {
   assert.equal(await alone.transformer.head(scope, h).read(), logits, 'the hub goes on from its hidden state');
 });
 
+stitched('gates come without hidden states, which are read where they are asked for alone', async () => {
+  using model = await createRandom();
+  const { read } = Tensor.prototype;
+  let reads = 0;
+  Tensor.prototype.read = function (this: Tensor) {
+    reads++;
+    return read.call(this);
+  };
+  try {
+    const whole = await model.trace(ids, 2, { hidden: true });
+    assert.is(reads, whole.length * (1 + model.memberNames.length));
+    const gates = whole.map(({ hidden: _, ...rest }) => rest);
+    assert.equal(await model.trace(ids, 2), gates);
+    assert.is(reads, whole.length * (1 + model.memberNames.length + 1));
+  } finally {
+    Tensor.prototype.read = read;
+  }
+});
+
 stitched('experts that stay unchanged behind merges are the models that they are alone', async () => {
   using model = await createRandom(variants['with experts unchanged']);
   for (const [e, folder] of Object.values(experts).entries()) {
     using alone = await DenseModel.load(device, folder);
     using scope = Scope.inference(device);
     let h = alone.transformer.embed(scope, scope.track(device.tensor(ids, [ids.length])));
-    for (const [s, { hidden }] of (await model.trace(ids, 2)).entries()) {
+    for (const [s, { hidden }] of (await model.trace(ids, 2, { hidden: true })).entries()) {
       h = alone.transformer.layer(scope, s, h, { batch: 2, tokens: 7 });
       close(hidden[e + 1]!, await h.read(), 1e-5, `expert ${e} behind stitch ${s}`);
     }
@@ -409,6 +451,7 @@ stitched('looking at tokens that do not fit is a typed error', async () => {
   await fails(() => model.trace([1, 2, 3], 2), 'BAD_OPTION', /3 token ids.*2 sequences/);
   await fails(() => model.trace([1, 300]), 'BAD_TOKEN', /300 at place 1/);
   await fails(() => model.trace([0.5]), 'BAD_TOKEN', /0.5 at place 0/);
+  await fails(() => model.trace(ids, 2, { states: true } as object), 'BAD_OPTION', /no option 'states'/);
 });
 
 stitched('two stitched models share a device', async () => {
@@ -557,6 +600,8 @@ const badOptions: [name: string, options: object, code: ErrorCode, message: RegE
   ['dropout below zero', { dropout: -0.1 }, 'BAD_OPTION', /dropout/],
   ['dropout that is no number', { dropout: Number.NaN }, 'BAD_OPTION', /dropout/],
   ['a hub that is not there', { hub: '/nowhere' }, 'FILE_NOT_FOUND', /\/nowhere/],
+  ['a rank of 0', { rank: 0 }, 'BAD_OPTION', /rank/],
+  ['a rank that is none', { rank: 16 }, 'BAD_OPTION', /a rank of 16 is none below the members' 16 channels/],
   ['an expert that is not there', { experts: { code: '/nowhere' } }, 'FILE_NOT_FOUND', /\/nowhere/],
   ['a signal that fired', { signal: AbortSignal.abort() }, 'ABORTED', /stopped/],
 ];
@@ -698,6 +743,14 @@ const malformed: [name: string, change: (json: Json) => unknown, message: RegExp
   ['stitches out of order', (j) => j.plan.reverse(), /not after 3, 2, 1/],
   ['a stitch of unknown kind', (j) => (j.plan[0].kind = 'x'), /plan\.0\.kind/],
   ['a last stitch into the experts', (j) => (j.plan[2].kind = 'hub_into_experts'), /last stitch/],
+  ['a rank of 0', (j) => (j.rank = 0), /rank/],
+  ['a rank between numbers', (j) => (j.rank = 1.5), /rank/],
+  ['a rank that is none', (j) => (j.rank = 16), /a rank of 16 is none below the members' 16 channels/],
+  [
+    'a rank that its tensors have not',
+    (j) => (j.rank = 4),
+    /stitch\.0\.gate\.down\.weight must be F32 \[2,4,16\], there is nothing/,
+  ],
   ['an unknown gate', (j) => (j.gate = 'vector'), /gate/],
   ['a gate bias that is no boolean', (j) => (j.gateBias = 'no'), /gateBias/],
   ['an unknown sequel', (j) => (j.expertsAfterMerge = 'gone'), /expertsAfterMerge/],
@@ -800,8 +853,21 @@ stitched('wherever memory runs out, loading and computing leave none behind', as
   // Rotary tables are kept for good; here they are made beforehand.
   const logits = await model.logits(ids, 2);
   assert.ok((await runOutOfMemory(device, () => model.logits(ids, 2))) > 30);
-  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2))) > 30);
+  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2, { hidden: true }))) > 30);
   assert.equal(await model.logits(ids, 2), logits);
+});
+
+stitched('wherever memory runs out, stitches of low rank leave none behind', async () => {
+  const folder = newFolder();
+  {
+    using model = await createRandom({ rank: 3, init: 'hub' });
+    await save(model, folder);
+  }
+  await runOutOfMemory(device, () => create({ rank: 3, init: 'hub' }));
+  using model = await StitchedModel.load(device, folder, { trainable: true });
+  await model.logits(ids, 2);
+  assert.ok((await runOutOfMemory(device, () => model.trace(ids, 2))) > 30);
+  assert.ok((await runOutOfMemory(device, () => train(model, 1))) > 60);
 });
 
 stitched('wherever memory runs out, training leaves none behind', async () => {

@@ -41,6 +41,8 @@ function openDeclarations(): ts.Program {
   };
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile } = host;
+  const folders = new Set([...declarations.keys()].map(dirname));
+  host.directoryExists = (name) => folders.has(name) || ts.sys.directoryExists(name);
   host.fileExists = (name) => declarations.has(name) || (!name.startsWith(dist + sep) && fileExists(name));
   host.readFile = (name) => declarations.get(name) ?? readFile(name);
   host.getSourceFile = (name, ...rest) => {

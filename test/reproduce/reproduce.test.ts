@@ -36,7 +36,7 @@ for (const name of ['smoke.yaml', 'full.yaml']) {
       ['train', 'train', 'train', 'train'],
     );
     const ablations = commands.flatMap((command) => /--ablate (\S+)/.exec(command)?.[1] ?? []);
-    assert.is(ablations.length, 9);
+    assert.is(ablations.length, 10);
     assert.ok(
       commands.filter((command) => command.includes('--expert')).every((command) => command.includes('c1.txt,c2.txt')),
     );

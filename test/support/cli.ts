@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { BtsError } from '../../lib/base/errors.js';
@@ -39,12 +40,13 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
   return startNode([MAIN, ...args], options);
 }
 
-/** Starts a TypeScript program in a process of its own. The user's cache lies in the working directory. */
-export function startNode(args: readonly string[], { cwd = '.', input = '', shell }: CliOptions = {}): Running {
+/** Starts a TypeScript program in a process of its own. The user's cache lies in the working directory, if one is given. */
+export function startNode(args: readonly string[], { cwd, input = '', shell }: CliOptions = {}): Running {
   const command = [process.execPath, '--import', TSX, ...args];
   const [file, ...rest] = shell ? ['bash', '-c', shell, 'bash', ...command] : command;
-  const env = { ...process.env, XDG_CACHE_HOME: join(cwd, 'cache'), NO_COLOR: '1' };
-  const child = spawn(file!, rest, { cwd, env });
+  const cache = cwd === undefined ? join(tmpdir(), 'bts-test-cache') : join(cwd, 'cache');
+  const env = { ...process.env, XDG_CACHE_HOME: cache, NO_COLOR: '1' };
+  const child = spawn(file!, rest, { env, ...(cwd !== undefined && { cwd }) });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text) => {

@@ -12,6 +12,9 @@ import type { DType } from '../../lib/tensor/addon.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { varied } from './flat-config.js';
 
+// What tests hash is nothing for the user's cache.
+process.env.XDG_CACHE_HOME ??= join(tmpdir(), 'bts-test-cache');
+
 /** The token that ends texts in `writeTokenizer`'s vocabulary. */
 export const END_OF_TEXT = 256;
 

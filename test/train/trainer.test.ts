@@ -15,7 +15,8 @@ import { heldOutLosses } from '../../lib/eval/held-out-loss.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
-import { type TrainEvent, train } from '../../lib/train/trainer.js';
+import type { TrainEvent } from '../../lib/train/events.js';
+import { train } from '../../lib/train/trainer.js';
 import { openCpu } from '../support/devices.js';
 import { inTemporaryFolder, writeModel } from '../support/models.js';
 import {

@@ -23,6 +23,7 @@ import { memberOptions } from '../options/stitch-options.js';
 import {
   deviceOptions,
   domainOptions,
+  readingOptions,
   runOptions,
   type TrainingValues,
   trainingOptions,
@@ -43,7 +44,7 @@ const training = {
   learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
 };
 const textGroup = { ...domainOptions, domain: domainOptions.domain.optional(), ...weightOptions };
-const runGroup = { ...runOptions, ...deviceOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
 const Schema = z.object({ ...memberOptions, ...textGroup, ...training, ...runGroup });
 type Values = z.output<typeof Schema>;
 
@@ -108,7 +109,7 @@ async function trainBaseline(
 ): Promise<HeldOutLoss[]> {
   const shares = stitchShares(values);
   using model = checkpoint
-    ? await loadModel(device, checkpoint, { trainable: true, signal })
+    ? await loadModel(device, checkpoint, { trainable: true, verify: values.verify, signal })
     : await createBaseline(device, system, values, signal);
   expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
@@ -121,12 +122,12 @@ async function trainBaseline(
 async function createBaseline(
   device: Device,
   system: Trained,
-  { hub, expert: experts, seed }: Pick<Values, 'hub' | 'expert' | 'seed'>,
+  { hub, expert: experts, seed, verify }: Pick<Values, 'hub' | 'expert' | 'seed' | 'verify'>,
   signal: AbortSignal,
 ): Promise<LanguageModel> {
-  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true, signal });
-  if (system === 'routing') return await RoutedModel.create(device, { hub, experts, signal });
-  return await MixtureModel.create(device, system, { hub, experts, seed, signal });
+  if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true, verify, signal });
+  if (system === 'routing') return await RoutedModel.create(device, { hub, experts, verify, signal });
+  return await MixtureModel.create(device, system, { hub, experts, seed, verify, signal });
 }
 
 async function makeBaseline(
@@ -135,11 +136,11 @@ async function makeBaseline(
   values: Values,
   signal: AbortSignal,
 ): Promise<HeldOutLoss[]> {
-  const { hub, expert: experts, out, domain } = values;
+  const { hub, expert: experts, out, domain, verify } = values;
   if (system === 'soup') {
-    await writeSoup(device, out, { hub, experts, signal });
+    await writeSoup(device, out, { hub, experts, verify, signal });
   } else {
-    using model = await EnsembleModel.create(device, { hub, experts, signal });
+    using model = await EnsembleModel.create(device, { hub, experts, verify, signal });
     await replaceFolder(out, (temporary) => model.write(temporary));
   }
   if (!domain) return [];

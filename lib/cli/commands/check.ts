@@ -10,12 +10,13 @@ import { singleLine } from '../../terminal/text-width.js';
 import { bytes, whole } from '../../terminal/units.js';
 import { addConfigOption, addOptions, count, readOptions } from '../options/options.js';
 import { memberOptions, type StitchValues, stitchOptions, stitchShape } from '../options/stitch-options.js';
+import { readingOptions } from '../options/training-options.js';
 
 const sizeOptions = {
   batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
   sequenceLength: count().default(256).meta({ description: 'Tokens in a sequence' }),
 };
-const Schema = z.object({ ...memberOptions, ...stitchOptions, ...sizeOptions });
+const Schema = z.object({ ...memberOptions, ...stitchOptions, ...sizeOptions, ...readingOptions });
 
 const EXAMPLES = `
 Exit codes: 0 the models can be stitched, 1 they cannot, 2 the command line is wrong.
@@ -32,6 +33,7 @@ export function checkCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Models:', memberOptions);
   addOptions(command, 'Stitches, for the estimate:', stitchOptions);
   addOptions(command, 'Training step, for the estimate:', sizeOptions);
+  addOptions(command, 'Files:', readingOptions);
   addConfigOption(command);
   command
     .option('--json', 'Print the result as JSON')
@@ -39,7 +41,7 @@ export function checkCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
-  const { members, findings } = await preflight(values.hub, values.expert, { signal });
+  const { members, findings } = await preflight(values.hub, values.expert, { verify: values.verify, signal });
   const memoryBytes = machineMemory();
   const errors = findings.filter(({ level }) => level === 'error').length;
   const cost = errors === 0 ? estimate(members, values) : null;

@@ -27,7 +27,7 @@ export const lossOptions = {
   maxTokens: count().optional().meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
 };
 const losses = z.object(lossOptions);
-type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number };
+type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number; verify: boolean };
 
 const DEFAULT_LENGTH = 256;
 
@@ -48,7 +48,7 @@ export async function evaluateLosses(
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder, { signal });
+      using model = await loadModel(device, folder, { verify: values.verify, signal });
       checkShape({ sequenceLength, batchSize: values.batchSize });
       model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;

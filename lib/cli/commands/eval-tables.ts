@@ -2,6 +2,13 @@ import type { ColumnResult } from '../../eval/results/columns.js';
 import type { ModelReport, Report } from '../../eval/results/report.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 
+/** How results are printed. */
+export interface OutputOptions {
+  json?: boolean;
+  markdown?: boolean;
+  csv?: boolean;
+}
+
 const DIGITS = 1;
 
 /** Scores of several models side by side, one row a model, the best of each column marked; of one model, one row a score. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import type { HashOptions } from '../../base/file-hash.js';
 import { lockFolder } from '../../base/lock.js';
 import { didYouMean } from '../../base/suggest.js';
 import { DataFolder } from '../../eval/data/data-folder.js';
@@ -19,8 +20,7 @@ import { Progress } from '../../terminal/progress.js';
 import { openDevice } from '../options/open-device.js';
 import { commaList, count, integer, present } from '../options/options.js';
 import type { DeviceValues } from '../options/training-options.js';
-import type { OutputOptions } from './eval.js';
-import { reportTable } from './eval-tables.js';
+import { type OutputOptions, reportTable } from './eval-tables.js';
 
 const folder = () => z.string().min(1, 'expected a folder');
 
@@ -63,7 +63,8 @@ export const taskOptions = {
   python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
 };
 const shape = z.object(taskOptions);
-export type TaskValues = z.output<typeof shape> & DeviceValues & { tasks: string[]; batchSize: number };
+export type TaskValues = z.output<typeof shape> &
+  DeviceValues & { tasks: string[]; batchSize: number; verify: boolean };
 
 /** Runs benchmarks on models and prints their scores. */
 export async function evaluateTasks(
@@ -90,9 +91,10 @@ export async function evaluateTasks(
   using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
-    using model = await loadModel(device, path, { signal });
+    const { verify } = values;
+    using model = await loadModel(device, path, { verify, signal });
     const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
-    const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, signal);
+    const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, { verify, signal });
     const progress = new Progress(`evaluating ${path}`, { total });
     try {
       const { limit, seed, batchSize, sharePrefixes } = values;
@@ -179,9 +181,9 @@ function sampleFolders(folders: readonly string[]): string[] {
   return names;
 }
 
-async function samplesIn(folder: string, model: string, signal: AbortSignal) {
+async function samplesIn(folder: string, model: string, options: HashOptions) {
   const path = (task: Task) => join(folder, `${task.name}.jsonl`);
-  return { path, modelHash: await hashModel(model, { signal }) };
+  return { path, modelHash: await hashModel(model, options) };
 }
 
 const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;

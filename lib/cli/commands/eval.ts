@@ -3,16 +3,18 @@ import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import { kebab } from '../options/config-file.js';
 import { addConfigOption, addOptions, count, readGivenOptions } from '../options/options.js';
-import { deviceOptions, domainOptions } from '../options/training-options.js';
+import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
+import type { OutputOptions } from './eval-tables.js';
 import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
 const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
   batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
   ...deviceOptions,
+  ...readingOptions,
 };
 const Schema = z.object({
   domain: domain.optional(),
@@ -21,13 +23,6 @@ const Schema = z.object({
   ...taskOptions,
   ...evaluationOptions,
 });
-
-/** How results are printed. */
-export interface OutputOptions {
-  json?: boolean;
-  markdown?: boolean;
-  csv?: boolean;
-}
 
 const EXAMPLES = `
 Of text that a model was trained on, only what the run set aside tells something: give --held-out-fraction, --documents

@@ -6,12 +6,13 @@ import { renderGates } from '../../gates/gate-plot.js';
 import { type MeanGates, meanGates } from '../../gates/mean-gates.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
+import { DIRECTIONS } from '../../model/stitches/directions/index.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 import { openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, count, present, readOptions } from '../options/options.js';
-import { deviceOptions, domainOptions } from '../options/training-options.js';
+import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
 
 const lookGroup = {
   maxTokens: count().default(4096).meta({ description: 'Held-out tokens of each domain to look at, at most' }),
@@ -20,6 +21,7 @@ const lookGroup = {
   }),
   svg: z.string().min(1).optional().meta({ description: 'Also draw them, into this file', argument: 'file' }),
   ...deviceOptions,
+  ...readingOptions,
 };
 const Schema = z.object({ ...domainOptions, ...lookGroup });
 
@@ -49,7 +51,7 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
 
 async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
   using device = openDevice(values);
-  using model = await loadModel(device, folder, { signal });
+  using model = await loadModel(device, folder, { verify: values.verify, signal });
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
@@ -67,8 +69,7 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
 }
 
 function gateTable(members: readonly string[], means: readonly MeanGates[]): string {
-  const gate = ({ stitch, gates }: MeanGates, m: number) =>
-    m === 0 && stitch.kind === 'hub_into_experts' ? null : gates[m]!;
+  const gate = ({ stitch, gates }: MeanGates, m: number) => (m < DIRECTIONS[stitch.kind].firstGated ? null : gates[m]!);
   const columns: Column<MeanGates>[] = [
     { title: 'after layer', value: ({ stitch }) => stitch.afterLayer },
     { title: 'kind', value: ({ stitch }) => stitch.kind.replaceAll('_', ' ') },

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError, throwIfAborted } from '../../base/errors.js';
 import { MemberName } from '../../checkpoint/stitch-manifest.js';
-import type { GeneratedToken } from '../../model/decoding/generate.js';
+import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
@@ -11,7 +11,7 @@ import { StitchedModel } from '../../model/stitched-model.js';
 import { note, printJson } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, commaList, count, integer, readOptions } from '../options/options.js';
-import { deviceOptions } from '../options/training-options.js';
+import { deviceOptions, readingOptions } from '../options/training-options.js';
 
 const samplingOptions = {
   maxTokens: count().default(256).meta({ description: 'Tokens to generate, at most' }),
@@ -47,7 +47,13 @@ const promptOptions = {
     description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
   }),
 };
-const Schema = z.object({ ...promptOptions, ...samplingOptions, ...outputOptions, ...deviceOptions });
+const Schema = z.object({
+  ...promptOptions,
+  ...samplingOptions,
+  ...outputOptions,
+  ...deviceOptions,
+  ...readingOptions,
+});
 const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
@@ -70,6 +76,7 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Sampling:', samplingOptions);
   addOptions(command, 'Output:', outputOptions);
   addOptions(command, 'Device:', deviceOptions);
+  addOptions(command, 'Files:', readingOptions);
   addConfigOption(command);
   command
     .option('--json', 'Print text, tokens and statistics as JSON, at the end')
@@ -111,7 +118,7 @@ async function run(
   }
   if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using device = openDevice(values);
-  using loaded = await loadModel(device, folder, { signal });
+  using loaded = await loadModel(device, folder, { verify: values.verify, signal });
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
   const logProbabilities: LogProbabilities[] = [];

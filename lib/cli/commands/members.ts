@@ -21,6 +21,7 @@ import { memberOptions } from '../options/stitch-options.js';
 import {
   deviceOptions,
   domainOptions,
+  readingOptions,
   runOptions,
   trainingOptions,
   weightOptions,
@@ -43,7 +44,7 @@ const textGroup = {
   }),
   ...weightOptions,
 };
-const runGroup = { ...runOptions, ...deviceOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
 const common = { ...textGroup, ...training, ...runGroup };
 
 const addGroup = {
@@ -89,14 +90,16 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     const { values: all, given } = await readGivenOptions(command, AddSchema);
     expectUsed(all, given);
     const { expert, train, ...values } = all;
+    const { verify } = values;
     const names = Object.keys(expert);
     await change(folder, values, command.opts().json === true, signal, {
       label: 'adding',
       added: expert,
       // Where the members lie. Of a resumed run the checkpoint says so, and others would be ignored.
       identity: () => placesBeside(values.out, { model: folder, ...expert }),
-      create: (device) => addExperts(device, folder, expert, { train, signal }),
-      load: (device, from) => StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, signal }),
+      create: (device) => addExperts(device, folder, expert, { train, verify, signal }),
+      load: (device, from) =>
+        StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, verify, signal }),
       begin: (model) => model.openGates(names),
     });
   });
@@ -112,12 +115,13 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     const { values: all, given } = await readGivenOptions(command, RemoveSchema);
     expectUsed(all, given);
     const { expert, ...values } = all;
+    const { verify } = values;
     await change(folder, values, command.opts().json === true, signal, {
       label: 'removing',
       added: {},
       identity: async () => ({ ...(await placesBeside(values.out, { model: folder })), removed: expert }),
-      create: (device) => removeExperts(device, folder, expert, { signal }),
-      load: (device, from) => StitchedModel.load(device, from, { trainable: true, signal }),
+      create: (device) => removeExperts(device, folder, expert, { verify, signal }),
+      load: (device, from) => StitchedModel.load(device, from, { trainable: true, verify, signal }),
       begin: () => {},
     });
   });
@@ -134,7 +138,7 @@ function addGroups(command: Command, models: z.ZodRawShape): Command {
 
 /** What has a meaning without training; and what has with text, whose loss is compared. */
 const USED = {
-  always: ['expert', 'out', 'steps', ...Object.keys(deviceOptions)],
+  always: ['expert', 'out', 'steps', ...Object.keys({ ...deviceOptions, ...readingOptions })],
   withText: [...Object.keys(domainOptions), 'batchSize', 'sequenceLength', 'evaluateTokens'],
 };
 
@@ -181,7 +185,7 @@ async function change(
     const options = { ...evaluationOptions(values, model), signal };
     rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
   };
-  using old = domain && (await loadModel(device, folder, { signal }));
+  using old = domain && (await loadModel(device, folder, { verify: values.verify, signal }));
   if (old && steps > 0) expectStepRoom(old, values);
   await using texts = old && (await openDomains({ ...values, domain }, old.tokenizer, signal));
   const domains = texts?.all ?? [];

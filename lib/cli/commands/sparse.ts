@@ -12,6 +12,7 @@ import { addConfigOption, addOptions, count, readOptions } from '../options/opti
 import {
   deviceOptions,
   domainOptions,
+  readingOptions,
   runOptions,
   trainingOptions,
   weightOptions,
@@ -27,7 +28,7 @@ const training = {
   learningRate: z.number().positive().default(0.02).meta({ description: 'Peak learning rate' }),
 };
 const textGroup = { ...domainOptions, ...weightOptions };
-const runGroup = { ...runOptions, ...deviceOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
 const Schema = z.object({ ...sparseGroup, ...textGroup, ...training, ...runGroup });
 
 const EXAMPLES = `
@@ -59,8 +60,8 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
   using device = openDevice(values);
   const checkpoint = await claimOut(values.out, values.resume);
   using model = checkpoint
-    ? await SparseModel.load(device, checkpoint, { trainable: true, signal })
-    : await SparseModel.create(device, folder, values.pick, { signal });
+    ? await SparseModel.load(device, checkpoint, { trainable: true, verify: values.verify, signal })
+    : await SparseModel.create(device, folder, values.pick, { verify: values.verify, signal });
   expectStepRoom(model, values);
   await using domains = await openDomains(values, model.tokenizer, signal);
   const shares = stitchShares({ ...values, expert: {} });

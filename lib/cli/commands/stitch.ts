@@ -21,6 +21,7 @@ import { memberOptions, stitchOptions, stitchShape } from '../options/stitch-opt
 import {
   deviceOptions,
   domainOptions,
+  readingOptions,
   runOptions,
   trainingOptions,
   weightOptions,
@@ -50,6 +51,7 @@ const runGroup = {
     .default(true)
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
   ...deviceOptions,
+  ...readingOptions,
 };
 const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingGroup, ...runGroup });
 type Values = z.output<typeof Schema>;
@@ -92,7 +94,11 @@ async function run(
   using device = openDevice(values);
   const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
   // A real run hashes the members for the manifest and need not look for equal ones here.
-  const checked = await preflight(values.hub, values.expert, { contents: dryRun === true, signal });
+  const checked = await preflight(values.hub, values.expert, {
+    contents: dryRun === true,
+    verify: values.verify,
+    signal,
+  });
   const refused = refusal(checked);
   if (refused) throw refused;
   const configs = checked.members.map(({ config }) => config!);
@@ -143,14 +149,14 @@ async function openModel(
   signal: AbortSignal,
 ): Promise<StitchedModel> {
   if (checkpoint) {
-    const model = await StitchedModel.load(device, checkpoint, { trainable: true, signal });
+    const model = await StitchedModel.load(device, checkpoint, { trainable: true, verify: values.verify, signal });
     await expectSame(model.manifest, values, shape, checkpoint);
     return model;
   }
   if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
-  const { hub, expert: experts, init, dropout } = values;
-  const { plan, gate, expertsAfterMerge } = shape;
-  return await StitchedModel.create(device, { hub, experts, plan, gate, init, expertsAfterMerge, dropout, signal });
+  const { hub, expert: experts, init, dropout, seed, verify } = values;
+  const { gateBias: _, ...settings } = shape;
+  return await StitchedModel.create(device, { ...settings, hub, experts, init, dropout, seed, verify, signal });
 }
 
 /** Whether a checkpoint is one of the run that the options describe. */

@@ -13,6 +13,7 @@ const ABLATIONS = {
   'ten-stitches': '(Table 9)',
   'even-mixture': "experts' domains have no share of their own: all have the same (Table 10)",
   'scalar-gate': 'one gate for the whole token',
+  'low-rank': 'projections and gates are products of rank 16, or of --rank',
   'experts-unchanged': 'behind a stitch into the hub experts go on with what they had',
   'hub-start': 'at first the hub alone is heard',
 } as const;
@@ -46,6 +47,7 @@ export function applyAblations<V extends StitchValues & { ablate?: Ablation[] | 
     'ten-stitches': () => Object.assign(changed, { stitches: 10 }),
     'even-mixture': () => {},
     'scalar-gate': () => Object.assign(changed, { gate: 'scalar' }),
+    'low-rank': () => Object.assign(changed, { rank: values.rank ?? 16 }),
     'experts-unchanged': () => Object.assign(changed, { expertsAfterMerge: 'unchanged' }),
     'hub-start': () => Object.assign(changed, { init: 'hub' }),
   };

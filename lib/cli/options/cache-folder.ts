@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
-import { access, lstat, mkdir, mkdtemp } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { access, lstat, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { BtsError } from '../../base/errors.js';
+import { CACHE_NAME, cacheHome, makeFolder, makeUserCache } from '../../base/user-cache.js';
 import { note } from '../../terminal/output.js';
 
-const NAME = 'branch-train-stitch';
 const CHOOSE = 'Choose a folder for it with --cache or XDG_CACHE_HOME.';
 
 /**
@@ -15,49 +15,26 @@ const CHOOSE = 'Choose a folder for it with --cache or XDG_CACHE_HOME.';
  * @throws FILE_IO where that cannot be written either
  */
 export async function defaultCacheFolder(): Promise<string> {
-  const { XDG_CACHE_HOME: chosen } = process.env;
-  const home = homeFolder();
-  if (!chosen && !home) return await temporaryFolder('there is no home folder');
-  const parent = chosen || join(home!, '.cache');
+  const parent = cacheHome();
+  if (!parent) return await temporaryFolder('there is no home folder');
   try {
-    // A folder that was chosen is made with all above it, a home folder that does not exist is not.
-    if (chosen) await mkdir(parent, { recursive: true });
-    else await makeFolder(parent);
-    return await writableFolder(join(parent, NAME));
+    return await expectWritable(await makeUserCache(parent));
   } catch (error) {
     return await temporaryFolder(`'${parent}' cannot be written (${codeOf(error)})`);
   }
 }
 
-/** The user's home folder; undefined where there is none, or it is the root of all files. */
-function homeFolder(): string | undefined {
-  try {
-    const home = homedir();
-    return isAbsolute(home) && home !== '/' ? home : undefined;
-  } catch {
-    // HOME is not set, and the system does not know the user's id.
-    return undefined;
-  }
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { mode: 0o700 }).catch((error) => {
-    if (codeOf(error) !== 'EEXIST') throw error;
-  });
-}
-
-async function writableFolder(folder: string): Promise<string> {
-  await makeFolder(folder);
+async function expectWritable(folder: string): Promise<string> {
   await access(folder, constants.W_OK | constants.X_OK);
   return folder;
 }
 
 async function temporaryFolder(why: string): Promise<string> {
   const user = process.getuid?.();
-  const folder = join(tmpdir(), user === undefined ? NAME : `${NAME}-${user}`);
+  const folder = join(tmpdir(), user === undefined ? CACHE_NAME : `${CACHE_NAME}-${user}`);
   try {
     await makeFolder(folder);
-    const kept = (await isOwn(folder, user)) ? await writableFolder(folder) : await mkdtemp(`${folder}-`);
+    const kept = (await isOwn(folder, user)) ? await expectWritable(folder) : await mkdtemp(`${folder}-`);
     note(`${why}: tokenized text is kept in '${kept}'. ${CHOOSE}`);
     return kept;
   } catch (error) {

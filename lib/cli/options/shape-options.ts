@@ -8,6 +8,7 @@ import type { StitchedShape } from '../../model/cost/cost.js';
 import { PAPER_CONFIG, PAPER_MEMBERS, PAPER_STITCHES } from '../../model/cost/paper.js';
 import { planStitches } from '../../model/stitches/stitch-plan.js';
 import { count } from './options.js';
+import { rankOption } from './stitch-options.js';
 
 /** The shape that `bts params` and `bts flops` compute with. */
 export const shapeOptions = {
@@ -27,6 +28,7 @@ export const shapeOptions = {
     .meta({
       description: `Stitch layers (default: ${PAPER_STITCHES}, or those of the stitched model)`,
     }),
+  rank: rankOption,
 };
 type Values = z.output<z.ZodObject<typeof shapeOptions>>;
 
@@ -38,10 +40,11 @@ export async function readShape(values: Values): Promise<{ config: ModelConfig; 
     const config = await readConfig(manifest.members[0]!.path);
     const plan = values.stitches === undefined ? manifest.plan : planStitches(config.layers, values.stitches);
     const members = Array.from({ length: values.members ?? manifest.members.length }, () => config);
-    return { config, stitched: { ...manifest, plan, members } };
+    return { config, stitched: { ...manifest, rank: values.rank ?? manifest.rank, plan, members } };
   }
   const config = source === 'paper' ? PAPER_CONFIG : await readConfig(source);
   const plan = planStitches(config.layers, values.stitches ?? Math.min(PAPER_STITCHES, config.layers));
   const members = Array.from({ length: values.members ?? PAPER_MEMBERS }, () => config);
-  return { config, stitched: { members, plan, gate: 'channel', gateBias: false, expertsAfterMerge: 'projected' } };
+  const settings = { gate: 'channel', gateBias: false, rank: values.rank, expertsAfterMerge: 'projected' } as const;
+  return { config, stitched: { ...settings, members, plan } };
 }

@@ -15,6 +15,10 @@ export const memberOptions = {
     .meta({ description: 'An expert and its folder. Repeatable', argument: 'name=folder' }),
 };
 
+export const rankOption = count().optional().meta({
+  description: 'Projections and channel gates are products of this rank (default: full rank)',
+});
+
 /** What is put between the members. */
 export const stitchOptions = {
   stitches: count().optional().meta({ description: 'Stitch layers (default: 4, or as many as there are layers)' }),
@@ -25,6 +29,7 @@ export const stitchOptions = {
   gate: z.enum(['channel', 'scalar']).default('channel').meta({
     description: 'A gate for each channel, or one for the whole token',
   }),
+  rank: rankOption,
   init: z.enum(['uniform', 'hub']).default('uniform').meta({
     description: 'At first all members weigh the same, or the hub alone is heard',
   }),
@@ -37,7 +42,10 @@ const schema = z.object({ ...memberOptions, ...stitchOptions });
 export type StitchValues = z.output<typeof schema>;
 
 /** The plan, gates and so on of the stitched model, as its manifest has them. Throws BAD_OPTION. */
-export function stitchShape({ stitches, alternate, gate, init, expertsAfterMerge }: StitchValues, layers: number) {
+export function stitchShape(
+  { stitches, alternate, gate, rank, init, expertsAfterMerge }: StitchValues,
+  layers: number,
+) {
   const plan = planStitches(layers, stitches ?? Math.min(4, layers), alternate);
-  return { plan, gate, gateBias: init === 'hub', expertsAfterMerge };
+  return { plan, gate, rank, gateBias: init === 'hub', expertsAfterMerge };
 }

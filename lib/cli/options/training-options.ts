@@ -106,6 +106,13 @@ export const deviceOptions = {
   threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
 };
 
+/** How the files of models are read. */
+export const readingOptions = {
+  verify: z.boolean().default(false).meta({
+    description: 'Read all weights to see that they are what they were, in place of trusting sizes and times of files',
+  }),
+};
+
 const shared = z.object({
   ...domainOptions,
   ...weightOptions,

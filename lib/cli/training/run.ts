@@ -5,7 +5,8 @@ import type { HeldOutLoss, HeldOutOptions } from '../../eval/held-out-loss.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { compact, Progress } from '../../terminal/progress.js';
 import { stepOf } from '../../train/checkpoint.js';
-import { type TrainEvent, train } from '../../train/trainer.js';
+import type { TrainEvent } from '../../train/events.js';
+import { train } from '../../train/trainer.js';
 import { present } from '../options/options.js';
 import type { TrainingValues } from '../options/training-options.js';
 

@@ -48,16 +48,12 @@ export async function readDefinition(folder: string): Promise<TokenizerDefinitio
   return { format, template, roles, idOf, splitSpecialTokens, chatTemplates, named, hash };
 }
 
-/**
- * SHA-256 of what a folder's tokenizer does, in hexadecimal, see `hashMeaning`; null where it has none.
- *
- * @throws BAD_TOKENIZER, FILE_IO
- */
-export async function hashTokenizer(folder: string): Promise<string | null> {
+/** The same; undefined where the folder has no tokenizer.json. @throws BAD_TOKENIZER, FILE_IO */
+export async function findDefinition(folder: string): Promise<TokenizerDefinition | undefined> {
   try {
-    return (await readDefinition(folder)).hash;
+    return await readDefinition(folder);
   } catch (error) {
-    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return null;
+    if (error instanceof BtsError && error.code === 'FILE_NOT_FOUND') return undefined;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
-import type { Filter } from '../../jinja/environment.js';
 import { TemplateError } from '../../jinja/errors.js';
+import type { Filter } from '../../jinja/evaluator.js';
 import { bind, expectIndex, expectText } from '../../python/call.js';
 import { pythonRegex, substitute } from '../../python/regex.js';
 import { withinTime } from '../../python/within-time.js';

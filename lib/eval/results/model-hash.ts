@@ -1,25 +1,30 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Abortable } from '../../base/errors.js';
 import { exists } from '../../base/file.js';
+import { type HashOptions, hashFile } from '../../base/file-hash.js';
 import { BASELINE_FILE } from '../../checkpoint/baseline-manifest.js';
-import { hashCheckpoint, hashConfig, hashFile } from '../../checkpoint/hash.js';
-import { hashTokenizer } from '../../data/tokenizer/definition.js';
+import { readConfig } from '../../checkpoint/dense-checkpoint.js';
+import { hashCheckpoint, hashConfig } from '../../checkpoint/hash.js';
+import { findDefinition } from '../../data/tokenizer/definition.js';
 
 /**
  * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of
  * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
  * them throws, ABORTED.
  */
-export async function hashModel(folder: string, options: Abortable = {}): Promise<string> {
+export async function hashModel(folder: string, options: HashOptions = {}): Promise<string> {
   const made = (await exists(join(folder, 'bts.json'))) || (await exists(join(folder, BASELINE_FILE)));
   const parts = made
     ? (await readdir(folder))
         .filter((name) => /^(bts|baseline|tokenizer)\.json$|\.safetensors$/.test(name))
         .sort()
         .map((name) => hashFile(join(folder, name), options))
-    : [hashCheckpoint(folder, options), hashConfig(folder), hashTokenizer(folder)];
+    : [
+        hashCheckpoint(folder, options),
+        readConfig(folder).then(hashConfig),
+        findDefinition(folder).then((tokenizer) => tokenizer?.hash ?? null),
+      ];
   return createHash('sha256')
     .update(JSON.stringify(await Promise.all(parts)))
     .digest('hex');

@@ -1,30 +1,46 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
-import type { Lane as DecodingLane } from '../../model/decoding/decode-together.js';
 import { checkSampling, type Draw } from '../../model/decoding/sampler.js';
 import { StopStrings } from '../../model/decoding/stop-strings.js';
 import type { LanguageModel } from '../../model/language-model.js';
-import type { GenerationItem, GenerationRequest, GenerationResult } from './generations.js';
+import type { PromptLane } from '../../model/requests/continue-prompts.js';
+import type { Generation } from '../task.js';
 
-/** One text on its way. */
-export class Lane implements DecodingLane {
+/** A prompt as tokens, and how it is to go on. */
+export interface LanePlan {
+  /** Which request. */
+  index: number;
+  prompt: readonly number[];
+  maxTokens: number;
+  /** Whether the prompt was too long and lost its beginning. */
+  isCut: boolean;
+  generation: Generation;
+  seed: number;
+}
+
+/** One text on its way. It is decoded without its prompt, as lm-eval does. */
+export class Lane implements PromptLane {
   readonly needsLogits = false;
+  readonly prompt: readonly number[];
+  readonly maxTokens: number;
   isDone = false;
   /** The last token. */
   next = 0;
-  private text = '';
-  private tokens = 0;
-  /** How its next token is drawn. */
+  text = '';
+  /** Generated so far. */
+  tokens = 0;
   readonly draw: Draw;
   private readonly decoder: StreamDecoder;
   private readonly stops: StopStrings;
 
   constructor(
     private readonly model: LanguageModel,
-    readonly item: GenerationItem,
-    { generation, seed }: GenerationRequest,
+    readonly plan: LanePlan,
   ) {
+    const { prompt, maxTokens, generation, seed } = plan;
     const { temperature = 0, topP = 1, stop } = generation;
+    this.prompt = prompt;
+    this.maxTokens = maxTokens;
     this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };
     this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
     this.stops = new StopStrings(stop);
@@ -37,13 +53,7 @@ export class Lane implements DecodingLane {
     const isLast = this.model.stopTokens.includes(id);
     // Checkpoints pad their vocabulary with ids that are no tokens.
     if (!isLast && id < this.model.tokenizer.vocabularySize) this.text += this.stops.push(this.decoder.push(id));
-    if (isLast || this.tokens === this.item.maxTokens)
-      this.text += this.stops.push(this.decoder.end()) + this.stops.end();
-    this.isDone = isLast || this.stops.stopped || this.tokens === this.item.maxTokens;
-  }
-
-  get result(): GenerationResult {
-    const { index, isCut } = this.item;
-    return { index, text: this.text, tokens: this.tokens, isCut };
+    if (isLast || this.tokens === this.maxTokens) this.text += this.stops.push(this.decoder.end()) + this.stops.end();
+    this.isDone = isLast || this.stops.stopped || this.tokens === this.maxTokens;
   }
 }

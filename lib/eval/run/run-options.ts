@@ -1,10 +1,7 @@
-import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
+import { BtsError, throwIfAborted } from '../../base/errors.js';
+import type { RequestOptions } from '../../model/requests/request.js';
 
-export interface RunOptions extends Abortable {
-  /** Sequences that are computed together. */
-  batchSize: number;
-  /** Whether what prompts have in common is computed once. Results are the same. */
-  sharePrefixes: boolean;
+export interface RunOptions extends RequestOptions {
   /** What errors call a request, by its index; default 'request 3'. */
   nameOf?: (index: number) => string;
 }

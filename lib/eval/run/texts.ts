@@ -1,9 +1,9 @@
+import { mapInTurns } from '../../base/turns.js';
 import { emptyBatch, IGNORED } from '../../data/packing.js';
-import { padded } from '../../model/decoding/append-tokens.js';
+import { padded } from '../../model/decoding/padding.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { PromptEncoder } from './prompts.js';
 import { badRequest, expectRunning, type RunOptions } from './run-options.js';
-import { mapInTurns } from './turns.js';
 
 /** Tokens to be predicted, each from those before it. */
 interface Window {

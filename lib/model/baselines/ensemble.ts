@@ -1,4 +1,6 @@
-import { type Abortable, BtsError } from '../../base/errors.js';
+import { BtsError } from '../../base/errors.js';
+import type { HashOptions } from '../../base/file-hash.js';
+import { logSumExp } from '../../base/log-sum-exp.js';
 import { expectOptions } from '../../base/options-check.js';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { type Batch, IGNORED } from '../../data/packing.js';
@@ -9,9 +11,9 @@ import type { BatchSize } from '../cost/cost.js';
 import type { KeyValueCache, TokenCache } from '../decoding/key-value-cache.js';
 import type { DenseModel } from '../dense-model.js';
 import { LanguageModel } from '../language-model.js';
-import { FAMILY_OPTIONS, type Family } from '../members/member-files.js';
+import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { copyTokenizer } from '../save.js';
-import { logSumExp, Posterior } from './posterior.js';
+import { Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
 
 /** The caches of all models, and which of them each sequence seems to come from. */
@@ -72,18 +74,26 @@ export class EnsembleModel extends LanguageModel {
   /** Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<EnsembleModel> {
     expectOptions('EnsembleModel.create', options, FAMILY_OPTIONS);
-    const manifest = { system: 'btm', members: await describeMembers(options) } as const;
-    return await EnsembleModel.open(device, manifest, options.signal);
+    const opened = await openFamily(options);
+    const manifest = { system: 'btm', members: await describeMembers(opened) } as const;
+    return await EnsembleModel.of(device, manifest, opened, options.signal);
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
-  static async load(device: Device, folder: string, options: Abortable = {}): Promise<EnsembleModel> {
-    expectOptions('EnsembleModel.load', options, { signal: true });
-    return await EnsembleModel.open(device, (await readBaseline(folder)) as ReferringManifest, options.signal);
+  static async load(device: Device, folder: string, options: HashOptions = {}): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.load', options, { verify: true, signal: true });
+    const manifest = (await readBaseline(folder)) as ReferringManifest;
+    const opened = await openMembers(manifest.members, options);
+    return await EnsembleModel.of(device, manifest, opened, options.signal);
   }
 
-  private static async open(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {
-    const { models, tokenizer } = await loadMembers(device, manifest, signal);
+  private static async of(
+    device: Device,
+    manifest: ReferringManifest,
+    opened: readonly OpenMember[],
+    signal: AbortSignal | undefined,
+  ) {
+    const { models, tokenizer } = await loadMembers(device, opened, signal);
     return new EnsembleModel(device, models, manifest, tokenizer);
   }
 

@@ -1,8 +1,8 @@
 import { hash32 } from '../../base/random.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
-import type { ExpertPart } from '../cost/system-cost.js';
 import { identity, loadParameter, type StoredWeights } from '../transformer/stored-parameter.js';
+import type { ExpertPart } from './mixtures.js';
 
 /** What is put beside the experts of one part of one layer. */
 export interface MixtureWeights {

@@ -11,7 +11,7 @@ import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
 import type { ParameterSpec } from '../../checkpoint/names.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
-import type { Tokenizer } from '../../data/tokenizer.js';
+import { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
 import { mix, repeat } from '../../tensor/ops/index.js';
@@ -19,19 +19,11 @@ import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost/cost.js';
-import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../cost/system-cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
 import { KeyValueCache } from '../decoding/key-value-cache.js';
 import { loadTokenizer } from '../dense-model.js';
 import type { LoadModelOptions } from '../language-model.js';
-import {
-  describeMember,
-  FAMILY_OPTIONS,
-  type Family,
-  type OpenMember,
-  openFamily,
-  openUnchanged,
-} from '../members/member-files.js';
+import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { Member } from '../transformer/member.js';
 import { ropeLimits } from '../transformer/rope-tables.js';
@@ -40,6 +32,8 @@ import { loadParameter, type StoredWeights } from '../transformer/stored-paramet
 import { Transformer } from '../transformer/transformer.js';
 import { averageWeight, expectAveragable } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
+import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from './mixtures.js';
+import { describeMembers } from './several-models.js';
 
 export interface MixtureModelOptions extends Family {
   /** Of the routers' initial weights; default 0. */
@@ -92,7 +86,7 @@ export class MixtureModel extends DecoderModel {
     const { config } = opened[0]!;
     const manifest =
       system === 'bam-adapters'
-        ? { system, members: await Promise.all(opened.map((member) => describeMember(member, signal))) }
+        ? { system, members: await describeMembers(opened) }
         : { system, experts: opened.map(({ name }) => name), config: configToJson({ ...config, dtype: 'F32' }) };
     const size = mixtureSize(system, config, opened.length);
     const owned: Disposable[] = [];
@@ -100,7 +94,9 @@ export class MixtureModel extends DecoderModel {
       const parts = await ofMembers(device, opened, MIXTURES[system], owned, signal);
       const layers = own(owned, MixtureLayers.create(device, size, seed));
       const files = await readTokenizer(hub);
-      return new MixtureModel(device, { ...parts, layers }, manifest, await loadTokenizer(hub, { signal }), files);
+      const { tokenizer: definition } = opened[0]!;
+      const tokenizer = definition && Tokenizer.of(definition);
+      return new MixtureModel(device, { ...parts, layers }, manifest, tokenizer, files);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -109,8 +105,8 @@ export class MixtureModel extends DecoderModel {
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<MixtureModel> {
-    expectOptions('MixtureModel.load', options, { trainable: true, signal: true });
-    const { trainable = false, signal } = options;
+    expectOptions('MixtureModel.load', options, { trainable: true, verify: true, signal: true });
+    const { trainable = false, verify, signal } = options;
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
@@ -118,7 +114,7 @@ export class MixtureModel extends DecoderModel {
     try {
       let parts: Omit<Parts, 'layers'>;
       if ('members' in manifest) {
-        const opened = await openUnchanged(manifest.members, signal);
+        const opened = await openMembers(manifest.members, { verify, signal });
         parts = await ofMembers(device, opened, shape, owned, signal);
       } else {
         const config = baselineConfig(manifest, folder);
@@ -292,7 +288,7 @@ async function ofMembers(
   const experts: Member[] = [];
   using shared = new SharedTensors();
   for (const checkpoint of opened) {
-    const options = { trainable: () => trainable, present: isOne, shared, signal };
+    const options = { trainable: () => trainable, present: isOne, signal, ...(!trainable && { shared }) };
     experts.push(own(owned, await Member.load(device, checkpoint, options)));
   }
   return { base, experts };

@@ -1,3 +1,5 @@
+import { logSumExp } from '../../base/log-sum-exp.js';
+
 /**
  * Which of several models a sequence comes from, by Bayes' rule with a uniform prior: the posterior after some tokens
  * weighs each model by the probability that it gave to them.
@@ -45,13 +47,4 @@ export class Posterior {
       return logSumExp(terms);
     });
   }
-}
-
-export function logSumExp(values: Float32Array | Float64Array): number {
-  let top = Number.NEGATIVE_INFINITY;
-  for (const value of values) if (!(value <= top)) top = value;
-  if (top === Number.NEGATIVE_INFINITY) return top;
-  let sum = 0;
-  for (const value of values) sum += Math.exp(value - top);
-  return top + Math.log(sum);
 }

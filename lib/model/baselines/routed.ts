@@ -6,7 +6,7 @@ import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
-import { FAMILY_OPTIONS, type Family } from '../members/member-files.js';
+import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { loadParameter } from '../transformer/stored-parameter.js';
 import { largest, SequenceRouter } from './sequence-router.js';
@@ -36,30 +36,33 @@ export class RoutedModel extends SequenceRouter {
   /** A router to be trained, indifferent at first. Throws MEMBERS_DIFFER and whatever loading a checkpoint throws. */
   static async create(device: Device, options: Family): Promise<RoutedModel> {
     expectOptions('RoutedModel.create', options, FAMILY_OPTIONS);
-    const manifest = { system: 'routing', members: await describeMembers(options) } as const;
-    return await RoutedModel.open(device, manifest, options.signal, (shape) =>
+    const opened = await openFamily(options);
+    const manifest = { system: 'routing', members: await describeMembers(opened) } as const;
+    return await RoutedModel.of(device, manifest, opened, options.signal, (shape) =>
       Parameter.trainable(device, ROUTER, device.full(shape, 0)),
     );
   }
 
   /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<RoutedModel> {
-    expectOptions('RoutedModel.load', options, { trainable: true, signal: true });
-    const { trainable = false, signal } = options;
+    expectOptions('RoutedModel.load', options, { trainable: true, verify: true, signal: true });
+    const { trainable = false, verify, signal } = options;
     const manifest = (await readBaseline(folder)) as ReferringManifest;
+    const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
-    return await RoutedModel.open(device, manifest, signal, (shape) =>
+    return await RoutedModel.of(device, manifest, opened, signal, (shape) =>
       loadParameter(device, { tensors, trainable }, ROUTER, shape),
     );
   }
 
-  private static async open(
+  private static async of(
     device: Device,
     manifest: ReferringManifest,
+    opened: readonly OpenMember[],
     signal: AbortSignal | undefined,
     createRouter: (shape: number[]) => Parameter,
   ): Promise<RoutedModel> {
-    const members = await loadMembers(device, manifest, signal);
+    const members = await loadMembers(device, opened, signal);
     let router: Parameter | undefined;
     try {
       router = createRouter([members.models.length, members.models[0]!.config.width]);

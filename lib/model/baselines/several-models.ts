@@ -1,23 +1,24 @@
 /** Systems of whole models side by side, the hub first: each runs on its own. */
-import type { ReferringManifest } from '../../checkpoint/baseline-manifest.js';
+import { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
-import { DenseModel, loadTokenizer } from '../dense-model.js';
-import { describeMember, type Family, openFamily, openUnchanged } from '../members/member-files.js';
+import { DenseModel } from '../dense-model.js';
+import { describeMember, type OpenMember } from '../members/member-files.js';
 
-/** Describes the hub and its experts for a manifest. Throws MEMBERS_DIFFER and what opening a checkpoint throws. */
-export async function describeMembers(family: Family) {
+/** What a manifest remembers of the hub and its experts. Throws what reading them throws. */
+export async function describeMembers(opened: readonly OpenMember[]) {
   const members = [];
-  for (const member of await openFamily(family)) members.push(await describeMember(member, family.signal));
+  for (const member of opened) members.push(await describeMember(member));
   return members;
 }
 
-/** Loads what a manifest refers to. Throws MEMBER_CHANGED and whatever loading a checkpoint throws. */
-export async function loadMembers(device: Device, manifest: ReferringManifest, signal?: AbortSignal) {
-  await openUnchanged(manifest.members, signal);
+/** Loads members that are open, with the tokenizer that they share. Throws whatever loading a checkpoint throws. */
+export async function loadMembers(device: Device, opened: readonly OpenMember[], signal?: AbortSignal) {
+  const { tokenizer: definition } = opened[0]!;
+  const tokenizer = definition && Tokenizer.of(definition);
   const models: DenseModel[] = [];
   try {
-    for (const { path } of manifest.members) models.push(await DenseModel.load(device, path, { signal }));
-    return { models, tokenizer: await loadTokenizer(manifest.members[0]!.path, { signal }) };
+    for (const member of opened) models.push(await DenseModel.of(device, member, tokenizer, { signal }));
+    return { models, tokenizer };
   } catch (error) {
     for (const model of models) model.dispose();
     throw error;

@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path';
-import { type Abortable, BtsError } from '../../base/errors.js';
+import { BtsError } from '../../base/errors.js';
+import { type HashOptions, hashFile } from '../../base/file-hash.js';
 import { expectOptions } from '../../base/options-check.js';
 import { readBaseline, type SparseManifest, writeBaseline } from '../../checkpoint/baseline-manifest.js';
-import { hashFile } from '../../checkpoint/hash.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
 import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import type { Device } from '../../tensor/device.js';
@@ -36,10 +36,10 @@ export class SparseModel extends SequenceRouter {
   }
 
   /** A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws. */
-  static async create(device: Device, folder: string, k: number, { signal }: Abortable = {}): Promise<SparseModel> {
-    const stitches = await hashFile(join(folder, STITCHES), { signal });
+  static async create(device: Device, folder: string, k: number, options: HashOptions = {}): Promise<SparseModel> {
+    const stitches = await hashFile(join(folder, STITCHES), options);
     const manifest = { system: 'sparse', k, model: { path: resolve(folder), stitches } } as const;
-    return await SparseModel.open(device, manifest, signal, (shape) =>
+    return await SparseModel.open(device, manifest, options, (shape) =>
       Parameter.trainable(device, ROUTER, device.full(shape, 0)),
     );
   }
@@ -50,18 +50,18 @@ export class SparseModel extends SequenceRouter {
     folder: string,
     options: LoadModelOptions & { k?: number } = {},
   ): Promise<SparseModel> {
-    expectOptions('SparseModel.load', options, { trainable: true, k: true, signal: true });
-    const { trainable = false, k, signal } = options;
+    expectOptions('SparseModel.load', options, { trainable: true, k: true, verify: true, signal: true });
+    const { trainable = false, k, verify, signal } = options;
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
-    if ((await hashFile(join(path, STITCHES), { signal })) !== stitches) {
+    if ((await hashFile(join(path, STITCHES), { verify, signal })) !== stitches) {
       throw new BtsError(
         'MEMBER_CHANGED',
         `the stitched model in '${path}' was trained further: train the router anew.`,
       );
     }
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
-    return await SparseModel.open(device, { ...manifest, k: k ?? manifest.k }, signal, (shape) =>
+    return await SparseModel.open(device, { ...manifest, k: k ?? manifest.k }, { verify, signal }, (shape) =>
       loadParameter(device, { tensors, trainable }, ROUTER, shape),
     );
   }
@@ -69,10 +69,10 @@ export class SparseModel extends SequenceRouter {
   private static async open(
     device: Device,
     manifest: SparseManifest,
-    signal: AbortSignal | undefined,
+    options: HashOptions,
     createRouter: (shape: number[]) => Parameter,
   ): Promise<SparseModel> {
-    const stitched = await StitchedModel.load(device, manifest.model.path, { signal });
+    const stitched = await StitchedModel.load(device, manifest.model.path, options);
     let router: Parameter | undefined;
     try {
       const experts = stitched.memberNames.length - 1;

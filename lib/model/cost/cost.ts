@@ -7,6 +7,9 @@
 import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
+import { DIRECTIONS } from '../stitches/directions/index.js';
+import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
+import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
 
 /** B sequences of T tokens. */
@@ -35,7 +38,7 @@ export interface Cost {
 }
 
 /** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
-export interface StitchedShape extends Pick<StitchManifest, 'plan' | 'gate' | 'gateBias' | 'expertsAfterMerge'> {
+export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'plan' | 'expertsAfterMerge'> {
   members: readonly ModelConfig[];
 }
 
@@ -57,12 +60,23 @@ export function parameterCount(config: ModelConfig, counted: Trainable = () => t
   return sum(parameterNames(config).filter(counted).map(size));
 }
 
-/** Parameters of all stitches: `gate [M, G, C]`, maybe `bias [M, G]`, and E projections `[C, C]` each. */
-export function stitchParameterCount({ members, plan, gate, gateBias }: StitchedShape): number {
-  const { width } = members[0]!;
-  const gateWidth = gate === 'channel' ? width : 1;
-  const each = members.length * gateWidth * (width + (gateBias ? 1 : 0)) + (members.length - 1) * width * width;
-  return plan.length * each;
+/** Parameters of all stitches. */
+export function stitchParameterCount(shape: StitchedShape): number {
+  return shape.plan.length * stitchParameters(designOf(shape));
+}
+
+/** The form of all stitches. */
+function designOf(shape: StitchedShape): StitchDesign {
+  return stitchDesign(shape, shape.members.length, shape.members[0]!.width);
+}
+
+/** Of each stitch, the first one first. */
+export function stitchCosts(shape: StitchedShape): StitchCost[] {
+  const design = designOf(shape);
+  const last = shape.plan.length - 1;
+  return shape.plan.map(({ kind }, index) =>
+    stitchCost(design, DIRECTIONS[kind], index === last ? 'ended' : shape.expertsAfterMerge),
+  );
 }
 
 /**
@@ -120,33 +134,27 @@ export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens 
  * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
  */
 export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
-  const { members, plan, gate, expertsAfterMerge } = shape;
+  const { members, plan } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;
   const { width: F } = hub.feedForward;
   const M = members.length;
-  const E = M - 1;
-  const G = gate === 'channel' ? C : 1;
   const first = plan[0]!.afterLayer;
   const last = plan.at(-1)!.afterLayer;
   const [between, above] = [last - first, layers - last];
 
   const ofAll = layersFlops(hub, tokens, 0, last);
   const ofHub = layersFlops(hub, tokens, last);
-  const stitchFlops = plan.map(({ kind }) => stitchFlopsPerToken(kind, { members: M, width: C, gateWidth: G }));
-  const forwardFlops = M * ofAll.total + ofHub.total + sum(stitchFlops) + headFlops(hub);
+  const costs = stitchCosts(shape);
+  const stitchFlops = sum(costs.map(({ flops }) => flops));
+  const forwardFlops = M * ofAll.total + ofHub.total + stitchFlops + headFlops(hub);
   const back = (flops: LayersFlops) =>
     flops.linear + ATTENTION_BACKWARD * flops.attention + (recompute ? recomputedFlops(hub, flops) : 0);
   const layersBack = M * back(layersFlops(hub, tokens, first, last)) + back(ofHub);
-  const stitchesBack = (recompute ? 3 : 2) * sum(stitchFlops) - (recompute ? 2 : 1) * stitchFlops[0]!;
-
-  const savedByStitch = plan.map(({ kind }, index) => {
-    // What the first stitch reads has no gradient, so it is not computed again.
-    if (recompute && index > 0) return M * C;
-    const isLast = index === plan.length - 1;
-    const projectedIsOutput = kind === 'experts_into_hub' && expertsAfterMerge === 'projected' && !isLast;
-    return M * C + M * G + (projectedIsOutput ? 0 : E * C);
-  });
+  // What the first stitch reads has no gradient, so it is not computed again.
+  const again = recompute ? stitchFlops - costs[0]!.flops : 0;
+  const stitchesBack = 2 * stitchFlops - costs[0]!.inputFlops + again;
+  const savedByStitch = costs.map(({ saved }, index) => (recompute && index > 0 ? M * C : saved));
   const keptInLayer = recompute ? 2 * C + behindParts(hub) : savedInLayer(hub);
   const saved = (M * between + above) * keptInLayer + sum(savedByStitch) + C;
   const insideLayer = (recompute ? 3 : 1) * F + 2 * C;
@@ -169,16 +177,6 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
           ropeTables(members, tokens)),
     cacheBytes: M * cacheBytes(hub),
   };
-}
-
-/** Operations per token in one stitch: its gates, and a product with each projection. */
-export function stitchFlopsPerToken(
-  kind: StitchManifest['plan'][number]['kind'],
-  { members, width: C, gateWidth: G }: { members: number; width: number; gateWidth: number },
-): number {
-  const E = members - 1;
-  const gates = kind === 'experts_into_hub' ? members : E;
-  return 2 * C * G * gates + 2 * E * C * C;
 }
 
 /** Operations per token in some layers; `linear` is all their matrices: the attention's projections and the feed-forward part. */

@@ -3,7 +3,7 @@
  * is stored, trained and executed here, from the shapes alone. Legend as in cost.ts.
  */
 import type { ModelConfig } from '../../checkpoint/config.js';
-import { type ParameterSpec, rolesOf } from '../../checkpoint/names.js';
+import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from '../baselines/mixtures.js';
 import type { System } from '../systems.js';
 import { withoutHead } from '../transformer/member.js';
 import {
@@ -12,40 +12,11 @@ import {
   layersFlops,
   parameterCount,
   type StitchedShape,
+  stitchCosts,
   stitchedCost,
-  stitchFlopsPerToken,
   stitchParameterCount,
 } from './cost.js';
 import type { FlopsPart } from './paper.js';
-
-/** Which parts of a layer are experts in a mixture; everything else is the mean of the members'. */
-export type ExpertPart = 'attention' | 'feedForward';
-
-const ATTENTION = new Set(['query', 'key', 'value', 'output', 'queryNorm', 'keyNorm']);
-const FEED_FORWARD = new Set(['gate', 'up', 'down']);
-
-/** Whose experts a parameter belongs to; undefined for one that is averaged. */
-export function expertPart(spec: Pick<ParameterSpec, 'parts'>): ExpertPart | undefined {
-  // What is stored together belongs together.
-  const weight = rolesOf(spec)[0]!.replace(/Bias$/, '');
-  if (ATTENTION.has(weight)) return 'attention';
-  return FEED_FORWARD.has(weight) ? 'feedForward' : undefined;
-}
-
-/** What sets the mixtures apart. */
-export interface MixtureShape {
-  experts: readonly ExpertPart[];
-  /** The experts are frozen, and a C x C matrix on each one's output is trained in their place (BAM's equation 3). */
-  adapters: boolean;
-}
-
-export const MIXTURES = {
-  'btx-sample': { experts: ['feedForward'], adapters: false },
-  'btx-soft': { experts: ['feedForward'], adapters: false },
-  bam: { experts: ['attention', 'feedForward'], adapters: false },
-  'bam-adapters': { experts: ['attention', 'feedForward'], adapters: true },
-} as const satisfies Partial<Record<System, MixtureShape>>;
-export type MixtureSystem = keyof typeof MIXTURES;
 
 export interface SystemParameters {
   system: System;
@@ -132,15 +103,14 @@ export function segmentFlops(stitched: StitchedShape, { layers, tokens }: { laye
   const times = (n: number) => (part: FlopsPart) => ({ ...part, flops: n * part.flops });
   const bam = mixtureLayerFlops(MIXTURES.bam, hub, M, tokens).map(times(layers));
   const { attention, projections, feedForward } = meanLayer(hub, tokens);
-  const gateWidth = stitched.gate === 'channel' ? hub.width : 1;
-  const gates = 2 * hub.width * gateWidth * M;
-  const stitch = stitchFlopsPerToken('experts_into_hub', { members: M, width: hub.width, gateWidth });
+  // The last one, which leads into the hub.
+  const stitch = stitchCosts(stitched).at(-1)!;
   const bts: FlopsPart[] = [
     { part: 'query, key, value and output', flops: layers * M * projections },
     { part: 'attention', flops: layers * M * attention },
     { part: 'feed-forward', flops: layers * M * feedForward },
-    { part: 'projections of the stitch', flops: stitch - gates },
-    { part: 'gate of the stitch', flops: gates },
+    { part: 'projections of the stitch', flops: stitch.projectionFlops },
+    { part: 'gate of the stitch', flops: stitch.gateFlops },
   ];
   const total = (parts: readonly FlopsPart[]) => parts.reduce((sum, { flops }) => sum + flops, 0);
   return { bam: { parts: bam, total: total(bam) }, bts: { parts: bts, total: total(bts) } };

@@ -1,9 +1,11 @@
 import { BtsError } from '../../base/errors.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { DecoderModel } from '../decoder-model.js';
+import type { Decoder } from './decoder.js';
 import type { KeyValueCache } from './key-value-cache.js';
-import { standing, uploaded } from './standing.js';
+import { locateTokens } from './locate-tokens.js';
+import { padded } from './padding.js';
+import { uploaded } from './standing.js';
 
 /** A place in what is appended: the token at `index` of sequence `sequence`. */
 export interface Place {
@@ -11,17 +13,8 @@ export interface Place {
   index: number;
 }
 
-/**
- * Backends may sum a handful of rows in another order than many. Every pass has at least this many, so that what a token
- * gets does not depend on how many others are computed with it.
- */
-export const LEAST_ROWS = 8;
-
 /** Logits of a large vocabulary would outgrow the model: they are computed for this many places at a time. */
 const PLACES = 64;
-
-/** Tokens that a pass over `tokens` takes in the cache, padding included. */
-export const padded = (tokens: number) => Math.ceil(tokens / LEAST_ROWS) * LEAST_ROWS;
 
 /** What becomes of the logits [n, V] at n places, of which `first` is the first. */
 export type UseLogits = (logits: Tensor, first: number) => Promise<void>;
@@ -42,7 +35,7 @@ export const eachPlace =
  * Throws BAD_TOKEN, BAD_OPTION.
  */
 export async function appendTokens(
-  model: DecoderModel,
+  model: Decoder,
   cache: KeyValueCache,
   sequences: readonly (readonly number[])[],
   places: readonly Place[] = [],
@@ -66,7 +59,7 @@ export async function appendTokens(
   }
 
   using scope = Scope.inference(device);
-  const stand = uploaded(scope, standing(model, cache, sequences));
+  const stand = uploaded(scope, locateTokens(model, cache, sequences));
   const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, ...stand });
   for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
   for (let first = 0; first < places.length; first += PLACES) {

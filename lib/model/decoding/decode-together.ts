@@ -1,7 +1,7 @@
 import { throwIfAborted } from '../../base/errors.js';
-import type { LanguageModel } from '../language-model.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
+import type { TokenModel } from './token-model.js';
 
 /** A sequence that is being generated. */
 export interface Lane {
@@ -19,7 +19,7 @@ export interface Lane {
 
 /** Appends tokens to a cache and hands each lane the one that was drawn for it. Throws what `model.next` throws. */
 export async function advance(
-  model: LanguageModel,
+  model: TokenModel,
   cache: TokenCache,
   ids: ArrayLike<number>,
   lanes: readonly (Lane | undefined)[],
@@ -45,7 +45,7 @@ export async function advance(
  * given a token. Throws ABORTED, and what `begin` and `model.next` throw.
  */
 export async function* decodeTogether<Sequence extends Lane>(
-  model: LanguageModel,
+  model: TokenModel,
   cache: TokenCache,
   waiting: Iterable<Sequence>,
   begin: (lane: Sequence) => Promise<TokenCache>,

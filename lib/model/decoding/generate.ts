@@ -2,11 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
 import { expectOptions, type OptionNames } from '../../base/options-check.js';
 import type { ChatMessage, ChatOptions } from '../../data/tokenizer/chat-template.js';
-import type { LanguageModel } from '../language-model.js';
 import { advance, decodeTogether } from './decode-together.js';
-import { Generation, type GenerationPlan } from './generation.js';
-import type { LogProbabilities } from './log-probabilities.js';
+import { type GeneratedToken, Generation, type GenerationPlan } from './generation.js';
 import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
+import type { TokenModel } from './token-model.js';
 
 /** A text to continue, its token ids, or a conversation to answer by the tokenizer's chat template. */
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
@@ -40,30 +39,13 @@ const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
   signal: true,
 };
 
-/** With `logprobs`, its log-probabilities are those of the model itself: before temperature, penalty and the rest. */
-export interface GeneratedToken extends Partial<LogProbabilities> {
-  /** Which of the prompts it continues, from 0. */
-  index: number;
-  id: number;
-  /**
-   * The text that became certain with this token: '' while a character is incomplete or a stop string may begin. Token
-   * ids without stop strings are continued without a tokenizer, and without text.
-   */
-  text: string;
-  /**
-   * On the last token, why generation ended: a stop token or stop string came, there are `maxTokens`, or the model has no
-   * positions left.
-   */
-  finish?: 'stop' | 'length' | 'context';
-}
-
 /**
  * Generates token by token with a cache. A stop token comes last and adds no text; text from a stop string on is cut.
  * Several prompts are continued side by side, each as it would be alone but for the rounding of sums; their tokens come
  * interleaved. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
  */
 export async function* generate(
-  model: LanguageModel,
+  model: TokenModel,
   prompts: Prompt | readonly Prompt[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void> {
@@ -87,7 +69,7 @@ const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
   typeof prompts === 'string' || !(typeof prompts[0] === 'string' || Array.isArray(prompts[0]));
 
 async function* alone(
-  model: LanguageModel,
+  model: TokenModel,
   lane: Generation,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
@@ -102,7 +84,7 @@ async function* alone(
 }
 
 async function* together(
-  model: LanguageModel,
+  model: TokenModel,
   lanes: readonly Generation[],
   batchSize: number,
   signal: AbortSignal | undefined,
@@ -119,7 +101,7 @@ async function* together(
 }
 
 function checkSettings(
-  model: LanguageModel,
+  model: TokenModel,
   options: GenerateOptions,
 ): Omit<GenerationPlan, 'index' | 'prompt' | 'isText'> {
   const { maxTokens = 256, seed = 0, stop = [], logprobs } = options;
@@ -138,12 +120,7 @@ function expectWhole(name: string, value: number, least: number, most = Number.M
 }
 
 /** Throws BAD_OPTION where there are none, or more than the model has positions. */
-function toTokens(
-  model: LanguageModel,
-  prompt: Prompt,
-  chat: ChatOptions | undefined,
-  name: string,
-): readonly number[] {
+function toTokens(model: TokenModel, prompt: Prompt, chat: ChatOptions | undefined, name: string): readonly number[] {
   const tokens = isTokens(prompt) ? [...prompt] : encodePrompt(model, prompt, chat);
   const { maxPositions } = model.config;
   if (tokens.length > 0 && tokens.length <= maxPositions) return tokens;
@@ -158,7 +135,7 @@ const isTokens = (prompt: Prompt): prompt is readonly number[] =>
  * conversation begins is up to its template.
  */
 function encodePrompt(
-  { tokenizer }: LanguageModel,
+  { tokenizer }: TokenModel,
   prompt: string | readonly ChatMessage[],
   chat?: ChatOptions,
 ): number[] {

@@ -1,11 +1,27 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder, Tokenizer } from '../../data/tokenizer.js';
-import type { LanguageModel } from '../language-model.js';
 import type { Lane } from './decode-together.js';
-import type { GeneratedToken } from './generate.js';
-import { logProbabilities } from './log-probabilities.js';
+import { type LogProbabilities, logProbabilities } from './log-probabilities.js';
 import type { Draw } from './sampler.js';
 import { StopStrings } from './stop-strings.js';
+import type { TokenModel } from './token-model.js';
+
+/** With `logprobs`, its log-probabilities are those of the model itself: before temperature, penalty and the rest. */
+export interface GeneratedToken extends Partial<LogProbabilities> {
+  /** Which of the prompts it continues, from 0. */
+  index: number;
+  id: number;
+  /**
+   * The text that became certain with this token: '' while a character is incomplete or a stop string may begin. Token
+   * ids without stop strings are continued without a tokenizer, and without text.
+   */
+  text: string;
+  /**
+   * On the last token, why generation ended: a stop token or stop string came, there are `maxTokens`, or the model has no
+   * positions left.
+   */
+  finish?: 'stop' | 'length' | 'context';
+}
 
 /** What is generated, checked. */
 export interface GenerationPlan {
@@ -39,7 +55,7 @@ export class Generation implements Lane {
   private readonly stops: StopStrings;
 
   constructor(
-    model: LanguageModel,
+    model: TokenModel,
     private readonly plan: GenerationPlan,
   ) {
     const { prompt, isText, sampling, seed, stop, maxTokens, logprobs } = plan;

@@ -1,4 +1,4 @@
-import { logSumExp } from '../baselines/posterior.js';
+import { logSumExp } from '../../base/log-sum-exp.js';
 
 export interface TokenLogProbability {
   id: number;

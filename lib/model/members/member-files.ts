@@ -1,52 +1,60 @@
 /** Members as they lie on the disk: whether they fit together, and whether they are still what they were. */
 import { join, resolve } from 'node:path';
-import { type Abortable, BtsError } from '../../base/errors.js';
+import { BtsError, throwIfAborted } from '../../base/errors.js';
 import { exists } from '../../base/file.js';
+import { type HashOptions, hashFile } from '../../base/file-hash.js';
+import { recoverFolder } from '../../base/folder.js';
 import type { OptionNames } from '../../base/options-check.js';
-import { type DenseCheckpoint, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
-import { combineHashes, hashConfig, hashFile, hashTensors } from '../../checkpoint/hash.js';
+import { type DenseCheckpoint, matchFolder, readConfig } from '../../checkpoint/dense-checkpoint.js';
+import { combineHashes, hashConfig, hashTensors } from '../../checkpoint/hash.js';
+import { readCheckpoint } from '../../checkpoint/shards.js';
 import { MemberName, type StitchManifest } from '../../checkpoint/stitch-manifest.js';
-import { hashTokenizer } from '../../data/tokenizer/definition.js';
+import { findDefinition, type TokenizerDefinition } from '../../data/tokenizer/definition.js';
 import { expectSameShape } from './config-differences.js';
 
-type ManifestMember = StitchManifest['members'][number];
+/** What a model of several remembers of a member, to know it again. */
+type KnownMember = StitchManifest['members'][number];
 
 /** A member whose files were checked; its weights are still on the disk. */
 export interface OpenMember extends DenseCheckpoint {
   name: string;
-  /** Null where the folder has no tokenizer. */
-  tokenizerHash: string | null;
-  /** What each of its tensors holds, where that was looked at: equal strings mean equal tensors. */
-  contents?: ReadonlyMap<string, string>;
+  /** Undefined where the folder has none. */
+  tokenizer: TokenizerDefinition | undefined;
+  /** What each tensor of its files holds: equal strings mean equal tensors. They are read when this is first asked. */
+  contents: () => Promise<ReadonlyMap<string, string>>;
 }
 
-/** Opens the hub and its experts. Throws MEMBERS_DIFFER where they cannot be stitched, and what opening one throws. */
+/**
+ * Opens the hub and its experts, each file once, and holds them against each other; members that a model remembers must be
+ * what they were.
+ *
+ * Throws MEMBERS_DIFFER where they cannot be stitched, MEMBER_CHANGED, and what opening a checkpoint throws.
+ */
 export async function openMembers(
-  folders: readonly { name: string; path: string }[],
-  signal?: AbortSignal,
+  members: readonly (KnownMember | { name: string; path: string })[],
+  options: HashOptions = {},
 ): Promise<OpenMember[]> {
-  const members: OpenMember[] = [];
-  for (const { name, path } of folders) {
-    const checkpoint = await openCheckpoint(path, { signal });
-    members.push({ name, ...checkpoint, tokenizerHash: await hashTokenizer(path) });
+  const opened: OpenMember[] = [];
+  for (const member of members) {
+    opened.push(await ('weights' in member ? openKnown(member, options) : openMember(member, options)));
   }
-  expectOneTokenizer(members);
-  expectSameShape(members);
-  return members;
+  expectOneTokenizer(opened);
+  expectSameShape(opened);
+  return opened;
 }
 
 /** A hub and its experts, of whom a model is made. */
-export interface Family extends Abortable {
+export interface Family extends HashOptions {
   /** The hub's folder. */
   hub: string;
   /** The experts' folders by name, in order. */
   experts: Readonly<Record<string, string>>;
 }
 
-export const FAMILY_OPTIONS: OptionNames<Family> = { hub: true, experts: true, signal: true };
+export const FAMILY_OPTIONS: OptionNames<Family> = { hub: true, experts: true, verify: true, signal: true };
 
 /** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
-export async function openFamily({ hub, experts, signal }: Family): Promise<OpenMember[]> {
+export async function openFamily({ hub, experts, ...options }: Family): Promise<OpenMember[]> {
   const names = Object.keys(experts);
   if (names.length === 0) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');
   const wrong = names.find((name) => !MemberName.safeParse(name).success || name === 'hub');
@@ -57,27 +65,44 @@ export async function openFamily({ hub, experts, signal }: Family): Promise<Open
     );
   }
   const members = Object.entries({ hub, ...experts }).map(([name, path]) => ({ name, path }));
-  return await openMembers(members, signal);
+  return await openMembers(members, options);
 }
 
-/** What a stitched model remembers of a member, to know it again; the member's contents are known from then on. */
-export async function describeMember(member: OpenMember, signal?: AbortSignal): Promise<ManifestMember> {
-  member.contents = await hashTensors(member.folder, { signal });
+/** What a model of several is to remember of a member. */
+export async function describeMember(member: OpenMember): Promise<KnownMember> {
+  const { name, folder, config, tokenizer } = member;
   return {
-    name: member.name,
-    path: resolve(member.folder),
-    config: await hashConfig(member.folder),
-    weights: combineHashes(member.contents),
-    tokenizer: member.tokenizerHash,
+    name,
+    path: resolve(folder),
+    config: hashConfig(config),
+    weights: combineHashes(await member.contents()),
+    tokenizer: tokenizer?.hash ?? null,
   };
 }
 
+async function openMember({ name, path }: { name: string; path: string }, options: HashOptions): Promise<OpenMember> {
+  throwIfAborted(options.signal, `opening '${path}'`);
+  await recoverFolder(path);
+  const config = await readConfig(path);
+  const stored = await readCheckpoint(path);
+  const checkpoint = await matchFolder(path, config, stored, options);
+  const tokenizer = await findDefinition(path);
+  let contents: Promise<ReadonlyMap<string, string>> | undefined;
+  const hashOnce = () => {
+    contents ??= hashTensors(stored.values(), options);
+    return contents;
+  };
+  return { name, ...checkpoint, tokenizer, contents: hashOnce };
+}
+
 /**
- * Returns what each of the member's tensors holds. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
- * where they are gone.
+ * The same of a member that a model remembers. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
+ * where they are gone, too.
  */
-async function expectUnchanged(member: ManifestMember, signal?: AbortSignal): Promise<ReadonlyMap<string, string>> {
+async function openKnown(member: KnownMember, options: HashOptions): Promise<OpenMember> {
   const { name, path } = member;
+  throwIfAborted(options.signal, `opening '${path}'`);
+  await recoverFolder(path);
   if (!(await exists(path))) {
     const message = `member '${name}' is not in '${path}' any more. Put it back, or correct its path in bts.json.`;
     throw new BtsError('FILE_NOT_FOUND', message);
@@ -87,39 +112,32 @@ async function expectUnchanged(member: ManifestMember, signal?: AbortSignal): Pr
       'MEMBER_CHANGED',
       `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
     );
-  if ((await hashConfig(path)) !== member.config) throw changed('the configuration');
-  if (!(await hasTokenizer(path, member.tokenizer, signal))) throw changed('the tokenizer');
-  const contents = await hashTensors(path, { signal });
+  // In the order of what they cost; and a checkpoint that changed may not fit its configuration any more.
+  const config = await readConfig(path);
+  if (hashConfig(config) !== member.config) throw changed('the configuration');
+  const tokenizer = await findKnownTokenizer(member, options);
+  if (tokenizer === 'changed') throw changed('the tokenizer');
+  const stored = await readCheckpoint(path);
+  const contents = await hashTensors(stored.values(), options);
   if (combineHashes(contents) !== member.weights) throw changed('the weights');
-  return contents;
+  return { name, ...(await matchFolder(path, config, stored, options)), tokenizer, contents: async () => contents };
 }
 
-/** Whether the tokenizer in a folder is the one of that hash. */
-async function hasTokenizer(folder: string, hash: string | null, signal?: AbortSignal): Promise<boolean> {
-  const path = join(folder, 'tokenizer.json');
-  if (!(await exists(path))) return hash === null;
+async function findKnownTokenizer({ path, tokenizer: hash }: KnownMember, options: HashOptions) {
+  const file = join(path, 'tokenizer.json');
   // Older manifests hold the hash of the file itself.
-  if ((await hashFile(path, { signal })) === hash) return true;
+  const isSameFile = async () => (await exists(file)) && (await hashFile(file, options)) === hash;
   try {
-    return (await hashTokenizer(folder)) === hash;
+    const found = await findDefinition(path);
+    return (found?.hash ?? null) === hash || (await isSameFile()) ? found : 'changed';
   } catch (error) {
-    if (error instanceof BtsError && error.code === 'BAD_TOKENIZER') return false;
+    if (error instanceof BtsError && error.code === 'BAD_TOKENIZER' && !(await isSameFile())) return 'changed';
     throw error;
   }
 }
 
-/** Opens members that a model refers to, once they are known to be unchanged. Throws as the two above do. */
-export async function openUnchanged(members: readonly ManifestMember[], signal?: AbortSignal): Promise<OpenMember[]> {
-  const contents: ReadonlyMap<string, string>[] = [];
-  for (const member of members) contents.push(await expectUnchanged(member, signal));
-  const opened = await openMembers(members, signal);
-  return opened.map((member, m) => ({ ...member, contents: contents[m]! }));
-}
-
 function expectOneTokenizer([hub, ...experts]: readonly OpenMember[]): void {
-  const other = experts.find(
-    ({ tokenizerHash }) => tokenizerHash && hub!.tokenizerHash && tokenizerHash !== hub!.tokenizerHash,
-  );
+  const other = experts.find(({ tokenizer }) => tokenizer && hub!.tokenizer && tokenizer.hash !== hub!.tokenizer.hash);
   if (!other) return;
   throw new BtsError(
     'MEMBERS_DIFFER',

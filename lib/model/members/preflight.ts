@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
-import { type Abortable, BtsError, type ErrorCode } from '../../base/errors.js';
+import { BtsError, type ErrorCode } from '../../base/errors.js';
+import type { HashOptions } from '../../base/file-hash.js';
 import { expectOptions } from '../../base/options-check.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { type DenseCheckpoint, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
@@ -35,7 +36,7 @@ export interface Preflight {
   members: CheckedMember[];
 }
 
-export interface PreflightOptions extends Abortable {
+export interface PreflightOptions extends HashOptions {
   /** Reads all weights to find members that are equal; default true. */
   contents?: boolean;
 }
@@ -72,13 +73,13 @@ export async function preflight(
   experts: Readonly<Record<string, string>>,
   options: PreflightOptions = {},
 ): Promise<Preflight> {
-  expectOptions('preflight', options, { contents: true, signal: true });
-  const { contents = true, signal } = options;
+  expectOptions('preflight', options, { contents: true, verify: true, signal: true });
+  const { contents = true, ...hashing } = options;
   const findings: Finding[] = [];
   const report: Report = (finding) => findings.push(finding);
   const folders = [['hub', hub], ...Object.entries(experts)] as const;
   const opened: (OpenMember | undefined)[] = [];
-  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, signal));
+  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, hashing));
   const [first, ...rest] = opened;
   const readable = rest.filter((member) => member !== undefined);
   if (first) {
@@ -92,7 +93,7 @@ export async function preflight(
     }
   }
   const all = opened.filter((member) => member !== undefined);
-  await findDuplicates(all, { contents, signal }, report);
+  await findDuplicates(all, { contents, ...hashing }, report);
   return {
     findings: findings.sort((a, b) => (a.level < b.level ? -1 : a.level > b.level ? 1 : 0)),
     members: folders.map(([name, folder], i) => {
@@ -106,14 +107,14 @@ async function openMember(
   name: string,
   folder: string,
   report: Report,
-  signal: AbortSignal | undefined,
+  options: HashOptions,
 ): Promise<OpenMember | undefined> {
   const error = (cause: unknown) => {
     if (!(cause instanceof BtsError) || cause.code === 'ABORTED') throw cause;
     report({ level: 'error', code: cause.code, member: name, message: cause.message });
   };
   try {
-    const checkpoint = await openCheckpoint(folder, { signal });
+    const checkpoint = await openCheckpoint(folder, options);
     const { dtypes, config } = withStoredDtype(checkpoint);
     if (dtypes.length > 1) {
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
@@ -121,7 +122,7 @@ async function openMember(
     }
     let tokenizer: Tokenizer | null | undefined;
     try {
-      tokenizer = (await loadTokenizer(folder, { signal })) ?? null;
+      tokenizer = (await loadTokenizer(folder, { signal: options.signal })) ?? null;
     } catch (cause) {
       error(cause);
     }
@@ -194,7 +195,7 @@ function tokenizerDifference(member: string, own: Tokenizer, hubs: Tokenizer): s
 
 async function findDuplicates(
   members: readonly OpenMember[],
-  { contents, signal }: PreflightOptions,
+  { contents, ...hashing }: PreflightOptions,
   report: Report,
 ): Promise<void> {
   const seen: { name: string; place: string; shape: string; weights?: string }[] = [];
@@ -216,7 +217,7 @@ async function findDuplicates(
   for (const [i, entry] of seen.entries()) {
     // Members of different shape cannot be equal: their weights need not be read.
     if (!seen.some((other) => other !== entry && other.shape === entry.shape)) continue;
-    entry.weights = await hashCheckpoint(entry.place, { signal });
+    entry.weights = await hashCheckpoint(entry.place, hashing);
     const equal = seen.slice(0, i).find(({ weights }) => weights === entry.weights);
     if (!equal) continue;
     const message = `${entry.name} has exactly the weights of ${equal.name}: it adds nothing.`;

@@ -74,15 +74,16 @@ export class Member implements Disposable {
    */
   static async load(
     device: Device,
-    checkpoint: DenseCheckpoint & { contents?: ReadonlyMap<string, string> },
+    checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     { trainable = () => false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
+    const contents = shared && (await checkpoint.contents?.());
     const create = (spec: ParameterSpec) => {
       const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
       const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      const content = checkpoint.contents?.get(name);
+      const content = contents?.get(name);
       if (!trainable(spec)) {
-        return new Parameter(spec.name, shared && content !== undefined ? shared.get(content, load) : load());
+        return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load));
       }
       const stored = load();
       if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);

@@ -1,6 +1,6 @@
 import type { Choices } from './choices.js';
 import { fraction, operand, polynomial } from './math-notation.js';
-import type { ProblemKind } from './math-problems.js';
+import type { ProblemKind } from './math-problem.js';
 
 const VARIABLES = ['x', 'y', 'z', 'n', 't', 'a'];
 

@@ -1,6 +1,6 @@
 import type { Choices } from './choices.js';
 import { fraction, gcd } from './math-notation.js';
-import type { ProblemKind } from './math-problems.js';
+import type { ProblemKind } from './math-problem.js';
 
 const PLACES = ['Ones', 'Tens', 'Hundreds', 'Thousands', 'Ten thousands', 'Hundred thousands'];
 

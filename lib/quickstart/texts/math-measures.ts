@@ -1,5 +1,5 @@
 import { fraction, gcd } from './math-notation.js';
-import type { ProblemKind } from './math-problems.js';
+import type { ProblemKind } from './math-problem.js';
 
 const COLORS = ['red', 'blue', 'green', 'white', 'black', 'yellow'];
 

@@ -1,5 +1,5 @@
 import { gcd } from './math-notation.js';
-import type { ProblemKind } from './math-problems.js';
+import type { ProblemKind } from './math-problem.js';
 
 const greatestCommonDivisor: ProblemKind = (random) => {
   const factor = random.integer(1, 24);

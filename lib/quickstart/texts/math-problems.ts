@@ -4,17 +4,8 @@ import { algebra } from './math-algebra.js';
 import { arithmetic } from './math-arithmetic.js';
 import { measures } from './math-measures.js';
 import { numberTheory } from './math-number-theory.js';
+import type { ProblemKind } from './math-problem.js';
 import { stories } from './math-stories.js';
-
-/** A problem with a worked solution. Every `=` between two numeric expressions in `steps` is true. */
-export interface Problem {
-  question: string;
-  steps: string[];
-  answer: string;
-}
-
-/** Makes problems of one kind. */
-export type ProblemKind = (random: Choices) => Problem;
 
 export const PROBLEM_KINDS: Readonly<Record<string, ProblemKind>> = {
   ...arithmetic,

@@ -1,5 +1,5 @@
 import { dollars } from './math-notation.js';
-import type { ProblemKind } from './math-problems.js';
+import type { ProblemKind } from './math-problem.js';
 
 const NAMES = (
   'Ada Amir Anna Ben Bao Carla Chen Dana David Elena Emma Farid Fatima George Grace Hana Hugo Ines Ivan Jana ' +

@@ -1,4 +1,4 @@
-import { smallest } from './extremes.js';
+import { smallest } from '../../base/extremes.js';
 
 /** Sequences that begin alike. */
 export interface PrefixGroup {

@@ -1,6 +1,7 @@
-import type { DecoderModel } from '../../model/decoder-model.js';
-import { appendTokens, padded } from '../../model/decoding/append-tokens.js';
-import type { KeyValueCache } from '../../model/decoding/key-value-cache.js';
+import type { DecoderModel } from '../decoder-model.js';
+import { appendTokens } from '../decoding/append-tokens.js';
+import type { KeyValueCache } from '../decoding/key-value-cache.js';
+import { padded } from '../decoding/padding.js';
 
 /** Begins every sequence of an empty cache with the same tokens, which are computed once. */
 export async function prefill(model: DecoderModel, cache: KeyValueCache, prefix: readonly number[]): Promise<void> {

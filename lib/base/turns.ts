@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { expectRunning } from './run-options.js';
+import { throwIfAborted } from './errors.js';
 
 /** The event loop gets a turn when work has kept it for this long. */
 const TURN_MS = 10;
@@ -15,7 +15,7 @@ export async function mapInTurns<From, To>(
   for (const [index, item] of items.entries()) {
     if (performance.now() > turnEnds) {
       await setImmediate();
-      expectRunning(signal);
+      throwIfAborted(signal, 'preparing requests');
       turnEnds = performance.now() + TURN_MS;
     }
     results.push(change(item, index));

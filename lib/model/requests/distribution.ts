@@ -1,5 +1,5 @@
 import { BtsError } from '../../base/errors.js';
-import type { ContinuationScore } from '../task.js';
+import type { ContinuationScore } from './request.js';
 
 /** What a model expects to come next, from logits [V]. */
 export class Distribution {
