@@ -13,8 +13,6 @@ namespace {
 
 template <int kWidth>
 using Tiles = ForwardTiles<act, kWidth>;
-// The same for all widths.
-constexpr int kWarps = Tiles<64>::kWarps, kRows = Tiles<64>::kRows, kThreads = Tiles<64>::kThreads;
 constexpr int kSplitKeys = 256;  // of one split: fixed, so that a result does not depend on the device
 
 // One split writes its own softmax: out normalised, lse -infinity where it has no key for a row.
@@ -23,14 +21,16 @@ struct Parts {
   int splits;
 };
 
-// Two blocks on a multiprocessor: left to guess, ptxas spills for the sake of a third.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float* lse, const act* q, const act* k,
-                                                                const act* v, Attend a, Parts parts) {
+__global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) attention_kernel(act* out, float* lse, const act* q,
+                                                                               const act* k, const act* v, Attend a,
+                                                                               Parts parts) {
   DYNAMIC_SHARED(shared);
-  constexpr int kStride = padded<act>(kWidth), kKeys = Tiles<kWidth>::kKeys;
+  using Queries = typename Tiles<kWidth>::Queries;
+  using Keys = typename Tiles<kWidth>::Keys;
+  constexpr int kRows = Tiles<kWidth>::kRows, kKeys = Tiles<kWidth>::kKeys, kThreads = Tiles<kWidth>::kThreads;
   act* const tile_q = reinterpret_cast<act*>(shared);
-  act *const tile_k = tile_q + kRows * kStride, *const tile_v = tile_k + kKeys * kStride;
+  act* const stages = tile_q + Queries::kSize;
   const int tiles = gridDim.x / parts.splits, split = blockIdx.x % parts.splits;
   const int r0 = (tiles - 1 - blockIdx.x / parts.splits) * kRows;  // those with most keys first
   const int head = blockIdx.y, sequence = blockIdx.z, start = a.start(sequence);
@@ -44,41 +44,66 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
     first = max(first, split * kSplitKeys);
     end = min(end, (split + 1) * kSplitKeys);
   }
+  // Positions of this warp's first and last row; a warp without rows sees nothing.
+  const int warp_row = r0 + warp * 16;
+  const int warp_first = start + warp_row / a.group;
+  const int warp_last = warp_row < a.rows() ? start + min(warp_row + 15, a.rows() - 1) / a.group : -1;
 
   float sums[1][kWidth / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {};
   int position[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    const int r = r0 + warp * 16 + row_of(lane, half * 2);
+    const int r = warp_row + row_of(lane, half * 2);
     position[half] = r < a.rows() ? start + r / a.group : -1;  // which sees nothing
   }
 
-  if (first < end) {
-    load_queries<kRows, kWidth, kThreads>(tile_q, q, a, sequence, head, r0);
-    load_keys<kKeys, kWidth, kThreads>(tile_k, k, a, sequence, head, first, first_seen, end);
+  const auto load = [&](int j0) {
+    if (j0 < end) {
+      act* const stage = stages + j0 / kKeys % 2 * (2 * Keys::kSize);
+      load_keys<Keys, kThreads>(stage, k, a, sequence, head, j0, first_seen, end);
+      load_keys<Keys, kThreads>(stage + Keys::kSize, v, a, sequence, head, j0, first_seen, end);
+    }
     cp_async_commit();
-  }
+  };
+  if (first < end) load_queries<Queries, kThreads>(tile_q, q, a, sequence, head, r0);
+  load(first);
+  cp_async_wait<0>();
+  __syncthreads();  // queries have arrived
+  const std::conditional_t<Tiles<kWidth>::kQueriesInRegisters, RowsInRegisters<Queries>, RowsInTile<Queries>> queries(
+      RowsInTile<Queries>{tile_q, warp * 16});
   for (int j0 = first; j0 < end; j0 += kKeys) {
     cp_async_wait<0>();
-    __syncthreads();  // keys have arrived, the values before have been read
-    load_keys<kKeys, kWidth, kThreads>(tile_v, v, a, sequence, head, j0, first_seen, end);
-    cp_async_commit();
+    __syncthreads();  // this stage has arrived, the other one has been read
+    load(j0 + kKeys);
+    if (j0 > warp_last) continue;
+    const act *const tile_k = stages + j0 / kKeys % 2 * (2 * Keys::kSize), *const tile_v = tile_k + Keys::kSize;
 
     float scores[1][kKeys / 8][4];
-    rows_times_rows<kWidth>(scores, tile_q + warp * 16 * kStride, tile_k);
-    __syncthreads();  // keys have been read
-    if (j0 + kKeys < end) load_keys<kKeys, kWidth, kThreads>(tile_k, k, a, sequence, head, j0 + kKeys, first_seen, end);
-    cp_async_commit();
+    rows_times_rows<Keys>(scores, queries, tile_k);
 
     float new_top[2] = {top[0], top[1]};
 #pragma unroll
     for (int j = 0; j < kKeys / 8; j++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const bool seen = a.sees(position[e / 2], j0 + j * 8 + col_of(lane, e));
-        scores[0][j][e] = seen ? a.score(scores[0][j][e]) : -INFINITY;
-        new_top[e / 2] = fmaxf(new_top[e / 2], scores[0][j][e]);
-      }
+      for (int e = 0; e < 4; e++) scores[0][j][e] *= a.scale;
+    if (a.softcap > 0)
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) scores[0][j][e] = capped<Math>(scores[0][j][e], a.softcap);
+    // Most steps are seen whole by all rows of a warp: nothing is to be asked there.
+    const auto score_all = [&](auto whole) {
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const bool seen = whole || a.sees(position[e / 2], j0 + j * 8 + col_of(lane, e));
+          if (!seen) scores[0][j][e] = -INFINITY;
+          new_top[e / 2] = fmaxf(new_top[e / 2], scores[0][j][e]);
+        }
+    };
+    if (j0 + kKeys - 1 <= warp_first && j0 >= a.first_key(warp_last)) score_all(std::true_type());
+    else score_all(std::false_type());
     float shift[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -96,9 +121,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
 #pragma unroll
       for (int e = 0; e < 4; e++) total[e / 2] += scores[0][j][e] = __expf(scores[0][j][e] - shift[e / 2]);
 
-    cp_async_wait<1>();
-    __syncthreads();  // values have arrived
-    weights_times_rows<kWidth>(sums, scores, tile_v);
+    weights_times_rows<Keys>(sums, scores, tile_v);
   }
   cp_async_wait<0>();
 
@@ -131,10 +154,12 @@ __global__ void __launch_bounds__(kThreads, 2) attention_kernel(act* out, float*
   }
 }
 
+constexpr int kJoining = 4;  // warps of a block
+
 // Joins the splits of one row: out = sum of exp(lse_s - lse) out_s. One warp owns a row.
-__global__ void __launch_bounds__(kThreads) join_splits_kernel(act* out, float* lse, Parts parts, Attend a,
-                                                               int sequences) {
-  const int64_t rows = int64_t{sequences} * a.K * a.rows(), row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+__global__ void __launch_bounds__(kJoining * 32) join_splits_kernel(act* out, float* lse, Parts parts, Attend a,
+                                                                    int sequences) {
+  const int64_t rows = int64_t{sequences} * a.K * a.rows(), row = int64_t{blockIdx.x} * kJoining + threadIdx.x / 32;
   if (row >= rows) return;
   const int lane = threadIdx.x % 32, r = row % a.rows(), head = row / a.rows() % a.K;
   const int sequence = static_cast<int>(row / a.rows() / a.K);
@@ -162,19 +187,20 @@ void CudaOps::run(const AttentionForward& op) {
   context_.scratch().reset();
   const Attend a = Attend::of(size, starts);
   const int64_t rows = size.T * a.group, sequences = size.M * size.B, all = sequences * size.K * rows;
-  const int tiles = ceil_div(rows, kRows);
-  Parts parts{nullptr, nullptr, tiles == 1 ? std::max(1, ceil_div(size.S, kSplitKeys)) : 1};
-  if (parts.splits > 1) {
-    parts.out = context_.scratch().take<float>(parts.splits * all * size.D);
-    parts.lse = context_.scratch().take<float>(parts.splits * all);
-  }
   with_head_width(size.D, [&](auto width) {
-    GPU_LAUNCH(context_, attention_kernel<width>, dim3(tiles * parts.splits, size.K, sequences), dim3(kThreads),
-               Tiles<width>::kSharedBytes, out, lse, q, k, v, a, parts);
+    using Tiles = Tiles<width>;
+    const int tiles = ceil_div(rows, Tiles::kRows);
+    Parts parts{nullptr, nullptr, tiles == 1 ? std::max(1, ceil_div(size.S, kSplitKeys)) : 1};
+    if (parts.splits > 1) {
+      parts.out = context_.scratch().take<float>(parts.splits * all * size.D);
+      parts.lse = context_.scratch().take<float>(parts.splits * all);
+    }
+    GPU_LAUNCH(context_, attention_kernel<width>, dim3(tiles * parts.splits, size.K, sequences), dim3(Tiles::kThreads),
+               Tiles::kSharedBytes, out, lse, q, k, v, a, parts);
+    if (parts.splits > 1)
+      GPU_LAUNCH(context_, join_splits_kernel, dim3(ceil_div(all, kJoining)), dim3(kJoining * 32), 0, out, lse, parts,
+                 a, static_cast<int>(sequences));
   });
-  if (parts.splits > 1)
-    GPU_LAUNCH(context_, join_splits_kernel, dim3(ceil_div(all, kWarps)), dim3(kThreads), 0, out, lse, parts, a,
-               static_cast<int>(sequences));
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -56,9 +56,11 @@ template <int kWidth>
 __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_kernel(Arguments s, Attend a) {
   DYNAMIC_SHARED(shared);
   constexpr int kOwn = Tiles<kWidth>::kOwn, kPass = Tiles<kWidth>::kPass, kThreads = Tiles<kWidth>::kThreads;
-  constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
+  using Own = typename Tiles<kWidth>::Own;
+  using Pass = typename Tiles<kWidth>::Pass;
+  constexpr int kStage = 2 * Pass::kSize;
   act* const tile_q = reinterpret_cast<act*>(shared);
-  act *const tile_dout = tile_q + kOwn * kStride, *const stages = tile_dout + kOwn * kStride;
+  act *const tile_dout = tile_q + Own::kSize, *const stages = tile_dout + Own::kSize;
   const int r0 = (gridDim.x - 1 - blockIdx.x) * kOwn, head = blockIdx.y, sequence = blockIdx.z;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
@@ -67,8 +69,8 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_ke
   const auto load = [&](int j0) {
     if (j0 < end) {
       act* const stage = stages + j0 / kPass % 2 * kStage;
-      load_keys<kPass, kWidth, kThreads>(stage, s.k, a, sequence, head, j0, 0, a.S);
-      load_keys<kPass, kWidth, kThreads>(stage + kPass * kStride, s.v, a, sequence, head, j0, 0, a.S);
+      load_keys<Pass, kThreads>(stage, s.k, a, sequence, head, j0, 0, a.S);
+      load_keys<Pass, kThreads>(stage + Pass::kSize, s.v, a, sequence, head, j0, 0, a.S);
     }
     cp_async_commit();
   };
@@ -84,17 +86,17 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_ke
     delta[half] = exists ? s.delta[a.statistic(sequence, head, r)] : 0.0f;
   }
   float dq[1][kWidth / 8][4] = {};
-  load_queries<kOwn, kWidth, kThreads>(tile_q, s.q, a, sequence, head, r0);
-  load_queries<kOwn, kWidth, kThreads>(tile_dout, s.dout, a, sequence, head, r0);
+  load_queries<Own, kThreads>(tile_q, s.q, a, sequence, head, r0);
+  load_queries<Own, kThreads>(tile_dout, s.dout, a, sequence, head, r0);
   load(first);
   for (int j0 = first; j0 < end; j0 += kPass) {
     cp_async_wait<0>();
     __syncthreads();  // this stage has arrived, the other one has been read
     load(j0 + kPass);
-    const act *const tile_k = stages + j0 / kPass % 2 * kStage, *const tile_v = tile_k + kPass * kStride;
+    const act *const tile_k = stages + j0 / kPass % 2 * kStage, *const tile_v = tile_k + Pass::kSize;
     float p[1][kPass / 8][4], dp[1][kPass / 8][4];
-    rows_times_rows<kWidth>(p, tile_q + warp * 16 * kStride, tile_k);
-    rows_times_rows<kWidth>(dp, tile_dout + warp * 16 * kStride, tile_v);
+    rows_times_rows<Pass>(p, RowsInTile<Own>{tile_q, warp * 16}, tile_k);
+    rows_times_rows<Pass>(dp, RowsInTile<Own>{tile_dout, warp * 16}, tile_v);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
@@ -104,7 +106,7 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_ke
         const float weight = seen ? __expf(score - lse[e / 2]) : 0.0f;
         p[0][j][e] = weight * (dp[0][j][e] - delta[e / 2]) * a.slope(score);  // dS
       }
-    weights_times_rows<kWidth>(dq, p, tile_k);
+    weights_times_rows<Pass>(dq, p, tile_k);
   }
   cp_async_wait<0>();
   store_rows<kWidth>(dq, a.D, [&](int r) -> act* {
@@ -120,9 +122,11 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
   DYNAMIC_SHARED(shared);
   constexpr int kOwn = Tiles<kWidth>::kOwn, kPass = Tiles<kWidth>::kPass, kThreads = Tiles<kWidth>::kThreads;
   constexpr bool kKeys = kOf != Of::Values, kValues = kOf != Of::Keys;
-  constexpr int kStride = padded<act>(kWidth), kStage = 2 * kPass * kStride;
+  using Own = typename Tiles<kWidth>::Own;
+  using Pass = typename Tiles<kWidth>::Pass;
+  constexpr int kStage = 2 * Pass::kSize;
   act* const tile_k = reinterpret_cast<act*>(shared);
-  act *const tile_v = tile_k + kOwn * kStride, *const stages = tile_v + kOwn * kStride;
+  act *const tile_v = tile_k + Own::kSize, *const stages = tile_v + Own::kSize;
   float* const statistics = reinterpret_cast<float*>(stages + 2 * kStage);  // lse and delta of each stage's rows
   const int j0 = blockIdx.x * kOwn, head = blockIdx.y, sequence = blockIdx.z;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -134,8 +138,8 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
   const auto load = [&](int r0) {
     if (r0 < end) {
       const int stage = r0 / kPass % 2;
-      load_queries<kPass, kWidth, kThreads>(stages + stage * kStage, s.q, a, sequence, head, r0);
-      load_queries<kPass, kWidth, kThreads>(stages + stage * kStage + kPass * kStride, s.dout, a, sequence, head, r0);
+      load_queries<Pass, kThreads>(stages + stage * kStage, s.q, a, sequence, head, r0);
+      load_queries<Pass, kThreads>(stages + stage * kStage + Pass::kSize, s.dout, a, sequence, head, r0);
       for (int i = threadIdx.x; i < 2 * kPass; i += kThreads) {
         const int r = r0 + i % kPass;
         const float* const from = i < kPass ? s.lse : s.delta;
@@ -146,18 +150,18 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
   };
 
   float dk[1][kWidth / 8][4] = {}, dv[1][kWidth / 8][4] = {};
-  load_keys<kOwn, kWidth, kThreads>(tile_k, s.k, a, sequence, head, j0, 0, a.S);
-  load_keys<kOwn, kWidth, kThreads>(tile_v, s.v, a, sequence, head, j0, 0, a.S);
+  load_keys<Own, kThreads>(tile_k, s.k, a, sequence, head, j0, 0, a.S);
+  load_keys<Own, kThreads>(tile_v, s.v, a, sequence, head, j0, 0, a.S);
   load(first);
   for (int r0 = first; r0 < end; r0 += kPass) {
     cp_async_wait<0>();
     __syncthreads();  // this stage has arrived, the other one has been read
     load(r0 + kPass);
     const int stage = r0 / kPass % 2;
-    const act *const tile_q = stages + stage * kStage, *const tile_dout = tile_q + kPass * kStride;
+    const act *const tile_q = stages + stage * kStage, *const tile_dout = tile_q + Pass::kSize;
     const float *const lse = statistics + stage * 2 * kPass, *const delta = lse + kPass;
     float p[1][kPass / 8][4], dp[1][kPass / 8][4], slope[kPass / 8][4];  // transposed: keys down, rows across
-    rows_times_rows<kWidth>(p, tile_k + warp * 16 * kStride, tile_q);
+    rows_times_rows<Pass>(p, RowsInTile<Own>{tile_k, warp * 16}, tile_q);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
@@ -168,15 +172,15 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(
         p[0][j][e] = seen ? __expf(score - lse[r]) : 0.0f;
         slope[j][e] = a.slope(score);
       }
-    if constexpr (kValues) weights_times_rows<kWidth>(dv, p, tile_dout);
+    if constexpr (kValues) weights_times_rows<Pass>(dv, p, tile_dout);
     if constexpr (!kKeys) continue;
-    rows_times_rows<kWidth>(dp, tile_v + warp * 16 * kStride, tile_dout);
+    rows_times_rows<Pass>(dp, RowsInTile<Own>{tile_v, warp * 16}, tile_dout);
 #pragma unroll
     for (int j = 0; j < kPass / 8; j++)
 #pragma unroll
       for (int e = 0; e < 4; e++)
         dp[0][j][e] = p[0][j][e] * (dp[0][j][e] - delta[j * 8 + col_of(lane, e)]) * slope[j][e];  // dS
-    weights_times_rows<kWidth>(dk, dp, tile_q);
+    weights_times_rows<Pass>(dk, dp, tile_q);
   }
   cp_async_wait<0>();
   const auto place = [&](act* to) {

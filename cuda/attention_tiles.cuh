@@ -71,12 +71,29 @@ void with_head_width(int64_t D, F&& f) {
   else f(std::integral_constant<int, kWidest>());
 }
 
-// Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys of one step.
+// Rows in shared memory. Float, whose operands are read element by element, has no registers for the addresses of a swizzle:
+// its rows are one piece longer than their contents.
+template <class T, int Rows, int Cols>
+struct Padded {
+  using Element = T;
+  static constexpr int kRows = Rows, kCols = Cols, kStride = Cols + kVector<T>, kSize = Rows * kStride;
+  __host__ __device__ __forceinline__ static constexpr unsigned at(unsigned row, unsigned col) {
+    return row * kStride + col;
+  }
+};
+template <class T, int kRows, int kCols>
+using RowTile = std::conditional_t<kInRegisters<T>, Swizzled<T, kRows, kCols>, Padded<T, kRows, kCols>>;
+
+// Tiles of the forward: rows of queries that a block keeps, 16 for each warp, and keys and values of one step, in two stages.
 template <class T, int kWidth>
 struct ForwardTiles {
-  static constexpr int kWarps = 4, kRows = kWarps * 16, kThreads = kWarps * 32;
-  static constexpr int kKeys = sizeof(T) == 2 ? 64 : kWidth == kWidest ? 16 : 32;
-  static constexpr size_t kSharedBytes = (kRows + 2 * kKeys) * padded<T>(kWidth) * sizeof(T);
+  static constexpr int kWarps = (sizeof(T) == 2 ? 8 : 4) / (kWidth == kWidest ? 2 : 1);
+  static constexpr int kRows = kWarps * 16, kThreads = kWarps * 32;
+  static constexpr int kKeys = (sizeof(T) == 2 ? 64 : 32) / (kWidth == kWidest ? 2 : 1);
+  using Queries = RowTile<T, kRows, kWidth>;
+  using Keys = RowTile<T, kKeys, kWidth>;
+  static constexpr bool kQueriesInRegisters = sizeof(T) == 2 && kWidth < kWidest;
+  static constexpr size_t kSharedBytes = (Queries::kSize + 2 * 2 * Keys::kSize) * sizeof(T);
 };
 
 // Tiles of the backward: rows (or keys) that a block owns, and those that pass by, in two stages.
@@ -85,7 +102,9 @@ struct BackwardTiles {
   static constexpr int kWarps = (sizeof(T) == 2 ? 4 : 2) / (kWidth == kWidest ? 2 : 1);
   static constexpr int kOwn = kWarps * 16, kThreads = kWarps * 32;
   static constexpr int kPass = sizeof(T) == 2 && kWidth < kWidest ? 32 : 16;
-  static constexpr size_t kQueriesShared = (2 * kOwn + 2 * 2 * kPass) * padded<T>(kWidth) * sizeof(T);
+  using Own = RowTile<T, kOwn, kWidth>;
+  using Pass = RowTile<T, kPass, kWidth>;
+  static constexpr size_t kQueriesShared = (2 * Own::kSize + 2 * 2 * Pass::kSize) * sizeof(T);
   static constexpr size_t kKeysShared = kQueriesShared + 2 * 2 * kPass * sizeof(float);
 };
 
@@ -94,20 +113,20 @@ __device__ __forceinline__ bool rows_aligned(const T* data, int D) {
   return ((reinterpret_cast<uintptr_t>(data) | (D * sizeof(T))) & 15) == 0;
 }
 
-// tile [kRows, padded(kWidth)] = rows r0.. of a query-shaped array; zeros past the last row and past D.
-template <int kRows, int kWidth, int kThreads, class T>
+// tile = rows r0.. of a query-shaped array; zeros past the last row and past D.
+template <class Tile, int kThreads, class T>
 __device__ __forceinline__ void load_queries(T* tile, const T* from, const Attend& a, int sequence, int head, int r0) {
-  load_rows<kRows, kWidth, kThreads>(
+  load_rows<Tile, kThreads>(
       tile, [&](int r) -> const T* { return r0 + r < a.rows() ? from + a.query(sequence, head, r0 + r) : nullptr; },
       a.D, from, rows_aligned(from, a.D));
 }
 
 // The same for keys j0.. of a key-shaped array, with zeros outside of first..end-1: slots of a cache that nobody has
 // written may hold NaN, which a weight of zero would not silence.
-template <int kRows, int kWidth, int kThreads, class T>
+template <class Tile, int kThreads, class T>
 __device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& a, int sequence, int head, int j0,
                                           int first, int end) {
-  load_rows<kRows, kWidth, kThreads>(
+  load_rows<Tile, kThreads>(
       tile,
       [&](int j) -> const T* {
         return j0 + j >= first && j0 + j < end ? from + a.key(sequence, head, j0 + j) : nullptr;
@@ -115,27 +134,47 @@ __device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& 
       a.D, from, rows_aligned(from, a.D));
 }
 
-// sums [16, 8 NJ] = left [16, kWidth] right [8 NJ, kWidth]^T, both tiles of rows.
-template <int kWidth, int NJ, class T>
-__device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const T* left, const T* right) {
+// Sixteen rows of a tile as the left operand of a product over the whole width, loaded when they are multiplied, or held.
+template <class Tile>
+struct RowsInTile {
+  const typename Tile::Element* tile;
+  int row;
+  __device__ __forceinline__ auto operator[](int k) const {
+    return left_operand<Tile, Depth::Inner, 1>(tile, row, k * kStep);
+  }
+};
+template <class Tile>
+struct RowsInRegisters {
+  Fragments<1> at[Tile::kCols / kStep];
+  __device__ __forceinline__ RowsInRegisters(const RowsInTile<Tile>& rows) {
+#pragma unroll
+    for (int k = 0; k < Tile::kCols / kStep; k++) at[k] = rows[k];
+  }
+  __device__ __forceinline__ const Fragments<1>& operator[](int k) const { return at[k]; }
+};
+
+// sums [16, 8 NJ] = left rows times all of a tile, [16, kWidth] [8 NJ, kWidth]^T.
+template <class Right, int NJ, class Left, class T>
+__device__ __forceinline__ void rows_times_rows(float (&sums)[1][NJ][4], const Left& left, const T* right) {
+  static_assert(Right::kRows == 8 * NJ);
 #pragma unroll
   for (int j = 0; j < NJ; j++)
 #pragma unroll
     for (int e = 0; e < 4; e++) sums[0][j][e] = 0;
 #pragma unroll
-  for (int k = 0; k < kWidth; k += kStep)
-    multiply<Depth::Inner>(sums, left_operand<Depth::Inner, 1>(left + k, padded<T>(kWidth)), right + k,
-                           padded<T>(kWidth));
+  for (int k = 0; k < Right::kCols / kStep; k++)
+    multiply(sums, left[k], right_operand<Right, Depth::Inner, NJ>(right, 0, k * kStep));
 }
 
 // sums [16, kWidth] += weights [16, 8 NK] rows [8 NK, kWidth], the weights in the registers of this warp.
-template <int kWidth, int NK, class T>
-__device__ __forceinline__ void weights_times_rows(float (&sums)[1][kWidth / 8][4], const float (&weights)[1][NK][4],
+template <class Rows, int NJ, int NK, class T>
+__device__ __forceinline__ void weights_times_rows(float (&sums)[1][NJ][4], const float (&weights)[1][NK][4],
                                                    const T* rows) {
+  static_assert(Rows::kRows == 8 * NK && Rows::kCols == 8 * NJ);
 #pragma unroll
   for (int k = 0; k < NK; k += 2)
-    multiply<Depth::Outer>(sums, left_operand<T>(weights[0][k], weights[0][k + 1]), rows + k * 8 * padded<T>(kWidth),
-                           padded<T>(kWidth));
+    multiply(sums, left_operand<T>(weights[0][k], weights[0][k + 1]),
+             right_operand<Rows, Depth::Outer, NJ>(rows, 0, k * 8));
 }
 
 }  // namespace bts::cuda

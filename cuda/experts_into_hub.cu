@@ -4,105 +4,168 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-// hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), p_e = h_e Wp_e^T.
-// First the logits of all members, which share h_0, in one pass; softmax; then one projection after the other, mixed in
-// as it is done, rounded as it is stored: nothing depends on how many of them are ready. All at once would hold 2 M - 1
-// tiles of sums instead of M + 1, and smaller tiles read more from L2.
+// hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), for `count` channels of a token
+// from `col` on. z: h_0 Wg^T of every member, or where there is one gate for a token nothing: it is in `gates`.
+template <int kMembers, int width>
+__device__ __forceinline__ void mix(const StitchForward& s, int row, int col, int count, bool aligned,
+                                    float (&z)[kMembers][width]) {
+  const int64_t NC = int64_t{s.N} * s.C, index = int64_t{row} * s.C + col;
+  const bool whole = aligned && count == width;
+  float sum[width] = {};
+  if (s.G != 1) {
+#pragma unroll
+    for (int i = 0; i < width; i++) {
+      float g[kMembers];
+#pragma unroll
+      for (int m = 0; m < kMembers; m++)
+        if (m < s.M && i < count) g[m] = logit(s, z[m][i], row, m, col + i);
+      if (i < count) softmax(g, s.M);
+#pragma unroll
+      for (int m = 0; m < kMembers; m++) z[m][i] = m < s.M && i < count ? g[m] : 0.0f;
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < kMembers; m++) {
+    if (m >= s.M) break;
+    if (s.G != 1) {
+      stream_pack(s.gates + gate_index(s, row, m, col), z[m], count, whole);
+    } else {
+      const float g = to_float(s.gates[gate_index(s, row, m, 0)]);
+#pragma unroll
+      for (int i = 0; i < width; i++) z[m][i] = g;
+    }
+    float x[width];
+    load_pack(x, m == 0 ? s.h + index : s.projected + (m - 1) * NC + index, count, whole);
+#pragma unroll
+    for (int i = 0; i < width; i++) sum[i] = fmaf(z[m][i], x[i], sum[i]);
+  }
+  stream_pack(s.out + index, sum, count, whole);
+}
+
+template <class S>
+__device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>* logits, const Tile& corner) {
+  const bool aligned = packs_aligned<kPack<S>>(s);
+  for_packs<S, S::kB>(logits, [&](int r, int c, float (&z)[S::kB][kPack<S>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.C - col, kPack<S>);
+    if (row < s.N && count > 0) mix(s, row, col, count, aligned, z);
+  });
+}
+
 template <class S>
 __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_constant__ StitchForward s) {
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  const int64_t NC = int64_t{s.N} * s.C;
-  for (int tile = blockIdx.x; tile < s.order.tile_rows * s.order.tile_cols; tile += gridDim.x) {
-    const Tile at = s.order.at(tile);
-    const int row0 = at.row * S::kM, col0 = at.col * S::kN;
-
-    float g[S::kB][S::kI][S::kJ][4] = {};
-    if (s.G != 1)
-      block_product<act, Depth::Inner, Depth::Inner, S>(
-          g, shared, {s.h, s.C}, [&](int m) -> Matrix<act> { return {s.gate_weight + m * int64_t{s.C} * s.C, s.C}; },
-          s.M, row0, s.N, col0, s.C, s.C);
-    for_pairs<S>(row0, col0, s, [&](int i, int j, int e, int row, int col, bool pair) {
-#pragma unroll
-      for (int c = 0; c < 2; c++) {
-        if (c == 1 && !pair) break;
-        float z[S::kB];
-#pragma unroll
-        for (int m = 0; m < S::kB; m++)
-          if (m < s.M)
-            z[m] =
-                s.G != 1 ? logit(s, g[m][i][j][e + c], row, m, col + c) : to_float(s.gates[gate_index(s, row, m, 0)]);
-        if (s.G != 1) softmax(z, s.M);
-#pragma unroll
-        for (int m = 0; m < S::kB; m++)
-          if (m < s.M) g[m][i][j][e + c] = z[m];
-      }
-      if (s.G != 1)
-#pragma unroll
-        for (int m = 0; m < S::kB; m++)
-          if (m < s.M) store_pair<true>(s.gates + gate_index(s, row, m, col), g[m][i][j][e], g[m][i][j][e + 1], pair);
-      const int64_t index = int64_t{row} * s.C + col;
-      g[0][i][j][e] *= to_float(s.h[index]);  // from here on slot 0 holds the mix
-      if (pair) g[0][i][j][e + 1] *= to_float(s.h[index + 1]);
-    });
-
-    for (int e = 0; e + 1 < s.M; e++) {
-      act* const projected = s.projected + e * NC;
-      float p[1][S::kI][S::kJ][4] = {};
-      if (e >= s.ahead)
-        block_product<act, Depth::Inner, Depth::Inner, OneOf<S>>(
-            p, shared, {s.h + (e + 1) * NC, s.C}, [&](int) -> Matrix<act> { return {s.proj[e], s.C}; }, 1, row0, s.N,
-            col0, s.C, s.C);
-      for_pairs<S>(row0, col0, s, [&](int i, int j, int k, int row, int col, bool pair) {
-        act* const at = projected + int64_t{row} * s.C + col;
-        float* const sums = &p[0][i][j][k];
-        if (e >= s.ahead) {
-          store_pair<true>(at, sums[0], sums[1], pair);
-          for (int c = 0; c < 2; c++) sums[c] = to_float(from_float<act>(sums[c]));
-        } else {
-          sums[0] = to_float(at[0]);
-          if (pair) sums[1] = to_float(at[1]);
-        }
-      });
-      // The next expert's gates move to slot 1: registers have no run-time index.
-#pragma unroll
-      for (int i = 0; i < S::kI; i++)
-#pragma unroll
-        for (int j = 0; j < S::kJ; j++)
-#pragma unroll
-          for (int k = 0; k < 4; k++) {
-            g[0][i][j][k] = fmaf(g[1][i][j][k], p[0][i][j][k], g[0][i][j][k]);
-#pragma unroll
-            for (int m = 1; m + 1 < S::kB; m++) g[m][i][j][k] = g[m + 1][i][j][k];
-          }
-    }
-    for_pairs<S>(row0, col0, s, [&](int i, int j, int e, int row, int col, bool pair) {
-      store_pair<true>(s.out + int64_t{row} * s.C + col, g[0][i][j][e], g[0][i][j][e + 1], pair);
-    });
+  Walk loads(s.order, 1, s.C);
+  const auto ahead = [&](act* stage) {
+    if (!loads.more()) return;
+    Stage::load(
+        stage, {s.h, s.C}, [&](int m) -> Matrix<act> { return {s.gate_weight + m * int64_t{s.C} * s.C, s.C}; }, s.M,
+        loads.corner().row, s.N, loads.corner().col, s.C, loads.depth(), s.C);
+    loads.next_step();
+  };
+  Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
+  for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
+    Sums<S> logits[S::kB] = {};
+    pipeline.template multiply<S::kB>(logits, Stage::steps(s.C), s.M);
+    finish_mix<S>(s, logits, tile.corner());
   }
 }
 
-// Projections of the first experts, by a product of their own: while one weight stays in the L2 cache, tokens pass by.
-void launch_projections(Context& context, const StitchForward& a) {
-  Gemm<act, act> gemm(a.N, a.C);
-  for (int64_t e = 0; e < a.ahead; e++) {
-    gemm.group(a.projected + e * a.N * a.C);
-    gemm.add({a.h + (e + 1) * a.N * a.C, a.C}, {a.proj[e], a.C}, a.C);
+// What follows a token's gate, or logits [N,M,C] that were made before.
+template <int kMembers, int width>
+__global__ void __launch_bounds__(kThreads) mix_rows_kernel(const __grid_constant__ StitchForward s,
+                                                            const float* logits) {
+  const int64_t i = grid_thread() * width;
+  if (i >= int64_t{s.N} * s.C) return;
+  const int row = i / s.C, col = i % s.C;
+  float z[kMembers][width] = {};
+  if (logits)
+#pragma unroll
+    for (int m = 0; m < kMembers; m++)
+      if (m < s.M) load(z[m], logits + (int64_t{row} * s.M + m) * s.C + col);
+  mix(s, row, col, width, true, z);
+}
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+
+template <class S>
+__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads), 1) hopper_mix_kernel(
+    const __grid_constant__ StitchForward s, const __grid_constant__ StitchMaps maps) {
+#if defined(BTS_HOPPER_CODE)
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = TileWalk<S, Stage::kDepth>;
+  DYNAMIC_SHARED(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  if (ring.loads()) {
+    keep_registers<kLoadingRegisters>();
+    if (threadIdx.x != S::kThreads) return;
+    for (Walk loads(s.order, 1, s.C); loads.more(); loads.next_step())
+      ring.load(
+          maps.h, [&](int m) -> const TensorMap& { return maps.gate[m]; }, loads.corner().row, loads.corner().col,
+          loads.depth(), s.M);
+    return;
   }
-  launch_gemm<Depth::Inner, Depth::Inner>(context, gemm);
+  claim_registers<kMultiplyingRegisters>();
+  for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
+    Sums<S> logits[S::kB] = {};
+    ring.multiply(logits, Stage::steps(s.C));
+    finish_mix<S>(s, logits, tile.corner());
+  }
+#endif
 }
 
+#endif
+
+// Calls f with the number of members that kernels are made for and that M fits.
+template <class F>
+void with_members(int M, F&& f) {
+  if (M <= 4) f(std::integral_constant<int, 4>());
+  else if (M <= 8) f(std::integral_constant<int, 8>());
+  else f(std::integral_constant<int, kStitchMembers>());
+}
+
+void launch_rows(const Context& context, const StitchForward& s, const float* logits) {
+  with_width(s.C, {s.out, s.gates, s.projected, s.h, logits}, [&](auto width) {
+    const dim3 grid(ceil_div(int64_t{s.N} * s.C, kThreads * width));
+    with_members(s.M, [&](auto members) {
+      GPU_LAUNCH(context, (mix_rows_kernel<members, width>), grid, dim3(kThreads), 0, s, logits);
+    });
+  });
+}
+
+template <class S>
+void launch_mix(const Context& context, StitchForward s, const Operands& read) {
+  order_tiles<S>(context, s, read, 1);
+  GPU_LAUNCH(context, mix_kernel<S>, grid_of(context, s), dim3(S::kThreads),
+             (product_bytes<act, Depth::Inner, Depth::Inner, S>()), s);
+}
 }  // namespace
 
 void CudaOps::run(const ExpertsIntoHubForward& op) {
   const auto& [h, gate_weight, gate_bias, proj, hub, gates, projected, size] = op;
-  StitchForward a = stitch_forward(context_, hub, gates, projected, h, gate_weight, gate_bias, proj, size, true);
-  const MixTraffic traffic{size, sizeof(act)};
-  a.ahead = traffic.experts_ahead(context_.l2_bytes());
-  if (a.ahead > 0) launch_projections(context_, a);
-  const Operands read = traffic.mix(a.ahead);
-  if (size.M <= MixOf4::kB) launch_stitch<MixOf4>(context_, mix_kernel<MixOf4>, a, read, 1, 1);
-  else if (size.M <= MixOf8::kB) launch_stitch<MixOf8>(context_, mix_kernel<MixOf8>, a, read, 1, 1);
-  else launch_stitch<MixOf16>(context_, mix_kernel<MixOf16>, a, read, 1, 1);
+  StitchForward s = stitch_forward(context_, hub, gates, projected, h, gate_bias, size);
+  launch_projections(context_, s, proj, false);
+  if (size.G == 1) {
+    launch_token_gates(context_, s, gate_weight, true);
+    return launch_rows(context_, s, nullptr);
+  }
+  if (size.N <= kGemvRows) return launch_rows(context_, s, launch_logits(context_, s, gate_weight, 0));
+  round_gates(context_, s, gate_weight);
+  const Operands read = mix_operands(size, sizeof(act));
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+  if (runs_on_hopper(context_, s)) {
+    const bool launched =
+        size.M <= HopperMixOf4::kB
+            ? launched_on_hopper<HopperMixOf4>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf4>)
+            : launched_on_hopper<HopperMixOf8>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf8>);
+    if (launched) return;
+  }
+#endif
+  if (size.M > MixOf8::kB) return launch_mix<MixOf16>(context_, s, read);
+  if (size.M > MixOf4::kB) return launch_mix<MixOf8>(context_, s, read);
+  constexpr size_t wide = product_bytes<act, Depth::Inner, Depth::Inner, WideMixOf4>();
+  if (wide <= context_.shared_bytes()) return launch_mix<WideMixOf4>(context_, s, read);
+  launch_mix<MixOf4>(context_, s, read);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -48,7 +48,7 @@ void launch(const Context& context, const char* name, void (*kernel)(Parameters.
 // Dynamic shared memory of the block. There is no other: blocks of exact size, full of NaN, let the emulation see what is
 // read too early or written too far.
 #if defined(__CUDACC__)
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 #else
 #define DYNAMIC_SHARED(name) unsigned char* const name = emu::dynamic_shared
 #endif
@@ -202,19 +202,14 @@ inline void cp_async_wait() {
 }
 #endif
 
-// Stores of what nobody on the device reads soon: they leave the L2 cache first. `to` is aligned to the size.
+// A store of what nobody on the device reads soon: it leaves the L2 cache first.
 #if defined(__CUDACC__)
-__device__ __forceinline__ void store_streaming(uint32_t* to, uint32_t x) {
-  asm volatile("st.global.cs.b32 [%0], %1;\n" ::"l"(to), "r"(x) : "memory");
-}
-__device__ __forceinline__ void store_streaming(float2* to, float2 x) {
-  asm volatile("st.global.cs.v2.f32 [%0], {%1, %2};\n" ::"l"(to), "f"(x.x), "f"(x.y) : "memory");
+__device__ __forceinline__ void store_streaming(uint4* to, uint4 x) {
+  asm volatile("st.global.cs.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"l"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w)
+               : "memory");
 }
 #else
-template <class T>
-inline void store_streaming(T* to, T x) {
-  *to = x;
-}
+inline void store_streaming(uint4* to, uint4 x) { *to = x; }
 #endif
 
 }  // namespace bts::cuda

@@ -1,17 +1,23 @@
-// What the forward of both stitch layers shares. Each is one kernel: a block owns a tile of tokens x channels and takes it
-// from the hidden states to the mixed result. Written are the result and what the backward reads: gates [N,M,G] (after softmax
-// or sigmoid) and projections [E,N,C]. Logits never leave the registers.
+// What the forward of both stitch layers has in common. Written are the result and what the backward reads: gates [N,M,G] (after softmax or
+// sigmoid) and projections [E,N,C]. With a gate for every channel a block owns a tile of tokens x channels and takes it from
+// the hidden states to the mixed result: logits never leave the registers. A few tokens stream through the weights instead,
+// in the weights' own precision, and a gate for a whole token is so little that what follows it is bound by memory.
 #pragma once
 
 #include "../native/error.h"
 #include "cuda_ops.h"
 #include "drop.cuh"
+#include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
+#include "gemm/gemv.h"
 #include "gemm/operands.h"
-#include "gemm/tile_order.cuh"
+#include "gemm/ring.cuh"
+#include "gemm/tile_walk.cuh"
 #include "stitch_tiles.h"
 
 namespace bts::cuda::BTS_PRECISION {
+
+namespace {
 
 constexpr int kExperts = kStitchMembers - 1;
 
@@ -22,24 +28,8 @@ struct StitchForward {
   const act* proj[kExperts];
   Dropping dropping;  // of the logits
   int M, N, C, G;
-  int ahead;  // experts whose projections stand in `projected` already
   TileOrder order;
 };
-
-// What a tile's epilogue does for every pair of channels that a thread holds: f(i, j, e, row, col, pair), where the
-// second channel exists only if `pair`.
-template <class S, class F>
-__device__ __forceinline__ void for_pairs(int row0, int col0, const StitchForward& s, F&& f) {
-#pragma unroll
-  for (int i = 0; i < S::kI; i++)
-#pragma unroll
-    for (int j = 0; j < S::kJ; j++)
-#pragma unroll
-      for (int e = 0; e < 4; e += 2) {
-        const int row = row0 + S::row(i, e), col = col0 + S::col(j, e);
-        if (row < s.N && col < s.C) f(i, j, e, row, col, col + 1 < s.C);
-      }
-}
 
 // Where gate (row, m, col) stands in gates.
 __device__ __forceinline__ int64_t gate_index(const StitchForward& s, int row, int m, int col) {
@@ -70,8 +60,8 @@ __device__ __forceinline__ void softmax(float (&g)[kMembers], int M) {
 
 // One gate for all channels of a token. gates[n,m] = softmax (or sigmoid, from member 1 on) of dropout(h_0 Wg^T + bg).
 // Weights are read in f32 where they are; one warp owns a token.
-static __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant__ StitchForward s,
-                                                                 const float* weight, bool is_softmax) {
+__global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant__ StitchForward s, const float* weight,
+                                                          bool is_softmax) {
   const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= s.N) return;
   float g[kStitchMembers] = {};
@@ -93,45 +83,112 @@ static __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_co
       s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
 }
 
+// Whether the packs of all that a stitch reads and writes lie on their own size.
+template <int width>
+__device__ __forceinline__ bool packs_aligned(const StitchForward& s) {
+  const auto addresses = reinterpret_cast<uintptr_t>(s.out) | reinterpret_cast<uintptr_t>(s.gates) |
+                         reinterpret_cast<uintptr_t>(s.projected) | reinterpret_cast<uintptr_t>(s.h);
+  return s.C % width == 0 && addresses % 16 == 0;
+}
+
 inline StitchForward stitch_forward(Context& context, act* out, act* gates, act* projected, const act* h,
-                                    const float* gate_weight, const float* gate_bias, Weights proj, const StitchSize& s,
-                                    bool is_softmax) {
+                                    const float* gate_bias, const StitchSize& s) {
   if (s.M > kStitchMembers)
     throw Error("BAD_SHAPE", "a stitch layer on CUDA takes at most " + std::to_string(kStitchMembers) +
                                  " members, not " + std::to_string(s.M));
   context.scratch().reset();
-  StitchForward a{.out = out,
-                  .gates = gates,
-                  .projected = projected,
-                  .h = h,
-                  .gate_weight = nullptr,
-                  .gate_bias = gate_bias,
-                  .proj = {},
-                  .dropping = s.dropout,
-                  .M = static_cast<int>(s.M),
-                  .N = static_cast<int>(s.N),
-                  .C = static_cast<int>(s.C),
-                  .G = static_cast<int>(s.G),
-                  .ahead = 0,
-                  .order = {}};
-  const auto projections = operands(context, proj, s.C * s.C);
-  std::copy(projections.begin(), projections.end(), a.proj);
-  if (s.G == 1) {
-    GPU_LAUNCH(context, token_gates_kernel, dim3(ceil_div(s.N, 8)), dim3(256), 0, a, gate_weight, is_softmax);
-  } else {
-    const Weight weight{gate_weight, DType::F32};
-    a.gate_weight = operands(context, {&weight, 1}, s.M * s.C * s.C)[0];
-  }
-  return a;
+  return {.out = out,
+          .gates = gates,
+          .projected = projected,
+          .h = h,
+          .gate_weight = nullptr,
+          .gate_bias = gate_bias,
+          .proj = {},
+          .dropping = s.dropout,
+          .M = static_cast<int>(s.M),
+          .N = static_cast<int>(s.N),
+          .C = static_cast<int>(s.C),
+          .G = static_cast<int>(s.G),
+          .order = {}};
 }
 
-template <class S>
-void launch_stitch(Context& context, void (*kernel)(const StitchForward), StitchForward a, const Operands& read,
-                   int results, int blocks) {
-  a.order = read.order(context.l2_bytes(), ceil_div(a.N, S::kM), ceil_div(a.C, S::kN) * results);
-  const int tiles = a.order.tile_rows * a.order.tile_cols;
-  GPU_LAUNCH(context, kernel, dim3(std::min(tiles, blocks * context.multiprocessors())), dim3(S::kThreads),
-             (product_bytes<act, Depth::Inner, Depth::Inner, S>()), a);
+// The gates' weights as the tiles read them.
+inline void round_gates(Context& context, StitchForward& s, const float* gate_weight) {
+  const Weight weight{gate_weight, DType::F32};
+  s.gate_weight = operands(context, {&weight, 1}, int64_t{s.M} * s.C * s.C)[0];
 }
+
+// p_e = x_e Wp_e^T of all experts, x_e = h_e or, where `hub`, h_0.
+inline void launch_projections(Context& context, const StitchForward& s, Weights proj, bool hub) {
+  const int64_t NC = int64_t{s.N} * s.C;
+  if (proj.empty()) return;
+  if (s.N <= kGemvRows) {
+    if (hub) launch_shared_gemv(context, s.projected, s.h, proj, s.N, s.C, s.C);
+    else launch_gemv(context, s.projected, s.h + NC, proj, {}, nullptr, s.N, s.C, s.C);
+    return;
+  }
+  const auto weights = operands(context, proj, int64_t{s.C} * s.C);
+  Gemm<act, act> gemm(s.N, s.C);
+  for (size_t e = 0; e < weights.size(); e++) {
+    gemm.group(s.projected + e * NC);
+    gemm.add({hub ? s.h : s.h + (e + 1) * NC, s.C}, {weights[e], s.C}, s.C);
+  }
+  launch_gemm<Depth::Inner, Depth::Inner>(context, gemm);
+}
+
+// h_0 Wg^T of the members from `first` on, [N, M - first, C] in f32: for a few tokens.
+inline const float* launch_logits(Context& context, const StitchForward& s, const float* gate_weight, int first) {
+  const int64_t outputs = int64_t{s.M - first} * s.C;
+  float* const logits = context.scratch().take<float>(s.N * outputs);
+  const Weight weight{gate_weight + first * int64_t{s.C} * s.C, DType::F32};
+  launch_shared_gemv(context, logits, s.h, {&weight, 1}, s.N, s.C, outputs);
+  return logits;
+}
+
+inline void launch_token_gates(const Context& context, const StitchForward& s, const float* gate_weight,
+                               bool is_softmax) {
+  GPU_LAUNCH(context, token_gates_kernel, dim3(ceil_div(s.N, 8)), dim3(256), 0, s, gate_weight, is_softmax);
+}
+
+// `results` stand side by side.
+template <class S>
+void order_tiles(const Context& context, StitchForward& s, const Operands& read, int results) {
+  s.order = read.order(context.l2_bytes(), ceil_div(s.N, S::kM), ceil_div(s.C, S::kN) * results);
+}
+inline dim3 grid_of(const Context& context, const StitchForward& s) {
+  return persistent(context, int64_t{s.order.tile_rows} * s.order.tile_cols);
+}
+
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+
+struct StitchMaps {
+  TensorMap h, gate[kStitchMembers], proj[kExperts];
+};
+
+// Takes the tiles on if this is a Hopper and the matrices can be mapped. `projections`: the tiles read those, too.
+template <class S, class Kernel>
+bool launched_on_hopper(const Context& context, StitchForward s, const Operands& read, int results, bool projections,
+                        Kernel kernel) {
+  using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
+  order_tiles<S>(context, s, read, results);
+  StitchMaps maps;
+  const auto weight = [&](const act* data) { return tensor_map(data, s.C, s.C, s.C, Ring::kRightBox); };
+  maps.h = tensor_map(s.h, s.N, s.C, s.C, Ring::kLeftBox);
+  for (int m = 0; m < s.M; m++) maps.gate[m] = weight(s.gate_weight + m * int64_t{s.C} * s.C);
+  for (int e = 0; projections && e + 1 < s.M; e++) {
+    if (!Matrix<act>{s.proj[e], s.C}.aligned()) return false;
+    maps.proj[e] = weight(s.proj[e]);
+  }
+  GPU_LAUNCH(context, kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+  return true;
+}
+
+inline bool runs_on_hopper(const Context& context, const StitchForward& s) {
+  return context.hopper() && s.M <= HopperMixOf8::kB && Matrix<act>{s.h, s.C}.aligned();
+}
+
+#endif
+
+}  // namespace
 
 }  // namespace bts::cuda::BTS_PRECISION

@@ -1,11 +1,12 @@
 // y = act(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
-#include "../native/error.h"
 #include "activation.cuh"
+#include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/gemv.h"
 #include "gemm/operands.h"
-#include "gemm/tile_order.cuh"
+#include "gemm/ring.cuh"
+#include "gemm/tile_walk.cuh"
 #include "members.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -22,53 +23,128 @@ struct Arguments {
   TileOrder order;  // of the tiles of one member
 };
 
-__device__ __forceinline__ float biased(float sum, const WeightList& bias, int m, int64_t i) {
-  return bias.data[m] ? sum + element({bias.data[m], bias.dtype[m]}, i) : sum;
+// x += the bias, if there is one, of columns col..col+count-1.
+template <int width>
+__device__ __forceinline__ void add_bias(float (&x)[width], const WeightList& bias, int m, int col, int count) {
+  if (!bias.data[m]) return;
+#pragma unroll
+  for (int i = 0; i < width; i++)
+    if (i < count) x[i] += element({bias.data[m], bias.dtype[m]}, col + i);
+}
+
+// Writes a tile of member m: sums[0] of the gate and sums[1] beside it.
+template <class S>
+__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, int m, const Tile& corner) {
+  act* const y = s.y + m * int64_t{s.N} * s.F;
+  const bool aligned = Matrix<act>{y, s.F}.aligned();
+  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kPack<S>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<S>);
+    if (row >= s.N || count <= 0) return;
+    add_bias(x[0], s.gate_bias, m, col, count);
+    add_bias(x[1], s.up_bias, m, col, count);
+#pragma unroll
+    for (int i = 0; i < kPack<S>; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<S>);
+  });
 }
 
 template <class S>
-__global__ void __launch_bounds__(S::kThreads, kGemmBlocks<act>) swiglu_linear_kernel(
-    const __grid_constant__ Arguments s) {
+__global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __grid_constant__ Arguments s) {
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  const int tiles = s.order.tile_rows * s.order.tile_cols;
-  for (int tile = blockIdx.x; tile < tiles * s.M; tile += gridDim.x) {
-    const int m = tile / tiles;
-    const Tile at = s.order.at(tile % tiles);
-    const int row0 = at.row * S::kM, col0 = at.col * S::kN;
-    float sums[2][S::kI][S::kJ][4] = {};
-    block_product<act, Depth::Inner, Depth::Inner, S>(
-        sums, shared, {s.x + m * int64_t{s.N} * s.C, s.C},
-        [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, row0, s.N, col0, s.F, s.C);
-#pragma unroll
-    for (int i = 0; i < S::kI; i++)
-#pragma unroll
-      for (int j = 0; j < S::kJ; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e += 2) {
-          const int row = row0 + S::row(i, e), col = col0 + S::col(j, e);
-          if (row >= s.N || col >= s.F) continue;
-          const bool pair = col + 1 < s.F;
-          float value[2] = {};
-#pragma unroll
-          for (int c = 0; c < 2; c++)
-            if (c == 0 || pair)
-              value[c] = activated(s.activation, biased(sums[0][i][j][e + c], s.gate_bias, m, col + c)) *
-                         biased(sums[1][i][j][e + c], s.up_bias, m, col + c);
-          store_pair(s.y + (m * int64_t{s.N} + row) * s.F + col, value[0], value[1], pair);
-        }
+  Walk loads(s.order, s.M, s.C);
+  const auto ahead = [&](act* stage) {
+    if (!loads.more()) return;
+    const int m = loads.result();
+    Stage::load(
+        stage, {s.x + m * int64_t{s.N} * s.C, s.C},
+        [&](int b) -> Matrix<act> { return {b == 0 ? s.gate[m] : s.up[m], s.C}; }, 2, loads.corner().row, s.N,
+        loads.corner().col, s.F, loads.depth(), s.C);
+    loads.next_step();
+  };
+  Pipeline<act, Depth::Inner, Depth::Inner, S, decltype(ahead)> pipeline(shared, ahead);
+  for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
+    Sums<S> sums[2] = {};
+    pipeline.template multiply<2>(sums, Stage::steps(s.C));
+    finish<S>(s, sums, tile.result(), tile.corner());
   }
 }
 
 template <class S>
-void launch_tiles(const Context& context, Arguments s) {
-  const int tile_rows = ceil_div(s.N, S::kM), tile_cols = ceil_div(s.F, S::kN);
-  const int64_t tiles = int64_t{tile_rows} * tile_cols * s.M;
-  if (tiles > INT32_MAX) throw Error("BAD_SHAPE", "a product of this size has more tiles than a launch can count");
+Arguments in_order(const Context& context, Arguments s) {
   const Operands read{s.N * int64_t{s.C} * int64_t{sizeof(act)}, 2 * s.F * int64_t{s.C} * int64_t{sizeof(act)}};
-  s.order = read.order(context.l2_bytes(), tile_rows, tile_cols);
-  const int64_t blocks = std::min<int64_t>(tiles, kGemmBlocks<act> * context.multiprocessors());
-  GPU_LAUNCH(context, swiglu_linear_kernel<S>, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads),
+  s.order = read.order(context.l2_bytes(), ceil_div(s.N, S::kM), ceil_div(s.F, S::kN));
+  return s;
+}
+
+dim3 grid_of(const Context& context, const Arguments& s) {
+  return persistent(context, int64_t{s.order.tile_rows} * s.order.tile_cols * s.M);
+}
+
+template <class S>
+void launch_tiles(const Context& context, const Arguments& unordered) {
+  const Arguments s = in_order<S>(context, unordered);
+  GPU_LAUNCH(context, swiglu_linear_kernel<S>, grid_of(context, s), dim3(S::kThreads),
              (product_bytes<act, Depth::Inner, Depth::Inner, S>()), s);
+}
+
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+
+struct Maps {
+  TensorMap x[kMembers], gate[kMembers], up[kMembers];
+};
+
+__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>::kThreads), 1)
+hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+#if defined(BTS_HOPPER_CODE)
+  using S = HopperGated;
+  using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
+  using Walk = TileWalk<S, Stage::kDepth>;
+  DYNAMIC_SHARED(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  if (ring.loads()) {
+    keep_registers<kLoadingRegisters>();
+    if (threadIdx.x != S::kThreads) return;
+    for (Walk loads(s.order, s.M, s.C); loads.more(); loads.next_step()) {
+      const int m = loads.result();
+      ring.load(
+          maps.x[m], [&](int b) -> const TensorMap& { return b == 0 ? maps.gate[m] : maps.up[m]; }, loads.corner().row,
+          loads.corner().col, loads.depth());
+    }
+    return;
+  }
+  claim_registers<kMultiplyingRegisters>();
+  for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
+    Sums<S> sums[2] = {};
+    ring.multiply(sums, Stage::steps(s.C));
+    finish<S>(s, sums, tile.result(), tile.corner());
+  }
+#endif
+}
+
+#endif
+
+// Takes the op on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
+bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& unordered) {
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+  using S = HopperGated;
+  using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
+  if (!context.hopper() || !has_enough_tiles<S>(context, unordered.N, unordered.F, unordered.M)) return false;
+  const Arguments s = in_order<S>(context, unordered);
+  Maps maps;
+  for (int m = 0; m < s.M; m++) {
+    const Matrix<act> x{s.x + m * int64_t{s.N} * s.C, s.C}, gate{s.gate[m], s.C}, up{s.up[m], s.C};
+    if (!x.aligned() || !gate.aligned() || !up.aligned()) return false;
+    maps.x[m] = tensor_map(x.data, s.N, s.C, s.C, Ring::kLeftBox);
+    maps.gate[m] = tensor_map(gate.data, s.F, s.C, s.C, Ring::kRightBox);
+    maps.up[m] = tensor_map(up.data, s.F, s.C, s.C, Ring::kRightBox);
+  }
+  GPU_LAUNCH(context, hopper_swiglu_linear_kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+  return true;
+#else
+  return false;
+#endif
 }
 
 }  // namespace
@@ -89,9 +165,9 @@ void CudaOps::run(const SwigluLinear& op) {
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
-    const int64_t large = int64_t{ceil_div(N, LargeGated::kM)} * ceil_div(F, LargeGated::kN) * count;
-    if (large >= context_.multiprocessors()) launch_tiles<LargeGated>(context_, s);
-    else launch_tiles<SmallGated>(context_, s);
+    if (launched_on_hopper(context_, s)) return;
+    with_tile<act, WideGated, LargeGated, SmallGated>(context_, N, F, count,
+                                                      [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
 }
 

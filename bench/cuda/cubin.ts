@@ -18,6 +18,10 @@ export interface KernelFacts {
   spillBytes: number;
   /** HMMA: tensor cores. */
   tensor: number;
+  /** HGMMA: Hopper's, of four warps together. */
+  warpgroupTensor: number;
+  /** UTMALDG: copies of whole tiles. */
+  boxCopies: number;
   /** LDGSTS: asynchronous copies to shared memory. */
   asynchronousCopies: number;
   /** LDSM: ldmatrix. */
@@ -30,8 +34,11 @@ export interface KernelFacts {
  * Low 12 bits of a 16-byte instruction word, the same from sm_80 to sm_120. A kernel that lost its tensor cores and an
  * opcode that moved look alike: none are counted, and the report fails.
  */
-const opcodes: Record<number, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 'local'> = {
+type Counted = 'tensor' | 'warpgroupTensor' | 'boxCopies' | 'asynchronousCopies' | 'matrixLoads' | 'local';
+const opcodes: Record<number, Counted> = {
   572: 'tensor',
+  2544: 'warpgroupTensor',
+  1460: 'boxCopies',
   4014: 'asynchronousCopies',
   2107: 'matrixLoads',
   903: 'local',
@@ -41,7 +48,7 @@ const opcodes: Record<number, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 
 export interface Compilation {
   /** The CUDA file. */
   source: string;
-  /** `80` for sm_80. */
+  /** `80` for sm_80, `90a` for what Hopper alone has. */
   arch: string;
   /** Defines and include folders. */
   flags: string[];
@@ -129,12 +136,19 @@ function instructions(file: Buffer) {
     };
   };
   const names = section(namesIndex).offset;
-  const kernels = new Map<string, Pick<KernelFacts, 'tensor' | 'asynchronousCopies' | 'matrixLoads' | 'local'>>();
+  const kernels = new Map<string, Pick<KernelFacts, Counted>>();
   for (let index = 0; index < count; index++) {
     const { name, offset, size } = section(index);
     const text = file.toString('latin1', names + name, file.indexOf(0, names + name));
     if (!text.startsWith('.text.')) continue;
-    const found = { tensor: 0, asynchronousCopies: 0, matrixLoads: 0, local: 0 };
+    const found = {
+      tensor: 0,
+      warpgroupTensor: 0,
+      boxCopies: 0,
+      asynchronousCopies: 0,
+      matrixLoads: 0,
+      local: 0,
+    };
     for (let at = offset; at + 16 <= offset + size; at += 16) {
       const kind = opcodes[file.readUInt16LE(at) & 0xfff];
       if (kind) found[kind]++;

@@ -14,6 +14,7 @@
 
 #include "../../cuda/attention_tiles.cuh"
 #include "../../cuda/gemm/gemm.cuh"
+#include "../../cuda/gemm/ring.cuh"
 #include "../../cuda/stitch_tiles.h"
 
 using namespace bts;
@@ -103,49 +104,43 @@ int64_t moved(const Gpu& gpu, int blocks, const TileOrder& order, const Work& wo
   return cache.moved;
 }
 
-// As launch_gemm does, in large tiles.
+// As launch_gemm does, in wide tiles, which the GPUs above all have room for.
 int64_t product(const Gpu& gpu, int rows, int cols, const Work& work) {
   int64_t depth = 0;
   for (const Step& step : work[0]) depth += step.depth;
   const Operands read{rows * depth * kBytes, cols * depth * kBytes};
-  return moved<LargeTile>(gpu, kGemmBlocks<bf16>,
-                          read.order(gpu.l2_bytes, ceil_div(rows, LargeTile::kM), ceil_div(cols, LargeTile::kN)), work);
+  return moved<WideTile>(gpu, 1, read.order(gpu.l2_bytes, ceil_div(rows, WideTile::kM), ceil_div(cols, WideTile::kN)),
+                         work);
 }
 
 // Numbers of arrays.
 constexpr int kHidden = 0, kGate = 100, kProjection = 200, kDz = 300, kDp = 400;
 
-// Experts-into-Hub: projections made ahead, then mix_kernel with them, in a given order.
-int64_t into_hub(const Gpu& gpu, const StitchSize& s, int ahead, const TileOrder& order) {
+// Experts-into-Hub: all projections by a product of their own, then mix_kernel, in a given order.
+int64_t into_hub(const Gpu& gpu, const StitchSize& s, const TileOrder& order) {
+  const int experts = s.M - 1;
   Work projections;
-  for (int e = 0; e < ahead; e++)
+  for (int e = 0; e < experts; e++)
     projections.push_back(
         {{.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes}});
-  Step gates{.left = {kHidden}, .right = {}, .depth = int(s.C), .streamed = s.M * kBytes, .own = kHidden};
+  // Written are gates and the hub, projections are read back.
+  Step gates{
+      .left = {kHidden}, .right = {}, .depth = int(s.C), .streamed = (s.M + 1 + experts) * kBytes, .own = kHidden};
   for (int m = 0; m < s.M; m++) gates.right.push_back(kGate + m);
-  gates.streamed += (ahead + 1) * kBytes;  // projections that are read back, and the hub
-  Work mix{{gates}};
-  for (int e = ahead; e + 1 < s.M; e++)
-    mix[0].push_back({.left = {kHidden + e + 1}, .right = {kProjection + e}, .depth = int(s.C), .streamed = kBytes});
-  return (ahead ? product(gpu, s.N, s.C, projections) : 0) + moved<MixOf4>(gpu, 1, order, mix);
+  return product(gpu, s.N, s.C, projections) + moved<WideMixOf4>(gpu, 1, order, {{gates}});
 }
-TileOrder into_hub_order(const Gpu& gpu, const StitchSize& s, int ahead) {
-  return MixTraffic{s, kBytes}.mix(ahead).order(gpu.l2_bytes, ceil_div(s.N, MixOf4::kM), ceil_div(s.C, MixOf4::kN));
+TileOrder into_hub_order(const Gpu& gpu, const StitchSize& s) {
+  return mix_operands(s, kBytes).order(gpu.l2_bytes, ceil_div(s.N, WideMixOf4::kM), ceil_div(s.C, WideMixOf4::kN));
 }
-int experts_ahead(const Gpu& gpu, const StitchSize& s) { return MixTraffic{s, kBytes}.experts_ahead(gpu.l2_bytes); }
-int64_t into_hub(const Gpu& gpu, const StitchSize& s) {
-  const int ahead = experts_ahead(gpu, s);
-  return into_hub(gpu, s, ahead, into_hub_order(gpu, s, ahead));
-}
-// The least over all numbers of projections ahead, all bands and both operands that may stay.
+int64_t into_hub(const Gpu& gpu, const StitchSize& s) { return into_hub(gpu, s, into_hub_order(gpu, s)); }
+// The least over all bands and both operands that may stay.
 int64_t into_hub_best(const Gpu& gpu, const StitchSize& s) {
-  const int rows = ceil_div(s.N, MixOf4::kM), cols = ceil_div(s.C, MixOf4::kN);
+  const int rows = ceil_div(s.N, WideMixOf4::kM), cols = ceil_div(s.C, WideMixOf4::kN);
   int64_t least = INT64_MAX;
-  for (int ahead = 0; ahead < s.M; ahead++)
-    for (const bool columns_stay : {false, true})
-      for (int bands = 1; bands <= 8; bands++)
-        least = std::min(least, into_hub(gpu, s, ahead,
-                                         {rows, cols, ceil_div(columns_stay ? cols : rows, bands), columns_stay}));
+  for (const bool columns_stay : {false, true})
+    for (int bands = 1; bands <= 8; bands++)
+      least =
+          std::min(least, into_hub(gpu, s, {rows, cols, ceil_div(columns_stay ? cols : rows, bands), columns_stay}));
   return least;
 }
 
@@ -154,10 +149,11 @@ int64_t into_experts(const Gpu& gpu, const StitchSize& s, const TileOrder& order
   // A gate, a projection, a result and the expert's own state; the hub's result and its gate, once for all experts.
   const int64_t E = s.M - 1, streamed = 4 * E + 2;
   const Work work{{{.left = {kHidden}, .right = {kGate, kProjection}, .depth = int(s.C), .streamed = 0, .own = -1}}};
-  return moved<Blend>(gpu, 2, order, work) + streamed * s.N * s.C * kBytes;
+  return moved<WideGated>(gpu, 1, order, work) + streamed * s.N * s.C * kBytes;
 }
 TileOrder into_experts_order(const Gpu& gpu, const StitchSize& s) {
-  return blend_operands(s, kBytes).order(gpu.l2_bytes, ceil_div(s.N, Blend::kM), ceil_div(s.C, Blend::kN) * (s.M - 1));
+  return blend_operands(s, kBytes).order(gpu.l2_bytes, ceil_div(s.N, WideGated::kM),
+                                         ceil_div(s.C, WideGated::kN) * (s.M - 1));
 }
 int64_t into_experts_best(const Gpu& gpu, const StitchSize& s) {
   int64_t least = INT64_MAX;
@@ -205,18 +201,32 @@ void shared_bytes(const char* precision) {
   std::printf("    \"%s\": {", precision);
   const auto product = [](const char* name, size_t bytes) { std::printf("\"%s\": %zu, ", name, bytes); };
   constexpr Depth In = Depth::Inner, Out = Depth::Outer;
-  product("gemm_kernel<Inner, Inner, Shape<128", product_bytes<T, In, In, LargeTile>());
-  product("gemm_kernel<Inner, Outer, Shape<128", product_bytes<T, In, Out, LargeTile>());
-  product("gemm_kernel<Outer, Outer, Shape<128", product_bytes<T, Out, Out, LargeTile>());
-  product("gemm_kernel<Inner, Inner, Shape<64", product_bytes<T, In, In, SmallTile>());
-  product("gemm_kernel<Inner, Outer, Shape<64", product_bytes<T, In, Out, SmallTile>());
-  product("gemm_kernel<Outer, Outer, Shape<64", product_bytes<T, Out, Out, SmallTile>());
-  product("swiglu_linear_kernel<Shape<128", product_bytes<T, In, In, LargeGated>());
+  const auto layouts = [&](const char* tile, size_t bytes) {  // the same in all of them
+    for (const char* layout : {"Inner, Inner", "Inner, Outer", "Outer, Outer"})
+      product((std::string("gemm_kernel<") + layout + ", " + tile).c_str(), bytes);
+  };
+  layouts("Shape<128, 256", product_bytes<T, In, In, WideTile>());
+  layouts("Shape<128, 128", product_bytes<T, In, In, LargeTile>());
+  layouts("Shape<64, 64", product_bytes<T, In, In, SmallTile>());
+  product("swiglu_linear_kernel<Shape<128, 128", product_bytes<T, In, In, WideGated>());
+  product("swiglu_linear_kernel<Shape<128, 64", product_bytes<T, In, In, LargeGated>());
   product("swiglu_linear_kernel<Shape<64", product_bytes<T, In, In, SmallGated>());
-  product("mix_kernel<Shape<128", product_bytes<T, In, In, MixOf4>());
-  product("mix_kernel<Shape<64, 64", product_bytes<T, In, In, MixOf8>());
-  product("mix_kernel<Shape<64, 32", product_bytes<T, In, In, MixOf16>());
-  product("blend_kernel", product_bytes<T, In, In, Blend>());
+  product("mix_kernel<Shape<128, 64, 4, 2, 3", product_bytes<T, In, In, WideMixOf4>());
+  product("mix_kernel<Shape<128, 64, 4, 2, 2", product_bytes<T, In, In, MixOf4>());
+  product("mix_kernel<Shape<128, 32", product_bytes<T, In, In, MixOf8>());
+  product("mix_kernel<Shape<128, 16", product_bytes<T, In, In, MixOf16>());
+  product("blend_kernel<Shape<128, 128", product_bytes<T, In, In, WideGated>());
+  product("blend_kernel<Shape<128, 64", product_bytes<T, In, In, LargeGated>());
+  product("hopper_gemm_kernel<Inner, Inner, Shape<128, 256", Ring<In, In, HopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Outer, Shape<128, 256", Ring<In, Out, HopperTile>::kBytes);
+  product("hopper_gemm_kernel<Outer, Outer, Shape<128, 256", Ring<Out, Out, HopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Inner, Shape<128, 128", Ring<In, In, SmallHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Outer, Shape<128, 128", Ring<In, Out, SmallHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Outer, Outer, Shape<128, 128", Ring<Out, Out, SmallHopperTile>::kBytes);
+  product("hopper_swiglu_linear_kernel", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_mix_kernel<Shape<128, 64", Ring<In, In, HopperMixOf4>::kBytes);
+  product("hopper_mix_kernel<Shape<128, 32", Ring<In, In, HopperMixOf8>::kBytes);
+  product("hopper_blend_kernel", Ring<In, In, HopperGated>::kBytes);
   product("attention_kernel<64>", ForwardTiles<T, 64>::kSharedBytes);
   product("attention_kernel<128>", ForwardTiles<T, 128>::kSharedBytes);
   product("attention_kernel<256>", ForwardTiles<T, 256>::kSharedBytes);
@@ -255,8 +265,7 @@ int main() {
     std::printf("%s    \"%s\": {\"l2Bytes\": %lld, \"layers\": [\n", &gpu == kGpus ? "" : ",\n", gpu.name,
                 static_cast<long long>(gpu.l2_bytes));
     stitch("Experts-into-Hub forward", into_hub(gpu, s), into_hub(kBoundless, s), into_hub_best(gpu, s),
-           std::to_string(experts_ahead(gpu, s)) + " projections ahead, " +
-               describe(into_hub_order(gpu, s, experts_ahead(gpu, s))));
+           describe(into_hub_order(gpu, s)));
     std::printf(",\n");
     stitch("Hub-into-Experts forward", into_experts(gpu, s, into_experts_order(gpu, s)),
            into_experts(kBoundless, s, into_experts_order(kBoundless, s)), into_experts_best(gpu, s),

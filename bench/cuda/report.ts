@@ -17,17 +17,22 @@ import { bound, calls, gpus, whyMore } from './roofline.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const architectures = ['80', '86', '89', '90', '100', '120'];
+const architectures = ['80', '86', '89', '90a', '100', '120'];
 const precisions = ['bf16', 'f32'] as const;
 /** What a block can have, by the CUDA programming guide's table of compute capabilities. */
 const sharedLimits: Record<string, number> = {
   80: 163 << 10,
   86: 99 << 10,
   89: 99 << 10,
-  90: 227 << 10,
+  '90a': 227 << 10,
   100: 227 << 10,
   120: 99 << 10,
 };
+/** Kernels that must multiply on tensor cores, four warps together and from tiles that were copied whole. */
+const onWarpgroups = /^hopper_/;
+/** Kernels that are launched only where a block has room for them; others of the same name do their work elsewhere. */
+const whereThereIsRoom =
+  /^(gemm_kernel<.*Shape<128, 256|\w+<Shape<128, 128, 2, 4, 3, 2|mix_kernel<Shape<128, 64, 4, 2, 3)/;
 /** Kernels that must multiply on tensor cores. */
 const onTensorCores =
   /^(gemm_kernel|swiglu_linear_kernel|attention_kernel|query_gradients_kernel|key_gradients_kernel|mix_kernel|blend_kernel)/;
@@ -60,7 +65,9 @@ interface Facts {
 /** Compiles and runs facts.cc. */
 async function readFacts(): Promise<Facts> {
   const binary = join(mkdtempSync(join(tmpdir(), 'bts-report-')), 'facts');
-  const sources = [join(root, 'bench/cuda/facts.cc'), join(root, 'cuda/emulation/cuda_emu.cc')];
+  const sources = ['bench/cuda/facts.cc', 'cuda/emulation/cuda_emu.cc', 'cuda/emulation/hopper.cc'].map((name) =>
+    join(root, name),
+  );
   await run('g++', ['-std=c++20', '-O2', '-w', `-I${join(root, 'cuda')}`, ...sources, '-o', binary]);
   const { stdout } = await run(binary);
   return JSON.parse(stdout) as Facts;
@@ -88,7 +95,8 @@ async function compileAll(): Promise<Row[]> {
   await Promise.all(
     Array.from({ length: availableProcessors() }, async () => {
       for (const { arch, file, precision } of queue) {
-        const job = { source: join(root, 'cuda', file), arch, flags: precision === 'bf16' ? ['-DBTS_BF16'] : [] };
+        const flags = [...(precision === 'bf16' ? ['-DBTS_BF16'] : []), ...(arch === '90a' ? ['-DBTS_SM90A'] : [])];
+        const job = { source: join(root, 'cuda', file), arch, flags };
         for (const kernel of await compileKernels(nvcc, job, folder)) rows.push({ arch, file, precision, ...kernel });
         done++;
         if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${jobs.length} files compiled `);
@@ -112,13 +120,16 @@ function sharedBytes({ kernel, precision, staticSharedBytes }: Row, facts: Facts
 
 /** What is wrong with a kernel. */
 function complaints(row: Row, facts: Facts): string[] {
-  const { arch, kernel, precision, spillBytes, tensor } = row;
+  const { arch, kernel, precision, spillBytes, tensor, warpgroupTensor, boxCopies } = row;
   const shared = sharedBytes(row, facts),
     most = sharedLimits[arch];
   const found: string[] = [];
   if (spillBytes > 0) found.push(`spills ${spillBytes} bytes`);
   if (precision === 'bf16' && onTensorCores.test(kernel) && tensor === 0) found.push('does not use tensor cores');
-  if (most && shared > most) found.push(`takes ${shared} bytes of shared memory where a block has ${most}`);
+  if (onWarpgroups.test(kernel) && (warpgroupTensor === 0 || boxCopies === 0))
+    found.push('does not multiply by warpgroups, or from tiles that are copied whole');
+  if (most && shared > most && !whereThereIsRoom.test(kernel))
+    found.push(`takes ${shared} bytes of shared memory where a block has ${most}`);
   return found.map((what) => `sm_${arch} ${precision} ${kernel} ${what}`);
 }
 
@@ -147,7 +158,16 @@ const traffic = Object.entries(facts.stitch).flatMap(([gpu, { l2Bytes, layers }]
     ofBestOrder: launch.bestOrderBytes && launch.bytes / launch.bestOrderBytes,
   })),
 );
+/** What an architecture must have and has not, where all files were compiled. */
+function missing(): string[] {
+  const hopper = ['hopper_gemm_kernel', 'hopper_swiglu_linear_kernel', 'hopper_mix_kernel', 'hopper_blend_kernel'];
+  if (values.file || !kernels.some(({ arch }) => arch === '90a')) return [];
+  return hopper
+    .filter((name) => !kernels.some(({ arch, kernel }) => arch === '90a' && kernel.startsWith(name)))
+    .map((name) => `sm_90a has no ${name}`);
+}
 const wrong = [
+  ...missing(),
   ...kernels.flatMap((kernel) => complaints(kernel, facts)),
   ...traffic
     .filter(({ ofBestOrder }) => ofBestOrder !== undefined && ofBestOrder > allowedOverBest)
@@ -173,9 +193,16 @@ if (values.json) {
           k.tensor,
           k.matrixLoads,
           k.asynchronousCopies,
+          k.warpgroupTensor,
+          k.boxCopies,
         ].map(String),
       ]);
-    console.log(table([`sm_${arch}`, 'registers', 'shared', 'spilled', 'LDL+STL', 'HMMA', 'LDSM', 'LDGSTS'], rows));
+    console.log(
+      table(
+        [`sm_${arch}`, 'registers', 'shared', 'spilled', 'LDL+STL', 'HMMA', 'LDSM', 'LDGSTS', 'HGMMA', 'UTMALDG'],
+        rows,
+      ),
+    );
     console.log();
   }
   const time = ({ milliseconds, by }: { milliseconds: number; by: string }) =>

@@ -16,25 +16,7 @@
 #include <vector>
 
 #include "../../native/error.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define EMU_ASAN 1
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#else
-#define EMU_ASAN 0
-#endif
-#ifndef EMU_TSAN
-#define EMU_TSAN 0
-#endif
-#if EMU_TSAN
-#include <sanitizer/tsan_interface.h>
-#define RELEASE(order) __tsan_release(order)
-#define ACQUIRE(order) __tsan_acquire(order)
-#else
-#define RELEASE(order) ((void)0)
-#define ACQUIRE(order) ((void)0)
-#endif
+#include "sanitizers.h"
 
 #if !defined(__x86_64__)
 #error "the fibers of the emulation are written for x86-64: port emu_switch"
@@ -73,7 +55,9 @@ __thread Thread* current;
 __thread uint3 block_index;
 __thread dim3 block_size, grid_size;
 __thread unsigned char* dynamic_shared;
+__thread size_t dynamic_shared_bytes;
 Statistics statistics;
+Beside beside = {[] {}, [] { return false; }, [] {}};
 
 namespace {
 
@@ -154,8 +138,8 @@ void switch_to(Thread* to, [[maybe_unused]] bool for_good = false) {
 }
 
 const char* name_of(Wait wait) {
-  constexpr const char* names[] = {"running", "__syncwarp", "shuffle",       "ballot",
-                                   "mma",     "ldmatrix",   "__syncthreads", "returned"};
+  constexpr const char* names[] = {"running",  "__syncwarp",    "shuffle", "ballot",   "mma",
+                                   "ldmatrix", "__syncthreads", "wgmma",   "mbarrier", "returned"};
   return names[static_cast<int>(wait)];
 }
 
@@ -182,7 +166,9 @@ Thread* pop() {
 }
 
 void wait_for_others() {
+  if (block.random.below(4) == 0) beside.advance();
   Thread* next = pop();
+  while (!next && beside.advance()) next = pop();
   if (!next) fail("deadlock: every thread waits", current->at);
   switch_to(next);
 }
@@ -205,7 +191,9 @@ void run_thread() {
   thread->wait = Wait::Done;
   thread->warp->alive &= ~(1u << thread->lane);
   block.alive--;
+  if (!block.alive) beside.end_block();
   Thread* next = pop();
+  while (!next && block.alive && beside.advance()) next = pop();
   if (!next && block.alive) {
     fail(block.at_barrier == block.alive ? "some threads returned while the others wait at __syncthreads"
                                          : "deadlock: the rest of the block waits",
@@ -257,6 +245,7 @@ void run_block(dim3 size) {
 #endif
   }
   statistics.blocks++;
+  beside.begin_block();
   switch_to(pop());
 }
 
@@ -317,6 +306,7 @@ void launch(const std::function<void()>& kernel, dim3 grid, dim3 size, size_t sh
     const size_t index = order[at];
     block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y), unsigned(index / grid.x / grid.y)};
     dynamic_shared = shared.fresh(at);
+    dynamic_shared_bytes = shared_bytes;
     RELEASE(&block.started);
     block.fibers = &block.sets[at % kSets];
     run_block(size);
@@ -368,6 +358,19 @@ void sync_threads(Place at) {
   }
   ACQUIRE(&block.order[side]);
 }
+
+void sleep(Wait why, Place at) {
+  current->wait = why;
+  current->at = at;
+  wait_for_others();
+}
+
+void wake(Thread* thread) {
+  thread->wait = Wait::None;
+  push(thread);
+}
+
+uint64_t chance(uint64_t limit) { return block.random.below(limit); }
 
 void warp_collective(uint32_t mask, Wait kind, void* arguments, Collective run, Place at) {
   Thread* me = current;

@@ -55,7 +55,7 @@ struct Place {
   int line;
 };
 
-enum class Wait : uint8_t { None, SyncWarp, Shuffle, Ballot, Mma, LoadMatrix, SyncThreads, Done };
+enum class Wait : uint8_t { None, SyncWarp, Shuffle, Ballot, Mma, LoadMatrix, SyncThreads, Wgmma, Barrier, Done };
 
 struct Warp;
 
@@ -99,6 +99,7 @@ extern __thread Thread* current;
 extern __thread uint3 block_index;
 extern __thread dim3 block_size, grid_size;
 extern __thread unsigned char* dynamic_shared;
+extern __thread size_t dynamic_shared_bytes;
 extern Statistics statistics;
 
 // Runs every block of the grid. Throws bts::Error DEVICE_FAILED for what would be undefined on a GPU.
@@ -108,6 +109,19 @@ void launch(const std::function<void()>& kernel, dim3 grid, dim3 block, size_t s
 using Collective = void (*)(Warp&, uint32_t mask);  // runs once, in the last lane to arrive
 void warp_collective(uint32_t mask, Wait kind, void* arguments, Collective run, Place at);
 void sync_threads(Place at);
+// The running thread sleeps until another one wakes it.
+void sleep(Wait why, Place at);
+void wake(Thread* thread);
+// Of the block's random numbers, one below `limit`.
+uint64_t chance(uint64_t limit);
+// What goes on beside the threads of a block (hopper.cc): now and then, and when all of them wait, `advance` does a piece of
+// it if there is any.
+struct Beside {
+  void (*begin_block)();
+  bool (*advance)();
+  void (*end_block)();
+};
+extern Beside beside;
 // Numbers of the barriers that the running thread has passed, for checkers of races.
 unsigned block_generation();
 unsigned warp_generation();

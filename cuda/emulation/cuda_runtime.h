@@ -59,9 +59,13 @@ inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  // The shared memory of sm_86 and sm_89, the least of all that the backend supports; a tiny
-  // L2 cache, so that small cases have several bands of tiles too.
-  *properties = {"emulated", size_t{16} << 30, 99 << 10, 8, 6, 4, 64 << 10};
+  // By default one with the shared memory of sm_86 and sm_89, the least of all that the backend supports, and a tiny L2
+  // cache, so that small cases have several bands of tiles too. BTS_EMULATED_ARCH names others: a single multiprocessor,
+  // with which every product takes the largest tiles, and on 90 Hopper's own path.
+  const char* const arch = std::getenv("BTS_EMULATED_ARCH");
+  const int chosen = arch ? std::atoi(arch) : 86;
+  const size_t shared = chosen == 90 ? 227 << 10 : chosen == 80 ? 163 << 10 : 99 << 10;
+  *properties = {"emulated", size_t{16} << 30, shared, chosen / 10, chosen % 10, chosen == 86 ? 4 : 1, 64 << 10};
   return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) { return *version = 0, cudaSuccess; }

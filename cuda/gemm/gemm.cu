@@ -2,8 +2,9 @@
 // Every tile of a result is summed by one block in one order: the same bits on every run, in every gradient.
 #include "gemm.cuh"
 
-#include "../../native/error.h"
 #include "../cuda_ops.h"
+#include "epilogue.cuh"
+#include "ring.cuh"
 #include "tile_order.cuh"
 
 namespace bts::cuda {
@@ -12,65 +13,225 @@ namespace {
 
 static_assert(sizeof(Gemm<bf16, float>) + sizeof(TileOrder) <= 4096, "kernel arguments");
 
-template <Depth LA, Depth LB, class S, class T, class Out>
-__global__ void __launch_bounds__(S::kThreads, kGemmBlocks<T>) gemm_kernel(const __grid_constant__ Gemm<T, Out> gemm,
-                                                                           const TileOrder order) {
-  constexpr bool kHasExtras = LA == Depth::Inner;  // the gradient of a weight has no bias and no residual
-  DYNAMIC_SHARED(shared);
-  const int tiles = order.tile_rows * order.tile_cols;
-  for (int tile = blockIdx.x; tile < tiles * gemm.group_count; tile += gridDim.x) {
-    const auto& group = gemm.groups[tile / tiles];
-    const Tile at = order.at(tile % tiles);
-    const int row0 = at.row * S::kM, col0 = at.col * S::kN;
+// The tiles of one block of a persistent grid, and of each the depths that are multiplied, in their order.
+template <class S, int kDepth, class T, class Out>
+class Walk {
+ public:
+  __device__ __forceinline__ Walk(const Gemm<T, Out>& gemm, const TileOrder& order) : gemm_(gemm), order_(order) {
+    begin_tile();
+  }
 
-    float sums[1][S::kI][S::kJ][4] = {};
-    for (int s = group.first_segment; s < group.end_segment; s++) {
-      const auto& segment = gemm.segments[s];
-      block_product<T, LA, LB, S>(
-          sums, shared, segment.a, [&](int) { return segment.b; }, 1, row0, gemm.rows, col0, gemm.cols, segment.depth);
+  __device__ __forceinline__ bool more() const { return group_ < gemm_.group_count; }
+  __device__ __forceinline__ const auto& group() const { return gemm_.groups[group_]; }
+  __device__ __forceinline__ int segment_number() const { return segment_; }
+  __device__ __forceinline__ const auto& segment() const { return gemm_.segments[segment_]; }
+  // Whether nothing is multiplied for this tile.
+  __device__ __forceinline__ bool empty() const { return group().first_segment == group().end_segment; }
+  // Of the tile, in elements.
+  __device__ __forceinline__ const Tile& corner() const { return corner_; }
+  __device__ __forceinline__ int depth() const { return depth_; }
+
+  __device__ __forceinline__ void next_tile() {
+    tile_ += gridDim.x;
+    begin_tile();
+  }
+  __device__ __forceinline__ void next_step() {
+    depth_ += kDepth;
+    if (depth_ < segment().depth) return;
+    depth_ = 0;
+    if (++segment_ == group().end_segment) next_tile();
+  }
+
+ private:
+  __device__ __forceinline__ void begin_tile() {
+    const int tiles = order_.tile_rows * order_.tile_cols;
+    group_ = tile_ / tiles;
+    if (!more()) return;
+    const Tile at = order_.at(tile_ % tiles);
+    corner_ = {at.row * S::kM, at.col * S::kN};
+    segment_ = group().first_segment;
+  }
+
+  const Gemm<T, Out>& gemm_;
+  const TileOrder& order_;
+  int tile_ = blockIdx.x, group_ = 0, segment_ = 0, depth_ = 0;
+  Tile corner_ = {0, 0};
+};
+
+// Stages of a tile.
+template <class Stage, class Gemm, class Group>
+__device__ __forceinline__ int steps_of(const Gemm& gemm, const Group& group) {
+  int steps = 0;
+  for (int s = group.first_segment; s < group.end_segment; s++) steps += Stage::steps(gemm.segments[s].depth);
+  return steps;
+}
+
+// Writes a tile's sums with all that is added to them.
+template <bool kHasExtras, class S, class T, class Out>
+__device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename Gemm<T, Out>::Group& group,
+                                       const Sums<S>* sums, const Tile& corner) {
+  const bool aligned =
+      Matrix<Out>{group.out, gemm.cols}.aligned() && (!kHasExtras || Matrix<T>{group.residual, gemm.cols}.aligned());
+  const bool scale_aligned = kHasExtras && gemm.scale_cols > 1 && group.scale.aligned();
+  for_packs<S, 1>(sums, [&](int r, int c, float (&x)[1][kPack<S>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kPack<S>);
+    if (row >= gemm.rows || count <= 0) return;
+    float (&value)[kPack<S>] = x[0];
+    const int64_t index = static_cast<int64_t>(row) * gemm.cols + col;
+    const bool whole = aligned && count == kPack<S>;
+    if (kHasExtras && group.bias.data)
+#pragma unroll
+      for (int i = 0; i < kPack<S>; i++)
+        if (i < count) value[i] += element(group.bias, col + i);
+    if (kHasExtras && group.residual) {
+      float residual[kPack<S>], scale[kPack<S>];
+      load_pack(residual, group.residual + index, count, whole);
+      if (group.scale.data && gemm.scale_cols > 1) {
+        load_pack(scale, group.scale.data + row * group.scale.stride + col, count, scale_aligned && count == kPack<S>);
+      } else {
+        const float one = group.scale.data ? to_float(group.scale.data[row * group.scale.stride]) : 1.0f;
+#pragma unroll
+        for (int i = 0; i < kPack<S>; i++) scale[i] = one;
+      }
+#pragma unroll
+      for (int i = 0; i < kPack<S>; i++) value[i] = fmaf(scale[i], residual[i], value[i]);
     }
+    if (gemm.accumulate) {
+      float before[kPack<S>];
+      load_pack(before, group.out + index, count, whole);
+#pragma unroll
+      for (int i = 0; i < kPack<S>; i++) value[i] += before[i];
+    }
+    store_pack(group.out + index, value, count, whole);
+  });
+}
 
-#pragma unroll
-    for (int i = 0; i < S::kI; i++)
-#pragma unroll
-      for (int j = 0; j < S::kJ; j++)
-#pragma unroll
-        for (int e = 0; e < 4; e += 2) {
-          const int row = row0 + S::row(i, e), col = col0 + S::col(j, e);
-          if (row >= gemm.rows || col >= gemm.cols) continue;
-          const int64_t index = static_cast<int64_t>(row) * gemm.cols + col;
-          const bool pair = col + 1 < gemm.cols;
-          float value[2] = {sums[0][i][j][e], sums[0][i][j][e + 1]};
-#pragma unroll
-          for (int c = 0; c < 2; c++) {
-            if (c == 1 && !pair) break;
-            if (kHasExtras && group.bias.data) value[c] += element(group.bias, col + c);
-            if (kHasExtras && group.residual) {
-              const float scale =
-                  group.scale.data
-                      ? to_float(group.scale.data[row * group.scale.stride + (gemm.scale_cols == 1 ? 0 : col + c)])
-                      : 1.0f;
-              value[c] = fmaf(scale, to_float(group.residual[index + c]), value[c]);
-            }
-            if (gemm.accumulate) value[c] += to_float(group.out[index + c]);
-          }
-          store_pair(group.out + index, value[0], value[1], pair);
-        }
+// The gradient of a weight has no bias and no residual.
+constexpr bool has_extras(Depth left) { return left == Depth::Inner; }
+
+template <Depth LA, Depth LB, class S, class T, class Out>
+__global__ void __launch_bounds__(S::kThreads, 1) gemm_kernel(const __grid_constant__ Gemm<T, Out> gemm,
+                                                              const __grid_constant__ TileOrder order) {
+  using Stage = cuda::Stage<T, LA, LB, S>;
+  using Walk = cuda::Walk<S, Stage::kDepth, T, Out>;
+  DYNAMIC_SHARED(shared);
+  Walk loads(gemm, order);
+  const auto ahead = [&](T* stage) {
+    while (loads.more() && loads.empty()) loads.next_tile();
+    if (!loads.more()) return;
+    const auto& segment = loads.segment();
+    const Tile& at = loads.corner();
+    Stage::load(
+        stage, segment.a, [&](int) { return segment.b; }, 1, at.row, gemm.rows, at.col, gemm.cols, loads.depth(),
+        segment.depth);
+    loads.next_step();
+  };
+  Pipeline<T, LA, LB, S, decltype(ahead)> pipeline(shared, ahead);
+  for (Walk tile(gemm, order); tile.more(); tile.next_tile()) {
+    Sums<S> sums[1] = {};
+    pipeline.template multiply<1>(sums, steps_of<Stage>(gemm, tile.group()));
+    finish<has_extras(LA), S>(gemm, tile.group(), sums, tile.corner());
   }
 }
 
-template <Depth LA, Depth LB, class S, class T, class Out>
-void launch(const Context& context, const Gemm<T, Out>& gemm) {
-  const int tile_rows = ceil_div(gemm.rows, S::kM), tile_cols = ceil_div(gemm.cols, S::kN);
-  const int64_t tiles = int64_t{tile_rows} * tile_cols * gemm.group_count;
-  if (tiles > INT32_MAX) throw Error("BAD_SHAPE", "a product of this size has more tiles than a launch can count");
+template <class S, class T, class Out>
+TileOrder order_of(const Context& context, const Gemm<T, Out>& gemm) {
   const auto& first = gemm.groups[0];
   int64_t depth = 0;
   for (int s = first.first_segment; s < first.end_segment; s++) depth += gemm.segments[s].depth;
   const Operands read{gemm.rows * depth * int64_t{sizeof(T)}, gemm.cols * depth * int64_t{sizeof(T)}};
-  const int64_t blocks = std::min<int64_t>(tiles, kGemmBlocks<T> * context.multiprocessors());
-  GPU_LAUNCH(context, (gemm_kernel<LA, LB, S, T, Out>), dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads),
-             (product_bytes<T, LA, LB, S>()), gemm, read.order(context.l2_bytes(), tile_rows, tile_cols));
+  return read.order(context.l2_bytes(), ceil_div(gemm.rows, S::kM), ceil_div(gemm.cols, S::kN));
+}
+
+template <class T, class Out>
+int64_t tiles_of(const TileOrder& order, const Gemm<T, Out>& gemm) {
+  return int64_t{order.tile_rows} * order.tile_cols * gemm.group_count;
+}
+
+template <Depth LA, Depth LB, class S, class T, class Out>
+void launch(const Context& context, const Gemm<T, Out>& gemm) {
+  const TileOrder order = order_of<S>(context, gemm);
+  GPU_LAUNCH(context, (gemm_kernel<LA, LB, S, T, Out>), persistent(context, tiles_of(order, gemm)), dim3(S::kThreads),
+             (product_bytes<T, LA, LB, S>()), gemm, order);
+}
+
+#if defined(BTS_HOPPER)
+
+// The operands of every segment, with the boxes that a ring takes of them.
+struct Maps {
+  TensorMap left[kMaxSegments], right[kMaxSegments];
+};
+
+template <Depth LA, Depth LB, class S, class Out>
+__global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_kernel(
+    const __grid_constant__ Gemm<bf16, Out> gemm, const __grid_constant__ TileOrder order,
+    const __grid_constant__ Maps maps) {
+#if defined(BTS_HOPPER_CODE)
+  using Stage = cuda::Stage<bf16, LA, LB, S>;
+  using Walk = cuda::Walk<S, Stage::kDepth, bf16, Out>;
+  DYNAMIC_SHARED(shared);
+  Ring<LA, LB, S> ring(shared);
+  if (ring.loads()) {
+    keep_registers<kLoadingRegisters>();
+    if (threadIdx.x != S::kThreads) return;
+    for (Walk loads(gemm, order); loads.more();) {
+      if (loads.empty()) {
+        loads.next_tile();
+        continue;
+      }
+      const int s = loads.segment_number();
+      ring.load(
+          maps.left[s], [&](int) -> const TensorMap& { return maps.right[s]; }, loads.corner().row, loads.corner().col,
+          loads.depth());
+      loads.next_step();
+    }
+    return;
+  }
+  claim_registers<kMultiplyingRegisters>();
+  for (Walk tile(gemm, order); tile.more(); tile.next_tile()) {
+    Sums<S> sums[1] = {};
+    ring.multiply(sums, steps_of<Stage>(gemm, tile.group()));
+    finish<has_extras(LA), S>(gemm, tile.group(), sums, tile.corner());
+  }
+#endif
+}
+
+template <Depth LA, Depth LB, class S, class Out>
+void launch_hopper(const Context& context, const Gemm<bf16, Out>& gemm) {
+  using Ring = cuda::Ring<LA, LB, S>;
+  Maps maps;
+  const auto map = [](const Matrix<bf16>& of, Depth layout, int64_t extent, int64_t depth, int box) {
+    return layout == Depth::Inner ? tensor_map(of.data, extent, depth, of.stride, box)
+                                  : tensor_map(of.data, depth, extent, of.stride, box);
+  };
+  for (int s = 0; s < gemm.segment_count; s++) {
+    const auto& segment = gemm.segments[s];
+    maps.left[s] = map(segment.a, LA, gemm.rows, segment.depth, Ring::kLeftBox);
+    maps.right[s] = map(segment.b, LB, gemm.cols, segment.depth, Ring::kRightBox);
+  }
+  const TileOrder order = order_of<S>(context, gemm);
+  GPU_LAUNCH(context, (hopper_gemm_kernel<LA, LB, S, Out>), persistent(context, tiles_of(order, gemm)),
+             dim3(Ring::kThreads), Ring::kBytes, gemm, order, maps);
+}
+
+#endif
+
+// Takes the product on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
+template <Depth LA, Depth LB, class T, class Out>
+bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Gemm<T, Out>& gemm) {
+#if defined(BTS_HOPPER)
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (!context.hopper()) return false;
+    for (int s = 0; s < gemm.segment_count; s++)
+      if (!gemm.segments[s].a.aligned() || !gemm.segments[s].b.aligned()) return false;
+    const auto enough = [&](auto tile) {
+      return has_enough_tiles<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
+    };
+    if (enough(HopperTile())) return launch_hopper<LA, LB, HopperTile>(context, gemm), true;
+    if (enough(SmallHopperTile())) return launch_hopper<LA, LB, SmallHopperTile>(context, gemm), true;
+  }
+#endif
+  return false;
 }
 
 }  // namespace
@@ -78,10 +239,9 @@ void launch(const Context& context, const Gemm<T, Out>& gemm) {
 template <Depth LA, Depth LB, class T, class Out>
 void launch_gemm(const Context& context, const Gemm<T, Out>& gemm) {
   if (gemm.rows == 0 || gemm.cols == 0 || gemm.group_count == 0) return;
-  const int64_t large =
-      int64_t{ceil_div(gemm.rows, LargeTile::kM)} * ceil_div(gemm.cols, LargeTile::kN) * gemm.group_count;
-  if (large >= context.multiprocessors()) launch<LA, LB, LargeTile>(context, gemm);
-  else launch<LA, LB, SmallTile>(context, gemm);
+  if (launched_on_hopper<LA, LB>(context, gemm)) return;
+  with_tile<T, WideTile, LargeTile, SmallTile>(context, gemm.rows, gemm.cols, gemm.group_count,
+                                               [&](auto tile) { launch<LA, LB, decltype(tile)>(context, gemm); });
 }
 
 namespace with = BTS_PRECISION;

@@ -1,7 +1,10 @@
 // Grouped products of matrices: up to kMaxGroups results of one shape, each a sum of products, in one launch.
 #pragma once
 
-#include "tile.cuh"
+#include <algorithm>
+
+#include "../../native/error.h"
+#include "pipeline.cuh"
 
 namespace bts::cuda {
 
@@ -36,6 +39,7 @@ struct Gemm {
     return groups[group_count++];
   }
   void add(const Matrix<T>& a, const Matrix<T>& b, int64_t depth) {
+    if (depth == 0) return;
     segments[segment_count++] = {a, b, static_cast<int>(depth)};
     groups[group_count - 1].end_segment = segment_count;
   }
@@ -50,15 +54,43 @@ __device__ __forceinline__ float element(const Weight& weight, int64_t i) {
   }
 }
 
-// The tiles of a block. Warps of 32 x 64 hold the fewest registers of operands.
-using LargeTile = Shape<128, 128, 4, 2, 4>;
-using SmallTile = Shape<64, 64, 2, 2, 4>;  // where large ones would leave multiprocessors idle
-// The same with two right operands, for the two products of a gated layer.
-using LargeGated = Shape<128, 64, 4, 2, 4, 2>;
-using SmallGated = Shape<64, 32, 2, 2, 4, 2>;
+// The tiles of a block, the largest whose stages fit its shared memory and of which there are enough for all
+// multiprocessors. A warp of 64 x 64 reads the least from shared memory for what it multiplies.
+using WideTile = Shape<128, 256, 2, 4, 3>;
+using LargeTile = Shape<128, 128, 2, 4, 3>;
+using SmallTile = Shape<64, 64, 2, 2, 4>;
+// On Hopper, whose warpgroups multiply 64 rows at once.
+using HopperTile = Shape<128, 256, 8, 1, 4>;
+using SmallHopperTile = Shape<128, 128, 8, 1, 6>;
+using HopperGated = Shape<128, 128, 8, 1, 4, 2>;
+// Those of other GPUs with two right operands, for the two products of a gated layer.
+using WideGated = Shape<128, 128, 2, 4, 3, 2>;
+using LargeGated = Shape<128, 64, 4, 2, 3, 2>;
+using SmallGated = Shape<64, 32, 4, 1, 4, 2>;
 
-template <class T>
-constexpr int kGemmBlocks = sizeof(T) == 2 ? 2 : 1;  // at work on one multiprocessor: what the registers allow
+// Whether `groups` results [rows, cols] have a tile for every multiprocessor.
+template <class S>
+bool has_enough_tiles(const Context& context, int64_t rows, int64_t cols, int64_t groups) {
+  return ceil_div(rows, S::kM) * int64_t{ceil_div(cols, S::kN)} * groups >= context.multiprocessors();
+}
+
+// Calls f with the one of three tiles that suits: f(tile), a value of the shape's type. float, which is not multiplied by
+// tensor cores, gains nothing from wide ones.
+template <class T, class Wide, class Large, class Small, class F>
+void with_tile(const Context& context, int64_t rows, int64_t cols, int64_t groups, F&& f) {
+  if constexpr (kInRegisters<T>) {
+    constexpr size_t bytes = product_bytes<T, Depth::Inner, Depth::Inner, Wide>();  // the same in every layout
+    if (bytes <= context.shared_bytes() && has_enough_tiles<Wide>(context, rows, cols, groups)) return f(Wide());
+  }
+  if (has_enough_tiles<Large>(context, rows, cols, groups)) return f(Large());
+  f(Small());
+}
+
+// Blocks of a persistent grid over `tiles` tiles.
+inline dim3 persistent(const Context& context, int64_t tiles) {
+  if (tiles > INT32_MAX) throw Error("BAD_SHAPE", "a product of this size has more tiles than a launch can count");
+  return dim3(static_cast<unsigned>(std::min<int64_t>(tiles, context.multiprocessors())));
+}
 
 // Enqueues the product. Throws where a size exceeds what a launch can hold.
 template <Depth LA, Depth LB, class T, class Out>

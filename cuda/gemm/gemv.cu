@@ -78,9 +78,11 @@ __device__ __forceinline__ void with_elements(const WeightList& weight, int m, F
 }
 
 // Two blocks at least on a multiprocessor: left to guess, ptxas spills for the sake of a fourth.
-template <int R>
-__global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act* x, WeightList weight, WeightList bias,
-                                                              const act* residual, int N, int I, int O) {
+// The x of one member and of the next are `apart` elements apart.
+template <int R, class Out>
+__global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(Out* y, const act* x, int64_t apart, WeightList weight,
+                                                              WeightList bias, const act* residual, int N, int I,
+                                                              int O) {
   const int m = blockIdx.y, lane = threadIdx.x % 32;
   const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
   if (o0 >= O) return;
@@ -89,7 +91,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act*
     // Past the last output the last row is read again, and not written.
     const std::remove_reference_t<decltype(*w)>* const rows[kOutputs] = {w + int64_t{o0} * I,
                                                                          w + int64_t{o0 + 1 < O ? o0 + 1 : o0} * I};
-    dot_rows<R>(sums, x + m * int64_t{N} * I, rows, N, I);
+    dot_rows<R>(sums, x + m * apart, rows, N, I);
   });
 #pragma unroll
   for (int o = 0; o < kOutputs; o++)
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(act* y, const act*
       const int64_t at = (m * int64_t{N} + n) * O + o0 + o;
       if (bias.data[m]) with_reader(bias, m, [&](auto reader) { value += reader[o0 + o]; });
       if (residual) value += to_float(residual[at]);
-      y[at] = from_float<act>(value);
+      y[at] = from_float<Out>(value);
     }
 }
 
@@ -154,26 +156,41 @@ void launch_gated_rows(Context& context, Gated s, Weights gate, Weights up, Weig
   });
 }
 
-template <int R>
-void launch_rows(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
-                 int64_t I, int64_t O) {
+template <int R, class Out>
+void launch_rows(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias,
+                 const act* residual, int64_t N, int64_t I, int64_t O) {
   for_members(weight.size(), [&](int64_t first, int64_t count) {
     const int64_t blocks = (O + kWarps * kOutputs - 1) / (kWarps * kOutputs);
-    GPU_LAUNCH(context, gemv_kernel<R>, dim3(blocks, count), dim3(kWarps * 32), 0, y + first * N * O, x + first * N * I,
-               WeightList::of(weight, first, count), WeightList::of(bias, first, count),
+    GPU_LAUNCH(context, (gemv_kernel<R, Out>), dim3(blocks, count), dim3(kWarps * 32), 0, y + first * N * O,
+               x + first * apart, apart, WeightList::of(weight, first, count), WeightList::of(bias, first, count),
                residual ? residual + first * N * O : nullptr, N, I, O);
   });
+}
+
+template <class Out>
+void launch_any(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias,
+                const act* residual, int64_t N, int64_t I, int64_t O) {
+  if (N == 1) launch_rows<1>(context, y, x, apart, weight, bias, residual, N, I, O);
+  else if (N == 2) launch_rows<2>(context, y, x, apart, weight, bias, residual, N, I, O);
+  else if (N <= 4) launch_rows<4>(context, y, x, apart, weight, bias, residual, N, I, O);
+  else launch_rows<8>(context, y, x, apart, weight, bias, residual, N, I, O);
 }
 
 }  // namespace
 
 void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
                  int64_t I, int64_t O) {
-  if (N == 1) launch_rows<1>(context, y, x, weight, bias, residual, N, I, O);
-  else if (N == 2) launch_rows<2>(context, y, x, weight, bias, residual, N, I, O);
-  else if (N <= 4) launch_rows<4>(context, y, x, weight, bias, residual, N, I, O);
-  else launch_rows<8>(context, y, x, weight, bias, residual, N, I, O);
+  launch_any(context, y, x, N * I, weight, bias, residual, N, I, O);
 }
+
+template <class Out>
+void launch_shared_gemv(Context& context, Out* y, const act* x, Weights weight, int64_t N, int64_t I, int64_t O) {
+  launch_any(context, y, x, 0, weight, {}, nullptr, N, I, O);
+}
+template void launch_shared_gemv(Context&, act*, const act*, Weights, int64_t, int64_t, int64_t);
+#if defined(BTS_BF16)
+template void launch_shared_gemv(Context&, float*, const act*, Weights, int64_t, int64_t, int64_t);
+#endif
 
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
                         Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation) {

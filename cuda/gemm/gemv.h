@@ -5,12 +5,18 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
-constexpr int64_t kGemvRows = 8;  // at most; beyond that tensor cores are worth their tiles
+// At most; beyond that tensor cores are worth their tiles. Fewer than LEAST_ROWS of lib/model/decoding/append-tokens.ts: what
+// must not depend on how many rows are computed together has at least that many, and is summed in tiles.
+constexpr int64_t kGemvRows = 7;
 
 // y_m = x_m W_m^T (+ bias_m) (+ residual_m) for N <= kGemvRows, each weight read once and in its own precision.
 // y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty
 void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
                  int64_t I, int64_t O);
+
+// y_m = x W_m^T in the same way, of one x [N,I] for all weights; y, [M,N,O], of activations or of sums in f32.
+template <class Out>
+void launch_shared_gemv(Context& context, Out* y, const act* x, Weights weight, int64_t N, int64_t I, int64_t O);
 
 // y_m = act(x_m Wg_m^T + bg_m) * (x_m Wu_m^T + bu_m) in the same way.
 // y [M,N,F]  x [M,N,C]  gate (Wg), up (Wu) M x [F,C]  biases M x [F] or empty

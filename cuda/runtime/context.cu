@@ -3,6 +3,7 @@
 #include <string>
 
 #include "../../native/error.h"
+#include "tensor_map.h"
 
 namespace bts::cuda {
 
@@ -52,6 +53,9 @@ Context::Context(int device) : device_(device) {
   multiprocessors_ = properties.multiProcessorCount;
   shared_bytes_ = properties.sharedMemPerBlockOptin;
   l2_bytes_ = properties.l2CacheSize;
+#if defined(BTS_HOPPER)
+  hopper_ = properties.major == 9;
+#endif
   CUDA_EXPECT(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 

@@ -66,12 +66,15 @@ class Context {
   size_t l2_bytes() const { return l2_bytes_; }
   // The most that one block can have.
   size_t shared_bytes() const { return shared_bytes_; }
+  // Whether kernels for Hopper run here (see tensor_map.h).
+  bool hopper() const { return hopper_; }
 
  private:
   int device_;
   cudaStream_t stream_ = nullptr;
   int multiprocessors_ = 0;
   size_t shared_bytes_ = 0, l2_bytes_ = 0;
+  bool hopper_ = false;
   Scratch scratch_;
 };
 

@@ -27,11 +27,11 @@ type Precision = keyof typeof precisions;
 /** The slow builds have the kernels that matter, those of the tensor cores; the numbers of both are looked at by `plain`. */
 const precisionsOf = (flavour: Flavour): Precision[] => (flavour === 'plain' ? ['f32', 'bf16'] : ['bf16']);
 
-const warnings = ['-Wall', '-Wextra', '-Wno-unknown-pragmas'];
+const warnings = ['-Wall', '-Wextra', '-Wno-unknown-pragmas', '-Wno-psabi'];
 const flags: Record<Flavour, string[]> = {
   plain: ['-O2', ...warnings],
-  address: ['-O1', '-g1', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
-  thread: ['-O1', '-g1', '-fsanitize=thread', '-fno-builtin'],
+  address: ['-O1', '-g1', '-Wno-psabi', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
+  thread: ['-O1', '-g1', '-Wno-psabi', '-fsanitize=thread', '-fno-builtin'],
   device: ['-O0', '-w'], // the translations are long; the time of a run goes into the emulation
 };
 
@@ -116,15 +116,17 @@ function unitsOf(flavour: Flavour, folder: string, tree: string): Unit[] {
     ...ops.map((name) => join(tree, 'cuda', name)),
     ...tests.map((name) => join(tree, 'test/cuda/kernels', name)),
   ];
-  const once = [join(tree, 'cuda/runtime/context.cu'), join(tree, 'test/cuda/kernels/main.cu')];
+  const once = ['cuda/runtime/context.cu', 'cuda/runtime/tensor_map.cu', 'test/cuda/kernels/main.cu'].map((name) =>
+    join(tree, name),
+  );
   const units: Unit[] = [];
   for (const source of twice)
     for (const precision of precisionsOf(flavour)) units.push(...unit(flavour, folder, tree, source, precision));
   for (const source of once) units.push(...unit(flavour, folder, tree, source));
   // The runtime is the referee, not a player: ThreadSanitizer must not watch it.
-  const emulation = join(tree, 'cuda/emulation/cuda_emu.cc');
   const referee = flavour === 'thread' ? ['-O1', '-g', '-fno-builtin', '-DEMU_TSAN=1'] : flags[flavour];
-  units.push(host(emulation, join(folder, 'cuda_emu.o'), referee, tree));
+  for (const name of ['cuda_emu', 'hopper'])
+    units.push(host(join(tree, `cuda/emulation/${name}.cc`), join(folder, `${name}.o`), referee, tree));
   if (flavour === 'device')
     units.push(
       host(join(tree, 'test/cuda/device-code/ptx_runtime.cc'), join(folder, 'ptx_runtime.o'), ['-O2', '-w'], tree),

@@ -1,0 +1,162 @@
+/**
+ * Ops at the width of the paper's models on a GPU, beside the CPU in f32: the tables of ops.test.ts are small, and never see
+ * the largest tiles, grids of many waves or long depths. Says 'skipped' where there is no GPU, as it takes minutes on the
+ * emulation. Contents are such as bf16 holds, so that both sides are given the same.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Device } from '../../lib/tensor/device.js';
+import { allValues, type Case, call, download, run, withActivations } from '../support/case.js';
+import { devices, openCpu } from '../support/devices.js';
+import { type Arguments, blank, type Draw, type Element, Values } from '../support/reference.js';
+
+const large = suite('large ops');
+
+const M = 2; // members
+const N = 1024; // rows
+const C = 3072; // width
+const F = 8192; // feed-forward width
+
+/** Numbers that bf16 holds, as another type. */
+const held = (draw: Draw, shape: readonly number[], scale = 1, dtype: Element = 'activation') =>
+  new Values(shape, draw.normal(shape, scale, 'bf16').data, dtype);
+const weights = (draw: Draw, count: number, outputs: number, inputs: number) =>
+  draw.members(count, [outputs, inputs], inputs ** -0.5, ['bf16']);
+
+function linear(inputs: number, outputs: number): Case[] {
+  const label = `${inputs} -> ${outputs}`;
+  return [
+    call('linear_forward', label, (draw) => ({
+      y: blank([M, N, outputs]),
+      x: held(draw, [M, N, inputs]),
+      weight: weights(draw, M, outputs, inputs),
+      bias: undefined,
+      residual: undefined,
+    })),
+    call('linear_backward_input', label, (draw) => ({
+      dx: blank([M, N, inputs]),
+      dy: held(draw, [M, N, outputs]),
+      weight: weights(draw, M, outputs, inputs),
+      accumulate: false,
+    })),
+    call('linear_backward_weight', label, (draw) => ({
+      dweight: draw.members(M, [outputs, inputs]),
+      dbias: undefined,
+      dy: held(draw, [M, N, outputs]),
+      x: held(draw, [M, N, inputs]),
+    })),
+  ];
+}
+
+const gated = call('swiglu_linear', `${C} -> ${F}`, (draw) => ({
+  y: blank([1, N, F]),
+  x: held(draw, [1, N, C]),
+  gate: weights(draw, 1, F, C),
+  up: weights(draw, 1, F, C),
+  gateBias: undefined,
+  upBias: undefined,
+  activation: 'silu' as const,
+}));
+
+/** A forward pass of either stitch layer with `members` members and a gate for G channels. */
+function stitch(op: 'experts_into_hub_forward' | 'hub_into_experts_forward', members: number, rows: number, G: number) {
+  return call(op, `M=${members} N=${rows} G=${G}`, (draw) => ({
+    h: held(draw, [members, rows, C]),
+    gateWeight: held(draw, [members, G, C], C ** -0.5, 'f32'),
+    gateBias: undefined,
+    proj: weights(draw, members - 1, C, C),
+    dropout: 0,
+    seed: 0,
+    gates: blank([rows, members, G]),
+    projected: blank([members - 1, rows, C]),
+    ...(op === 'experts_into_hub_forward' ? { hub: blank([1, rows, C]) } : { out: blank([members, rows, C]) }),
+  }));
+}
+
+/** Causal attention of 6 heads that share 2 of keys and values. */
+const attention = (D: number) =>
+  call('attention_forward', `T=${N} D=${D}`, (draw) => ({
+    out: blank([1, 1, N, 6, D]),
+    lse: blank([1, 1, 6, N], 'f32'),
+    q: held(draw, [1, 1, N, 6, D]),
+    k: held(draw, [1, 1, N, 2, D]),
+    v: held(draw, [1, 1, N, 2, D]),
+    starts: undefined,
+    window: 0,
+    scale: D ** -0.5,
+    softcap: 0,
+  }));
+
+/** Its backward, from what a device gave for the forward. */
+async function attentionBackward(device: Device, D: number): Promise<Case> {
+  const forward = attention(D);
+  const { q, k, v, window, scale, softcap } = forward.args as Arguments<'attention_forward'>;
+  const [out, lse] = await read(device, forward);
+  return call('attention_backward', forward.label, (draw) => ({
+    dq: blank(q.shape),
+    dk: blank(k.shape),
+    dv: blank(v.shape),
+    dout: held(draw, q.shape),
+    out: new Values(q.shape, out!, 'activation'),
+    lse: new Values([1, 1, 6, N], lse!, 'f32'),
+    q,
+    k,
+    v,
+    window,
+    scale,
+    softcap,
+  }));
+}
+
+const cases = [
+  ...linear(C, C),
+  ...linear(C, F),
+  ...linear(F, C),
+  gated,
+  ...[4, 6].flatMap((members) =>
+    (['experts_into_hub_forward', 'hub_into_experts_forward'] as const).flatMap((op) => [
+      stitch(op, members, N, C),
+      stitch(op, members, N, 1),
+      stitch(op, members, 1, C),
+    ]),
+  ),
+  ...[64, 128].map(attention),
+];
+
+const read = (device: Device, each: Case) =>
+  run(device, each, (tensors) => Promise.all(allValues(each).map((values) => download(tensors.get(values)!))));
+
+/**
+ * The largest error of any result, relative to the largest value in it. bf16 holds 8 bits, and what a kernel keeps for its
+ * backward is rounded before it is used again.
+ */
+const allowed = 2 ** -7;
+
+async function same(device: Device, cpu: Device, each: Case): Promise<void> {
+  const wanted = await read(cpu, each);
+  const got = await read(device, withActivations(each, device.precision));
+  for (const [i, values] of wanted.entries()) {
+    const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const error = values.reduce((worst, value, at) => {
+      const off = Math.abs(value - got[i]![at]!);
+      return off <= worst ? worst : Number.isNaN(off) ? Infinity : off;
+    }, 0);
+    assert.ok(error <= allowed * most, `tensor ${i} differs by ${error}, its largest value is ${most}`);
+  }
+}
+
+for (const device of devices()) {
+  if (!device.name.startsWith('cuda') || device.name.includes('emulated')) continue;
+  for (const each of cases)
+    large(`${device.label} ${each.op} ${each.label}`, async () => {
+      using cpu = openCpu();
+      await same(device, cpu, each);
+    });
+  for (const D of [64, 128])
+    large(`${device.label} attention_backward D=${D}`, async () => {
+      using cpu = openCpu();
+      await same(device, cpu, await attentionBackward(cpu, D));
+    });
+}
+
+large.run();
