@@ -60,12 +60,14 @@ export function createApp(
       metrics.observe('bts_first_token_seconds', 'From a request to the first of its answer.', since(began));
     };
     let usage: Reply['usage'] | undefined;
-    const onEnd = () => {
+    const onEnd = (error?: unknown) => {
+      const { isOver } = limit;
       limit[Symbol.dispose]();
       metrics.observe('bts_answer_seconds', 'From a request to the end of its answer.', since(began));
-      if (!usage) return;
-      metrics.add('bts_prompt_tokens_total', 'Tokens of prompts.', labels, usage.prompt_tokens);
-      metrics.add('bts_generated_tokens_total', 'Tokens of answers.', labels, usage.completion_tokens);
+      metrics.add('bts_prompt_tokens_total', 'Tokens of prompts.', labels, usage?.prompt_tokens ?? 0);
+      metrics.add('bts_generated_tokens_total', 'Tokens of answers.', labels, usage?.completion_tokens ?? 0);
+      if (!isOver || error === undefined) return error;
+      return new Fault(408, 'TIMED_OUT', `the answer took longer than ${settings.timeout} seconds (timeout).`);
     };
     try {
       const asker = { client: clientOf(c), signal: limit.signal, maxTokens: settings.maxTokens };
@@ -79,15 +81,14 @@ export function createApp(
       onEnd();
       return whole;
     } catch (error) {
-      const isOver = limit.isOver;
-      onEnd();
-      if (!isOver) throw error;
-      throw new Fault(408, 'TIMED_OUT', `the answer took longer than ${settings.timeout} seconds (timeout).`);
+      throw onEnd(error);
     }
   };
 
   app.use(async (c, next) => {
     await next();
+    // What was not read of a body stands in the way of the connection's next request.
+    if (c.res.status >= 400 && c.req.raw.body && !c.req.raw.bodyUsed) c.header('Connection', 'close');
     const labels = { path: knownPath(c), status: c.res.status };
     metrics.add('bts_requests_total', 'Requests by their status.', labels);
   });

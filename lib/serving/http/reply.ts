@@ -43,12 +43,12 @@ export async function wholeReply(reply: Reply, model: string, onToken: () => voi
 
 /**
  * The answer bit by bit, as server-sent events. What goes wrong before the first bit is thrown; later it is the last event.
- * A reader who is slow is waited for: the answer is computed meanwhile, and kept.
+ * A reader who is slow is waited for: the answer is computed meanwhile, and kept. `onEnd` makes what is told of an error.
  */
 export async function streamedReply(
   reply: Reply,
   model: string,
-  { tellsUsage, onToken, onEnd }: { tellsUsage: boolean; onToken: () => void; onEnd: () => void },
+  { tellsUsage, onToken, onEnd }: { tellsUsage: boolean; onToken: () => void; onEnd: (error?: unknown) => unknown },
 ): Promise<Response> {
   const head = headOf(reply, reply.chunkKind, model);
   // Whoever asks for the usage is told with every chunk that it is not known yet.
@@ -75,12 +75,13 @@ export async function streamedReply(
             onEnd();
           } else next = await all.next();
         } catch (error) {
-          send(JSON.stringify(toFault(error)));
+          send(JSON.stringify(toFault(onEnd(error))));
           controller.close();
-          onEnd();
         }
       },
-      cancel: () => onEnd(),
+      cancel: () => {
+        onEnd();
+      },
     },
     { highWaterMark: 0 },
   );

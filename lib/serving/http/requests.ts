@@ -17,7 +17,7 @@ const common = {
   min_p: z.number().min(0).max(1).nullish(),
   repetition_penalty: z.number().positive().nullish(),
   seed: whole(0).nullish(),
-  n: whole(1).nullish(),
+  n: whole(1, 1024).nullish(),
   stop: z.union([stop, z.array(stop).max(MOST_STOPS)], 'expected a string or a list of strings').nullish(),
   max_tokens: whole(0).nullish(),
   stream: z.boolean().nullish(),
@@ -26,7 +26,7 @@ const common = {
   without: z.array(z.string()).nullish(),
   frequency_penalty: neutral(0),
   presence_penalty: neutral(0),
-  logit_bias: z.strictObject({}, 'logit_bias is not supported').nullish(),
+  logit_bias: z.strictObject({}).nullish(),
   user: z.string().nullish(),
 };
 
