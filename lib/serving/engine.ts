@@ -66,6 +66,12 @@ export class Engine {
     return this.passes.length + [...this.sets.values()].reduce((sum, { decoding }) => sum + decoding.running, 0);
   }
 
+  /** Answers that were begun, and prompts that get none. */
+  private get taken(): number {
+    const begun = [...this.sets.values()].flatMap(({ jobs }) => [...jobs]);
+    return begun.reduce((sum, { answers }) => sum + Math.max(1, answers.filter(({ isDone }) => !isDone).length), 0);
+  }
+
   /** Of the caches of all sequences. */
   get cacheBytes(): number {
     return [...this.sets.values()].reduce((sum, { decoding }) => sum + decoding.bytes, 0);
@@ -102,11 +108,6 @@ export class Engine {
     await this.work;
     for (const { decoding } of this.sets.values()) decoding[Symbol.dispose]();
     this.sets.clear();
-  }
-
-  /** Ends all requests with the error given. */
-  abort(error: unknown): void {
-    for (const job of [...this.jobs]) job.end(error);
   }
 
   private check({ prompt, seeds, without }: AnswerRequest): void {
@@ -168,7 +169,7 @@ export class Engine {
   private admit(): void {
     while (!this.isFull && this.passes.length < MOST_PASSES) {
       const job = this.queue.first;
-      if (!job || this.running + Math.max(1, job.answers.length) > this.settings.maxSequences) return;
+      if (!job || this.taken + Math.max(1, job.answers.length) > this.settings.maxSequences) return;
       try {
         const set = this.setOf(job.request.without);
         this.passes.push({ pass: set.decoding.begin(job), set });

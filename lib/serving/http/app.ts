@@ -5,11 +5,12 @@ import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import { BtsError } from '../../base/errors.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
+import type { Engine } from '../engine.js';
 import type { Asker } from './answering.js';
 import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
-import { Metrics } from './metrics.js';
+import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
 import { type Reply, streamedReply, wholeReply } from './reply.js';
 import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody } from './requests.js';
@@ -136,32 +137,9 @@ export function createApp(
     const { model: name, tokens } = await readBody(c.req.raw, DetokenizeBody);
     return c.json({ prompt: find(name).model.tokenizer.decode(tokens) });
   });
-  app.get('/metrics', (c) => {
-    const each = (value: (served: ServedModel) => number) =>
-      models.map((served): [{ model: string }, number] => [{ model: served.id }, value(served)]);
-    const devices = [...new Set(models.map(({ model }) => model.device))];
-    const gauges = [
-      { name: 'bts_waiting_prompts', help: 'Prompts in the queue.', values: each(({ engine }) => engine.waiting) },
-      {
-        name: 'bts_running_sequences',
-        help: 'Prompts and answers that are computed.',
-        values: each(({ engine }) => engine.running),
-      },
-      {
-        name: 'bts_computed_prompt_tokens',
-        help: 'Tokens of prompts that were computed, and not shared with another prompt, since the start.',
-        values: each(({ engine }) => engine.computedPromptTokens),
-      },
-      { name: 'bts_cache_bytes', help: 'Keys and values of all sequences.', values: each((s) => s.engine.cacheBytes) },
-      {
-        name: 'bts_device_bytes',
-        help: 'Memory of the device that is in use.',
-        values: devices.map((device): [object, number] => [{ device: device.name }, device.memory().liveBytes]),
-      },
-      { name: 'process_resident_memory_bytes', help: 'Of the process.', values: [[{}, process.memoryUsage.rss()]] },
-    ] as const;
-    return c.body(metrics.text(gauges as never), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
-  });
+  app.get('/metrics', (c) =>
+    c.body(metrics.text(readings(models)), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
+  );
   app.notFound((c) => new Fault(404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path} here.`).toResponse());
   app.onError((error) => {
     const fault = toFault(error);
@@ -174,6 +152,45 @@ export function createApp(
       isStopping = true;
     },
   };
+}
+
+/** What engines, devices and the process say of themselves. */
+function readings(models: readonly ServedModel[]): Reading[] {
+  const each = (value: (engine: Engine) => number) =>
+    models.map(({ id, engine }) => [{ model: id }, value(engine)] as const);
+  const gauge = (name: string, help: string, values: Reading['values']): Reading => ({
+    name,
+    help,
+    type: 'gauge',
+    values,
+  });
+  const devices = [...new Set(models.map(({ model }) => model.device))];
+  const inUse = devices.map((device) => [{ device: device.name }, device.memory().liveBytes] as const);
+  return [
+    gauge(
+      'bts_waiting_prompts',
+      'Prompts in the queue.',
+      each(({ waiting }) => waiting),
+    ),
+    gauge(
+      'bts_running_sequences',
+      'Prompts and answers that are computed.',
+      each(({ running }) => running),
+    ),
+    gauge(
+      'bts_cache_bytes',
+      'Keys and values of all sequences.',
+      each(({ cacheBytes }) => cacheBytes),
+    ),
+    gauge('bts_device_bytes', 'Memory of the device that is in use.', inUse),
+    gauge('process_resident_memory_bytes', 'Of the process.', [[{}, process.memoryUsage.rss()]]),
+    {
+      name: 'bts_computed_prompt_tokens_total',
+      help: 'Tokens of prompts that were computed, and not shared with another prompt.',
+      type: 'counter',
+      values: each(({ computedPromptTokens }) => computedPromptTokens),
+    },
+  ];
 }
 
 const since = (began: number) => (performance.now() - began) / 1000;

@@ -2,6 +2,14 @@ const BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 
 type Labels = Readonly<Record<string, string | number>>;
 
+/** What is read off when somebody asks. */
+export interface Reading {
+  name: string;
+  help: string;
+  type: 'gauge' | 'counter';
+  values: readonly (readonly [Labels, number])[];
+}
+
 /** What is measured while the server runs, in the text format of Prometheus. */
 export class Metrics {
   private readonly counters = new Map<string, { help: string; values: Map<string, number> }>();
@@ -22,14 +30,14 @@ export class Metrics {
     for (const [i, bound] of BUCKETS.entries()) if (seconds <= bound) histogram.counts[i]!++;
   }
 
-  /** With what is read off now, name by name. */
-  text(gauges: readonly { name: string; help: string; values: readonly [Labels, number][] }[]): string {
+  /** All of it, behind what is read off now. */
+  text(readings: readonly Reading[]): string {
     const lines: string[] = [];
     const head = (name: string, help: string, type: string) => {
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     };
-    for (const { name, help, values } of gauges) {
-      head(name, help, 'gauge');
+    for (const { name, help, type, values } of readings) {
+      head(name, help, type);
       for (const [labels, value] of values) lines.push(`${name}${inBraces(labels)} ${value}`);
     }
     for (const [name, { help, values }] of this.counters) {
