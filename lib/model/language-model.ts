@@ -9,9 +9,10 @@ import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { BatchSize } from './cost/cost.js';
-import { type GenerateOptions, generate, type Prompt } from './decoding/generate.js';
+import { generate, type Prompt } from './decoding/generate.js';
 import type { GeneratedToken } from './decoding/generation.js';
 import type { TokenCache } from './decoding/key-value-cache.js';
+import type { GenerateOptions } from './decoding/options.js';
 import { type Draw, sample } from './decoding/sampler.js';
 
 export interface LoadModelOptions extends HashOptions {

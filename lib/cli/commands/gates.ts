@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import { overwrite } from '../../base/overwrite.js';
+import { text } from '../../base/schema.js';
 import { renderGates } from '../../gates/gate-plot.js';
-import { type MeanGates, meanGates } from '../../gates/mean-gates.js';
+import { gateOptions, type MeanGates, meanGates } from '../../gates/mean-gates.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { DIRECTIONS } from '../../model/stitches/directions/index.js';
@@ -11,17 +13,14 @@ import { note, print, printJson } from '../../terminal/output.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 import { openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, count, present, readOptions } from '../options/options.js';
-import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
+import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { deviceOptions, domainOptions } from '../options/training-options.js';
 
 const lookGroup = {
-  maxTokens: count().default(4096).meta({ description: 'Held-out tokens of each domain to look at, at most' }),
-  sequenceLength: count().optional().meta({
-    description: 'Tokens in a sequence (default: 256, or what the model takes)',
-  }),
-  svg: z.string().min(1).optional().meta({ description: 'Also draw them, into this file', argument: 'file' }),
+  ...gateOptions,
+  svg: text('a file').optional().meta({ description: 'Also draw them, into this file', argument: 'file' }),
   ...deviceOptions,
-  ...readingOptions,
+  ...hashOptions,
 };
 const Schema = z.object({ ...domainOptions, ...lookGroup });
 
@@ -57,8 +56,8 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
   }
   if (values.sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: values.sequenceLength });
   await using domains = await openDomains(values, model.tokenizer, signal);
-  const { maxTokens, sequenceLength, svg } = values;
-  const means = await meanGates(model, domains.all, { maxTokens, signal, ...present({ sequenceLength }) });
+  const { batchSize, maxTokens, sequenceLength, svg } = values;
+  const means = await meanGates(model, domains.all, { batchSize, maxTokens, sequenceLength, signal });
   const members = model.memberNames;
   if (svg !== undefined) {
     await overwrite(svg, renderGates('Mean gates on held-out text', members, means));

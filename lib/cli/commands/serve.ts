@@ -3,6 +3,7 @@ import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { serverOptions } from '../../serving/http/options.js';
@@ -11,9 +12,9 @@ import { engineOptions } from '../../serving/options.js';
 import { note } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
-import { deviceOptions, readingOptions } from '../options/training-options.js';
+import { deviceOptions } from '../options/training-options.js';
 
-const Schema = z.object({ ...serverOptions, ...engineOptions, ...deviceOptions, ...readingOptions });
+const Schema = z.object({ ...serverOptions, ...engineOptions, ...deviceOptions, ...hashOptions });
 
 const EXAMPLES = `
 Endpoints: /v1/models, /v1/completions, /v1/chat/completions (by the checkpoint's chat template), /tokenize, /detokenize,
@@ -37,7 +38,7 @@ export function serveCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Server:', serverOptions);
   addOptions(command, 'Computing together:', engineOptions);
   addOptions(command, 'Device:', deviceOptions);
-  addOptions(command, 'Files:', readingOptions);
+  addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
   command.action(async (folders: string[]) => run(folders, await readOptions(command, Schema), signal));
 }

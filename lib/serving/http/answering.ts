@@ -1,7 +1,8 @@
 /** From what clients send to requests of the engine, and back to the events of all of them. */
 import { randomInt } from 'node:crypto';
+import { parseOptions } from '../../base/options-check.js';
 import { hash32 } from '../../base/random.js';
-import { checkSampling } from '../../model/decoding/sampler.js';
+import { samplingOptions } from '../../model/decoding/options.js';
 import type { AnswerEvent, AnswerRequest } from '../job.js';
 import { Pipe } from '../pipe.js';
 import { Fault } from './faults.js';
@@ -43,12 +44,12 @@ export function toRequest(
   return {
     ...question,
     isText: true,
-    sampling: checkSampling({
-      temperature: body.temperature ?? 1,
-      topP: body.top_p ?? 1,
-      topK: body.top_k ?? 0,
-      minP: body.min_p ?? 0,
-      repetitionPenalty: body.repetition_penalty ?? 1,
+    sampling: parseOptions(samplingOptions, {
+      temperature: body.temperature ?? undefined,
+      topP: body.top_p ?? undefined,
+      topK: body.top_k ?? undefined,
+      minP: body.min_p ?? undefined,
+      repetitionPenalty: body.repetition_penalty ?? undefined,
     }),
     maxTokens,
     stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),

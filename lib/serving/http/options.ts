@@ -1,41 +1,47 @@
-import { z } from 'zod';
-import { check } from '../../base/check.js';
-import { BtsError } from '../../base/errors.js';
+import type { z } from 'zod';
+import { checkOptions } from '../../base/options-check.js';
+import { count, integer, positive, text } from '../../base/schema.js';
 import { engineOptions } from '../options.js';
 
 /** Where a server listens, whom it answers, and what it refuses. */
 export const serverOptions = {
-  host: z.string().min(1).default('127.0.0.1').meta({
+  /** Default 127.0.0.1. */
+  host: text('an address').default('127.0.0.1').meta({
     description: 'Address to listen at; 0.0.0.0 is every address of this machine',
     argument: 'address',
   }),
-  port: z.int().min(0).max(65535).default(8000).meta({ description: 'Port to listen at; 0: any that is free' }),
-  apiKey: z.string().min(1).optional().meta({
+  /** Default 8000; 0: any that is free. */
+  port: integer(0, 65535).default(8000).meta({ description: 'Port to listen at; 0: any that is free' }),
+  /** What clients send as their bearer token; default: none is asked for. */
+  apiKey: text('a key').optional().meta({
     description:
       'Key that clients send as their bearer token (default: BTS_API_KEY of the environment; else none is asked for)',
     argument: 'key',
   }),
-  cors: z.string().min(1).optional().meta({
+  /** Origin whose pages may ask; default: none. */
+  cors: text('an origin').optional().meta({
     description: "Origin whose pages may ask, '*' for all (default: none)",
     argument: 'origin',
   }),
-  maxBody: z.number().positive().default(8).meta({
+  /** MiB of a request, at most; default 8. */
+  maxBody: positive().default(8).meta({
     description: 'Size of a request, at most; more is refused (413)',
     argument: 'MiB',
   }),
-  maxTokens: z.int().min(1).optional().meta({
+  /** Tokens that an answer may have, at most; default: the model's positions. */
+  maxTokens: count().optional().meta({
     description: "Tokens that an answer may have, at most (default: the model's positions)",
   }),
-  timeout: z.number().positive().default(600).meta({
+  /** Seconds that a request may take, waiting included; default 600. */
+  timeout: positive().default(600).meta({
     description: 'How long a request may take, waiting included; then it ends (408)',
     argument: 'seconds',
   }),
 };
 
-const Schema = z.strictObject({ ...serverOptions, ...engineOptions });
-export type ServerOptions = z.input<typeof Schema>;
-export type ServerSettings = z.output<typeof Schema>;
+const all = { ...serverOptions, ...engineOptions };
+export type ServerOptions = z.input<z.ZodObject<typeof all>>;
+export type ServerSettings = z.output<z.ZodObject<typeof all>>;
 
 /** Fills in defaults. Throws BAD_OPTION. */
-export const serverSettings = (options: ServerOptions): ServerSettings =>
-  check(Schema, options, (reason) => new BtsError('BAD_OPTION', `how to serve: ${reason}.`));
+export const serverSettings = (options: ServerOptions): ServerSettings => checkOptions('serve', all, options, {});

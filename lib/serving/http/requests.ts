@@ -1,27 +1,28 @@
 /** What clients may send: OpenAI's fields, and a few that vLLM and others have beside them. */
 import { z } from 'zod';
+import { faultOf, flag, integer, text } from '../../base/schema.js';
+import { generateOptions, samplingOptions } from '../../model/decoding/options.js';
 import { Fault } from './faults.js';
 
-const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => z.int().min(least).max(most);
 const MOST_STOPS = 16;
-const stop = z.string().min(1);
+const stop = text();
 /** Fields of which only the value that changes nothing is known here. */
 const neutral = <Value extends number | string>(value: Value) => z.literal(value).nullish();
 
 const common = {
   /** Where one model is served it may be left out. */
   model: z.string().nullish(),
-  temperature: z.number().min(0).nullish(),
-  top_p: z.number().positive().max(1).nullish(),
-  top_k: whole(0).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  repetition_penalty: z.number().positive().nullish(),
-  seed: whole(0).nullish(),
-  n: whole(1, 1024).nullish(),
+  temperature: samplingOptions.temperature.unwrap().nullish(),
+  top_p: samplingOptions.topP.unwrap().nullish(),
+  top_k: samplingOptions.topK.unwrap().nullish(),
+  min_p: samplingOptions.minP.unwrap().nullish(),
+  repetition_penalty: samplingOptions.repetitionPenalty.unwrap().nullish(),
+  seed: generateOptions.seed.unwrap().nullish(),
+  n: integer(1, 1024).nullish(),
   stop: z.union([stop, z.array(stop).max(MOST_STOPS)], 'expected a string or a list of strings').nullish(),
-  max_tokens: whole(0).nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z.strictObject({ include_usage: z.boolean().nullish() }).nullish(),
+  max_tokens: integer(0).nullish(),
+  stream: flag().nullish(),
+  stream_options: z.strictObject({ include_usage: flag().nullish() }).nullish(),
   /** Experts of a stitched model that take no part. */
   without: z.array(z.string()).nullish(),
   frequency_penalty: neutral(0),
@@ -37,8 +38,8 @@ export const CompletionBody = z.strictObject({
     [z.string(), ids, z.array(z.union([z.string(), ids]))],
     'expected a text, token ids, or a list of these',
   ),
-  echo: z.boolean().nullish(),
-  logprobs: whole(0, 100).nullish(),
+  echo: flag().nullish(),
+  logprobs: integer(0, 100).nullish(),
   best_of: neutral(1),
   suffix: neutral(''),
 });
@@ -59,9 +60,9 @@ export const Messages = z
 export const ChatBody = z.strictObject({
   ...common,
   messages: Messages,
-  max_completion_tokens: whole(0).nullish(),
-  logprobs: z.boolean().nullish(),
-  top_logprobs: whole(0, 100).nullish(),
+  max_completion_tokens: integer(0).nullish(),
+  logprobs: flag().nullish(),
+  top_logprobs: integer(0, 100).nullish(),
   /** What else the template reads. */
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
   response_format: z.strictObject({ type: z.literal('text') }).nullish(),
@@ -73,13 +74,13 @@ export const TokenizeBody = z
     model: common.model,
     prompt: z.string().optional(),
     messages: Messages.optional(),
-    add_special_tokens: z.boolean().nullish(),
+    add_special_tokens: flag().nullish(),
   })
   .refine(({ prompt, messages }) => (prompt === undefined) !== (messages === undefined), {
     path: ['prompt'],
     error: 'expected either prompt or messages',
   });
-export const DetokenizeBody = z.strictObject({ model: common.model, tokens: z.array(whole(0)) });
+export const DetokenizeBody = z.strictObject({ model: common.model, tokens: z.array(integer(0)) });
 
 /** What a request's body says, checked. Throws a Fault that names the field. */
 export async function readBody<Schema extends z.ZodType>(request: Request, schema: Schema): Promise<z.output<Schema>> {
@@ -98,6 +99,8 @@ export async function readBody<Schema extends z.ZodType>(request: Request, schem
   const [issue] = parsed.error.issues as [z.core.$ZodIssue];
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [];
   const param = [...issue.path, ...unknown.slice(0, 1)].join('.') || null;
-  const message = unknown.length > 0 ? `there is no field '${param}' here` : `${param ?? 'the body'}: ${issue.message}`;
+  // Of several kinds the message names all, and faultOf the first.
+  const fault = issue.code === 'invalid_union' ? issue.message : faultOf(issue, json);
+  const message = unknown.length > 0 ? `there is no field '${param}' here` : `${param ?? 'the body'}: ${fault}`;
   throw new Fault(400, 'BAD_OPTION', `${message}.`, param);
 }
