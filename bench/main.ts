@@ -6,6 +6,7 @@ import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
+import { benchServe } from './serve.js';
 import { SIZES, type SizeName } from './sizes.js';
 import { benchStep } from './step.js';
 import { benchStitch } from './stitch.js';
@@ -15,6 +16,7 @@ const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
+  serve: benchServe,
   ops: benchOps,
   scale: benchScale,
   flops: benchFlops,
@@ -35,7 +37,7 @@ const program = new Command('bench')
   .addOption(
     new Option(
       '--precision <type>',
-      'with step, stitch, decode, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
+      'with step, stitch, decode, serve, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
     ).choices(['f32', 'bf16']),
   )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')

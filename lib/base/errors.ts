@@ -47,6 +47,8 @@ export type ErrorCode =
   | 'MEMBER_CHANGED'
   /** The loss became NaN, infinite or exploded. */
   | 'LOSS_NOT_FINITE'
+  /** As many requests wait as may, or nothing new is begun any more: try again later. */
+  | 'BUSY'
   /** Another process is working in the same folder. */
   | 'FOLDER_IN_USE'
   /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */

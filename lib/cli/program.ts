@@ -11,6 +11,7 @@ import { addCommand, removeCommand } from './commands/members.js';
 import { paramsCommand } from './commands/params.js';
 import { quickstartCommand } from './commands/quickstart.js';
 import { reproduceCommand } from './commands/reproduce.js';
+import { serveCommand } from './commands/serve.js';
 import { sparseCommand } from './commands/sparse.js';
 import { stitchCommand } from './commands/stitch.js';
 import { trainCommand } from './commands/train.js';
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   sparseCommand,
   baselineCommand,
   generateCommand,
+  serveCommand,
   evalCommand,
   gatesCommand,
   reproduceCommand,

@@ -15,6 +15,7 @@ const ROOMS = [
   'jinja',
   'data',
   'model',
+  'serving',
   'eval',
   'train',
   'gates',

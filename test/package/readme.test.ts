@@ -30,6 +30,10 @@ const SHORTER: [long: RegExp, short: string][] = [
   [/--steps \d+/, '--steps 2'],
   [/--tasks all/, '--tasks all --limit 1'],
   [/^bts reproduce .*/, '$& --commands'],
+  [
+    /^bts serve .*/,
+    '$& --port 0 > served.txt & until grep -q http served.txt; do kill -0 $!; sleep 0.1; done; kill $!; wait $!',
+  ],
 ];
 /** Commands that sentences name in full; others say how a command begins. */
 const IN_SENTENCES = [

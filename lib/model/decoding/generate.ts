@@ -88,8 +88,8 @@ const isTokens = (prompt: Prompt): prompt is readonly number[] =>
  * A text's tokens, begun as the tokenizer begins texts; an empty one begins with the token that begins or ends texts. How a
  * conversation begins is up to its template.
  */
-function encodePrompt(
-  { tokenizer }: TokenModel,
+export function encodePrompt(
+  { tokenizer }: Pick<TokenModel, 'tokenizer'>,
   prompt: string | readonly ChatMessage[],
   chat?: ChatOptions,
 ): number[] {

@@ -40,10 +40,11 @@ export class KeyValueCache implements TokenCache {
   ) {
     const { keyValueHeads, headWidth } = config.attention;
     const shape = [members, batch, capacity, keyValueHeads, headWidth];
-    const width = device.activations === 'f32' ? 4 : 2;
-    const bytes = shape.reduce((product, size) => product * size, 2 * config.layers * width);
     expectCacheSize(batch, capacity);
-    device.expectRoom(bytes, `a cache for ${batch} x ${capacity} tokens`);
+    device.expectRoom(
+      batch * capacity * cachedTokenBytes(device, config, members),
+      `a cache for ${batch} x ${capacity} tokens`,
+    );
     this.lengths = new Array<number>(batch).fill(0);
     try {
       for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
@@ -106,6 +107,12 @@ export class KeyValueCache implements TokenCache {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** What a token of a sequence takes in a cache. */
+export function cachedTokenBytes(device: Device, { attention, layers }: ModelConfig, members: number): number {
+  const width = device.activations === 'f32' ? 4 : 2;
+  return 2 * layers * members * attention.keyValueHeads * attention.headWidth * width;
 }
 
 /** Throws BAD_OPTION unless both are positive whole numbers of 32 bits. */

@@ -1,0 +1,47 @@
+import type { z } from 'zod';
+import { checkOptions } from '../../base/options-check.js';
+import { count, integer, positive, text } from '../../base/schema.js';
+import { engineOptions } from '../options.js';
+
+/** Where a server listens, whom it answers, and what it refuses. */
+export const serverOptions = {
+  /** Default 127.0.0.1. */
+  host: text('an address').default('127.0.0.1').meta({
+    description: 'Address to listen at; 0.0.0.0 is every address of this machine',
+    argument: 'address',
+  }),
+  /** Default 8000; 0: any that is free. */
+  port: integer(0, 65535).default(8000).meta({ description: 'Port to listen at; 0: any that is free' }),
+  /** What clients send as their bearer token; default: none is asked for. */
+  apiKey: text('a key').optional().meta({
+    description:
+      'Key that clients send as their bearer token (default: BTS_API_KEY of the environment; else none is asked for)',
+    argument: 'key',
+  }),
+  /** Origin whose pages may ask; default: none. */
+  cors: text('an origin').optional().meta({
+    description: "Origin whose pages may ask, '*' for all (default: none)",
+    argument: 'origin',
+  }),
+  /** MiB of a request, at most; default 8. */
+  maxBody: positive().default(8).meta({
+    description: 'Size of a request, at most; more is refused (413)',
+    argument: 'MiB',
+  }),
+  /** Tokens that an answer may have, at most; default: the model's positions. */
+  maxTokens: count().optional().meta({
+    description: "Tokens that an answer may have, at most (default: the model's positions)",
+  }),
+  /** Seconds that a request may take, waiting included; default 600. */
+  timeout: positive().default(600).meta({
+    description: 'How long a request may take, waiting included; then it ends (408)',
+    argument: 'seconds',
+  }),
+};
+
+const all = { ...serverOptions, ...engineOptions };
+export type ServerOptions = z.input<z.ZodObject<typeof all>>;
+export type ServerSettings = z.output<z.ZodObject<typeof all>>;
+
+/** Fills in defaults. Throws BAD_OPTION. */
+export const serverSettings = (options: ServerOptions): ServerSettings => checkOptions('serve', all, options, {});

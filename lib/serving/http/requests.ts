@@ -1,0 +1,106 @@
+/** What clients may send: OpenAI's fields, and a few that vLLM and others have beside them. */
+import { z } from 'zod';
+import { faultOf, flag, integer, text } from '../../base/schema.js';
+import { generateOptions, samplingOptions } from '../../model/decoding/options.js';
+import { Fault } from './faults.js';
+
+const MOST_STOPS = 16;
+const stop = text();
+/** Fields of which only the value that changes nothing is known here. */
+const neutral = <Value extends number | string>(value: Value) => z.literal(value).nullish();
+
+const common = {
+  /** Where one model is served it may be left out. */
+  model: z.string().nullish(),
+  temperature: samplingOptions.temperature.unwrap().nullish(),
+  top_p: samplingOptions.topP.unwrap().nullish(),
+  top_k: samplingOptions.topK.unwrap().nullish(),
+  min_p: samplingOptions.minP.unwrap().nullish(),
+  repetition_penalty: samplingOptions.repetitionPenalty.unwrap().nullish(),
+  seed: generateOptions.seed.unwrap().nullish(),
+  n: integer(1, 1024).nullish(),
+  stop: z.union([stop, z.array(stop).max(MOST_STOPS)], 'expected a string or a list of strings').nullish(),
+  max_tokens: integer(0).nullish(),
+  stream: flag().nullish(),
+  stream_options: z.strictObject({ include_usage: flag().nullish() }).nullish(),
+  /** Experts of a stitched model that take no part. */
+  without: z.array(z.string()).nullish(),
+  frequency_penalty: neutral(0),
+  presence_penalty: neutral(0),
+  logit_bias: z.strictObject({}).nullish(),
+  user: z.string().nullish(),
+};
+
+const ids = z.array(z.number());
+export const CompletionBody = z.strictObject({
+  ...common,
+  prompt: z.union(
+    [z.string(), ids, z.array(z.union([z.string(), ids]))],
+    'expected a text, token ids, or a list of these',
+  ),
+  echo: flag().nullish(),
+  logprobs: integer(0, 100).nullish(),
+  best_of: neutral(1),
+  suffix: neutral(''),
+});
+export type CompletionBody = z.output<typeof CompletionBody>;
+
+const Part = z.object({ type: z.literal('text'), text: z.string() });
+const Content = z.union([z.string(), z.array(Part)], 'expected a text, or a list of parts of the type "text"');
+export const Messages = z
+  .array(z.looseObject({ role: z.string(), content: Content.nullish() }))
+  .min(1, 'expected one message at least')
+  .transform((messages) =>
+    messages.map(({ content, ...message }) => ({
+      ...message,
+      content: Array.isArray(content) ? content.map(({ text }) => text).join('') : (content ?? null),
+    })),
+  );
+
+export const ChatBody = z.strictObject({
+  ...common,
+  messages: Messages,
+  max_completion_tokens: integer(0).nullish(),
+  logprobs: flag().nullish(),
+  top_logprobs: integer(0, 100).nullish(),
+  /** What else the template reads. */
+  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+  response_format: z.strictObject({ type: z.literal('text') }).nullish(),
+});
+export type ChatBody = z.output<typeof ChatBody>;
+
+export const TokenizeBody = z
+  .strictObject({
+    model: common.model,
+    prompt: z.string().optional(),
+    messages: Messages.optional(),
+    add_special_tokens: flag().nullish(),
+  })
+  .refine(({ prompt, messages }) => (prompt === undefined) !== (messages === undefined), {
+    path: ['prompt'],
+    error: 'expected either prompt or messages',
+  });
+export const DetokenizeBody = z.strictObject({ model: common.model, tokens: z.array(integer(0)) });
+
+/** What a request's body says, checked. Throws a Fault that names the field. */
+export async function readBody<Schema extends z.ZodType>(request: Request, schema: Schema): Promise<z.output<Schema>> {
+  // Pages of other origins can send other types without asking first.
+  if (!/^application\/json\b/i.test(request.headers.get('content-type') ?? '')) {
+    throw new Fault(415, 'BAD_REQUEST', "expected JSON: send the header 'Content-Type: application/json'.");
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(await request.text());
+  } catch (error) {
+    throw new Fault(400, 'BAD_REQUEST', `the body is not JSON: ${(error as Error).message}`);
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues as [z.core.$ZodIssue];
+  const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [];
+  const param = [...issue.path, ...unknown.slice(0, 1)].join('.') || null;
+  // Of several kinds the message names all, and faultOf the first.
+  const fault = issue.code === 'invalid_union' ? issue.message : faultOf(issue, json);
+  const message = unknown.length > 0 ? `there is no field '${param}' here` : `${param ?? 'the body'}: ${fault}`;
+  throw new Fault(400, 'BAD_OPTION', `${message}.`, param);
+}

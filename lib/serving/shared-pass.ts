@@ -1,0 +1,94 @@
+import type { DecoderModel } from '../model/decoder-model.js';
+import { appendTokens, type Place } from '../model/decoding/append-tokens.js';
+import type { KeyValueCache } from '../model/decoding/key-value-cache.js';
+import { type LogProbabilities, logProbabilities } from '../model/decoding/log-probabilities.js';
+import { LEAST_ROWS } from '../model/decoding/padding.js';
+import { sample } from '../model/decoding/sampler.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { PromptPass } from './decoding.js';
+import type { Job } from './job.js';
+import type { PrefixStore } from './prefix-store.js';
+
+/** A prompt on its way through a decoder, in a cache of its own. It begins behind what another prompt had in common with it. */
+export class SharedPass implements PromptPass {
+  readonly cache: KeyValueCache;
+  private readonly scores: LogProbabilities[] = [];
+  private isOver = false;
+
+  constructor(
+    private readonly model: DecoderModel,
+    readonly job: Job,
+    private readonly prefixes: PrefixStore,
+    /** Is told before the cache is given away: when the prompt is computed, or when it ends before that. */
+    private readonly onEnd: (pass: SharedPass) => void,
+  ) {
+    const { prompt, promptLogprobs } = job.request;
+    this.cache = model.createCache(1, prompt.length + LEAST_ROWS);
+    // Whoever asks about the prompt needs the logits of all of it.
+    const shared = promptLogprobs === undefined ? prefixes.find(prompt) : undefined;
+    if (shared) copyBeginning(shared.cache, shared.length, this.cache);
+  }
+
+  get remaining(): number {
+    return this.job.request.prompt.length - this.cache.lengths[0]!;
+  }
+
+  async advance(most: number): Promise<number> {
+    const { prompt, promptLogprobs } = this.job.request;
+    const first = this.cache.lengths[0]!;
+    const tokens = prompt.slice(first, first + most);
+    const last = first + tokens.length - 1;
+    const places: Place[] = tokens.map((_, index) => ({ sequence: 0, index }));
+    const asked = promptLogprobs !== undefined ? places : last === prompt.length - 1 ? places.slice(-1) : [];
+    const start = tokens.length - asked.length;
+    await appendTokens(this.model, this.cache, [tokens], asked, async (logits, at) => {
+      const count = logits.shape[0]!;
+      const place = first + start + at;
+      if (promptLogprobs !== undefined) await this.score(logits, place, promptLogprobs);
+      if (place + count === prompt.length) await this.draw(logits, count - 1);
+    });
+    if (this.remaining === 0) this.end();
+    return tokens.length;
+  }
+
+  /** What the tokens behind these places were given. */
+  private async score(logits: Tensor, first: number, count: number): Promise<void> {
+    const { prompt } = this.job.request;
+    const [rows = 0, vocabulary = 0] = logits.shape;
+    const values = await logits.read();
+    for (let i = 0; i < rows && first + i + 1 < prompt.length; i++) {
+      const row = values.subarray(i * vocabulary, (i + 1) * vocabulary);
+      this.scores.push(logProbabilities(row, prompt[first + i + 1]!, count));
+    }
+  }
+
+  /** Draws the first token of each answer. */
+  private async draw(logits: Tensor, row: number): Promise<void> {
+    this.job.tellPrompt(this.job.request.promptLogprobs === undefined ? undefined : this.scores);
+    using last = logits.slice(row, row + 1);
+    for (const answer of this.job.answers) {
+      if (answer.isDone) continue;
+      const [id = 0] = await sample(last, [answer.draw]);
+      answer.push(id, answer.needsLogits ? await last.read() : undefined);
+    }
+  }
+
+  private end(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.onEnd(this);
+    if (this.remaining === 0) this.prefixes.keep(this.job.request.prompt, this.cache);
+    else this.cache.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.end();
+  }
+}
+
+function copyBeginning(source: KeyValueCache, length: number, target: KeyValueCache): void {
+  const [whole = 0] = source.lengths;
+  source.lengths[0] = length;
+  target.copySequence(source, 0, 0);
+  source.lengths[0] = whole;
+}

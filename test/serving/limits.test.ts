@@ -1,0 +1,280 @@
+/** What a server is sent that it should not be, and what it is asked too much of. */
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { DenseModel } from '../../lib/model/dense-model.js';
+import { fails } from '../data/data-fixtures.js';
+import { until } from '../support/cli.js';
+import { openCpu } from '../support/devices.js';
+import { CONFIGS, liveBytes, writeModel } from '../support/models.js';
+import { serve, type TestServer, writeChatTemplate } from './serving-fixtures.js';
+
+const limits = suite('serving: limits');
+const device = openCpu();
+let folder: string;
+let model: DenseModel;
+let server: TestServer;
+
+limits.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bts-limits-'));
+  const config = { ...CONFIGS.llama, maxPositions: 2048, eosTokens: [] };
+  const path = await writeModel(device, join(folder, 'tiny'), { config });
+  await writeChatTemplate(path, "{% if messages|length > 1 %}{{ raise_exception('one at a time') }}{% endif %}hi");
+  model = await DenseModel.load(device, path);
+  server = await serve({ tiny: model }, { maxBody: 0.25 });
+});
+limits.after(async () => {
+  await server.close();
+  device.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Failure {
+  error: { message: string; type: string; code: string; param: string | null };
+}
+
+/** The number `name` of /metrics. */
+async function metric(name: string, from = server): Promise<number> {
+  const text = await (await fetch(`${from.url}/metrics`)).text();
+  const line = text.split('\n').find((line) => line.startsWith(name));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+
+const COMPLETIONS = '/v1/completions';
+const CHAT = '/v1/chat/completions';
+const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+const ask = { prompt: 'x', max_tokens: 1 };
+const user = { role: 'user', content: 'x' };
+
+/** What is sent where, and what comes back: status, code, field, words. */
+const REFUSED: [path: string, body: unknown, status: number, code: string, param: string | null, words: RegExp][] = [
+  [COMPLETIONS, '', 400, 'BAD_REQUEST', null, /not JSON/],
+  [COMPLETIONS, '{"prompt": "x"', 400, 'BAD_REQUEST', null, /not JSON/],
+  [COMPLETIONS, '{"prompt": "\u0000"}', 400, 'BAD_REQUEST', null, /not JSON/],
+  [COMPLETIONS, 'null', 400, 'BAD_OPTION', null, /expected object/],
+  [COMPLETIONS, '[]', 400, 'BAD_OPTION', null, /expected object/],
+  [COMPLETIONS, `{"prompt": ${deep}}`, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, {}, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, { prompt: null }, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, { prompt: 7 }, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, { prompt: [] }, 400, 'BAD_OPTION', 'prompt', /empty list/],
+  [COMPLETIONS, { prompt: [[]] }, 400, 'BAD_OPTION', null, /prompt is empty/],
+  [COMPLETIONS, { prompt: [1, 'x'] }, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, { prompt: [-1] }, 400, 'BAD_TOKEN', null, /-1 at place 0/],
+  [COMPLETIONS, { prompt: [[3], [1, 257]] }, 400, 'BAD_TOKEN', null, /257 at place 1.*vocabulary of 257/],
+  [COMPLETIONS, { prompt: [1e300] }, 400, 'BAD_TOKEN', null, /outside the vocabulary/],
+  [COMPLETIONS, { prompt: [0.5] }, 400, 'BAD_TOKEN', null, /outside the vocabulary/],
+  [COMPLETIONS, { prompt: 'x'.repeat(2049) }, 400, 'BAD_OPTION', null, /2049 tokens.*at most 2048/],
+  [COMPLETIONS, { ...ask, max_tokens: -1 }, 400, 'BAD_OPTION', 'max_tokens', /whole number from 0/],
+  [COMPLETIONS, { ...ask, max_tokens: 1e40 }, 400, 'BAD_OPTION', 'max_tokens', /whole number/],
+  [COMPLETIONS, { ...ask, max_tokens: '5' }, 400, 'BAD_OPTION', 'max_tokens', /whole number/],
+  [COMPLETIONS, { ...ask, temperature: -1 }, 400, 'BAD_OPTION', 'temperature', /a number from 0 on, not -1/],
+  [COMPLETIONS, '{"prompt": "x", "temperature": 1e999}', 400, 'BAD_OPTION', 'temperature', /./],
+  [COMPLETIONS, { ...ask, top_p: 0 }, 400, 'BAD_OPTION', 'top_p', /positive number up to 1/],
+  [COMPLETIONS, { ...ask, top_p: 1.5 }, 400, 'BAD_OPTION', 'top_p', /positive number up to 1/],
+  [COMPLETIONS, { ...ask, n: 0 }, 400, 'BAD_OPTION', 'n', /whole number from 1/],
+  [COMPLETIONS, { ...ask, n: 65 }, 400, 'BAD_OPTION', null, /65 answers/],
+  [COMPLETIONS, { ...ask, n: 1e15 }, 400, 'BAD_OPTION', 'n', /to 1024/],
+  [COMPLETIONS, { ...ask, seed: -1 }, 400, 'BAD_OPTION', 'seed', /from 0 on/],
+  [COMPLETIONS, { ...ask, stop: '' }, 400, 'BAD_OPTION', 'stop', /expected text/],
+  [COMPLETIONS, { ...ask, stop: ['a', 3] }, 400, 'BAD_OPTION', 'stop', /expected a string or a list/],
+  [COMPLETIONS, { ...ask, stream: 'yes' }, 400, 'BAD_OPTION', 'stream', /true or false/],
+  [COMPLETIONS, { ...ask, logprobs: 101 }, 400, 'BAD_OPTION', 'logprobs', /to 100/],
+  [COMPLETIONS, { ...ask, best_of: 3 }, 400, 'BAD_OPTION', 'best_of', /./],
+  [COMPLETIONS, { ...ask, logit_bias: { 5: 1 } }, 400, 'BAD_OPTION', 'logit_bias.5', /no field/],
+  [COMPLETIONS, { ...ask, temprature: 1 }, 400, 'BAD_OPTION', 'temprature', /no field 'temprature'/],
+  [COMPLETIONS, { ...ask, without: ['math'] }, 400, 'BAD_OPTION', null, /no expert/],
+  [COMPLETIONS, { ...ask, model: 'other' }, 404, 'NOT_FOUND', 'model', /'other'.*'tiny'/],
+  [COMPLETIONS, { prompt: 'x'.repeat(300_000) }, 413, 'TOO_LARGE', null, /0.25 MiB/],
+  [CHAT, { messages: [] }, 400, 'BAD_OPTION', 'messages', /one message/],
+  [CHAT, { messages: [{ content: 'x' }] }, 400, 'BAD_OPTION', 'messages.0.role', /string/],
+  [CHAT, { messages: [{ role: 'user', content: 5 }] }, 400, 'BAD_OPTION', 'messages.0.content', /expected a text/],
+  [CHAT, { messages: [user, user] }, 400, 'BAD_OPTION', null, /one at a time/],
+  [CHAT, { messages: [user], top_logprobs: 2 }, 400, 'BAD_OPTION', 'top_logprobs', /logprobs: true/],
+  [CHAT, { messages: [user], tools: [] }, 400, 'BAD_OPTION', 'tools', /no field 'tools'/],
+  ['/tokenize', {}, 400, 'BAD_OPTION', 'prompt', /either/],
+  ['/tokenize', { prompt: 5 }, 400, 'BAD_OPTION', 'prompt', /string/],
+  ['/detokenize', { tokens: [999] }, 400, 'BAD_TOKEN', null, /999/],
+  ['/detokenize', { tokens: 'x' }, 400, 'BAD_OPTION', 'tokens', /array/],
+  ['/v1/embeddings', { input: 'x' }, 404, 'NOT_FOUND', null, /no POST \/v1\/embeddings/],
+];
+
+limits('what is malformed is refused with a status, a code and the field', async () => {
+  // Twice: what was refused does not stand in the way of what comes behind it.
+  for (const [path, body, status, code, param, words] of [...REFUSED, ...REFUSED]) {
+    const shown = (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 80);
+    const response = await server.post(path, body);
+    const { error } = (await response.json()) as Failure;
+    assert.is(response.status, status, `${shown}: ${error.message}`);
+    assert.equal([error.code, error.param], [code, param], `${shown}: ${error.message}`);
+    assert.match(error.message, words, shown);
+    assert.is(error.type, 'invalid_request_error');
+  }
+  assert.is((await server.post(COMPLETIONS, ask)).status, 200);
+  assert.equal(server.failures, []);
+});
+
+limits('only JSON is read, so that pages of other origins must ask first', async () => {
+  const plain = await server.post(COMPLETIONS, ask, { 'Content-Type': 'text/plain' });
+  assert.is(plain.status, 415);
+  assert.is(plain.headers.get('access-control-allow-origin'), null);
+  const open = await serve({ tiny: model }, { cors: 'https://page.example' });
+  const asked = await fetch(open.url + COMPLETIONS, {
+    method: 'OPTIONS',
+    headers: { Origin: 'https://page.example', 'Access-Control-Request-Method': 'POST' },
+  });
+  assert.is(asked.headers.get('access-control-allow-origin'), 'https://page.example');
+  await open.close();
+});
+
+limits('tokens and text are turned into each other', async () => {
+  const tokens = await (await server.post('/tokenize', { prompt: 'héllo' })).json();
+  assert.equal(tokens, { tokens: [...Buffer.from('héllo')], count: 6, max_model_len: 2048 });
+  const chat = await (await server.post('/tokenize', { messages: [user] })).json();
+  assert.equal((chat as { tokens: number[] }).tokens, [...Buffer.from('hi')]);
+  const text = await (await server.post('/detokenize', { tokens: [104, 195, 169] })).json();
+  assert.equal(text, { prompt: 'hé' });
+});
+
+limits('who wants too much at once is told to come back', async () => {
+  const small = await serve({ tiny: model }, { maxQueue: 2, maxSequences: 1, maxTokens: 100, apiKey: 'k' });
+  const headers = { Authorization: 'Bearer k' };
+  const busy = await small.post(COMPLETIONS, { prompt: ['a', 'b', 'c'] }, headers);
+  assert.is(busy.status, 429);
+  assert.is(busy.headers.get('retry-after'), '1');
+  assert.match(((await busy.json()) as Failure).error.message, /3 prompts came.*maxQueue/);
+  const long = await small.post(COMPLETIONS, { prompt: 'a', max_tokens: 101 }, headers);
+  assert.match(((await long.json()) as Failure).error.message, /101 were asked for, 100 are allowed/);
+  for (const wrong of [{}, { Authorization: 'Bearer kk' }, { Authorization: 'k' }, { Authorization: 'Bearer ' }]) {
+    assert.is((await small.post(COMPLETIONS, ask, wrong)).status, 401);
+    assert.is((await fetch(`${small.url}/metrics`, { headers: wrong })).status, 401);
+  }
+  assert.is((await fetch(`${small.url}/health`)).status, 200);
+  await small.close();
+});
+
+limits('an answer that takes too long ends', async () => {
+  const hasty = await serve({ tiny: model }, { timeout: 0.3 });
+  const late = await hasty.post(COMPLETIONS, { prompt: 'x', max_tokens: 2000, n: 60 });
+  assert.is(late.status, 408);
+  assert.is(((await late.json()) as Failure).error.code, 'TIMED_OUT');
+  const stream = await hasty.post(COMPLETIONS, { prompt: 'x', max_tokens: 2000, n: 60, stream: true });
+  assert.match((await stream.text()).trim().split('\n').at(-1)!, /^data: \{"error":.*"TIMED_OUT"/);
+  assert.is(await metric('bts_running_sequences', hasty), 0);
+  await hasty.close();
+});
+
+limits('64 at once, streamed or not, each get the answer that they get alone', async () => {
+  const bodies = Array.from({ length: 64 }, (_, i) => ({
+    prompt: `${'once upon a time '.repeat(i % 5)}number ${i}`,
+    max_tokens: 5 + (i % 20),
+    seed: i,
+    temperature: i % 3 === 0 ? 0 : 1,
+    logprobs: i % 4 === 0 ? 2 : null,
+    n: 1 + (i % 2),
+    stream: i % 5 === 0,
+  }));
+  const answerOf = async (body: object) => {
+    const response = await server.post(COMPLETIONS, body);
+    assert.is(response.status, 200);
+    // But for the number and the time of the answer.
+    return (await response.text()).replace(/"id":"cmpl-[\w-]+"|"created":\d+/g, '');
+  };
+  const together = await Promise.all(bodies.map(answerOf));
+  for (const [i, body] of bodies.entries()) {
+    const alone = await answerOf(body);
+    // Which of several answers is told first hangs on nothing that matters.
+    const parts = (text: string) => text.split('\n\n').sort();
+    assert.equal(parts(together[i]!), parts(alone), `request ${i}`);
+  }
+});
+
+limits('who leaves in mid-stream is not computed for any more', async () => {
+  await server.post(COMPLETIONS, ask);
+  const before = await metric('bts_generated_tokens_total');
+  const leave = async (stream: boolean) => {
+    const body = JSON.stringify({ prompt: 'x', max_tokens: 2000, n: 4, stream });
+    const call = request(server.url + COMPLETIONS, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+    });
+    call.on('error', () => {});
+    call.end(body);
+    if (stream) {
+      const [response] = await once(call, 'response');
+      await once(response, 'data');
+    } else await until(async () => (await metric('bts_running_sequences')) > 0);
+    call.destroy();
+  };
+  for (const stream of [true, false]) {
+    await leave(stream);
+    await until(async () => (await metric('bts_running_sequences')) === 0);
+  }
+  assert.ok((await metric('bts_generated_tokens_total')) - before < 7000, 'the answers were not computed to their end');
+});
+
+limits('who reads slowly gets all of it, and nobody waits for him', async () => {
+  const body = JSON.stringify({ prompt: 'x', max_tokens: 1500, stream: true, logprobs: 100, seed: 1 });
+  const call = request(server.url + COMPLETIONS, { method: 'POST', headers: { 'Content-Type': 'application/json' } });
+  call.end(body);
+  const [response] = await once(call, 'response');
+  response.pause();
+  // More than sockets hold was computed, and others were answered meanwhile.
+  assert.is((await server.post(COMPLETIONS, ask)).status, 200);
+  await until(async () => (await metric('bts_running_sequences')) === 0);
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  const events = text.trim().split('\n\n');
+  const fast = await (await server.post(COMPLETIONS, body)).text();
+  assert.ok(text.length > 1e6);
+  assert.is(events.length, fast.trim().split('\n\n').length);
+  assert.is(events.at(-1), 'data: [DONE]');
+});
+
+limits('connections that say nothing hinder nobody', async () => {
+  const { port } = new URL(server.url);
+  const silent = Array.from({ length: 500 }, (_, i) => {
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.on('error', () => {});
+    if (i % 2) socket.write('POST /v1/completions HTTP/1.1\r\nContent-Length: 1000\r\n');
+    return socket;
+  });
+  await Promise.all(silent.map((socket) => once(socket, 'connect')));
+  assert.is((await server.post(COMPLETIONS, ask)).status, 200);
+  for (const socket of silent) socket.destroy();
+});
+
+limits('what was there is finished when the server closes, and memory is as it was', async () => {
+  const own = await serve({ tiny: model });
+  const before = await liveBytes(device);
+  const answers = Array.from({ length: 6 }, (_, i) =>
+    own.post(COMPLETIONS, { prompt: `number ${i}`, max_tokens: 1500, stream: i % 2 === 0 }),
+  );
+  await until(async () => (await metric('bts_running_sequences', own)) >= 5);
+  const closed = own.close();
+  for (const answer of answers) {
+    const response = await answer;
+    assert.is(response.status, 200);
+    assert.match(await response.text(), /"finish_reason":"(length|stop)"/);
+  }
+  await closed;
+  const refused = await own.post(COMPLETIONS, ask).then(
+    () => false,
+    () => true,
+  );
+  assert.ok(refused, 'nobody listens any more');
+  assert.ok((await liveBytes(device)) <= before);
+  assert.equal(own.failures, []);
+});
+
+limits('a port that is taken is told', async () => {
+  const port = Number(new URL(server.url).port);
+  await fails(() => serve({ tiny: model }, { port }), 'BAD_OPTION', /another program listens/);
+});
+
+limits.run();
