@@ -93,7 +93,7 @@ export { type SystemParameters, systemFlops, systemParameters } from './model/co
 export type { DecoderModel } from './model/decoder-model.js';
 export type { GenerateOptions, Prompt } from './model/decoding/generate.js';
 export type { GeneratedToken } from './model/decoding/generation.js';
-export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
+export type { CacheOptions, KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
 export type { SamplingOptions } from './model/decoding/sampler.js';
 export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
@@ -116,6 +116,7 @@ export {
   type StitchTrace,
   type TraceOptions,
 } from './model/stitched-model.js';
+export type { CacheGates, GateRecordOptions, StitchGates, TokenGates } from './model/stitches/gate-log.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
 export type { Trainable as ParameterFilter } from './model/transformer/member.js';

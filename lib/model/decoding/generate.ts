@@ -2,8 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
 import { expectOptions, type OptionNames } from '../../base/options-check.js';
 import type { ChatMessage, ChatOptions } from '../../data/tokenizer/chat-template.js';
+import { checkGateRecordOptions, type GateRecordOptions } from '../stitches/gate-log.js';
 import { advance, decodeTogether } from './decode-together.js';
 import { type GeneratedToken, Generation, type GenerationPlan } from './generation.js';
+import type { CacheOptions } from './key-value-cache.js';
 import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
 import type { TokenModel } from './token-model.js';
 
@@ -23,6 +25,8 @@ export interface GenerateOptions extends SamplingOptions, Abortable {
   chat?: ChatOptions;
   /** Tells each token's log-probability, and the so many likeliest ones in its place; 0: its own alone. */
   logprobs?: number | undefined;
+  /** Tells how the stitches weighed the members where each token was chosen; only stitched models can. */
+  gates?: boolean | GateRecordOptions | undefined;
   /** How many of several prompts are computed together, at most; default 8. */
   batchSize?: number;
 }
@@ -34,6 +38,7 @@ const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
   stop: true,
   stopTokens: true,
   logprobs: true,
+  gates: true,
   batchSize: true,
   chat: true,
   signal: true,
@@ -53,6 +58,7 @@ export async function* generate(
   const { batchSize = 8, signal } = options;
   expectWhole('batchSize', batchSize, 1);
   const settings = checkSettings(model, options);
+  const cacheOptions = { gates: gateOptions(model, options) };
   const lanes: Generation[] = [];
   for (const [index, prompt] of (isOne(prompts) ? [prompts] : prompts).entries()) {
     throwIfAborted(signal, 'generating');
@@ -61,8 +67,9 @@ export async function* generate(
     lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
   if (settings.maxTokens === 0) return;
-  if (model.decodesTogether && batchSize > 1 && lanes.length > 1) yield* together(model, lanes, batchSize, signal);
-  else for (const lane of lanes) yield* alone(model, lane, signal);
+  if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
+    yield* together(model, lanes, batchSize, cacheOptions, signal);
+  else for (const lane of lanes) yield* alone(model, lane, cacheOptions, signal);
 }
 
 const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
@@ -71,9 +78,10 @@ const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
 async function* alone(
   model: TokenModel,
   lane: Generation,
+  cacheOptions: CacheOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
-  using cache = model.createCache(1, lane.capacity);
+  using cache = model.createCache(1, lane.capacity, cacheOptions);
   let ids = lane.prompt;
   do {
     throwIfAborted(signal, 'generating');
@@ -87,11 +95,14 @@ async function* together(
   model: TokenModel,
   lanes: readonly Generation[],
   batchSize: number,
+  cacheOptions: CacheOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
   // Prompts are computed one by one, as they are alone, each in the place of the one before it.
-  using entry = model.createCache(1, Math.max(...lanes.map(({ prompt }) => prompt.length)));
-  using cache = model.createCache(Math.min(batchSize, lanes.length), Math.max(...lanes.map((lane) => lane.capacity)));
+  const longest = Math.max(...lanes.map(({ prompt }) => prompt.length));
+  using entry = model.createCache(1, longest, cacheOptions);
+  const capacity = Math.max(...lanes.map((lane) => lane.capacity));
+  using cache = model.createCache(Math.min(batchSize, lanes.length), capacity, cacheOptions);
   const begin = async (lane: Generation) => {
     entry.lengths[0] = 0;
     await advance(model, entry, lane.prompt, [lane]);
@@ -111,6 +122,16 @@ function checkSettings(
   if (logprobs !== undefined) expectWhole('logprobs', logprobs, 0, model.config.vocabularySize);
   const stopTokens = new Set(options.stopTokens ?? model.stopTokens);
   return { sampling, maxTokens, seed, stop, stopTokens, logprobs };
+}
+
+/** Throws BAD_OPTION where gates are asked for that the model does not have. */
+function gateOptions({ hasGates }: TokenModel, { gates = false }: GenerateOptions): GateRecordOptions | undefined {
+  if (gates === false) return undefined;
+  if (!hasGates) throw new BtsError('BAD_OPTION', 'gates: the model has none, only stitched models have.');
+  const asked = gates === true ? {} : gates;
+  expectOptions('generate: gates', asked, { quantiles: true });
+  checkGateRecordOptions(asked);
+  return asked;
 }
 
 function expectWhole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): void {
