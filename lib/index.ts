@@ -69,7 +69,17 @@ export type {
   Task,
   Tools as TaskTools,
 } from './eval/task.js';
-export { renderGates } from './gates/gate-plot.js';
+export { drawTokenGates, type FigureOptions } from './gates/figures.js';
+export { renderGates } from './gates/gate-map.js';
+export { gatePage } from './gates/gate-page.js';
+export {
+  type GatedModel,
+  type GatedText,
+  type GatedTextOptions,
+  type GatedToken,
+  gatedTexts,
+  type NamedText,
+} from './gates/gated-text.js';
 export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';

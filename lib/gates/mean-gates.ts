@@ -23,6 +23,8 @@ export interface MeanGates {
    * much of each is replaced by the hub; the hub's own is 0.
    */
   gates: number[];
+  /** Tokens that the means are over. */
+  tokens: number;
 }
 
 /** Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED. */
@@ -50,7 +52,12 @@ export async function meanGates(
       tokens += rows.length;
     }
     means.push(
-      ...sums.map(({ stitch, gates }) => ({ domain: name, stitch, gates: [...gates].map((sum) => sum / tokens) })),
+      ...sums.map(({ stitch, gates }) => ({
+        domain: name,
+        stitch,
+        gates: [...gates].map((sum) => sum / tokens),
+        tokens,
+      })),
     );
   }
   return means;

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ArrayTokens } from '../../lib/data/token-stream.js';
-import { renderGates } from '../../lib/gates/gate-plot.js';
+import type { GatedToken } from '../../lib/gates/gated-text.js';
 import { meanGates } from '../../lib/gates/mean-gates.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { callCli, writeProject } from '../support/cli.js';
 import { openCpu } from '../support/devices.js';
 import { close, inTemporaryFolder, randomize, randomTokens, writeModel } from '../support/models.js';
+import { expectInside, readSvg } from '../support/svg.js';
 
 test('gates are averaged over tokens and channels, without what pads the last sequence', async () => {
   await inTemporaryFolder(async (folder) => {
@@ -56,31 +57,52 @@ test('gates prints them by stitch and domain, draws them, and refuses a model th
     const args = [...text, '--max-tokens', '50', '--sequence-length', '16', '--threads', '1'];
     const { stdout, error } = await callCli('gates', at('stitched'), ...args, '--svg', at('gates.svg'));
     assert.is(error, undefined, error?.message);
-    const [head, , ...rows] = stdout.trim().split('\n');
+    const [head, , ...printed] = stdout.trim().split('\n');
     assert.match(head!, /^after layer +kind +domain +hub +code$/);
-    assert.match(rows[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3}$/);
-    assert.match(rows[3]!, /^ *2 +hub into experts +math +- +0\.\d{3}$/);
+    assert.match(printed[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3}$/);
+    assert.match(printed[3]!, /^ *2 +hub into experts +math +- +0\.\d{3}$/);
     assert.match(await readFile(at('gates.svg'), 'utf8'), /^<svg .*[\s\S]*<\/svg>\n$/);
+    const prompts = ['--prompt', 'def f(x):', '--prompt', 'Q: é?', '--threads', '1'];
+    const forms = ['svg', 'html', 'csv', 'json'].flatMap((form) => [`--${form}`, at(`prompts.${form}`)]);
+    const byToken = await callCli('gates', at('stitched'), ...prompts, '--max-tokens', '4', ...forms);
+    assert.is(byToken.error, undefined, byToken.error?.message);
+    assert.match(byToken.stdout, /^text +tokens +after layer +kind +hub +code\n/);
+    expectInside(readSvg(await readFile(at('prompts.svg'), 'utf8')));
+    assert.match(await readFile(at('prompts.html'), 'utf8'), /<span style="[^"]*" title="hub 0\.\d\d, code 0\.\d\d">/);
+    const { texts } = JSON.parse(await readFile(at('prompts.json'), 'utf8'));
+    using device = openCpu();
+    using model = await StitchedModel.load(device, at('stitched'));
+    const [first] = texts as { prompt: GatedToken[]; answer: GatedToken[] }[];
+    const tokens = [...first!.prompt, ...first!.answer];
+    assert.is(
+      tokens
+        .map(({ text }) => text)
+        .join('')
+        .slice(0, 9),
+      'def f(x):',
+    );
+    assert.is(first!.answer.length, 4);
+    const rows = await model.gates(tokens.map(({ id }) => id));
+    for (const [i, { gates }] of tokens.entries()) {
+      assert.is(gates === undefined, i === 0);
+      for (const [s, stitch] of (gates?.stitches ?? []).entries()) {
+        close([...stitch.mean], [...rows[i - 1]!.stitches[s]!.mean], 1e-6);
+      }
+    }
+    const lines = (await readFile(at('prompts.csv'), 'utf8')).trimEnd().split('\r\n');
+    const count = (texts as typeof texts).flatMap((each: typeof first) => [...each!.prompt, ...each!.answer]).length;
+    // The first token of each has none; two stitches into the hub have two gates each, the one into the expert has one.
+    assert.is(lines.length, 1 + 5 * (count - 2));
+
+    const joined = await callCli('gates', at('stitched'), ...prompts, '--join', '--svg', at('joined.svg'));
+    assert.is(joined.error, undefined, joined.error?.message);
+    const labels = readSvg(await readFile(at('joined.svg'), 'utf8')).texts.map(({ text }) => text);
+    assert.ok(labels.includes('Q: é?') && labels.includes('Gates of stitched on a text that switches'));
+    const both = await callCli('gates', at('stitched'), ...prompts, ...args);
+    assert.match(both.error?.message ?? '', /of prompts .* or of domains/);
     const refused = await callCli('gates', at('hub'), ...args);
     assert.match(refused.error?.message ?? '', /not a stitched model/);
   });
-});
-
-test('each panel of the picture has a cell for every domain and member', () => {
-  const plan = [
-    { afterLayer: 2, kind: 'hub_into_experts' },
-    { afterLayer: 4, kind: 'experts_into_hub' },
-  ] as const;
-  const means = ['code', '<math>'].flatMap((domain) =>
-    plan.map((stitch) => ({ domain, stitch, gates: stitch.afterLayer === 2 ? [0, 0.3] : [0.25, 0.75] })),
-  );
-  const svg = renderGates('Gates', ['hub', 'code'], means);
-  assert.is([...svg.matchAll(/<rect x=/g)].length, 8);
-  assert.equal(
-    [...svg.matchAll(/>(0\.\d\d)</g)].map(([, text]) => text),
-    ['0.30', '0.30', '0.25', '0.75', '0.25', '0.75'],
-  );
-  assert.ok(svg.includes('&#60;math&#62;') && !/NaN|undefined/.test(svg));
 });
 
 test.run();
