@@ -72,6 +72,7 @@ export type {
 export { drawTokenGates, type FigureOptions } from './gates/figures.js';
 export { renderGates } from './gates/gate-map.js';
 export { gatePage } from './gates/gate-page.js';
+export type { GateStatistics } from './gates/gate-sums.js';
 export {
   type GatedModel,
   type GatedText,
@@ -137,6 +138,6 @@ export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
-export type { TrainEvent } from './train/events.js';
+export type { HeldOutState, TrainEvent } from './train/events.js';
 export type { ScheduleOptions } from './train/schedule.js';
 export { type TrainOptions, train } from './train/trainer.js';

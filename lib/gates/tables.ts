@@ -24,10 +24,18 @@ export function tokensCsv(texts: readonly GatedText[], quantiles: readonly numbe
 
 /** A line for each domain, stitch and member that has a gate. */
 export function meansCsv(members: readonly string[], means: readonly MeanGates[]): string {
-  const lines = [['domain', 'tokens', 'after_layer', 'kind', 'member', 'gate']];
-  for (const { domain, tokens, stitch, gates } of means) {
+  const lines = [['domain', 'tokens', 'after_layer', 'kind', 'member', 'gate', 'below_0.05', 'above_0.95', 'unheard']];
+  for (const { domain, tokens, stitch, gates, saturation, unheard } of means) {
     for (let m = DIRECTIONS[stitch.kind].firstGated; m < gates.length; m++) {
-      lines.push([domain, `${tokens}`, `${stitch.afterLayer}`, stitch.kind, members[m]!, number(gates[m]!)]);
+      lines.push([
+        domain,
+        `${tokens}`,
+        `${stitch.afterLayer}`,
+        stitch.kind,
+        members[m]!,
+        ...[gates, saturation.low, saturation.high].map((each) => number(each[m]!)),
+        `${unheard.includes(members[m]!)}`,
+      ]);
     }
   }
   return csv(lines);

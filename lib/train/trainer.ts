@@ -4,10 +4,12 @@ import { lockFolder } from '../base/lock.js';
 import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Mixture } from '../data/mixture.js';
 import { HELD_OUT_OPTIONS, type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
+import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { StitchedModel } from '../model/stitched-model.js';
 import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
-import type { TrainEvent } from './events.js';
+import type { HeldOutState, TrainEvent } from './events.js';
 import { Metrics } from './metrics.js';
 import { DivergedError, Run } from './run.js';
 import { checkSchedule, type ScheduleOptions } from './schedule.js';
@@ -69,6 +71,8 @@ const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
 };
 
 const MINUTE_MS = 60_000;
+/** Held-out tokens of each domain whose gates an evaluation looks at, at most. */
+const GATE_TOKENS = 1024;
 
 /**
  * Trains a model's trainable parameters and reports as it goes:
@@ -140,8 +144,8 @@ export async function* train(
   const isDue = () => run.step % checkpointEvery === 0 || performance.now() - savedAt >= checkpointMinutes * MINUTE_MS;
 
   if (!resumed && heldOut.length > 0) {
-    const losses = await evaluate(model, heldOut, { signal, ...evaluation });
-    if (losses) yield await report({ type: 'started', step: 0, losses });
+    const state = await evaluate(model, heldOut, { signal, ...evaluation });
+    if (state) yield await report({ type: 'started', step: 0, ...state });
   }
   while (run.step < schedule.steps) {
     if (signal?.aborted) {
@@ -155,8 +159,8 @@ export async function* train(
     yield await report(event);
     const isLast = run.step === schedule.steps;
     if (heldOut.length > 0 && (isLast || run.step % evaluateEvery === 0)) {
-      const losses = await evaluate(model, heldOut, { signal, ...evaluation });
-      if (losses) yield await report({ type: 'evaluation', step: run.step, losses });
+      const state = await evaluate(model, heldOut, { signal, ...evaluation });
+      if (state) yield await report({ type: 'evaluation', step: run.step, ...state });
     }
     if (!isLast && isDue()) {
       yield { type: 'checkpoint', step: run.step, folder: await save() };
@@ -167,9 +171,18 @@ export async function* train(
 }
 
 /** Undefined where the signal stopped it: the run goes on to save. */
-async function evaluate(model: LanguageModel, heldOut: readonly HeldOutDomain[], options: HeldOutOptions) {
+async function evaluate(
+  model: LanguageModel,
+  heldOut: readonly HeldOutDomain[],
+  options: HeldOutOptions,
+): Promise<HeldOutState | undefined> {
   try {
-    return await heldOutLosses(model, heldOut, options);
+    const losses = await heldOutLosses(model, heldOut, options);
+    if (!(model instanceof StitchedModel)) return { losses };
+    const { onProgress: _, maxTokens = GATE_TOKENS, ...rest } = options;
+    // All channels' gates come to the host: of one sequence at a time.
+    const look = { ...rest, batchSize: 1, maxTokens: Math.min(maxTokens, GATE_TOKENS) };
+    return { losses, gates: await meanGates(model, heldOut, look) };
   } catch (error) {
     if (error instanceof BtsError && error.code === 'ABORTED') return undefined;
     throw error;

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ArrayTokens } from '../../lib/data/token-stream.js';
+import { GateSums } from '../../lib/gates/gate-sums.js';
 import type { GatedToken } from '../../lib/gates/gated-text.js';
-import { meanGates } from '../../lib/gates/mean-gates.js';
+import { type MeanGates, meanGates } from '../../lib/gates/mean-gates.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { callCli, writeProject } from '../support/cli.js';
 import { openCpu } from '../support/devices.js';
@@ -30,6 +31,7 @@ test('gates are averaged over tokens and channels, without what pads the last se
       assert.is(means.length, 2);
       for (const [s, { domain, stitch, gates }] of means.entries()) {
         assert.equal([domain, stitch], ['text', model.manifest.plan[s]]);
+        expectStatistics(means[s]!, [...first[s]!.gates, ...second[s]!.gates]);
         const rows = [...first[s]!.gates, ...second[s]!.gates];
         const width = rows.length / (11 * 3);
         const want = [0, 1, 2].map((m) => {
@@ -42,6 +44,49 @@ test('gates are averaged over tokens and channels, without what pads the last se
       }
     }
   });
+});
+
+/** The definitions once more, from all gates [N, M, G], slowly. */
+function expectStatistics(found: MeanGates, gates: readonly number[]): void {
+  const [N, M] = [11, 3];
+  const G = gates.length / (N * M);
+  const at = (n: number, m: number, c: number) => gates[(n * M + m) * G + c]!;
+  const all = <T>(count: number, f: (i: number) => T) => Array.from({ length: count }, (_, i) => f(i));
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const bits = (shares: readonly number[]) =>
+    -shares.reduce((sum, p) => sum + p * Math.log(p), 0) / Math.log(shares.length);
+  const ofToken = (n: number, c: number) =>
+    found.stitch.kind === 'experts_into_hub'
+      ? bits(all(M, (m) => at(n, m, c)))
+      : mean(all(M - 1, (e) => bits([at(n, e + 1, c), 1 - at(n, e + 1, c)])));
+  close([found.entropy], [mean(all(N, (n) => mean(all(G, (c) => ofToken(n, c)))))], 1e-5);
+  const first = found.stitch.kind === 'experts_into_hub' ? 0 : 1;
+  const share = (isSo: (gate: number) => boolean) =>
+    all(M, (m) => (m < first ? 0 : mean(all(N, (n) => mean(all(G, (c) => (isSo(at(n, m, c)) ? 1 : 0)))))));
+  close(
+    found.saturation.low,
+    share((gate) => gate < 0.05),
+    1e-9,
+  );
+  close(
+    found.saturation.high,
+    share((gate) => gate > 0.95),
+    1e-9,
+  );
+  assert.equal([found.unheard, found.tokens], [[], N]);
+}
+
+test('a member that no token takes more than a hundredth of is never heard', () => {
+  const merge = new GateSums({ afterLayer: 2, kind: 'experts_into_hub' }, ['hub', 'a', 'b']);
+  merge.add(Float32Array.of(0.99, 0.97, 0.005, 0.01, 0.005, 0.02));
+  merge.add(Float32Array.of(1, 1, 0, 0, 0, 0));
+  const { unheard, saturation, entropy } = merge.result();
+  assert.equal([unheard, saturation], [['a'], { low: [0, 1, 1], high: [1, 0, 0] }]);
+  assert.ok(entropy > 0 && entropy < 0.1);
+  const spread = new GateSums({ afterLayer: 1, kind: 'hub_into_experts' }, ['hub', 'a', 'b']);
+  spread.add(Float32Array.of(0, 1, 0.5));
+  assert.equal(spread.result().unheard, ['a']);
+  close([spread.result().entropy], [0.5], 1e-6);
 });
 
 test('gates prints them by stitch and domain, draws them, and refuses a model that has none', async () => {
@@ -58,9 +103,9 @@ test('gates prints them by stitch and domain, draws them, and refuses a model th
     const { stdout, error } = await callCli('gates', at('stitched'), ...args, '--svg', at('gates.svg'));
     assert.is(error, undefined, error?.message);
     const [head, , ...printed] = stdout.trim().split('\n');
-    assert.match(head!, /^after layer +kind +domain +hub +code$/);
-    assert.match(printed[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3}$/);
-    assert.match(printed[3]!, /^ *2 +hub into experts +math +- +0\.\d{3}$/);
+    assert.match(head!, /^after layer +kind +domain +hub +code +entropy +saturated % +never heard$/);
+    assert.match(printed[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3} +[01]\.\d{3} +0\.0 +-$/);
+    assert.match(printed[3]!, /^ *2 +hub into experts +math +- +0\.\d{3} +[01]\.\d{3} +0\.0 +-$/);
     assert.match(await readFile(at('gates.svg'), 'utf8'), /^<svg .*[\s\S]*<\/svg>\n$/);
     const prompts = ['--prompt', 'def f(x):', '--prompt', 'Q: é?', '--threads', '1'];
     const forms = ['svg', 'html', 'csv', 'json'].flatMap((form) => [`--${form}`, at(`prompts.${form}`)]);

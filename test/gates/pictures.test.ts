@@ -95,9 +95,11 @@ test('the scale shows 0.34 beside 0.36', async () => {
   assert.ok(0.02 * pixels > 8, `they are ${0.02 * pixels} pixels apart`);
 });
 
+const rest = { entropy: 0.5, saturation: { low: [0, 0, 0, 0.25], high: [0, 0, 0, 0] }, unheard: ['数学'] };
 const means = ['code', 'multilingual-european', '<math>'].flatMap((domain) =>
   PLAN.map((stitch) => ({
     domain,
+    ...rest,
     stitch,
     tokens: 500,
     gates: stitch.afterLayer === 2 ? [0, 0.3, 0.301, 0.9] : [0.34, 0.36, 0.1, 0.2],
@@ -183,7 +185,8 @@ test('tables have a line for each gate', () => {
   assert.is(csv.trimEnd().split('\r\n').length, 1 + 2 * (3 + 4));
   const means_ = meansCsv(MEMBERS, means).trimEnd().split('\r\n');
   assert.is(means_.length, 1 + 3 * 7);
-  assert.is(means_[1], 'code,500,2,hub_into_experts,code & <more>,0.3');
+  assert.is(means_[3], 'code,500,2,hub_into_experts,数学,0.9,0.25,0,true');
+  assert.is(means_[1], 'code,500,2,hub_into_experts,code & <more>,0.3,0,0,false');
 });
 
 test.run();

@@ -231,7 +231,17 @@ function gateTable(members: readonly string[], means: readonly MeanGates[]): str
     { title: 'kind', value: ({ stitch }) => stitch.kind.replaceAll('_', ' ') },
     { title: 'domain', value: ({ domain }) => domain },
     ...members.map((title, m) => ({ title, value: (row: MeanGates) => gate(row, m), digits: 3 })),
+    { title: 'entropy', value: ({ entropy }) => entropy, digits: 3 },
+    { title: 'saturated %', value: (row) => saturated(row), digits: 1 },
+    { title: 'never heard', value: ({ unheard }) => (unheard.length > 0 ? unheard.join(', ') : null) },
   ];
   const order = [...means].sort((a, b) => a.stitch.afterLayer - b.stitch.afterLayer);
   return renderTable(order, columns);
+}
+
+/** Of all gates of a stitch, how many are nearly 0 or 1, in percent. */
+function saturated({ stitch, saturation: { low, high }, gates }: MeanGates): number {
+  const { firstGated } = DIRECTIONS[stitch.kind];
+  const all = [...low, ...high].reduce((sum, share) => sum + share, 0);
+  return (100 * all) / (gates.length - firstGated);
 }
