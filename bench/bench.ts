@@ -1,4 +1,5 @@
 import { present } from '../lib/cli/options/options.js';
+import { loadAddon } from '../lib/tensor/addon.js';
 import { Device, type Peaks } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Precision } from './models.js';
@@ -13,6 +14,8 @@ export interface BenchOptions {
   /** 'cpu', 'cuda' and so on. */
   device: string;
   threads: number;
+  /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
+  instructionSet?: string;
   /** Timed runs, after those that warm up. */
   steps: number;
   /** Print the time of each op. */
@@ -22,8 +25,15 @@ export interface BenchOptions {
 }
 
 /** The device that was asked for and no other. Throws NO_DEVICE. */
-export const openDevice = ({ device, threads, precision }: BenchOptions): Device =>
-  Device.open(device, present({ threads, precision }));
+export const openDevice = ({ device, threads, precision, instructionSet }: BenchOptions): Device =>
+  Device.open(device, present({ threads, precision, instructionSet }));
+
+/** What CPU devices compute with on this processor, from the narrowest on. */
+export const instructionSets = (): string[] =>
+  loadAddon()
+    .variants()
+    .filter(({ supported }) => supported)
+    .map(({ name }) => name);
 
 /** Normal deviates in the type of the device's hidden states. */
 export function hiddenStates(device: Device, shape: readonly number[], deviation: number, seed: number): Tensor {

@@ -4,12 +4,12 @@ import { segmentFlops } from '../lib/model/cost/system-cost.js';
 import type { DecoderModel } from '../lib/model/decoder-model.js';
 import { DenseModel } from '../lib/model/dense-model.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
-import { Device } from '../lib/tensor/device.js';
+import type { Device } from '../lib/tensor/device.js';
 import { countFlops } from '../lib/tensor/flops.js';
 import { Scope } from '../lib/tensor/scope.js';
 import { renderTable } from '../lib/terminal/table.js';
 import { whole } from '../lib/terminal/units.js';
-import type { BenchOptions, Row } from './bench.js';
+import { type BenchOptions, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
 import { randomModels } from './models.js';
 import { configOf, EXPERTS, SIZES } from './sizes.js';
@@ -37,10 +37,11 @@ interface Result {
  * The paper's 'FLOPs per five layers' (Tables 11 and 12), measured: five layers of hub and three experts with a stitch behind
  * them, and five layers of BAM, in inference, beside both ways to count their operations.
  */
-export async function benchFlops({ size, dtype, threads, steps }: BenchOptions): Promise<Row> {
+export async function benchFlops(options: BenchOptions): Promise<Row> {
+  const { size, dtype, steps } = options;
   const shape = { ...SIZES[size], layers };
   const { batch, tokens, width } = shape;
-  using device = Device.open('cpu', { threads });
+  using device = openDevice({ ...options, device: 'cpu' });
   const [hub, ...experts] = (await randomModels(shape, dtype, EXPERTS + 1)) as [string, ...string[]];
   const { inputs } = randomBatch(shape);
 

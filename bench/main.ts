@@ -1,7 +1,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { availableProcessors } from '../lib/base/processors.js';
 import { reportFailure } from '../lib/cli/failure.js';
-import type { Row } from './bench.js';
+import { instructionSets, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
 import { benchOps } from './ops.js';
@@ -40,6 +40,11 @@ const program = new Command('bench')
   )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
   .option('--threads <n>', 'CPU threads', count, availableProcessors())
+  .addOption(
+    new Option('--instruction-set <name>', 'what the CPU computes with (default: the widest that it has)').choices(
+      instructionSets(),
+    ),
+  )
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
@@ -59,7 +64,8 @@ if (options.json) console.log = () => {};
 try {
   const row = await BENCHES[what]!(options);
   const { size, dtype, precision, device, threads } = options;
-  process.stdout.write(`${JSON.stringify({ what, size, dtype, precision, device, threads, ...row })}\n`);
+  const isa = device === 'cpu' ? { isa: options.instructionSet ?? instructionSets().at(-1)! } : {};
+  process.stdout.write(`${JSON.stringify({ what, size, dtype, precision, device, ...isa, threads, ...row })}\n`);
 } catch (error) {
   process.exitCode = reportFailure(error, given.json);
 }

@@ -8,7 +8,7 @@ clip, AdamW), or KV-cached greedy decoding. Needs torch >= 2.0 and nothing else.
   pytorch_bts.py decode --size ...      batch 1, 64-token prompt, 64 new tokens
   pytorch_bts.py matmul                 512 x 3072 times 3072 x 3072
 """
-import argparse, json, resource, time
+import argparse, json, os, resource, time
 import torch, torch.nn as nn, torch.nn.functional as F
 
 #            width layers ffn  heads kv  vocab batch tokens
@@ -116,7 +116,7 @@ a = ap.parse_args()
 torch.set_num_threads(a.threads); torch.manual_seed(0)
 size, dt = SIZES[a.size], getattr(torch, a.dtype)
 d, L, f, H, K, V, B, T = size
-row = dict(peer="pytorch " + torch.__version__, what=a.what, size=a.size, dtype=a.dtype, threads=a.threads, compile=a.compile)
+row = dict(peer="pytorch " + torch.__version__, what=a.what, size=a.size, dtype=a.dtype, threads=a.threads, compile=a.compile, isa=os.environ.get("ONEDNN_MAX_CPU_ISA", torch.backends.cpu.get_cpu_capability()).lower())
 if a.what == "matmul":
     x, w = torch.randn(512, 3072).to(dt), torch.randn(3072, 3072).to(dt)
     row["matmul_s"] = round(median(lambda: F.linear(x, w), a.steps), 6)

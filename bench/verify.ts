@@ -1,7 +1,7 @@
 import type { Batch } from '../lib/data/packing.js';
 import type { LanguageModel } from '../lib/model/language-model.js';
+import { gradients } from '../lib/tensor/parameter.js';
 import { Scope } from '../lib/tensor/scope.js';
-import { AdamW } from '../lib/train/adamw.js';
 
 /** How far the parameters are moved in each direction, as a distance. */
 const DISTANCE = 0.05;
@@ -14,18 +14,18 @@ const TOLERANCE = 0.02;
  */
 export async function verifyGradients(model: LanguageModel, batch: Batch): Promise<void> {
   const { device } = model;
-  // With moments that forget at once and an epsilon that outweighs them, an update is a step along the gradient.
-  const epsilon = 1e8;
-  using mover = new AdamW(device, model.trainable, { beta1: 0, beta2: 0, epsilon, weightDecay: 0, clipNorm: Infinity });
-  mover.zeroGradients();
+  for (const { gradient } of model.trainable) device.run('fill', { y: gradient!, value: 0 });
   {
     using scope = Scope.recording(device);
     scope.backward(await model.trainingLoss(scope, batch, batch.targets.length, 0));
   }
-  using norm = mover.gradientNorm();
+  using norm = device.empty([1]);
+  device.run('global_norm', { norm, gradients: gradients(model.trainable) });
   const length = await norm.item();
   const lossAfter = async (distance: number) => {
-    mover.update(norm, (-distance * epsilon) / length);
+    for (const { value, gradient } of model.trainable) {
+      device.run('add_scaled', { y: value, x: gradient!, scale: distance / length });
+    }
     return await model.loss(batch);
   };
   const above = await lossAfter(DISTANCE);

@@ -55,8 +55,9 @@ const TORCH_DTYPE = { f32: 'float32', bf16: 'bfloat16' } as const;
 
 /** The same work here and in PyTorch, eager and compiled, one after the other in the same minutes. */
 export async function benchVersus(options: VersusOptions): Promise<Row> {
-  const { peerPython, peerLlama, sizes, threads, steps } = options;
+  const { peerPython, peerLlama, sizes, threads, steps, instructionSet } = options;
   if (!peerPython) throw new Error('versus needs --peer-python, the path of a Python that has torch');
+  const used = new Set<string>();
   const comparisons: Comparison[] = [];
   const llama: LlamaComparison[] = [];
   const peerMemory: Partial<Record<Work['what'], number>> = {};
@@ -65,13 +66,19 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
     const { what, size, dtype, precision, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
     const own = [here('main.ts'), what, ...common, '--dtype', dtype, '--precision', precision];
+    if (instructionSet) own.push('--instruction-set', instructionSet);
     const ours = await lastRow(process.execPath, [...process.execArgv, ...own]);
     const peerWhat = what === 'ops' ? 'matmul' : what;
     const peer = (...more: string[]) =>
-      lastRow(peerPython, [here('pytorch_bts.py'), peerWhat, ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more]);
+      lastRow(
+        peerPython,
+        [here('pytorch_bts.py'), peerWhat, ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more],
+        peerLimits(instructionSet),
+      );
     const eager = await peer();
     // Decoding grows its cache at each token, which would be compiled anew each time; a single product is a library's call.
     const compiled = what === 'decode' || what === 'ops' ? null : await peer('--compile');
+    used.add(`instruction sets: ${ours.isa} here, ${eager.isa} in PyTorch`);
     const best = [eager, compiled].flatMap((row) => (row ? [row[key] as number] : []));
     const against = isSpeed ? Math.max(...best) : Math.min(...best);
     const reached = ours[key] as number;
@@ -95,6 +102,7 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
       console.log(JSON.stringify({ what: 'decode against llama.cpp', ...llama.at(-1) }));
     }
   }
+  for (const line of used) console.log(line);
   console.log(
     renderTable(comparisons, [
       { title: 'work', value: ({ what }) => what },
@@ -156,8 +164,20 @@ function works(sizes: readonly SizeName[]): Work[] {
   return [...products, ...models].filter(({ precision }) => precision === 'f32' || why === undefined);
 }
 
+/** Holds PyTorch and the libraries below it to an instruction set, each by its own variable. */
+function peerLimits(instructionSet: string | undefined): Record<string, string> {
+  if (instructionSet === 'avx2') {
+    return { ATEN_CPU_CAPABILITY: 'avx2', ONEDNN_MAX_CPU_ISA: 'AVX2', MKL_ENABLE_INSTRUCTIONS: 'AVX2' };
+  }
+  if (instructionSet === 'generic') {
+    return { ATEN_CPU_CAPABILITY: 'default', ONEDNN_MAX_CPU_ISA: 'SSE41', MKL_ENABLE_INSTRUCTIONS: 'SSE4_2' };
+  }
+  return {};
+}
+
 /** What a program prints last, as JSON. */
-async function lastRow(program: string, args: string[]): Promise<Row> {
-  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 26 });
+async function lastRow(program: string, args: string[], environment: Record<string, string> = {}): Promise<Row> {
+  const env = { ...process.env, ...environment };
+  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 26, env });
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Row;
 }

@@ -25,7 +25,7 @@ export {
   type MixtureOptions,
   type MixtureState,
 } from './data/mixture.js';
-export { type Batch, type BatchShape, heldOutBatches, IGNORED } from './data/packing.js';
+export { type Batch, type BatchShape, type HeldOutBatchOptions, heldOutBatches, IGNORED } from './data/packing.js';
 export {
   type DomainTokens,
   type PrepareOptions,
@@ -102,11 +102,11 @@ export {
 } from './model/cost/cost.js';
 export { type SystemParameters, systemFlops, systemParameters } from './model/cost/system-cost.js';
 export type { DecoderModel } from './model/decoder-model.js';
-export type { GenerateOptions, Prompt } from './model/decoding/generate.js';
+export type { Prompt } from './model/decoding/generate.js';
 export type { GeneratedToken } from './model/decoding/generation.js';
 export type { CacheOptions, KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
-export type { SamplingOptions } from './model/decoding/sampler.js';
+export type { GenerateOptions, SamplingOptions } from './model/decoding/options.js';
 export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
 export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
 export { loadModel, readModelConfig } from './model/load-model.js';
@@ -128,6 +128,7 @@ export {
   type TraceOptions,
 } from './model/stitched-model.js';
 export type { CacheGates, GateRecordOptions, StitchGates, TokenGates } from './model/stitches/gate-log.js';
+export type { StitchSettings } from './model/stitches/kinds/index.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
 export type { Trainable as ParameterFilter } from './model/transformer/member.js';
@@ -139,5 +140,6 @@ export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
 export type { HeldOutState, TrainEvent } from './train/events.js';
+export type { TrainOptions } from './train/options.js';
 export type { ScheduleOptions } from './train/schedule.js';
-export { type TrainOptions, train } from './train/trainer.js';
+export { train } from './train/trainer.js';

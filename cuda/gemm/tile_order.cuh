@@ -1,4 +1,4 @@
-// The order in which a persistent grid walks the tiles of a product's result.
+// The order in which a persistent grid walks the tiles of a product's result: a threadblock swizzle, in the words of CUTLASS.
 #pragma once
 
 #include <algorithm>
@@ -32,13 +32,15 @@ struct TileOrder {
 struct Operands {
   int64_t left, right;
 
-  // Bands of an operand that stays: each leaves an eighth of the cache to the other operand.
+  // In how many bands an operand of so many bytes stays: a band may fill seven eighths of the L2 cache, the rest is for the
+  // operand that passes by.
   static int64_t bands(int64_t bytes, size_t l2_bytes) {
     const int64_t room = std::max<int64_t>(1, static_cast<int64_t>(l2_bytes) / 8 * 7);
     return std::max<int64_t>(1, (bytes + room - 1) / room);
   }
-  // Bytes read from device memory while `stays` stays. A wave of blocks that ends one band and begins the next uses both:
-  // if they do not fit together, the new one is read twice.
+  // Bytes read from device memory if an operand of `stays` bytes stays, band by band, and one of `passes` bytes passes by each
+  // band. At the end of a band some blocks of the grid are in the next one already. Where the cache cannot hold both bands, the
+  // next one is driven out again and read a second time.
   static int64_t bytes_if(int64_t stays, int64_t passes, size_t l2_bytes) {
     const int64_t count = bands(stays, l2_bytes), band = stays / count;
     const bool crowded = 2 * band > static_cast<int64_t>(l2_bytes);

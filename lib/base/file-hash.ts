@@ -2,6 +2,9 @@
  * SHA-256 of files and of regions of them. A file is read once: its hashes are recorded below the user's cache folder, with
  * the file's size, inode, mtime and ctime, and trusted while it has the same. Models are many gigabytes, and every command
  * wants to know that they are what they were.
+ *
+ * Hashing the bytes as they are loaded would come too late: tensors that members share are known by their hashes before one of
+ * them is loaded, a member that changed is refused before minutes of loading, and of experts not all is loaded.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
@@ -10,15 +13,20 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Abortable, BtsError, throwIfAborted } from './errors.js';
 import { type Region, readJson, streamRegion, withFile } from './file.js';
+import { flag } from './schema.js';
 import { CACHE_NAME, cacheHome, makeFolder, makeUserCache } from './user-cache.js';
 
-export interface HashOptions extends Abortable {
+/** How the files of models are read. */
+export const hashOptions = {
   /**
    * Reads all bytes of files whose hashes are asked for. Default: a hash that was recorded is trusted while the file has the
    * size, the inode and the times (mtime and ctime, to the nanosecond) that it had then.
    */
-  verify?: boolean | undefined;
-}
+  verify: flag().default(false).meta({
+    description: 'Read all weights to see that they are what they were, in place of trusting sizes and times of files',
+  }),
+};
+export interface HashOptions extends z.input<z.ZodObject<typeof hashOptions>>, Abortable {}
 
 /** SHA-256 of a file's bytes, in hexadecimal. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
 export async function hashFile(path: string, options: HashOptions = {}): Promise<string> {

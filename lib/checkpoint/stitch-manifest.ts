@@ -28,13 +28,15 @@ export const Placement = z.strictObject({
   kind: z.enum(['hub_into_experts', 'experts_into_hub']),
 });
 
+/** One gate for each channel, or one for the whole token. */
+export const GATE_NAMES = ['channel', 'scalar'] as const;
+
 const Manifest = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
   /** The hub first. */
   members: z.array(Member).min(2),
   plan: z.array(Placement).min(1),
-  /** One gate for each channel, or one for the whole token. */
-  gate: z.enum(['channel', 'scalar']),
+  gate: z.enum(GATE_NAMES),
   gateBias: z.boolean(),
   /** Of projections and gates that are products; absent: full rank. */
   rank: z.int().min(1).optional(),

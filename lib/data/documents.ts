@@ -1,5 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
+import type { z } from 'zod';
+import { type Abortable, throwIfAborted } from '../base/errors.js';
+import { parseOptions } from '../base/options-check.js';
+import { choice, text } from '../base/schema.js';
 import { cutText } from './cut-text.js';
 import { readJsonFile, readJsonLines, readParquetRows } from './records.js';
 import { findTextFiles, type TextFile } from './text-files.js';
@@ -11,17 +14,24 @@ export interface Document {
   source: string;
 }
 
-export interface DocumentOptions extends Abortable {
+export const documentOptions = {
   /**
    * What one document is in a plain-text file: the whole file (the default), or each paragraph, that is what stands
    * between blank lines. Blank lines mostly stand inside documents (in books, source code, a problem and its solution),
    * and cutting there takes away context that a model could have learned from, while reading a file of short texts as
    * one document merely lacks some end-of-text marks.
    */
-  documents?: 'file' | 'paragraph';
+  documents: choice(['file', 'paragraph']).default('file').meta({
+    description: 'What one document is in plain text: the file, or what stands between blank lines',
+  }),
   /** The field of a .jsonl or .json record, or the column of a .parquet file, that holds the text; default 'text'. */
-  textField?: string;
-}
+  textField: text('a name').default('text').meta({
+    description: 'The field of .jsonl lines, or column of .parquet rows, with the text',
+    argument: 'name',
+  }),
+};
+
+export interface DocumentOptions extends z.input<z.ZodObject<typeof documentOptions>>, Abortable {}
 
 /**
  * A longer text is cut, at a line end where there is one, into several documents: files of any size can be streamed,
@@ -44,10 +54,8 @@ export async function* readDocuments(
   paths: readonly string[],
   options: DocumentOptions = {},
 ): AsyncGenerator<Document> {
-  const { documents = 'file', textField = 'text', signal } = options;
-  if (documents !== 'file' && documents !== 'paragraph') {
-    throw new BtsError('BAD_OPTION', `documents is 'file' or 'paragraph', not '${documents}'.`);
-  }
+  const { documents, textField } = parseOptions(documentOptions, options);
+  const { signal } = options;
   let turnEnds = performance.now() + TURN_MS;
   for (const file of await findTextFiles(paths)) {
     for await (const { text, source } of readFileDocuments(file, documents, textField)) {

@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { BtsError } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions } from '../base/options-check.js';
 import { permute } from '../base/permutation.js';
-import { checkSeed, hash32, hashName } from '../base/random.js';
-import { type Batch, type BatchShape, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
+import { hash32, hashName } from '../base/random.js';
+import { seed } from '../base/schema.js';
+import { batchOptions } from './batch-options.js';
+import { type Batch, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
 import type { TokenStream } from './token-stream.js';
 
 export interface MixtureDomain {
@@ -13,10 +15,15 @@ export interface MixtureDomain {
   weight: number;
 }
 
-export interface MixtureOptions extends BatchShape {
-  /** An integer from 0 to 2^53 - 1. */
-  seed: number;
-}
+export const orderOptions = {
+  /** Of the order of the rows: a whole number from 0 on; default 0. */
+  seed: seed().meta({ description: 'Of the order of the data' }),
+};
+
+export const mixtureOptions = { ...batchOptions, ...orderOptions };
+export interface MixtureOptions
+  extends z.input<z.ZodObject<typeof batchOptions>>,
+    z.input<z.ZodObject<typeof orderOptions>> {}
 
 export interface MixtureBatch extends Batch {
   /** The domain of each row. */
@@ -56,7 +63,7 @@ export type MixtureState = z.infer<typeof mixtureState>;
  * Row r depends on the seed, the domains and r alone, not on the batch size.
  */
 export class Mixture {
-  readonly options: Readonly<MixtureOptions>;
+  readonly options: Readonly<z.output<z.ZodObject<typeof mixtureOptions>>>;
   readonly #domains: readonly MixtureDomain[];
   /** Upper ends of the domains' shares of [0, 1). */
   readonly #shares: number[];
@@ -64,13 +71,11 @@ export class Mixture {
   readonly #drawn: number[];
 
   /** @throws BAD_OPTION; BAD_DATA where a domain is too short for one row */
-  constructor(domains: readonly MixtureDomain[], options: MixtureOptions) {
-    expectOptions('Mixture', options, { sequenceLength: true, batchSize: true, seed: true });
-    checkShape(options);
-    checkSeed(options.seed);
-    checkDomains(domains, options.sequenceLength);
+  constructor(domains: readonly MixtureDomain[], options: MixtureOptions = {}) {
+    this.options = checkOptions('Mixture', mixtureOptions, options, {});
+    checkShape(this.options);
+    checkDomains(domains, this.options.sequenceLength);
     this.#domains = [...domains];
-    this.options = { ...options };
     this.#drawn = domains.map(() => 0);
     const ends: number[] = [];
     for (const { weight } of domains) ends.push((ends.at(-1) ?? 0) + weight);

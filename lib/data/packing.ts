@@ -1,6 +1,8 @@
+import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import { expectMemory } from '../base/memory.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions, parseOptions } from '../base/options-check.js';
+import { type amountOptions, batchOptions, heldOutBatchOptions } from './batch-options.js';
 import type { TokenStream } from './token-stream.js';
 
 /** A target that is not to be predicted: the loss leaves it out. */
@@ -18,12 +20,11 @@ export interface Batch {
   tokens: number;
 }
 
-export interface BatchShape {
-  /** T, tokens per row. */
-  sequenceLength: number;
-  /** B, rows. */
-  batchSize: number;
-}
+/** How many rows of how many tokens. */
+export type BatchShape = z.output<z.ZodObject<typeof batchOptions>>;
+export interface HeldOutBatchOptions
+  extends z.input<z.ZodObject<typeof batchOptions>>,
+    z.input<z.ZodObject<typeof amountOptions>> {}
 
 /** Inputs and targets, and what a row takes while it is drawn and read. */
 const TOKEN_BYTES = 8;
@@ -32,12 +33,8 @@ const ROW_BYTES = 256;
 const MOST_TOKENS = 2 ** 31 - 1;
 
 /** @throws BAD_OPTION unless both are positive integers; OUT_OF_MEMORY where such a batch cannot be held */
-export function checkShape({ sequenceLength, batchSize }: BatchShape): void {
-  for (const [name, value] of Object.entries({ sequenceLength, batchSize })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new BtsError('BAD_OPTION', `${name} is a positive integer, not ${value}.`);
-    }
-  }
+export function checkShape(shape: BatchShape): void {
+  const { sequenceLength, batchSize } = parseOptions(batchOptions, shape);
   const tokens = batchSize * sequenceLength;
   const what = `a batch of ${batchSize} x ${sequenceLength} tokens`;
   expectMemory(TOKEN_BYTES * tokens + ROW_BYTES * batchSize, what);
@@ -82,26 +79,21 @@ export async function fillRow(
  * The batches to evaluate on: each token of the stream but the first is a target exactly once, in order, the same at
  * each call. The last row and the last batch are padded: inputs 0, targets `IGNORED`.
  *
- * @param options.maxTokens stop after this many targets
  * @throws BAD_OPTION; BAD_DATA where the stream has fewer than two tokens
  */
-export async function* heldOutBatches(
-  stream: TokenStream,
-  options: BatchShape & { maxTokens?: number },
-): AsyncGenerator<Batch> {
-  expectOptions('heldOutBatches', options, { sequenceLength: true, batchSize: true, maxTokens: true });
-  checkShape(options);
-  const { sequenceLength, batchSize, maxTokens = Infinity } = options;
-  if (!(maxTokens >= 1)) throw new BtsError('BAD_OPTION', `maxTokens is a positive number, not ${maxTokens}.`);
+export async function* heldOutBatches(stream: TokenStream, options: HeldOutBatchOptions = {}): AsyncGenerator<Batch> {
+  const checked = checkOptions('heldOutBatches', heldOutBatchOptions, options, {});
+  checkShape(checked);
+  const { sequenceLength, batchSize, maxTokens } = checked;
   if (stream.length < 2) {
     throw new BtsError(
       'BAD_DATA',
       `Held-out text of ${stream.length} token(s) has nothing to predict. Set a larger heldOutFraction, or add text.`,
     );
   }
-  const targets = Math.floor(Math.min(stream.length - 1, maxTokens));
+  const targets = Math.min(stream.length - 1, maxTokens);
   for (let start = 0; start < targets; start += batchSize * sequenceLength) {
-    const batch = emptyBatch(options);
+    const batch = emptyBatch(checked);
     for (let row = 0; row < batchSize && start + row * sequenceLength < targets; row++) {
       const offset = start + row * sequenceLength;
       await fillRow(batch, row, stream, offset, Math.min(sequenceLength, targets - offset));

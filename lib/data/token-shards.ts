@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
-import { type DocumentOptions, readDocuments } from './documents.js';
+import { checkOptions, type OptionNames } from '../base/options-check.js';
+import { properFraction } from '../base/schema.js';
+import { type DocumentOptions, documentOptions, readDocuments } from './documents.js';
 import { planSplit, type Split, splitDocument } from './held-out.js';
 import { ShardWriter } from './shard-writer.js';
 import { findTextFiles } from './text-files.js';
@@ -27,28 +29,36 @@ export interface TextTokenizer {
   encode(text: string, options?: { specials?: boolean }): number[];
 }
 
-export interface PrepareOptions extends DocumentOptions {
+export const splitOptions = {
+  /** How much of the text is set aside for evaluation, from 0 to less than 1; default 0.05. */
+  heldOutFraction: properFraction().default(0.05).meta({
+    description: 'How much of each text is set aside to evaluate on',
+  }),
+};
+
+export const prepareOptions = { ...documentOptions, ...splitOptions };
+
+export interface PrepareOptions extends z.input<z.ZodObject<typeof splitOptions>>, DocumentOptions {
   /** The domain's name. */
   name: string;
   /** Files and folders, see `readDocuments`. */
   paths: readonly string[];
+  /** Makes tokens of the text. */
   tokenizer: TextTokenizer;
   /** Where prepared tokens are kept, one folder for each content. */
   cacheFolder: string;
-  /** How much of the text is set aside for evaluation, from 0 to less than 1; default 0.05. */
-  heldOutFraction?: number;
   /** Called a few times per second while text is tokenized. */
   onProgress?: (progress: PrepareProgress) => void;
 }
 
-const PREPARE_OPTIONS: OptionNames<PrepareOptions> = {
+/** With defaults filled in. */
+type Checked = PrepareOptions & z.output<z.ZodObject<typeof prepareOptions>>;
+
+const OTHERS: OptionNames<Omit<PrepareOptions, keyof typeof prepareOptions>> = {
   name: true,
   paths: true,
   tokenizer: true,
   cacheFolder: true,
-  heldOutFraction: true,
-  documents: true,
-  textField: true,
   onProgress: true,
   signal: true,
 };
@@ -87,25 +97,22 @@ const PROGRESS_MS = 250;
  *   BAD_TOKEN, BAD_OPTION, FILE_NOT_FOUND, FILE_IO, ABORTED
  */
 export async function prepareTokens(options: PrepareOptions): Promise<DomainTokens> {
-  expectOptions('prepareTokens', options, PREPARE_OPTIONS);
-  const { name, paths, tokenizer, cacheFolder, heldOutFraction = 0.05, signal } = options;
-  if (!(heldOutFraction >= 0 && heldOutFraction < 1)) {
-    throw new BtsError('BAD_OPTION', `heldOutFraction is from 0 to less than 1, not ${heldOutFraction}.`);
-  }
+  const checked = checkOptions('prepareTokens', prepareOptions, options, OTHERS);
+  const { name, paths, tokenizer, cacheFolder, heldOutFraction, signal } = checked;
   if (tokenizer.eosToken === null) {
     throw new BtsError(
       'BAD_TOKENIZER',
       'The tokenizer names no end-of-text token, which has to stand between documents. Set its eos_token.',
     );
   }
-  const key = await cacheKey(options, heldOutFraction);
+  const key = await cacheKey(checked);
   let cache = await findCache(cacheFolder, key, signal);
   if (!cache) {
     await removeLeftovers(cacheFolder);
     cache = await writeCache(cacheFolder, key, async (folder) => {
-      const split = await planSplit(readDocuments(paths, options), heldOutFraction, name);
-      const index = await tokenize(options, split, folder);
-      if ((await cacheKey(options, heldOutFraction)) !== key) {
+      const split = await planSplit(readDocuments(paths, checked), heldOutFraction, name);
+      const index = await tokenize(checked, split, folder);
+      if ((await cacheKey(checked)) !== key) {
         throw new BtsError('BAD_DATA', `The files of domain '${name}' changed while they were read. Prepare it again.`);
       }
       return index;
@@ -133,10 +140,8 @@ function hashContent({ tokenBytes, train, heldOut }: CacheIndex): string {
 }
 
 /** Names everything that the prepared tokens depend on. */
-async function cacheKey(
-  { paths, tokenizer, documents = 'file', textField = 'text', signal }: PrepareOptions,
-  heldOutFraction: number,
-): Promise<string> {
+async function cacheKey(options: Checked): Promise<string> {
+  const { paths, tokenizer, documents, textField, heldOutFraction, signal } = options;
   const files: [format: string, sha256: string][] = [];
   for (const { path, format } of await findTextFiles(paths)) files.push([format, await digestFile(path, signal)]);
   const { hash, vocabularySize, eosToken } = tokenizer;
@@ -145,7 +150,7 @@ async function cacheKey(
 }
 
 async function tokenize(
-  { name, paths, tokenizer, onProgress, ...reading }: PrepareOptions,
+  { name, paths, tokenizer, onProgress, ...reading }: Checked,
   split: Split,
   folder: string,
 ): Promise<CacheIndex> {

@@ -2,16 +2,24 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import type { z } from 'zod';
 import { type Abortable, BtsError, fileError, throwIfAborted } from '../base/errors.js';
 import { expectOptions } from '../base/options-check.js';
+import { integer } from '../base/schema.js';
 import { BYTE_CHARACTERS, toByteCharacters } from './tokenizer/byte-level.js';
 import { MAX_TOKENS, MergeLearner } from './tokenizer/merge-learner.js';
 import { compilePreTokenizers } from './tokenizer/pre-tokenizer.js';
 import { detach, wellFormed } from './tokenizer/strings.js';
 
-export interface TrainTokenizerOptions extends Abortable {
+export const trainTokenizerOptions = {
   /** How many tokens there are to be, special tokens and the 256 bytes included. */
-  vocabularySize: number;
+  vocabularySize: integer(257, MAX_TOKENS).meta({
+    description: "Train a byte-level tokenizer of this many tokens on the domains' text first",
+    argument: 'tokens',
+  }),
+};
+
+export interface TrainTokenizerOptions extends z.input<z.ZodObject<typeof trainTokenizerOptions>>, Abortable {
   /** They get the first ids; the first of them ends a text. Default: `<|endoftext|>`. */
   specialTokens?: readonly string[];
 }

@@ -1,5 +1,8 @@
-import { type Abortable, BtsError } from '../base/errors.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
+import type { z } from 'zod';
+import type { Abortable } from '../base/errors.js';
+import { checkOptions, type OptionNames } from '../base/options-check.js';
+import { count, flag, seed } from '../base/schema.js';
+import { batchSize } from '../data/batch-options.js';
 import type { LanguageModel } from '../model/language-model.js';
 import type { DataFolder } from './data/data-folder.js';
 import type { Column } from './registry.js';
@@ -9,19 +12,24 @@ import { runTask, type TaskResult } from './run/run-task.js';
 import { Sandbox } from './sandbox/sandbox.js';
 import type { Task } from './task.js';
 
-export interface EvaluateOptions extends Abortable {
+export const evaluateOptions = {
+  /** Documents of each task, the first; default all. */
+  limit: count().optional().meta({ description: 'Documents of each benchmark, the first (default: all)' }),
+  /** Of sampling; default 0. */
+  seed: seed().meta({ description: 'The same seed gives the same sampled texts' }),
+  /** Sequences that are computed together; default 8. */
+  batchSize: batchSize(),
+  /** Whether what prompts have in common is computed once; default true. */
+  sharePrefixes: flag().default(true).meta({
+    description: 'Compute what prompts have in common each time anew: slower, the same results',
+  }),
+};
+
+export interface EvaluateOptions extends z.input<z.ZodObject<typeof evaluateOptions>>, Abortable {
   /** Where the benchmarks lie. */
   data: DataFolder;
-  /** Documents of each task, the first; default all. */
-  limit?: number | undefined;
   /** Answered examples before each question; default the tasks' own. */
   shots?: (task: Task) => number;
-  /** Of sampling; default 0. */
-  seed?: number;
-  /** Sequences that are computed together; default 8. */
-  batchSize?: number;
-  /** Whether what prompts have in common is computed once; default true. */
-  sharePrefixes?: boolean;
   /** Runs programs that the model writes; default one of this system's, opened where a task needs it. */
   sandbox?: Sandbox | undefined;
   /** Where samples are kept, and found again: the file of a task, and a hash of the model that wrote them. */
@@ -30,13 +38,9 @@ export interface EvaluateOptions extends Abortable {
   onProgress?: (documents: number, task: string) => void;
 }
 
-const EVALUATE_OPTIONS: OptionNames<EvaluateOptions> = {
+const OTHERS: OptionNames<Omit<EvaluateOptions, keyof typeof evaluateOptions>> = {
   data: true,
-  limit: true,
   shots: true,
-  seed: true,
-  batchSize: true,
-  sharePrefixes: true,
   sandbox: true,
   samples: true,
   onProgress: true,
@@ -68,13 +72,8 @@ export async function evaluate(
   columns: readonly Column[],
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  expectOptions('evaluate', options, EVALUATE_OPTIONS);
-  const { data, limit, samples, onProgress, signal } = options;
-  const { seed = 0, batchSize = 8, sharePrefixes = true } = options;
-  for (const [name, value] of Object.entries({ batchSize, ...(limit === undefined ? {} : { limit }) })) {
-    if (Number.isSafeInteger(value) && value >= 1) continue;
-    throw new BtsError('BAD_OPTION', `${name} must be a positive whole number, not ${value}.`);
-  }
+  const checked = checkOptions('evaluate', evaluateOptions, options, OTHERS);
+  const { limit, seed, batchSize, sharePrefixes, data, samples, onProgress, signal } = checked;
   const tasks = tasksOf(columns);
   const sandbox = options.sandbox ?? (tasks.some((task) => task.runsCode) ? await Sandbox.open({ signal }) : undefined);
   const results = new Map<string, TaskResult>();

@@ -1,26 +1,43 @@
+import type { z } from 'zod';
 import { type Abortable, throwIfAborted } from '../base/errors.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
-import { checkShape, heldOutBatches } from '../data/packing.js';
+import { checkOptions, type OptionNames } from '../base/options-check.js';
+import { count } from '../base/schema.js';
+import type { ModelConfig } from '../checkpoint/config.js';
+import { heldOutBatchOptions, SEQUENCE_LENGTH } from '../data/batch-options.js';
+import { checkShape, type HeldOutBatchOptions, heldOutBatches } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import type { LanguageModel } from '../model/language-model.js';
 
-export interface HeldOutOptions extends Abortable {
+/** How held-out text is looked at. */
+export const lengthOptions = {
   /** Default: 256, or what the model takes. */
-  sequenceLength?: number;
-  /** Default 8. */
-  batchSize?: number;
-  /** At most this many tokens of each domain; default all. */
-  maxTokens?: number;
+  sequenceLength: count()
+    .optional()
+    .meta({ description: `Tokens in a sequence (default: ${SEQUENCE_LENGTH}, or what the model takes)` }),
+};
+
+export const heldOutOptions = { ...heldOutBatchOptions, ...lengthOptions };
+
+export interface HeldOutOptions
+  extends z.input<z.ZodObject<typeof lengthOptions>>,
+    Omit<HeldOutBatchOptions, keyof typeof lengthOptions>,
+    Abortable {
+  /** The tokens of a domain that were looked at. */
   onProgress?: (domain: string, tokens: number) => void;
 }
 
-export const HELD_OUT_OPTIONS: OptionNames<HeldOutOptions> = {
-  sequenceLength: true,
-  batchSize: true,
-  maxTokens: true,
+const OTHERS: OptionNames<Omit<HeldOutOptions, keyof typeof heldOutOptions>> = {
   signal: true,
   onProgress: true,
 };
+
+/** Fills in defaults. Throws BAD_OPTION; `where` is what callers know the function by. */
+export const checkHeldOutOptions = (where: string, options: HeldOutOptions) =>
+  checkOptions(where, heldOutOptions, options, OTHERS);
+
+/** The length of sequences where nothing is said: the usual one, or what the model takes. */
+export const usualLength = ({ maxPositions }: Pick<ModelConfig, 'maxPositions'>) =>
+  Math.min(SEQUENCE_LENGTH, maxPositions);
 
 export interface HeldOutLoss {
   domain: string;
@@ -43,9 +60,8 @@ export async function heldOutLosses(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions = {},
 ): Promise<HeldOutLoss[]> {
-  expectOptions('heldOutLosses', options, HELD_OUT_OPTIONS);
-  const { batchSize = 8, maxTokens = Number.POSITIVE_INFINITY, signal, onProgress } = options;
-  const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  const checked = checkHeldOutOptions('heldOutLosses', options);
+  const { sequenceLength = usualLength(model.config), batchSize, maxTokens, signal, onProgress } = checked;
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const results: HeldOutLoss[] = [];

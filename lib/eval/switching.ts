@@ -1,10 +1,11 @@
 import { BtsError } from '../base/errors.js';
 import { expectMemory } from '../base/memory.js';
-import { expectOptions } from '../base/options-check.js';
+import { parseOptions } from '../base/options-check.js';
+import { heldOutBatchOptions } from '../data/batch-options.js';
 import { windowCount } from '../data/packing.js';
 import { ArrayTokens, type TokenStream } from '../data/token-stream.js';
 import {
-  HELD_OUT_OPTIONS,
+  checkHeldOutOptions,
   type HeldOutDomain,
   type HeldOutLoss,
   type HeldOutOptions,
@@ -24,7 +25,7 @@ export async function switchingLoss(
   domains: readonly HeldOutDomain[],
   options: HeldOutOptions & { sequenceLength: number },
 ): Promise<HeldOutLoss> {
-  expectOptions('switchingLoss', options, HELD_OUT_OPTIONS);
+  checkHeldOutOptions('switchingLoss', options);
   const heldOut = await switchingTokens(domains, options);
   const { maxTokens: _, ...rest } = options;
   const [loss] = await heldOutLosses(model, [{ name: SWITCHING, heldOut }], rest);
@@ -34,11 +35,9 @@ export async function switchingLoss(
 /** The sequences one after another, and one token more, which is the last one's target. */
 export async function switchingTokens(
   domains: readonly HeldOutDomain[],
-  {
-    sequenceLength,
-    maxTokens = Number.POSITIVE_INFINITY,
-  }: Pick<HeldOutOptions, 'maxTokens'> & { sequenceLength: number },
+  options: Pick<HeldOutOptions, 'maxTokens'> & { sequenceLength: number },
 ): Promise<TokenStream> {
+  const { sequenceLength, maxTokens } = parseOptions(heldOutBatchOptions, options);
   if (domains.length < 2) throw new BtsError('BAD_OPTION', 'texts switch between domains: name two at least.');
   const lengths = [Math.ceil(sequenceLength / 2), Math.floor(sequenceLength / 2)];
   const pairs = domains.flatMap((_, a) => domains.flatMap((_, b) => (a === b ? [] : [[a, b] as const])));

@@ -1,10 +1,12 @@
+import type { z } from 'zod';
 import type { Abortable } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions } from '../base/options-check.js';
+import { flag, integer } from '../base/schema.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { SparseModel } from '../model/baselines/sparse-model.js';
 import type { StitchedModel } from '../model/stitched-model.js';
 import { DIRECTIONS } from '../model/stitches/directions/index.js';
-import type { GateRecordOptions, TokenGates } from '../model/stitches/gate-log.js';
+import { type GateRecordOptions, gateRecordOptions, type TokenGates } from '../model/stitches/gate-log.js';
 
 /** A text with a name. */
 export interface NamedText {
@@ -29,12 +31,19 @@ export interface GatedText {
   parts: { name: string; first: number }[];
 }
 
-export interface GatedTextOptions extends Abortable, GateRecordOptions {
+export const continuationOptions = {
   /** Tokens that each prompt is continued by, at most: the likeliest ones. Default 64; 0 looks at the prompts alone. */
-  maxTokens?: number;
-  /** Whether the texts follow each other and are one prompt, which switches between them. */
-  join?: boolean;
-}
+  maxTokens: integer(0).default(64),
+  /** Whether the texts follow each other and are one prompt, which switches between them; default false. */
+  join: flag().default(false).meta({
+    description: 'The prompts follow each other and are one text, which switches between them',
+  }),
+};
+export const gatedTextOptions = { ...continuationOptions, ...gateRecordOptions };
+export interface GatedTextOptions
+  extends z.input<z.ZodObject<typeof continuationOptions>>,
+    GateRecordOptions,
+    Abortable {}
 
 /** Models that have gates. */
 export type GatedModel = StitchedModel | SparseModel;
@@ -45,8 +54,9 @@ export async function gatedTexts(
   texts: readonly NamedText[],
   options: GatedTextOptions = {},
 ): Promise<GatedText[]> {
-  expectOptions('gatedTexts', options, { maxTokens: true, join: true, quantiles: true, signal: true });
-  const { maxTokens = 64, join = false, quantiles, signal } = options;
+  const { maxTokens, join, quantiles, signal } = checkOptions('gatedTexts', gatedTextOptions, options, {
+    signal: true,
+  });
   const { tokenizer } = model;
   const encoded = texts.map(({ name, text }, i) => {
     return { name, ids: tokenizer.encode(text, { specials: join && i > 0 ? false : 'before' }) };

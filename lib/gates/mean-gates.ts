@@ -1,19 +1,23 @@
-import { type Abortable, throwIfAborted } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import type { z } from 'zod';
+import { throwIfAborted } from '../base/errors.js';
+import { checkOptions } from '../base/options-check.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
-import type { HeldOutDomain } from '../eval/held-out-loss.js';
+import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
 import type { StitchedModel } from '../model/stitched-model.js';
 import { type GateStatistics, GateSums } from './gate-sums.js';
 
-export interface GateOptions extends Abortable {
-  /** Default: 256, or what the model takes. */
-  sequenceLength?: number;
-  /** Default 8. */
-  batchSize?: number;
+export const sampleOptions = {
   /** At most this many tokens of each domain; default 4096. */
-  maxTokens?: number;
-}
+  maxTokens: heldOutOptions.maxTokens.default(4096).meta({
+    description: 'Held-out tokens of each domain to look at, at most',
+  }),
+};
+
+export const gateOptions = { ...heldOutOptions, ...sampleOptions };
+export interface GateOptions
+  extends z.input<z.ZodObject<typeof sampleOptions>>,
+    Omit<HeldOutOptions, keyof typeof sampleOptions | 'onProgress'> {}
 
 /** What one stitch does on the texts of one domain. */
 export interface MeanGates extends GateStatistics {
@@ -27,9 +31,8 @@ export async function meanGates(
   domains: readonly HeldOutDomain[],
   options: GateOptions = {},
 ): Promise<MeanGates[]> {
-  expectOptions('meanGates', options, { sequenceLength: true, batchSize: true, maxTokens: true, signal: true });
-  const { batchSize = 8, maxTokens = 4096, signal } = options;
-  const sequenceLength = options.sequenceLength ?? Math.min(256, model.config.maxPositions);
+  const checked = checkOptions('meanGates', gateOptions, options, { signal: true });
+  const { sequenceLength = usualLength(model.config), batchSize, maxTokens, signal } = checked;
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const means: MeanGates[] = [];

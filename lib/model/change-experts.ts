@@ -1,8 +1,10 @@
 /** Stitched models with more or fewer experts than one that was trained. */
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
+import { choice } from '../base/schema.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
 import type { Device } from '../tensor/device.js';
@@ -11,10 +13,13 @@ import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 
-export interface AddOptions extends HashOptions {
+export const addOptions = {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
-  train?: 'all' | 'new';
-}
+  train: choice(['all', 'new']).default('all').meta({
+    description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
+  }),
+};
+export interface AddOptions extends z.input<z.ZodObject<typeof addOptions>>, HashOptions {}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
@@ -27,8 +32,7 @@ export async function addExperts(
   experts: Readonly<Record<string, string>>,
   options: AddOptions = {},
 ): Promise<StitchedModel> {
-  expectOptions('addExperts', options, { train: true, verify: true, signal: true });
-  const { train = 'all', verify, signal } = options;
+  const { train, verify, signal } = checkOptions('addExperts', addOptions, options, { verify: true, signal: true });
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);

@@ -9,9 +9,10 @@ import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { BatchSize } from './cost/cost.js';
-import { type GenerateOptions, generate, type Prompt } from './decoding/generate.js';
+import { generate, type Prompt } from './decoding/generate.js';
 import type { GeneratedToken } from './decoding/generation.js';
 import type { CacheOptions, TokenCache } from './decoding/key-value-cache.js';
+import type { GenerateOptions } from './decoding/options.js';
 import { type Draw, sample } from './decoding/sampler.js';
 import { CacheGates, checkGateRecordOptions } from './stitches/gate-log.js';
 
@@ -151,8 +152,7 @@ export abstract class LanguageModel implements Disposable {
   protected cacheGates({ gates }: CacheOptions): CacheGates | undefined {
     if (!gates) return undefined;
     this.expectGates();
-    checkGateRecordOptions(gates);
-    return new CacheGates(gates);
+    return new CacheGates(checkGateRecordOptions('createCache: gates', gates));
   }
 
   /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { check } from '../base/check.js';
 import { type Abortable, BtsError } from '../base/errors.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
@@ -33,31 +32,16 @@ import {
   type TokenGates,
 } from './stitches/gate-log.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
+import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
-import { checkPlan, planStitches } from './stitches/stitch-plan.js';
+import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
 import { Transformer } from './transformer/transformer.js';
 
-export interface StitchOptions extends Family {
-  /** How many stitches; default 4, or as many as there are layers. */
-  stitches?: number;
-  /** Directions take turns; false: all lead into the hub. */
-  alternate?: boolean;
+export interface StitchOptions extends z.input<z.ZodObject<typeof stitchOptions>>, Family {
   /** Where the stitches stand, in place of `stitches` and `alternate`. */
   plan?: readonly Placement[];
-  /** A gate for each channel (default) or one for the whole token. */
-  gate?: 'channel' | 'scalar';
-  /** Projections are the identity plus a product of this rank, channel gates such a product; default full rank. */
-  rank?: number | undefined;
-  /** What experts go on with behind a stitch into the hub: their projection (default) or what they had. */
-  expertsAfterMerge?: 'projected' | 'unchanged';
-  /** `uniform`: all members weigh the same at first; `hub`: a gate bias lets the untrained model equal the hub. */
-  init?: 'uniform' | 'hub';
-  /** On the gate logits, in training; default 0. */
-  dropout?: number;
-  /** Of weights that begin random; default 0. */
-  seed?: number;
 }
 
 export interface StitchedLoadOptions extends HashOptions {
@@ -68,32 +52,11 @@ export interface StitchedLoadOptions extends HashOptions {
   trainable?: boolean | readonly string[];
 }
 
-const STITCH_OPTIONS: OptionNames<StitchOptions> = {
-  ...FAMILY_OPTIONS,
-  stitches: true,
-  alternate: true,
-  plan: true,
-  gate: true,
-  rank: true,
-  expertsAfterMerge: true,
-  init: true,
-  dropout: true,
-  seed: true,
-};
-
 /** The file of the trained weights. */
 export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
-const Choices = z.object({
-  plan: z.array(Placement).optional(),
-  gate: z.enum(['channel', 'scalar']),
-  rank: z.int().min(1).optional(),
-  expertsAfterMerge: z.enum(['projected', 'unchanged']),
-  init: z.enum(['uniform', 'hub']),
-  dropout: z.number().min(0).lt(1),
-  seed: z.int().min(0),
-});
+const PLACED = { ...stitchOptions, plan: z.array(Placement).readonly().optional() };
 
 export interface TraceOptions {
   /** Whether hidden states are read, too: M * C floats a token and stitch. Default false. */
@@ -141,34 +104,24 @@ export class StitchedModel extends DecoderModel {
    * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
-    expectOptions('StitchedModel.create', options, STITCH_OPTIONS);
-    const {
-      gate = 'channel',
-      expertsAfterMerge = 'projected',
-      init = 'uniform',
-      dropout = 0,
-      seed = 0,
-      rank,
-      signal,
-    } = options;
-    const fail = (reason: string) => new BtsError('BAD_OPTION', `how to stitch: ${reason}.`);
+    const checked = checkOptions('StitchedModel.create', PLACED, options, FAMILY_OPTIONS);
     if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
-      throw fail('a plan says where the stitches stand: leave out stitches and alternate');
+      const message = 'a plan says where the stitches stand: leave out stitches and alternate.';
+      throw new BtsError('BAD_OPTION', message);
     }
-    check(Choices, { gate, rank, expertsAfterMerge, init, dropout, seed, plan: options.plan }, fail);
 
     const opened = await openFamily(options);
     const { layers, width } = opened[0]!.config;
-    const count = options.stitches ?? Math.min(4, layers);
-    const plan = [...(options.plan ?? planStitches(layers, count, options.alternate))];
+    const shape = stitchShape(checked, layers);
+    const plan = [...(checked.plan ?? shape.plan)];
     checkPlan(plan, layers);
-    const settings = { gate, gateBias: init === 'hub', ...(rank !== undefined && { rank }) };
-    stitchDesign(settings, opened.length, width);
+    stitchDesign(shape, opened.length, width);
+    const { signal } = options;
     const members = [];
     for (const member of opened) members.push(await describeMember(member));
-    const manifest = { members, plan, ...settings, expertsAfterMerge, dropout };
+    const manifest = { members, ...shape, plan, dropout: checked.dropout };
     const create = (placement: Placement, index: number, design: StitchDesign) =>
-      StitchLayer.create(device, placement, index, design, seed);
+      StitchLayer.create(device, placement, index, design, checked.seed);
     return await StitchedModel.assemble(device, manifest, opened, create, { signal });
   }
 
@@ -243,9 +196,9 @@ export class StitchedModel extends DecoderModel {
   }
 
   /**
-   * The model with some of its experts switched off: they take no part, the softmax of every merge is over the rest, and none
-   * of their layers is computed. It ends with this model, whose weights it shares; asking again gives the same one.
-   * Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
+   * The model without some of its experts: none of their layers is computed, and the softmax of every stitch into the hub is
+   * over the members that are left. It shares this model's weights and is disposed with it; asked for the same experts again,
+   * it is the same model. Throws BAD_OPTION for a name that is no expert's, or where the stitches are being trained.
    */
   without(names: readonly string[]): StitchedModel {
     this.expectAlive();
@@ -337,8 +290,7 @@ export class StitchedModel extends DecoderModel {
    * Throws BAD_TOKEN, BAD_OPTION.
    */
   async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
-    expectOptions('gates', options, { quantiles: true });
-    checkGateRecordOptions(options);
+    checkGateRecordOptions('gates', options);
     const inputs = this.toInputs(ids, batch);
     const tokens = inputs.length / batch;
     this.expectPass({ batch, tokens });

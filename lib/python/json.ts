@@ -21,7 +21,7 @@ const WORDS: Record<string, Value> = {
  * JSON as Python's `json.loads` reads it: integers with all their digits apart from floats, keys in their order (JavaScript
  * puts `"1"` first), the last of equal keys, NaN and Infinity. Throws SyntaxError with the place.
  */
-export function parseJson(text: string): Value {
+export function jsonLoads(text: string): Value {
   const reader = new Reader(text);
   const value = reader.value(0);
   reader.blank();

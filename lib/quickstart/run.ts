@@ -1,7 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BtsError } from '../base/errors.js';
+import type { z } from 'zod';
+import { type Abortable, BtsError } from '../base/errors.js';
 import { exists } from '../base/file.js';
+import { parseOptions } from '../base/options-check.js';
+import { integer, positive } from '../base/schema.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { llamaConfig } from '../checkpoint/families/llama.js';
 import { readDocuments } from '../data/documents.js';
@@ -33,15 +36,20 @@ const EXPERT = { steps: 120, learningRate: 1.5e-3 };
 const STITCH = { steps: 100, learningRate: 3e-3 };
 const HELD_OUT_TOKENS = 32_768;
 
-export interface QuickstartOptions {
+export const quickstartOptions = {
+  /** Multiplies all numbers of steps; default 1. */
+  effort: positive(1000).default(1).meta({
+    description: 'Multiplies the steps of training: 0.1 for a glance, 4 for better models',
+  }),
+  /** Default 1. */
+  seed: integer(0, 1e9).default(1).meta({ description: 'Of all random choices' }),
+};
+
+export interface QuickstartOptions extends z.input<z.ZodObject<typeof quickstartOptions>>, Abortable {
   /** Where everything goes; what is finished there is not done again. */
   folder: string;
   /** The user's texts in place of those collected, by domain name. */
   domains: Readonly<Record<string, readonly string[]>>;
-  seed: number;
-  /** Multiplies all numbers of steps. */
-  effort: number;
-  signal?: AbortSignal | undefined;
 }
 
 export type QuickstartEvent =
@@ -59,6 +67,7 @@ export type QuickstartEvent =
  * so that the hub can read what they say.
  */
 export async function* quickstart(device: Device, options: QuickstartOptions): AsyncGenerator<QuickstartEvent, void> {
+  const { effort, seed } = parseOptions(quickstartOptions, options);
   const { folder, signal } = options;
   await mkdir(folder, { recursive: true });
   const texts = await findTexts(options);
@@ -72,10 +81,15 @@ export async function* quickstart(device: Device, options: QuickstartOptions): A
     for (const { name, paths } of texts) {
       domains.push(await prepareTokens({ name, paths, tokenizer, cacheFolder: join(folder, 'tokens'), signal }));
     }
-    yield* branchTrainStitch(device, options, { tokenizer, tokenizerFolder, texts, domains });
+    yield* branchTrainStitch(device, { folder, effort, seed, signal }, { tokenizer, tokenizerFolder, texts, domains });
   } finally {
     for (const domain of domains) await domain.dispose();
   }
+}
+
+/** The options, checked, of the part that trains. */
+interface Run extends z.output<z.ZodObject<typeof quickstartOptions>>, Abortable {
+  folder: string;
 }
 
 interface Prepared {
@@ -87,7 +101,7 @@ interface Prepared {
 
 async function* branchTrainStitch(
   device: Device,
-  { folder, signal, seed, effort }: QuickstartOptions,
+  { folder, signal, seed, effort }: Run,
   { tokenizer, tokenizerFolder, texts, domains }: Prepared,
 ): AsyncGenerator<QuickstartEvent, void> {
   const general = domains.find(({ name }) => name === GENERAL)?.name ?? domains[0]!.name;

@@ -1,20 +1,23 @@
 import { z } from 'zod';
+import { choice, commaList, count, integer, text } from '../base/schema.js';
 import { MemberName } from '../checkpoint/stitch-manifest.js';
-import { commaList, count } from '../cli/options/options.js';
+import { trainTokenizerOptions } from '../data/train-tokenizer.js';
 import { FREEZABLE } from '../model/dense-model.js';
+import { STITCHES } from '../model/stitches/options.js';
 import { SYSTEM_TITLES, SYSTEMS, type System } from '../model/systems.js';
+import { scheduleOptions } from '../train/schedule.js';
 
-const phase = { steps: count(), learningRate: z.number().positive() };
-const text = () => z.string().min(1);
+const { steps, learningRate } = scheduleOptions;
+const phase = { steps, learningRate };
 
 const Row = z.strictObject({
-  system: z.enum(SYSTEMS),
+  system: choice(SYSTEMS),
   /** What the row is called; default the system's name and its ablations. */
   title: text().optional(),
   /** Names of `bts stitch --ablate`. */
   ablate: commaList(text()).optional(),
-  steps: count().optional(),
-  learningRate: z.number().positive().optional(),
+  steps: steps.optional(),
+  learningRate: learningRate.optional(),
   /** How often it is trained out of the same hub and experts, each time on other rows of the text. */
   repeats: count().default(1),
   /** Further options of the row's command, such as ['--dropout', '0.1']. */
@@ -35,19 +38,19 @@ export const Reproduction = z.strictObject({
     heads: count(),
     keyValueHeads: count(),
     feedForwardWidth: count(),
-    vocabulary: count().min(257),
+    vocabulary: trainTokenizerOptions.vocabularySize,
   }),
   sequenceLength: count(),
   batchSize: count(),
   /** The seed's share of general text; the other domains divide the rest. */
   generalShare: z.number().gt(0).max(1).default(0.7),
-  stitches: count().default(4),
+  stitches: count().default(STITCHES),
   seed: z.strictObject(phase),
-  expert: z.strictObject({ ...phase, freeze: z.array(z.enum(FREEZABLE)).default(['embeddings', 'head']) }),
+  expert: z.strictObject({ ...phase, freeze: z.array(choice(FREEZABLE)).default(['embeddings', 'head']) }),
   /** Of every system that is trained out of hub and experts, where its row says nothing else. */
   merge: z.strictObject(phase),
   /** The whole table once for each: all random choices. */
-  seeds: z.array(z.int().min(0)).min(1).default([1]),
+  seeds: z.array(integer(0)).min(1).default([1]),
   /** Files of tasks whose accuracy the table shows, as `bts eval --tasks` takes them. */
   tasks: z.array(text()).default([]),
   /** Questions of each task, the first; default all. */

@@ -3,8 +3,10 @@ import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { exists, readJson } from '../base/file.js';
 import { recoverFolder } from '../base/folder.js';
+import { parseOptions } from '../base/options-check.js';
 import { overwrite } from '../base/overwrite.js';
 import { availableProcessors, checkThreads } from '../base/processors.js';
+import { count } from '../base/schema.js';
 import { type HeldOutLoss, meanLoss } from '../eval/held-out-loss.js';
 import type { ColumnResult } from '../eval/results/columns.js';
 import { note } from '../terminal/output.js';
@@ -21,13 +23,18 @@ const Losses = z.custom<HeldOutLoss>();
 const Evaluation = z.object({ models: z.tuple([z.object({ losses: z.array(Losses), switching: Losses })]) });
 const Scores = z.object({ models: z.tuple([z.object({ columns: z.array(z.custom<ColumnResult>()) })]) });
 
-export interface ReproduceOptions {
+export const reproduceOptions = {
+  /** Models that are made at a time; default 1. */
+  jobs: count().default(1).meta({
+    description: 'Models that are made at a time: several small ones with few threads each are done sooner',
+  }),
+  /** Divided among them; default all that the process may use. */
+  threads: count().optional().meta({ description: 'CPU threads in all (default: all that the process may use)' }),
+};
+
+export interface ReproduceOptions extends z.input<z.ZodObject<typeof reproduceOptions>> {
   folder: string;
   domains: Domains;
-  /** Models that are made at a time; default 1. */
-  jobs?: number | undefined;
-  /** Divided among them; default all that the process may use. */
-  threads?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -38,8 +45,10 @@ export interface ReproduceOptions {
  */
 export async function reproduce(
   config: Reproduction,
-  { folder, domains, jobs = 1, threads = availableProcessors(), signal }: ReproduceOptions,
+  options: ReproduceOptions,
 ): Promise<{ rows: RowResult[]; plans: Plan[] }> {
+  const { folder, domains, signal } = options;
+  const { jobs, threads = availableProcessors() } = parseOptions(reproduceOptions, options);
   checkThreads(threads);
   const plans = planReproduction(config, domains, folder);
   const rows: RowResult[] = [];

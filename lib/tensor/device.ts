@@ -1,7 +1,9 @@
+import { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import { expectMemory } from '../base/memory.js';
-import { expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
 import { availableProcessors, checkThreads } from '../base/processors.js';
+import { choice, count, text } from '../base/schema.js';
 import {
   type DType,
   loadAddon,
@@ -50,22 +52,38 @@ export function whyNotBf16(): string | undefined {
   }
 }
 
-export interface DeviceOptions {
+const DEVICE_NAME = /^(?:auto|cpu|(cuda|cuda-emulated)(?::(\d+))?)$/;
+
+/** What `Device.open` opens, and what it opens if nothing is said. */
+export const deviceName = z
+  .string()
+  .regex(DEVICE_NAME, "expected 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'")
+  .default('auto')
+  .meta({
+    description: "'cpu', 'cuda', 'cuda:0' (or another number), or 'auto' for the best there is",
+    argument: 'name',
+  });
+
+export const deviceOptions = {
   /**
    * CPU threads that share the work; default: as many as there are processors to use, which a container's CPU quota and
    * affinity restrict. Results do not depend on it.
    */
-  threads?: number;
+  threads: count().optional().meta({ description: 'CPU threads (default: all that the process may use)' }),
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
-  instructionSet?: string;
+  instructionSet: text().optional(),
   /**
    * What matrix products take, which are summed in f32 all the same. A CUDA device has hidden states in this precision, too;
    * default bf16, which is what tensor cores multiply; f32 is slower and for checks. On the CPU the default is f32, and bf16
    * rounds nothing but the operands of products of more than four rows, for processors with AVX512_BF16, which multiply that
    * twice as fast. Attention on the CPU, and weights that are trained, are f32 always.
    */
-  precision?: 'f32' | 'bf16';
-}
+  precision: choice(['bf16', 'f32']).optional().meta({
+    description:
+      'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
+  }),
+};
+export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
 
 /** A device's ceilings. */
 export interface Peaks {
@@ -100,15 +118,15 @@ export class Device implements Disposable {
    * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
    */
-  static open(name = 'auto', options: DeviceOptions = {}): Device {
-    expectOptions('Device.open', options, { threads: true, instructionSet: true, precision: true });
-    if (options.threads !== undefined) checkThreads(options.threads);
+  static open(name: string = deviceName.parse(undefined), options: DeviceOptions = {}): Device {
+    if (options?.threads !== undefined) checkThreads(options.threads);
+    checkOptions('Device.open', deviceOptions, options, {});
     if (name === 'auto') {
       const why = whyNotCuda();
       return why === undefined ? Device.openCuda('cuda', '', options) : Device.openCpu(options, why);
     }
     if (name === 'cpu') return Device.openCpu(options);
-    const [, backend, index = ''] = /^(cuda|cuda-emulated)(?::(\d+))?$/.exec(name) ?? [];
+    const [, backend, index = ''] = DEVICE_NAME.exec(name) ?? [];
     if (!backend) {
       throw new BtsError(
         'NO_DEVICE',

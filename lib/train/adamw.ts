@@ -1,48 +1,41 @@
+import type { z } from 'zod';
 import { expectAlive } from '../base/errors.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
+import { checkOptions } from '../base/options-check.js';
+import { nonNegative, orInfinity, positive, properFraction } from '../base/schema.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-export interface AdamWOptions {
-  /** Default 0.9. */
-  beta1?: number | undefined;
-  /** Default 0.95. */
-  beta2?: number | undefined;
-  /** Default 1e-8. */
-  epsilon?: number | undefined;
+export const adamwOptions = {
   /** Decoupled, on every parameter; default 0.1. */
-  weightDecay?: number | undefined;
+  weightDecay: nonNegative().default(0.1).meta({ description: 'Decoupled weight decay of AdamW' }),
   /** The global norm to which gradients are scaled down; default 1. Infinity: never. */
-  clipNorm?: number | undefined;
-}
-
-export const ADAMW_OPTIONS: OptionNames<AdamWOptions> = {
-  beta1: true,
-  beta2: true,
-  epsilon: true,
-  weightDecay: true,
-  clipNorm: true,
+  clipNorm: orInfinity(positive()).default(1).meta({ description: 'Norm that gradients are scaled down to' }),
+  /** Decay of the first moments; default 0.9. */
+  beta1: properFraction().default(0.9).meta({ description: 'Decay of the first moments' }),
+  /** Decay of the second moments; default 0.95. */
+  beta2: properFraction().default(0.95).meta({ description: 'Decay of the second moments' }),
+  /** Added to the root of the second moments; default 1e-8. */
+  epsilon: positive().default(1e-8).meta({ description: 'Added to the root of the second moments' }),
 };
+export type AdamWOptions = z.input<z.ZodObject<typeof adamwOptions>>;
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
 export class AdamW implements Disposable {
   #disposed = false;
-  readonly options: Readonly<Record<keyof AdamWOptions, number>>;
+  readonly options: Readonly<z.output<z.ZodObject<typeof adamwOptions>>>;
   /** Updates done. */
   steps = 0;
   readonly firstMoments: readonly Tensor[];
   readonly secondMoments: readonly Tensor[];
 
-  /** Throws BAD_OPTION for an option that there is not. */
+  /** Throws BAD_OPTION for an option that there is not, or that is out of range. */
   constructor(
     private readonly device: Device,
     private readonly parameters: readonly Parameter[],
     options: AdamWOptions = {},
   ) {
-    expectOptions('AdamW', options, ADAMW_OPTIONS);
-    const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, clipNorm = 1 } = options;
-    this.options = { beta1, beta2, epsilon, weightDecay, clipNorm };
+    this.options = checkOptions('AdamW', adamwOptions, options, {});
     const moments: Tensor[] = [];
     try {
       for (const { value } of [...parameters, ...parameters]) moments.push(device.full(value.shape, 0));

@@ -1,25 +1,19 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BtsError } from '../base/errors.js';
+import { parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { Scope } from '../tensor/scope.js';
-import { AdamW, type AdamWOptions } from './adamw.js';
+import { AdamW, adamwOptions } from './adamw.js';
 import { readTrainingCheckpoint } from './checkpoint.js';
 import type { TrainEvent } from './events.js';
-import { learningRateAt, type ScheduleOptions } from './schedule.js';
+import type { CheckedTrainOptions } from './options.js';
+import { learningRateAt, type Schedule } from './schedule.js';
 
 // Guessing uniformly costs ln V; a model that is this much worse than guessing will not come back.
 const EXPLODED = 3;
-
-/** What its course depends on beside its data and schedule; see TrainOptions. */
-interface UpdateOptions extends AdamWOptions {
-  accumulation?: number;
-  recompute?: boolean;
-  seed?: number;
-  identity?: Readonly<Record<string, unknown>>;
-}
 
 /** Optimizer, schedule and data of one run. */
 export class Run implements Disposable {
@@ -35,13 +29,11 @@ export class Run implements Disposable {
   constructor(
     private readonly model: LanguageModel,
     private readonly data: Mixture,
-    private readonly schedule: Required<ScheduleOptions>,
-    options: UpdateOptions,
+    private readonly schedule: Schedule,
+    options: CheckedTrainOptions,
   ) {
-    const { accumulation = 1, recompute = false, seed = 0, identity = {} } = options;
-    const { beta1, beta2, epsilon, weightDecay, clipNorm } = options;
-    const adamw = { beta1, beta2, epsilon, weightDecay, clipNorm };
-    this.optimizer = new AdamW(model.device, model.trainable, adamw);
+    const { accumulation, recompute, seed, identity = {} } = options;
+    this.optimizer = new AdamW(model.device, model.trainable, parseOptions(adamwOptions, options));
     this.accumulation = accumulation;
     this.recompute = recompute;
     this.seed = seed;

@@ -1,74 +1,18 @@
 import { BtsError } from '../base/errors.js';
 import { replaceFolder } from '../base/folder.js';
 import { lockFolder } from '../base/lock.js';
-import { expectOptions, type OptionNames } from '../base/options-check.js';
 import type { Mixture } from '../data/mixture.js';
-import { HELD_OUT_OPTIONS, type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
+import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { ADAMW_OPTIONS, type AdamWOptions } from './adamw.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import type { HeldOutState, TrainEvent } from './events.js';
 import { Metrics } from './metrics.js';
+import { checkTrainOptions, type TrainOptions } from './options.js';
 import { DivergedError, Run } from './run.js';
-import { checkSchedule, type ScheduleOptions } from './schedule.js';
+import { checkSchedule } from './schedule.js';
 import { expectStepRoom } from './step-memory.js';
-
-export interface TrainOptions extends ScheduleOptions, AdamWOptions {
-  /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
-  folder: string;
-  /** Batches whose gradients make one update; default 1. */
-  accumulation?: number;
-  /** Of dropout; the data has its own. Default 0. */
-  seed?: number;
-  /** Computes what is inside of layers again for its gradients in place of keeping it: less memory, more time. */
-  recompute?: boolean;
-  /** Held-out text, looked at before the first update, every `evaluateEvery` updates and at the end. */
-  heldOut?: readonly HeldOutDomain[];
-  /** Default: none between first and last. */
-  evaluateEvery?: number;
-  evaluation?: HeldOutOptions;
-  /** Updates between checkpoints; default: by time alone. */
-  checkpointEvery?: number;
-  /** A checkpoint is written as soon as the last one is this old, so that a crash loses no more; default 10. Infinity: never. */
-  checkpointMinutes?: number;
-  /** Checkpoints kept; default 2. */
-  keep?: number;
-  /** A checkpoint that the model was loaded from: the run goes on there. */
-  resume?: string | undefined;
-  /**
-   * What else makes the run what it is, such as where its model came from: kept in checkpoints, and the same where it is
-   * resumed.
-   */
-  identity?: Readonly<Record<string, unknown>>;
-  /** Writes the finished model into a new folder; default `model.write`. Checkpoints keep full precision. */
-  write?: (folder: string) => Promise<void>;
-  /** Lets the update at work finish, saves, and ends the run. */
-  signal?: AbortSignal | undefined;
-}
-
-const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
-  learningRate: true,
-  steps: true,
-  warmupSteps: true,
-  finalFraction: true,
-  ...ADAMW_OPTIONS,
-  folder: true,
-  accumulation: true,
-  seed: true,
-  recompute: true,
-  heldOut: true,
-  evaluateEvery: true,
-  evaluation: true,
-  checkpointEvery: true,
-  checkpointMinutes: true,
-  keep: true,
-  resume: true,
-  identity: true,
-  write: true,
-  signal: true,
-};
 
 const MINUTE_MS = 60_000;
 /** Held-out tokens of each domain whose gates an evaluation looks at, at most. */
@@ -96,27 +40,14 @@ export async function* train(
   data: Mixture,
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
-  expectOptions('train', options, TRAIN_OPTIONS);
-  expectOptions('train: evaluation', options.evaluation ?? {}, HELD_OUT_OPTIONS);
-  const {
-    folder,
-    signal,
-    heldOut = [],
-    evaluation = {},
-    checkpointEvery = Infinity,
-    checkpointMinutes = 10,
-    evaluateEvery = Infinity,
-  } = options;
-  const { accumulation = 1, keep = 2, write = (folder) => model.write(folder) } = options;
+  const checked = checkTrainOptions(options);
+  const { folder, heldOut = [], evaluation = {}, write = (folder) => model.write(folder), signal } = checked;
+  const { accumulation, recompute, evaluateEvery, checkpointEvery, checkpointMinutes, keep } = checked;
   const schedule = checkSchedule(options);
-  expectPositive({ accumulation, keep, checkpointEvery, evaluateEvery });
-  if (!(checkpointMinutes > 0)) {
-    throw new BtsError('BAD_OPTION', `checkpointMinutes must be a positive number, not ${checkpointMinutes}.`);
-  }
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
-  expectStepRoom(model, { ...data.options, accumulation, recompute: options.recompute ?? false });
+  expectStepRoom(model, { ...data.options, accumulation, recompute });
   await using _lock = await lockFolder(folder);
   const training = trainingFolder(folder);
   const unfinished = options.resume ? undefined : await newestCheckpoint(training);
@@ -126,7 +57,7 @@ export async function* train(
       `'${unfinished}' is a checkpoint of an unfinished run: resume it, choose another folder, or remove '${training}'.`,
     );
   }
-  using run = new Run(model, data, schedule, options);
+  using run = new Run(model, data, schedule, checked);
   const resumed = options.resume ? await run.restore(options.resume) : undefined;
   await using metrics = await Metrics.open(training, resumed?.metricsBytes ?? 0);
 
@@ -186,13 +117,5 @@ async function evaluate(
   } catch (error) {
     if (error instanceof BtsError && error.code === 'ABORTED') return undefined;
     throw error;
-  }
-}
-
-function expectPositive(values: Record<string, number>): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (!(value >= 1) || (value !== Infinity && !Number.isSafeInteger(value))) {
-      throw new BtsError('BAD_OPTION', `${name} must be a positive whole number, not ${value}.`);
-    }
   }
 }

@@ -11,9 +11,9 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-constexpr int64_t kQueryBlock = (48 + kTileRows - 1) / kTileRows * kTileRows;
+constexpr int64_t kQueryBlock = (48 + kMR - 1) / kMR * kMR;
 constexpr int64_t kKeyBlock = 64;
-static_assert(kKeyBlock % kTileCols == 0);
+static_assert(kKeyBlock % kNR == 0);
 constexpr int64_t kStreamQueries = 4;
 
 struct Range {
@@ -50,12 +50,12 @@ inline float exp_row(float* x, float shift, int64_t n) {
   vfloat acc{};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    const vfloat e = exp(load(x + i) - shift);
+    const vfloat e = exp_of_shifted(load(x + i) - shift);
     store(x + i, e);
     acc += e;
   }
   float sum = reduce_add(acc);
-  for (; i < n; i++) sum += x[i] = exp(x[i] - shift);
+  for (; i < n; i++) sum += x[i] = exp_of_shifted(splat(x[i] - shift))[0];
   return sum;
 }
 
@@ -153,7 +153,7 @@ struct Workspace {
 // Scores of a block, [kQueryBlock][kScoreStride]: the microkernel may look past the last key of a row.
 constexpr int64_t kScoreStride = kKeyBlock + 16;
 constexpr int64_t kScores = kQueryBlock * kScoreStride;
-static_assert(round_up(kKeyBlock, kTileRows) <= kScoreStride);
+static_assert(round_up(kKeyBlock, kMR) <= kScoreStride);
 
 // Queries are copied with a stride at which their rows do not share sets of the first-level cache.
 int64_t query_stride(int64_t D) { return D + 16; }
@@ -166,31 +166,29 @@ void copy_scaled(float* to, const float* x, int64_t stride, int64_t rows, int64_
 // C (+)= A B for plain rows of A; B in panels that lie `panel` apart.
 void multiply_plain(float* c, int64_t c_stride, const float* a, int64_t a_stride, const float* b, int64_t panel,
                     int64_t rows, int64_t cols, int64_t depth, bool accumulate) {
-  for (int64_t j = 0; j < cols; j += kTileCols, b += panel)
-    for (int64_t i = 0; i < rows; i += kTileRows) {
+  for (int64_t j = 0; j < cols; j += kNR, b += panel)
+    for (int64_t i = 0; i < rows; i += kMR) {
       float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth,
-                    std::min<int64_t>(kTileRows, rows - i), std::min<int64_t>(kTileCols, cols - j),
-                    {accumulate ? tile : nullptr, c_stride, nullptr});
+      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth, std::min<int64_t>(kMR, rows - i),
+                    std::min<int64_t>(kNR, cols - j), {accumulate ? tile : nullptr, c_stride, nullptr});
     }
 }
 
 // C += A^T B for A [depth][rows] as scores lie.
 void add_transposed(float* c, int64_t c_stride, const float* a, const float* b, int64_t panel, int64_t rows,
                     int64_t cols, int64_t depth) {
-  for (int64_t j = 0; j < cols; j += kTileCols, b += panel)
-    for (int64_t i = 0; i < rows; i += kTileRows) {
+  for (int64_t j = 0; j < cols; j += kNR, b += panel)
+    for (int64_t i = 0; i < rows; i += kMR) {
       float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth,
-                    std::min<int64_t>(kTileRows, rows - i), std::min<int64_t>(kTileCols, cols - j),
-                    {tile, c_stride, nullptr});
+      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth, std::min<int64_t>(kMR, rows - i),
+                    std::min<int64_t>(kNR, cols - j), {tile, c_stride, nullptr});
     }
 }
 
-// Packs rows as the right operand of products over them: panels of kTileCols channels, `capacity` rows apart.
+// Packs rows as the right operand of products over them: panels of kNR channels, `capacity` rows apart.
 void pack_lower(float* packed, const float* x, int64_t stride, int64_t rows, int64_t capacity, int64_t D) {
-  for (int64_t d = 0; d < D; d += kTileCols)
-    pack_cols(packed + d * capacity, row_major(x, stride), {d, std::min<int64_t>(kTileCols, D - d), 0, rows});
+  for (int64_t d = 0; d < D; d += kNR)
+    pack_cols(packed + d * capacity, row_major(x, stride), {d, std::min<int64_t>(kNR, D - d), 0, rows});
 }
 
 int64_t forward_workspace(int64_t D) { return round_up(kQueryBlock * query_stride(D), 16) + round_up(kScores, 16); }
@@ -211,7 +209,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
     const int64_t keys = std::min(kKeyBlock, last - j);
     const float* block_k = packed_k + j * a.D;
     const float* block_v = packed_v + (j / kKeyBlock) * packed_cols_size(a.D, kKeyBlock);
-    multiply_plain(scores, kScoreStride, queries, query_stride(a.D), block_k, kTileCols * a.D, rows, keys, a.D, false);
+    multiply_plain(scores, kScoreStride, queries, query_stride(a.D), block_k, kNR * a.D, rows, keys, a.D, false);
     for (int64_t i = 0; i < rows; i++) {
       float* row = scores + i * kScoreStride;
       const Range seen = visible_in(a, start + t0 + i, j, keys);
@@ -233,7 +231,7 @@ void forward_block(float* out, float* lse, const float* q, const float* packed_k
       }
       sum[i] += part;
     }
-    multiply_plain(out + t0 * stride, stride, scores, kScoreStride, block_v, kTileCols * kKeyBlock, rows, a.D, keys,
+    multiply_plain(out + t0 * stride, stride, scores, kScoreStride, block_v, kNR * kKeyBlock, rows, a.D, keys,
                    j > first);
   }
   for (int64_t i = 0; i < rows; i++) {
@@ -276,8 +274,8 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
       copy_scaled(dout_left, dout + t0 * stride, stride, rows, D, 1);
       pack_lower(q_lower, q + t0 * stride, stride, rows, kQueryBlock, D);
       pack_lower(dout_lower, dout + t0 * stride, stride, rows, kQueryBlock, D);
-      multiply_plain(p, kScoreStride, q_left, query_stride(D), k_right, kTileCols * D, rows, keys, D, false);
-      multiply_plain(ds, kScoreStride, dout_left, query_stride(D), v_right, kTileCols * D, rows, keys, D, false);
+      multiply_plain(p, kScoreStride, q_left, query_stride(D), k_right, kNR * D, rows, keys, D, false);
+      multiply_plain(ds, kScoreStride, dout_left, query_stride(D), v_right, kNR * D, rows, keys, D, false);
       for (int64_t i = 0; i < rows; i++) {
         // forward: p = exp(s - lse), s = capped(q k^T * scale); out = p v.  ds = p (dout v^T - dout . out), times the slope
         // of the cap, 1 - (s / cap)^2
@@ -300,10 +298,9 @@ void backward_head(float* dq, float* dk, float* dv, const float* dout, const flo
         }
       }
       const bool is_first = j == visible(a, t0).first / kKeyBlock * kKeyBlock;
-      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kTileCols * kKeyBlock, rows, D, keys,
-                     !is_first);
-      add_transposed(dk + j * D, D, ds, q_lower, kTileCols * kQueryBlock, keys, D, rows);
-      add_transposed(dv + j * D, D, p, dout_lower, kTileCols * kQueryBlock, keys, D, rows);
+      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kNR * kKeyBlock, rows, D, keys, !is_first);
+      add_transposed(dk + j * D, D, ds, q_lower, kNR * kQueryBlock, keys, D, rows);
+      add_transposed(dv + j * D, D, p, dout_lower, kNR * kQueryBlock, keys, D, rows);
     }
   }
 }

@@ -20,7 +20,8 @@ struct Softmax {
     for_vectors(0, V, [&](int64_t i, auto lanes) { best = BTS_ISA::max(best, lanes.load(logits, i, -infinity)); });
     max = reduce_max(best);
     Sum terms;
-    for_vectors(0, V, [&](int64_t i, auto lanes) { terms.add(exp(lanes.load(logits, i, -infinity) - max)); });
+    for_vectors(0, V,
+                [&](int64_t i, auto lanes) { terms.add(exp_of_shifted(lanes.load(logits, i, -infinity) - max)); });
     sum = terms.total();
   }
 
@@ -58,7 +59,7 @@ void CpuOps::run(const CrossEntropyBackward& op) {
       if (softcap > 0) dtarget *= capped_slope(target, softcap);
       const float scale = float(dlosses[n] / softmax.sum);
       for_vectors(0, V, [&](int64_t i, auto lanes) {
-        const vfloat x = lanes.load(row, i), d = exp(x - softmax.max) * scale;
+        const vfloat x = lanes.load(row, i), d = exp_of_shifted(x - softmax.max) * scale;
         lanes.store(drow, i, softcap > 0 ? d * capped_slope(x, softcap) : d);
       });
       drow[targets[n]] = dtarget;

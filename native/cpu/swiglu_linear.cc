@@ -11,16 +11,16 @@ namespace bts::cpu::BTS_ISA {
 namespace {
 
 // Both products of a part this large stay in the second-level cache until they meet.
-constexpr int64_t kRowBlock = 40 * kTileRows;
-constexpr int64_t kColBlock = 4 * kTileCols;
+constexpr int64_t kRowBlock = 40 * kMR;
+constexpr int64_t kColBlock = 4 * kNR;
 // Where weights stream past a few rows instead, a stream gains by not being interrupted; each thread gets this many parts.
 constexpr int64_t kStreamsPerThread = 4;
-constexpr int64_t kLongestStream = 32 * kTileCols;
+constexpr int64_t kLongestStream = 32 * kNR;
 
 int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
   if (rows > kStreamRows) return kColBlock;
-  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kTileCols);
-  return std::clamp(share, int64_t{kTileCols}, kLongestStream);
+  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kNR);
+  return std::clamp(share, int64_t{kNR}, kLongestStream);
 }
 
 // Rows, from `row` on, of a weight or a bias.

@@ -5,29 +5,49 @@
 
 namespace bts::cpu::BTS_ISA {
 
-// e^x to about 1 ulp (Cephes' polynomial on [-ln2/2, ln2/2]); 0 below -87.3, infinity above 88.7, NaN stays NaN:
-// the comparisons are written so that a NaN fails them and passes through.
+// Where e^x is smaller than any normal number, and larger than any.
+constexpr float kExpLow = -87.33654f, kExpHigh = 88.72283f;
+
+// e^x = fraction * 2^exponent for x between the two, to about 1 ulp (Cephes' polynomial on [-ln2/2, ln2/2]).
+struct ExpParts {
+  vfloat fraction;
+  vint exponent;
+
+  explicit ExpParts(vfloat x) {
+    const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    const vfloat shifted = x * 1.44269504f + magic;
+    const vfloat n = shifted - magic;
+    const vfloat r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vfloat p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    fraction = p * (r * r) + r + 1.0f;
+    exponent = (vint)shifted - (vint)magic;
+  }
+};
+
+// e^x; 0 below kExpLow, infinity above kExpHigh, NaN stays NaN: the comparisons are written so that a NaN fails them and
+// passes through.
 inline vfloat exp(vfloat x) {
-  const vfloat low = splat(-87.33654f), high = splat(88.72283f);
-  vfloat t = x < low ? low : x;
-  t = t > high ? high : t;
-  const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const vfloat shifted = t * 1.44269504f + magic;
-  const vfloat n = shifted - magic;
-  const vfloat r = (t - n * 0.693359375f) + n * 2.12194440e-4f;
-  vfloat p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
+  vfloat t = x < kExpLow ? splat(kExpLow) : x;
+  t = t > kExpHigh ? splat(kExpHigh) : t;
+  const ExpParts parts(t);
   // 2^n in two factors: n reaches 128, one more than the exponent field holds.
-  const vint k = (vint)shifted - (vint)magic, half = k >> 1;
-  const vfloat scale = (vfloat)((half + 127) << 23), rest = (vfloat)((k - half + 127) << 23);
-  vfloat y = p * scale * rest;
-  y = x < low ? vfloat{} : y;
-  return x > high ? splat(__builtin_inff()) : y;
+  const vint half = parts.exponent >> 1;
+  const vfloat scale = (vfloat)((half + 127) << 23), rest = (vfloat)((parts.exponent - half + 127) << 23);
+  vfloat y = parts.fraction * scale * rest;
+  y = x < kExpLow ? vfloat{} : y;
+  return x > kExpHigh ? splat(__builtin_inff()) : y;
+}
+
+// The same to the last bit for x up to 88, in fewer steps: for a softmax, whose largest x is about zero.
+inline vfloat exp_of_shifted(vfloat x) {
+  const ExpParts parts(x < kExpLow ? splat(kExpLow) : x);
+  const vfloat y = parts.fraction * (vfloat)((parts.exponent + 127) << 23);
+  return x < kExpLow ? vfloat{} : y;
 }
 
 inline float exp(float x) { return exp(splat(x))[0]; }

@@ -18,6 +18,7 @@
 
 #include "adamw.h"
 #include "add.h"
+#include "add_scaled.h"
 #include "attention.h"
 #include "cache_append.h"
 #include "concat.h"
@@ -25,14 +26,16 @@
 #include "cross_entropy.h"
 #include "dropout.h"
 #include "embedding.h"
+#include "experts_into_hub.h"
 #include "fill.h"
 #include "fill_normal.h"
+#include "gated_sum.h"
 #include "gather_rows.h"
 #include "global_norm.h"
+#include "hub_into_experts.h"
 #include "lerp.h"
 #include "linear.h"
 #include "measure_peaks.h"
-#include "mix.h"
 #include "mul.h"
 #include "rms_norm.h"
 #include "rope.h"
@@ -41,7 +44,6 @@
 #include "slice.h"
 #include "softcap.h"
 #include "softmax.h"
-#include "stitch.h"
 #include "sum.h"
 #include "sum_axis.h"
 #include "swap_axes.h"
@@ -52,6 +54,7 @@
 #define BTS_OPS(OP) \
   OP(AdamW) \
   OP(Add) \
+  OP(AddScaled) \
   OP(AttentionForward) OP(AttentionBackward) \
   OP(CacheAppend) \
   OP(Concat) \
@@ -59,14 +62,16 @@
   OP(CrossEntropyForward) OP(CrossEntropyBackward) \
   OP(Dropout) \
   OP(EmbeddingForward) OP(EmbeddingBackward) \
+  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
   OP(Fill) \
   OP(FillNormal) \
+  OP(GatedSumForward) OP(GatedSumBackward) \
   OP(GatherRows) \
   OP(GlobalNorm) \
+  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(LerpForward) OP(LerpBackward) \
   OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
   OP(MeasurePeaks) \
-  OP(MixForward) OP(MixBackward) \
   OP(MulForward) OP(MulBackward) \
   OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
   OP(Rope) \
@@ -75,8 +80,6 @@
   OP(SliceForward) OP(SliceBackward) \
   OP(Softcap) \
   OP(SoftmaxForward) OP(SoftmaxBackward) \
-  OP(ExpertsIntoHubForward) OP(ExpertsIntoHubBackward) \
-  OP(HubIntoExpertsForward) OP(HubIntoExpertsBackward) \
   OP(SumForward) OP(SumBackward) \
   OP(SumAxisForward) OP(SumAxisBackward) \
   OP(SwapAxes) \

@@ -118,7 +118,7 @@ test('numbers of evaluate are checked', async () => {
       await fails(
         () => evaluate(model, [], { data, batchSize }),
         'BAD_OPTION',
-        /batchSize must be a positive whole number/,
+        /batchSize must be a whole number from 1 on, not/,
       );
     }
     await fails(() => evaluate(model, [], { data, limit: 0 }), 'BAD_OPTION', /limit must be/);

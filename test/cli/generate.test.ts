@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { GenerateOptions } from '../../lib/model/decoding/generate.js';
+import type { GenerateOptions } from '../../lib/model/decoding/options.js';
 import { loadModel } from '../../lib/model/load-model.js';
 import { callCli, runCli, startCli, until, writeProject } from '../support/cli.js';
 import { openCpu, shared } from '../support/devices.js';

@@ -4,8 +4,9 @@ import { Command, CommanderError } from 'commander';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
+import { commaList, count } from '../../lib/base/schema.js';
 import { mixtureShares } from '../../lib/cli/options/mixture-shares.js';
-import { addConfigOption, addOptions, commaList, count, readOptions } from '../../lib/cli/options/options.js';
+import { addConfigOption, addOptions, readOptions } from '../../lib/cli/options/options.js';
 import { bytes, percent, whole } from '../../lib/terminal/units.js';
 import { fails } from '../data/data-fixtures.js';
 import { inTemporaryFolder } from '../support/models.js';
@@ -112,7 +113,7 @@ test('malformed pairs and unknown options are refused', async () => {
 
 test('values out of range name their option', async () => {
   await fails(() => parse([]), 'BAD_OPTION', /--steps is missing.*bts run --help/);
-  await fails(() => parse(['--steps', '0']), 'BAD_OPTION', /--steps: too small: expected number to be >=1/);
+  await fails(() => parse(['--steps', '0']), 'BAD_OPTION', /--steps: expected a whole number from 1 on, not 0/);
   await fails(() => parse(['--steps', '1.5']), 'BAD_OPTION', /--steps: expected a whole number/);
   await fails(() => parse(['--steps', '1', '--dtype', 'f8']), 'BAD_OPTION', /--dtype: .*"f32"\|"bf16"/);
   await fails(

@@ -182,6 +182,32 @@ test('experts come and go without any text, and with text where there is somethi
   });
 });
 
+test('a dry run of a system looks at its members and text, and writes nothing', async () => {
+  await inProject(async (at) => {
+    const dry = ['--out', at('out'), ...models(at), ...text(at), ...sizes, ...training, '--dry-run'];
+    const plan = await json('baseline', 'bam', ...dry);
+    assert.is(plan.tokens, 3 * 2 * 16);
+    assert.equal(
+      plan.domains.map(({ name, share }: { name: string; share: number }) => [name, share]),
+      [
+        ['code', 0.15],
+        ['prose', 0.85],
+      ],
+    );
+    assert.not.ok('parameters' in plan, 'what a mixture takes, its members do not tell');
+    const dense = await callCli('baseline', 'data-matched', ...dry);
+    assert.match(dense.stdout, /^model +([\d,]+) parameters, \1 of them trained\ntext +code: 15 %/);
+    assert.match(dense.stdout, 'nothing was written');
+
+    const soup = await callCli('baseline', 'soup', '--out', at('out'), ...models(at), '--dry-run');
+    assert.is(soup.error?.code, 'BAD_OPTION');
+    assert.match(soup.error!.message, 'soup takes none');
+    const nowhere = await callCli('baseline', 'bam', ...dry, '--expert', `law=${at('nowhere')}`);
+    assert.is(nowhere.error?.code, 'FILE_NOT_FOUND');
+    for (const name of ['out', 'out.training']) assert.not.ok(await exists(at(name)), name);
+  });
+});
+
 test('what a system is made of is the same where its training is resumed', async () => {
   await inProject(async (at) => {
     const every = ['--checkpoint-every', '2', '--resume', ...text(at), ...sizes, ...training];

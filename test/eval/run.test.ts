@@ -10,7 +10,6 @@ import { EnsembleModel } from '../../lib/model/baselines/ensemble.js';
 import { RoutedModel } from '../../lib/model/baselines/routed.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
-import { groupByPrefix } from '../../lib/model/requests/prefixes.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { collect, fails } from '../data/data-fixtures.js';
@@ -244,32 +243,6 @@ test('work stops when the signal fires', async () => {
     await fails(() => collect(scoreTexts(model, ['some text'], options)), 'ABORTED', /stopped/);
     await fails(() => collect(generateTexts(model, prompts(0), options)), 'ABORTED', /stopped/);
   });
-});
-
-test('sequences are grouped by what they have in common where that saves work', () => {
-  const common = Array.from({ length: 200 }, (_, i) => i);
-  const sequences = [
-    ...Array.from({ length: 4 }, (_, i) => [...common, 1000 + i]),
-    ...Array.from({ length: 3 }, (_, i) => [...common.slice(0, 100), 2000 + i]),
-    [7, 8],
-    [7, 8],
-  ];
-  const groups = groupByPrefix(sequences);
-  assert.equal(
-    groups.map(({ prefix, members }) => [prefix, [...members].sort((a, b) => a - b)]),
-    [
-      [200, [0, 1, 2, 3]],
-      [100, [4, 5, 6]],
-      [0, [7, 8]],
-    ],
-  );
-  assert.equal(groupByPrefix([]), []);
-  assert.equal(groupByPrefix([common, common]), [{ prefix: 199, members: [0, 1] }], 'each keeps a token of its own');
-  const short = [
-    [1, 2, 3],
-    [1, 2, 4],
-  ];
-  assert.equal(groupByPrefix(short), [{ prefix: 0, members: [0, 1] }], 'a few tokens are not worth a pass');
 });
 
 test.run();

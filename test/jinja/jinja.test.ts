@@ -4,7 +4,7 @@ import { regexReplace } from '../../lib/eval/own/regex-replace.js';
 import { Environment } from '../../lib/jinja/environment.js';
 import { TemplateError, UndefinedError } from '../../lib/jinja/errors.js';
 import { Template } from '../../lib/jinja/template.js';
-import { parseJson, toJson } from '../../lib/python/json.js';
+import { jsonLoads, toJson } from '../../lib/python/json.js';
 import { repr } from '../../lib/python/repr.js';
 import { Callable, type Dict, type Value } from '../../lib/python/values.js';
 import { CASES, DOCUMENT, SPACES } from '../support/jinja-cases.js';
@@ -15,7 +15,7 @@ const evaluation = new Environment({
   filters: { regex_replace: regexReplace },
 });
 const chat = new Environment({ trimBlocks: true, lstripBlocks: true });
-const DOC = new Map((parseJson(DOCUMENT) as Dict).entries() as [string, Value][]);
+const DOC = new Map((jsonLoads(DOCUMENT) as Dict).entries() as [string, Value][]);
 
 const render = (template: string, environment = evaluation) => new Template(template, environment).render(DOC);
 
@@ -163,18 +163,18 @@ test('an environment adds filters and names, and may leave the strictness', () =
 
 test('JSON is read and written as by Python', () => {
   const text = '{"b": 1, "10": 1.0, "9": [9007199254740993, 1e3, -0.0, true, null], "b": "\\ud83d\\ude00\\n"}';
-  assert.is(repr(parseJson(text)), "{'b': '😀\\n', '10': 1.0, '9': [9007199254740993, 1000.0, -0.0, True, None]}");
-  assert.is(repr(parseJson('[NaN, -Infinity]')), '[nan, -inf]');
+  assert.is(repr(jsonLoads(text)), "{'b': '😀\\n', '10': 1.0, '9': [9007199254740993, 1000.0, -0.0, True, None]}");
+  assert.is(repr(jsonLoads('[NaN, -Infinity]')), '[nan, -inf]');
   for (const malformed of ['', '{', '[1,]', '{"a"}', '01', '1.', "'a'", '"\n"', '[1] 2', '{1: 2}', 'nul']) {
     assert.throws(
-      () => parseJson(malformed),
+      () => jsonLoads(malformed),
       (error: unknown) => error instanceof SyntaxError,
       malformed,
     );
   }
-  assert.throws(() => parseJson('['.repeat(100000)), /RecursionError/);
-  assert.is(toJson(parseJson('{"é": [1.0, 1], "a": {}}')), '{"\\u00e9": [1.0, 1], "a": {}}');
-  assert.is(toJson(parseJson('{"é": 1, "a": 2}'), { ensureAscii: false, sortKeys: true }), '{"a": 2, "é": 1}');
+  assert.throws(() => jsonLoads('['.repeat(100000)), /RecursionError/);
+  assert.is(toJson(jsonLoads('{"é": [1.0, 1], "a": {}}')), '{"\\u00e9": [1.0, 1], "a": {}}');
+  assert.is(toJson(jsonLoads('{"é": 1, "a": 2}'), { ensureAscii: false, sortKeys: true }), '{"a": 2, "é": 1}');
 });
 
 test.run();

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../../lib/base/random.js';
-import { checkSampling, type SamplingOptions, sample } from '../../lib/model/decoding/sampler.js';
+import { checkSampling, type SamplingOptions } from '../../lib/model/decoding/options.js';
+import { sample } from '../../lib/model/decoding/sampler.js';
 import { fails } from '../data/data-fixtures.js';
 import { openCpu } from '../support/devices.js';
 

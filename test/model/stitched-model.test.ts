@@ -588,7 +588,7 @@ const badOptions: [name: string, options: object, code: ErrorCode, message: RegE
   ["an expert called 'hub'", { experts: { hub: 'x' } }, 'BAD_OPTION', /'hub' cannot name an expert/],
   ['an expert whose name is a path', { experts: { 'a/b': 'x' } }, 'BAD_OPTION', /'a\/b' cannot name/],
   ['an expert without a name', { experts: { '': 'x' } }, 'BAD_OPTION', /'' cannot name/],
-  ['no stitches', { stitches: 0 }, 'BAD_OPTION', /1 to the 3 layers, not 0/],
+  ['no stitches', { stitches: 0 }, 'BAD_OPTION', /stitches must be a whole number from 1 on, not 0/],
   ['more stitches than layers', { stitches: 4 }, 'BAD_OPTION', /1 to the 3 layers, not 4/],
   ['an empty plan', { plan: [] }, 'BAD_STITCH', /last stitch/],
   ['a plan beyond the layers', { plan: [{ afterLayer: 4, kind: 'experts_into_hub' }] }, 'BAD_STITCH', /1 to 3/],

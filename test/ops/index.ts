@@ -1,6 +1,7 @@
 /** What is tested of the ops, a line for each file. native/ops/list.h says how to add one. */
 export { adamw } from './adamw.js';
 export { add } from './add.js';
+export { addScaled } from './add-scaled.js';
 export { attention } from './attention.js';
 export { cacheAppend } from './cache-append.js';
 export { concat } from './concat.js';
@@ -10,11 +11,11 @@ export { dropout } from './dropout.js';
 export { embedding } from './embedding.js';
 export { fill } from './fill.js';
 export { fillNormal } from './fill-normal.js';
+export { gatedSum } from './gated-sum.js';
 export { gatherRows } from './gather-rows.js';
 export { globalNorm } from './global-norm.js';
 export { lerp } from './lerp.js';
 export { linear } from './linear.js';
-export { mix } from './mix.js';
 export { mul } from './mul.js';
 export { repeat } from './repeat.js';
 export { rmsNorm } from './rms-norm.js';

@@ -117,6 +117,24 @@ exported('every type that a user can get to is exported itself', () => {
   assert.equal(missing, []);
 });
 
+exported('editors show what the options are: types that can be read, and doc comments', () => {
+  const places: string[] = [];
+  const bare: string[] = [];
+  for (const symbol of symbols.filter(({ name, flags }) => name.endsWith('Options') && flags & ts.SymbolFlags.Type)) {
+    for (const option of checker.getDeclaredTypeOfSymbol(symbol).getProperties()) {
+      const place = `${symbol.name}.${option.name}`;
+      places.push(place);
+      const type = checker.typeToString(checker.getTypeOfSymbol(option));
+      assert.not.match(type, /Zod|\bz\.|any|unknown\b(?!>)/, place);
+      if (option.getDocumentationComment(checker).length === 0) bare.push(place);
+    }
+  }
+  assert.equal(bare, [], 'options without a doc comment');
+  for (const place of ['TrainOptions.beta1', 'TrainOptions.folder', 'StitchOptions.gate', 'DeviceOptions.precision']) {
+    assert.ok(places.includes(place), place);
+  }
+});
+
 exported('nothing internal is declared', () => {
   const internal = [...declarations].filter(([, text]) => text.includes('@internal')).map(([name]) => name);
   assert.equal(internal, []);

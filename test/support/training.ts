@@ -8,7 +8,8 @@ import { StitchedModel } from '../../lib/model/stitched-model.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { newestCheckpoint, trainingFolder } from '../../lib/train/checkpoint.js';
 import type { TrainEvent } from '../../lib/train/events.js';
-import { type TrainOptions, train } from '../../lib/train/trainer.js';
+import type { TrainOptions } from '../../lib/train/options.js';
+import { train } from '../../lib/train/trainer.js';
 import { randomTokens } from './models.js';
 
 /** Two domains that differ, as rows of 8 tokens; another `text` has as many others. */

@@ -62,14 +62,15 @@ trainer('the loss falls, and every update is reported with its numbers', async (
   });
 });
 
-for (const kind of ['dense', 'stitched'] as const) {
+for (const kind of ['dense', 'stitched', 'low-rank'] as const) {
   trainer(`a ${kind} run that was stopped and resumed equals an uninterrupted one bit for bit`, async () => {
     await inTemporaryFolder(async (root) => {
       const hub = await writeModel(device, join(root, 'hub'), { seed: 1 });
       const experts = { code: await writeModel(device, join(root, 'code'), { seed: 2 }) };
       const isDense = kind === 'dense';
+      const rank = kind === 'low-rank' ? 3 : undefined;
       const create = () =>
-        isDense ? loadDense(device, hub) : StitchedModel.create(device, { hub, experts, dropout: 0.2 });
+        isDense ? loadDense(device, hub) : StitchedModel.create(device, { hub, experts, rank, dropout: 0.2 });
       const load = (folder: string) => (isDense ? loadDense(device, folder) : loadStitched(device, folder));
       const options = { steps: 9, learningRate: 1e-2, accumulation: 2, seed: 3 };
 

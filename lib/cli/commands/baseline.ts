@@ -1,6 +1,7 @@
 import { Argument, type Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import { replaceFolder } from '../../base/folder.js';
 import { Tokenizer } from '../../data/tokenizer.js';
 import { type HeldOutLoss, heldOutLosses } from '../../eval/held-out-loss.js';
@@ -8,43 +9,44 @@ import { EnsembleModel } from '../../model/baselines/ensemble.js';
 import { MixtureModel } from '../../model/baselines/mixture-model.js';
 import { RoutedModel } from '../../model/baselines/routed.js';
 import { writeSoup } from '../../model/baselines/soup.js';
-import { DenseModel } from '../../model/dense-model.js';
+import { type Cost, denseCost } from '../../model/cost/cost.js';
+import { DenseModel, trainableRoles } from '../../model/dense-model.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
+import { preflight, refusal } from '../../model/members/preflight.js';
 import { SYSTEM_TITLES } from '../../model/systems.js';
 import type { Device } from '../../tensor/device.js';
-import { note, print, printJson } from '../../terminal/output.js';
-import { expectStepRoom } from '../../train/step-memory.js';
+import { note } from '../../terminal/output.js';
 import { stitchShares } from '../options/ablations.js';
 import { openDomains } from '../options/domains.js';
+import { memberOptions } from '../options/member-options.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, count, readOptions } from '../options/options.js';
-import { memberOptions } from '../options/stitch-options.js';
+import { readOptions } from '../options/options.js';
 import {
   deviceOptions,
   domainOptions,
-  readingOptions,
   runOptions,
   type TrainingValues,
-  trainingOptions,
+  trainingWith,
   weightOptions,
 } from '../options/training-options.js';
 import { domainTable } from '../results.js';
-import { claimOut, isFinished, placesBeside } from '../training/out-folder.js';
-import { evaluationOptions, runTraining } from '../training/run.js';
+import { addGroups, addJson, DRY_RUN, type Flags, printReport, trainByCommand } from '../training/command.js';
+import { claimOut, placesBeside } from '../training/out-folder.js';
+import { evaluationOptions } from '../training/run.js';
 
 const UNTRAINED = ['soup', 'btm'] as const;
 const TRAINED = ['routing', 'btx-sample', 'btx-soft', 'bam', 'bam-adapters', 'data-matched'] as const;
 type Untrained = (typeof UNTRAINED)[number];
 type Trained = (typeof TRAINED)[number];
 
+const usual = trainingWith(1e-3);
 const training = {
-  ...trainingOptions,
-  steps: count().optional().meta({ description: 'Updates of the weights, of a system that is trained' }),
-  learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
+  ...usual,
+  steps: usual.steps.optional().meta({ description: 'Updates of the weights, of a system that is trained' }),
 };
 const textGroup = { ...domainOptions, domain: domainOptions.domain.optional(), ...weightOptions };
-const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...hashOptions };
 const Schema = z.object({ ...memberOptions, ...textGroup, ...training, ...runGroup });
 type Values = z.output<typeof Schema>;
 
@@ -70,53 +72,61 @@ export function baselineCommand(program: Command, signal: AbortSignal): void {
     .description('Make one of the systems that BTS is compared with out of the same hub and experts.')
     .addArgument(new Argument('<system>', 'Which').choices([...UNTRAINED, ...TRAINED]))
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Models:', memberOptions);
-  addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', training);
-  addOptions(command, 'Run:', runGroup);
-  addConfigOption(command);
-  command
-    .option('--json', 'Print the result as JSON')
-    .action(async (system: Trained | Untrained) =>
-      run(system, await readOptions(command, Schema), command.opts().json === true, signal),
-    );
+  addGroups(command, {
+    'Models:': memberOptions,
+    'Text:': textGroup,
+    'Training:': training,
+    'Run:': runGroup,
+  }).option(...DRY_RUN);
+  addJson(command).action(async (system: Trained | Untrained) => {
+    const values = await readOptions(command, Schema);
+    if (isUntrained(system)) await makeBaseline(system, values, command.opts(), signal);
+    else await trainBaseline(system, values, command.opts(), signal);
+  });
 }
 
-async function run(system: Trained | Untrained, values: Values, json: boolean, signal: AbortSignal): Promise<void> {
-  const needs = (TRAINED as readonly string[]).includes(system);
-  if (needs && (values.steps === undefined || values.domain === undefined)) {
+const isUntrained = (system: string): system is Untrained => (UNTRAINED as readonly string[]).includes(system);
+const isIn = (system: Trained | Untrained, out: string) => `${SYSTEM_TITLES[system]} is in '${out}'.`;
+
+async function trainBaseline(system: Trained, values: Values, flags: Flags, signal: AbortSignal): Promise<void> {
+  const { steps, domain, out, hub, expert } = values;
+  if (steps === undefined || domain === undefined) {
     throw new BtsError('BAD_OPTION', `${system} is trained: give --steps and --domain. See 'bts baseline --help'.`);
   }
-  if (needs && (await isFinished(values as TrainedValues, json))) return;
-  using device = openDevice(values);
-  const checkpoint = await claimOut(values.out, values.resume);
-  const losses = needs
-    ? await trainBaseline(device, system as Trained, values as TrainedValues, checkpoint, signal)
-    : await makeBaseline(device, system as Untrained, values, signal);
-  note(`${SYSTEM_TITLES[system]} is in '${values.out}'.`);
-  if (json) printJson({ system, model: values.out, steps: needs ? values.steps : 0, heldOut: losses });
-  else if (losses.length > 0) print(domainTable(losses));
+  const training = { ...values, steps, domain };
+  await trainByCommand(
+    {
+      label: system,
+      values: training,
+      shares: stitchShares(training),
+      check: (_, dryRun) => checkMembers(system, training, dryRun, signal),
+      create: (device) => createBaseline(device, system, values, signal),
+      load: (device, checkpoint) => loadModel(device, checkpoint, { trainable: true, verify: values.verify, signal }),
+      // Of a resumed run all of it is in the checkpoint: another system or other members would be ignored.
+      identity: async () => ({ system, members: await placesBeside(out, { hub, ...expert }) }),
+      done: isIn(system, out),
+      report: ({ losses }) => ({ heldOut: losses, table: () => domainTable(losses), more: { system } }),
+    },
+    flags,
+    signal,
+  );
 }
 
-type TrainedValues = TrainingValues & Values;
-
-async function trainBaseline(
-  device: Device,
+/** What making a system looks at, too, for a dry run; what it costs only a dense model's configuration tells. */
+async function checkMembers(
   system: Trained,
-  values: TrainedValues,
-  checkpoint: string | undefined,
+  { hub, expert, batchSize, sequenceLength, recompute, verify }: Values & TrainingValues,
+  dryRun: boolean,
   signal: AbortSignal,
-): Promise<HeldOutLoss[]> {
-  const shares = stitchShares(values);
-  using model = checkpoint
-    ? await loadModel(device, checkpoint, { trainable: true, verify: values.verify, signal })
-    : await createBaseline(device, system, values, signal);
-  expectStepRoom(model, values);
-  await using domains = await openDomains(values, model.tokenizer, signal);
-  // Of a resumed run all of it is in the checkpoint: another system or other members would be ignored.
-  const { out, hub, expert } = values;
-  const identity = { system, members: await placesBeside(out, { hub, ...expert }) };
-  return await runTraining(model, domains.all, values, { label: system, shares, resume: checkpoint, identity, signal });
+): Promise<Cost | undefined> {
+  if (!dryRun) return undefined;
+  const checked = await preflight(hub, expert, { verify, signal });
+  const refused = refusal(checked);
+  if (refused) throw refused;
+  if (system !== 'data-matched') return undefined;
+  const { config } = checked.members[0]!;
+  const size = { batch: batchSize, tokens: sequenceLength, recompute };
+  return denseCost(config!, size, trainableRoles(config!, { trainable: true }));
 }
 
 async function createBaseline(
@@ -131,20 +141,34 @@ async function createBaseline(
 }
 
 async function makeBaseline(
-  device: Device,
   system: Untrained,
   values: Values,
+  { dryRun, json = false }: Flags,
   signal: AbortSignal,
-): Promise<HeldOutLoss[]> {
+): Promise<void> {
+  if (dryRun) throw new BtsError('BAD_OPTION', `--dry-run plans training, and ${system} takes none. Leave it out.`);
   const { hub, expert: experts, out, domain, verify } = values;
+  using device = openDevice(values);
+  await claimOut(out, values.resume);
   if (system === 'soup') {
     await writeSoup(device, out, { hub, experts, verify, signal });
   } else {
     using model = await EnsembleModel.create(device, { hub, experts, verify, signal });
     await replaceFolder(out, (temporary) => model.write(temporary));
   }
-  if (!domain) return [];
-  await using domains = await openDomains({ ...values, domain }, await Tokenizer.load(out), signal);
+  const losses = domain ? await lossesOf(device, { ...values, domain }, signal) : [];
+  note(isIn(system, out));
+  printReport(out, 0, { heldOut: losses, table: () => domainTable(losses), more: { system } }, json);
+}
+
+/** On the held-out text, of what was made. */
+async function lossesOf(
+  device: Device,
+  values: Values & Pick<TrainingValues, 'domain'>,
+  signal: AbortSignal,
+): Promise<HeldOutLoss[]> {
+  const { out } = values;
+  await using domains = await openDomains(values, await Tokenizer.load(out), signal);
   using model = await loadModel(device, out, { signal });
   return await heldOutLosses(model, domains.all, { ...evaluationOptions(values, model), signal });
 }

@@ -1,22 +1,24 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { hashOptions } from '../../base/file-hash.js';
 import { machineMemory } from '../../base/memory.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
+import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
 import { print, printJson } from '../../terminal/output.js';
 import { compact } from '../../terminal/progress.js';
 import { renderTable } from '../../terminal/table.js';
 import { singleLine } from '../../terminal/text-width.js';
 import { bytes, whole } from '../../terminal/units.js';
-import { addConfigOption, addOptions, count, readOptions } from '../options/options.js';
-import { memberOptions, type StitchValues, stitchOptions, stitchShape } from '../options/stitch-options.js';
-import { readingOptions } from '../options/training-options.js';
+import { memberOptions } from '../options/member-options.js';
+import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { stitchTrainingOptions } from '../options/training-options.js';
 
-const sizeOptions = {
-  batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
-  sequenceLength: count().default(256).meta({ description: 'Tokens in a sequence' }),
-};
-const Schema = z.object({ ...memberOptions, ...stitchOptions, ...sizeOptions, ...readingOptions });
+const { dropout: _, seed: __, ...shapeOptions } = stitchOptions;
+const { batchSize, sequenceLength, recompute } = stitchTrainingOptions;
+const stepOptions = { batchSize, sequenceLength, recompute };
+const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions, ...hashOptions });
+type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
 Exit codes: 0 the models can be stitched, 1 they cannot, 2 the command line is wrong.
@@ -31,16 +33,16 @@ export function checkCommand(program: Command, signal: AbortSignal): void {
     .description('Say whether models can be stitched, all that keeps them from it, and what it would cost.')
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Models:', memberOptions);
-  addOptions(command, 'Stitches, for the estimate:', stitchOptions);
-  addOptions(command, 'Training step, for the estimate:', sizeOptions);
-  addOptions(command, 'Files:', readingOptions);
+  addOptions(command, 'Stitches, for the estimate:', shapeOptions);
+  addOptions(command, 'Training step, for the estimate:', stepOptions);
+  addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
   command
     .option('--json', 'Print the result as JSON')
     .action(async () => run(await readOptions(command, Schema), command.opts().json === true, signal));
 }
 
-async function run(values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
+async function run(values: Values, json: boolean, signal: AbortSignal): Promise<void> {
   const { members, findings } = await preflight(values.hub, values.expert, { verify: values.verify, signal });
   const memoryBytes = machineMemory();
   const errors = findings.filter(({ level }) => level === 'error').length;
@@ -55,19 +57,17 @@ async function run(values: z.output<typeof Schema>, json: boolean, signal: Abort
 }
 
 /** What the models would cost once stitched. */
-function estimate(members: readonly CheckedMember[], values: StitchValues & SizeValues): Cost {
+function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const configs = members.map(({ config }) => config!);
-  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: true };
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
   return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
 }
-
-type SizeValues = { batchSize: number; sequenceLength: number };
 
 function render(
   members: readonly CheckedMember[],
   findings: readonly Finding[],
   cost: Cost | null,
-  { batchSize, sequenceLength }: SizeValues,
+  { batchSize, sequenceLength }: Values,
   memoryBytes: number,
 ): string {
   const parts = [

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { choice, flag } from '../../base/schema.js';
+import { SEQUENCE_LENGTH } from '../../data/batch-options.js';
 import { checkShape } from '../../data/packing.js';
-import { heldOutLosses } from '../../eval/held-out-loss.js';
+import { heldOutLosses, heldOutOptions } from '../../eval/held-out-loss.js';
 import { switchingLoss } from '../../eval/switching.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel, readModelConfig } from '../../model/load-model.js';
@@ -9,27 +11,24 @@ import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { type OpenDomains, openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
-import { count, present } from '../options/options.js';
 import type { DeviceValues, DomainValues } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
 
 /** How the loss on texts is measured. */
 export const lossOptions = {
-  split: z.enum(['held-out', 'all']).default('held-out').meta({
+  split: choice(['held-out', 'all']).default('held-out').meta({
     description: 'The part of the text that training with the same options set aside, or all of it',
   }),
-  sequenceLength: count().optional().meta({
-    description: 'Tokens in a sequence (default: 256, or what all models take)',
+  sequenceLength: heldOutOptions.sequenceLength.meta({
+    description: `Tokens in a sequence (default: ${SEQUENCE_LENGTH}, or what all models take)`,
   }),
-  switching: z.boolean().default(false).meta({
+  switching: flag().default(false).meta({
     description: 'Also the loss on sequences that switch from one of the domains to another in the middle',
   }),
-  maxTokens: count().optional().meta({ description: 'Tokens of each domain to look at, at most (default: all)' }),
+  maxTokens: heldOutOptions.maxTokens,
 };
 const losses = z.object(lossOptions);
 type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number; verify: boolean };
-
-const DEFAULT_LENGTH = 256;
 
 /** Prints loss and perplexity of models on the texts of domains. */
 export async function evaluateLosses(
@@ -70,7 +69,7 @@ export async function evaluateLosses(
 
 /** The sequence length for all models, since a loss depends on it. Throws BAD_OPTION, and what reading them throws. */
 async function commonLength(folders: readonly string[], { sequenceLength }: Values): Promise<number> {
-  let length = sequenceLength ?? DEFAULT_LENGTH;
+  let length = sequenceLength ?? SEQUENCE_LENGTH;
   for (const folder of folders) {
     const { maxPositions } = await readModelConfig(folder);
     if (sequenceLength !== undefined && sequenceLength > maxPositions) {
@@ -97,7 +96,7 @@ async function evaluate(
   const progress = new Progress(`evaluating ${folder}`);
   const streams = all.map(({ name, train, heldOut }) => ({ name, heldOut: split === 'all' ? train : heldOut }));
   const options = {
-    ...{ sequenceLength, batchSize, ...present({ maxTokens }), signal },
+    ...{ sequenceLength, batchSize, maxTokens, signal },
     onProgress: (domain: string, tokens: number) => progress.update(tokens, [`tokens of ${domain}`]),
   };
   try {

@@ -3,30 +3,30 @@ import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import type { HashOptions } from '../../base/file-hash.js';
 import { lockFolder } from '../../base/lock.js';
+import { commaList, folder, positive, text } from '../../base/schema.js';
 import { didYouMean } from '../../base/suggest.js';
 import { DataFolder } from '../../eval/data/data-folder.js';
-import { evaluate, tasksOf } from '../../eval/evaluate.js';
+import { evaluate, evaluateOptions, tasksOf } from '../../eval/evaluate.js';
 import { readOwnTask } from '../../eval/own/own-task.js';
 import { expectExamples } from '../../eval/prompt.js';
 import { type Column, resolveTasks } from '../../eval/registry.js';
 import { hashModel } from '../../eval/results/model-hash.js';
 import { type ModelReport, type Report, toCsv, writeReport } from '../../eval/results/report.js';
 import type { TaskResult } from '../../eval/run/run-task.js';
-import { Sandbox } from '../../eval/sandbox/sandbox.js';
+import { LIMITS } from '../../eval/sandbox/runner.js';
+import { Sandbox, sandboxOptions } from '../../eval/sandbox/sandbox.js';
 import type { Task } from '../../eval/task.js';
 import { loadModel, readModelConfig } from '../../model/load-model.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { openDevice } from '../options/open-device.js';
-import { commaList, count, integer, present } from '../options/options.js';
+import { present } from '../options/options.js';
 import type { DeviceValues } from '../options/training-options.js';
 import { type OutputOptions, reportTable } from './eval-tables.js';
 
-const folder = () => z.string().min(1, 'expected a folder');
-
 /** How benchmarks are run. */
 export const taskOptions = {
-  tasks: commaList(z.string().min(1, 'expected a name')).optional().meta({
+  tasks: commaList(text('a name')).optional().meta({
     description:
       "Benchmarks, groups of them, 'all' for the paper's, names with *, or files of your own, commas between",
     argument: 'name,..',
@@ -35,7 +35,7 @@ export const taskOptions = {
     description: 'Where the benchmarks lie (default: $BTS_EVAL_DATA, or ./benchmarks)',
     argument: 'folder',
   }),
-  limit: count().optional().meta({ description: 'Documents of each benchmark, the first (default: all)' }),
+  limit: evaluateOptions.limit,
   shots: z
     .array(z.string().regex(/^([\w.*-]+=)?\d+$/, 'expected a number, or task=number'))
     .default([])
@@ -47,20 +47,13 @@ export const taskOptions = {
     description: 'Where results and every sample are kept; a run that was stopped goes on there',
     argument: 'folder',
   }),
-  seed: integer(0).default(0).meta({ description: 'The same seed gives the same sampled texts' }),
-  sharePrefixes: z.boolean().default(true).meta({
-    description: 'Compute what prompts have in common each time anew: slower, the same results',
-  }),
-  allowUnsafeCode: z.boolean().default(false).meta({
-    description: 'Run generated programs without isolation where the system has none',
-  }),
-  codeTimeout: z
-    .number()
-    .positive()
-    .max(86_400)
-    .default(10)
+  seed: evaluateOptions.seed,
+  sharePrefixes: evaluateOptions.sharePrefixes,
+  allowUnsafeCode: sandboxOptions.allowUnsafe,
+  codeTimeout: positive(86_400)
+    .default(LIMITS.milliseconds / 1000)
     .meta({ description: 'Seconds that a generated program may take' }),
-  python: z.string().min(1).optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
+  python: sandboxOptions.python,
 };
 const shape = z.object(taskOptions);
 export type TaskValues = z.output<typeof shape> &
@@ -162,7 +155,7 @@ async function openSandbox({ allowUnsafeCode, codeTimeout, python }: TaskValues)
   const sandbox = await Sandbox.open({
     allowUnsafe: allowUnsafeCode,
     limits: { milliseconds: 1000 * codeTimeout },
-    ...present({ python }),
+    python,
   });
   if (sandbox.isolationName === 'none')
     note('Generated programs run without isolation: they can read and change your files.');

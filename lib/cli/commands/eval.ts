@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
+import { evaluateOptions } from '../../eval/evaluate.js';
 import { kebab } from '../options/config-file.js';
-import { addConfigOption, addOptions, count, readGivenOptions } from '../options/options.js';
-import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
+import { addConfigOption, addOptions, readGivenOptions } from '../options/options.js';
+import { deviceOptions, domainOptions } from '../options/training-options.js';
 import { compareCommand, expectOneFormat } from './eval-compare.js';
 import { listTasks } from './eval-list.js';
 import { evaluateLosses, lossOptions } from './eval-losses.js';
@@ -12,9 +14,9 @@ import { evaluateTasks, taskOptions } from './eval-tasks.js';
 
 const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
-  batchSize: count().default(8).meta({ description: 'Sequences in a batch' }),
+  batchSize: evaluateOptions.batchSize,
   ...deviceOptions,
-  ...readingOptions,
+  ...hashOptions,
 };
 const Schema = z.object({
   domain: domain.optional(),

@@ -1,19 +1,22 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { count } from '../../base/schema.js';
 import { type FlopsPart, PAPER_SEGMENT, paperFlops } from '../../model/cost/paper.js';
 import { segmentFlops, systemFlops } from '../../model/cost/system-cost.js';
 import { SYSTEM_TITLES } from '../../model/systems.js';
 import { print, printJson } from '../../terminal/output.js';
 import { renderTable } from '../../terminal/table.js';
 import { whole } from '../../terminal/units.js';
-import { addOptions, count, readOptions } from '../options/options.js';
+import { addOptions, readOptions } from '../options/options.js';
 import { readShape, shapeOptions } from '../options/shape-options.js';
 
 const flopsOptions = {
-  sequenceLength: count().optional().meta({
-    description: 'Tokens in a sequence (default: 8192, or what the model takes)',
-  }),
+  sequenceLength: count()
+    .optional()
+    .meta({
+      description: `Tokens in a sequence (default: ${PAPER_SEGMENT.context}, or what the model takes)`,
+    }),
   layers: count().default(PAPER_SEGMENT.layers).meta({ description: 'Layers for each stitch' }),
 };
 const Schema = z.object({ ...shapeOptions, ...flopsOptions });

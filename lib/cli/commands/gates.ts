@@ -3,19 +3,22 @@ import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError, fileError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import { overwrite } from '../../base/overwrite.js';
+import { count, fraction, integer, text } from '../../base/schema.js';
 import { drawTokenGates } from '../../gates/figures.js';
 import { renderGates } from '../../gates/gate-map.js';
 import { gatePage, htmlPage } from '../../gates/gate-page.js';
 import {
   type GatedModel,
   type GatedText,
+  gatedTextOptions,
   gatedTexts,
   meansOfTexts,
   membersOf,
   type NamedText,
 } from '../../gates/gated-text.js';
-import { type MeanGates, meanGates } from '../../gates/mean-gates.js';
+import { gateOptions, type MeanGates, meanGates } from '../../gates/mean-gates.js';
 import { meansCsv, tokensCsv } from '../../gates/tables.js';
 import { SparseModel } from '../../model/baselines/sparse-model.js';
 import type { LanguageModel } from '../../model/language-model.js';
@@ -26,50 +29,43 @@ import { note, print, printJson } from '../../terminal/output.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 import { openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, count, integer, present, readOptions } from '../options/options.js';
-import { deviceOptions, domainOptions, readingOptions } from '../options/training-options.js';
+import { addConfigOption, addOptions, present, readOptions } from '../options/options.js';
+import { deviceOptions, domainOptions } from '../options/training-options.js';
 
 const textGroup = {
-  prompt: z.array(z.string().min(1)).optional().meta({
+  prompt: z.array(text()).optional().meta({
     description: 'A text to look at token by token, and to continue. Repeatable',
     argument: 'text',
   }),
-  file: z.array(z.string().min(1)).optional().meta({
+  file: z.array(text('a path')).optional().meta({
     description: 'The same out of a file of text. Repeatable',
     argument: 'path',
   }),
-  join: z.boolean().default(false).meta({
-    description: 'The prompts follow each other and are one text, which switches between them',
-  }),
-};
-const lookGroup = {
-  maxTokens: integer(0).optional().meta({
-    description:
-      'Tokens to generate for each prompt, the likeliest, at most (default: 64; with --join none); held-out tokens of each domain to look at (default: 4096)',
-  }),
-  sequenceLength: count().optional().meta({
-    description: 'Tokens in a sequence of held-out text (default: 256, or what the model takes)',
-  }),
+  join: gatedTextOptions.join,
   layer: count().optional().meta({
     description: 'Of prompts the stitch after this layer is drawn (default: the last)',
   }),
   quantiles: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? value.split(',').map(Number) : value),
-      z.array(z.number().min(0).max(1)),
-    )
+    .preprocess((value) => (typeof value === 'string' ? value.split(',').map(Number) : value), z.array(fraction()))
     .optional()
     .meta({ description: 'Of prompts, with --csv and --json: also these quantiles over channels', argument: 'q,..' }),
+};
+const lookGroup = {
+  ...gateOptions,
+  maxTokens: integer(0).optional().meta({
+    description:
+      'Tokens to generate for each prompt, the likeliest, at most (default: 64; with --join none); held-out tokens of each domain to look at (default: 4096)',
+  }),
   ...deviceOptions,
-  ...readingOptions,
+  ...hashOptions,
 };
 const drawGroup = {
-  svg: z.string().min(1).optional().meta({ description: 'Draw them into this file', argument: 'file' }),
-  html: z.string().min(1).optional().meta({
+  svg: text('a file').optional().meta({ description: 'Draw them into this file', argument: 'file' }),
+  html: text('a file').optional().meta({
     description: 'The picture in a page of its own; of prompts with each token tinted by the member that leads',
     argument: 'file',
   }),
-  csv: z.string().min(1).optional().meta({ description: 'The numbers as a table', argument: 'file' }),
+  csv: text('a file').optional().meta({ description: 'The numbers as a table', argument: 'file' }),
 };
 const { domain, ...domainRest } = domainOptions;
 const readGroup = { domain: domain.optional(), ...domainRest };
@@ -196,10 +192,11 @@ async function ofDomains(folder: string, model: LanguageModel, values: Values, s
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
-  const { maxTokens = 4096, sequenceLength } = values;
+  const { batchSize, maxTokens, sequenceLength } = values;
   if (sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: sequenceLength });
   await using domains = await openDomains({ ...values, domain: values.domain! }, model.tokenizer, signal);
-  const means = await meanGates(model, domains.all, { maxTokens, signal, ...present({ sequenceLength }) });
+  const look = { batchSize, sequenceLength, signal, ...present({ maxTokens }) };
+  const means = await meanGates(model, domains.all, look);
   const members = model.memberNames;
   const title = `Mean gates of ${basename(resolve(folder))}`;
   return {

@@ -2,58 +2,39 @@ import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError, throwIfAborted } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
+import { parseOptions } from '../../base/options-check.js';
+import { commaList, flag } from '../../base/schema.js';
 import { MemberName } from '../../checkpoint/stitch-manifest.js';
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
+import { generateOptions } from '../../model/decoding/options.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { note, printJson } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, commaList, count, integer, readOptions } from '../options/options.js';
-import { deviceOptions, readingOptions } from '../options/training-options.js';
+import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { deviceOptions } from '../options/training-options.js';
 
-const samplingOptions = {
-  maxTokens: count().default(256).meta({ description: 'Tokens to generate, at most' }),
-  temperature: z.number().min(0).default(1).meta({ description: '0 always takes the likeliest token' }),
-  topK: integer(0).default(0).meta({ description: 'Only the k likeliest tokens; 0: all' }),
-  topP: z.number().positive().max(1).default(1).meta({
-    description: 'Only the likeliest tokens that together reach this probability; 1: all',
-  }),
-  minP: z.number().min(0).max(1).default(0).meta({
-    description: 'Only tokens at least this fraction as likely as the likeliest; 0: all',
-  }),
-  repetitionPenalty: z.number().positive().default(1).meta({
-    description: 'Makes tokens that were there before less likely; 1: off',
-  }),
-  seed: integer(0).default(0).meta({ description: 'The same seed gives the same text' }),
+const { maxTokens, seed, stop, logprobs, batchSize: _, ...sampling } = generateOptions;
+const samplingGroup = {
+  maxTokens,
+  ...sampling,
+  seed,
   without: commaList(MemberName).optional().meta({
     description: 'Experts of a stitched model that take no part, and are not computed; several with commas between',
     argument: 'names',
   }),
-  stop: z
-    .array(z.string().min(1))
-    .default([])
-    .meta({ description: 'Ends the text where this would appear. Repeatable' }),
+  stop,
 };
-const outputOptions = {
-  logprobs: integer(0).optional().meta({
-    description: "With --json: each token's log-probability, and those of the so many likeliest in its place",
-    argument: 'n',
-  }),
-};
+const outputGroup = { logprobs };
 const promptOptions = {
-  chat: z.boolean().default(false).meta({
+  chat: flag().default(false).meta({
     description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
   }),
 };
-const Schema = z.object({
-  ...promptOptions,
-  ...samplingOptions,
-  ...outputOptions,
-  ...deviceOptions,
-  ...readingOptions,
-});
+const Schema = z.object({ ...promptOptions, ...samplingGroup, ...outputGroup, ...deviceOptions, ...hashOptions });
 const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
@@ -73,10 +54,10 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .argument('[prompt]', "The text to continue; '-' reads it from stdin, without its last line end")
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Prompt:', promptOptions);
-  addOptions(command, 'Sampling:', samplingOptions);
-  addOptions(command, 'Output:', outputOptions);
+  addOptions(command, 'Sampling:', samplingGroup);
+  addOptions(command, 'Output:', outputGroup);
   addOptions(command, 'Device:', deviceOptions);
-  addOptions(command, 'Files:', readingOptions);
+  addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
   command
     .option('--json', 'Print text, tokens and statistics as JSON, at the end')
@@ -99,20 +80,8 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const {
-    without = [],
-    chat,
-    maxTokens,
-    temperature,
-    topK,
-    topP,
-    minP,
-    repetitionPenalty,
-    seed,
-    stop,
-    logprobs,
-  } = values;
-  const settings = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, logprobs };
+  const { without = [], chat, logprobs } = values;
+  const settings = parseOptions(generateOptions, values);
   if (logprobs !== undefined && !json) {
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }

@@ -1,58 +1,47 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import { replaceFolder } from '../../base/folder.js';
+import { commaList, integer } from '../../base/schema.js';
 import { MemberName } from '../../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../../data/token-shards.js';
 import { heldOutLosses } from '../../eval/held-out-loss.js';
-import { addExperts, removeExperts } from '../../model/change-experts.js';
+import { addExperts, addOptions, removeExperts } from '../../model/change-experts.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import type { Device } from '../../tensor/device.js';
-import { note, print, printJson } from '../../terminal/output.js';
+import { note } from '../../terminal/output.js';
 import { expectStepRoom } from '../../train/step-memory.js';
 import { stitchShares } from '../options/ablations.js';
 import { kebab } from '../options/config-file.js';
-import { openDomains } from '../options/domains.js';
+import { type OpenDomains, openDomains } from '../options/domains.js';
+import { memberOptions } from '../options/member-options.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, commaList, integer, readGivenOptions } from '../options/options.js';
-import { memberOptions } from '../options/stitch-options.js';
-import {
-  deviceOptions,
-  domainOptions,
-  readingOptions,
-  runOptions,
-  trainingOptions,
-  weightOptions,
-} from '../options/training-options.js';
+import { readGivenOptions } from '../options/options.js';
+import { deviceOptions, domainOptions, runOptions, trainingWith, weightOptions } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
-import { claimOut, isFinished, placesBeside } from '../training/out-folder.js';
-import { evaluationOptions, runTraining } from '../training/run.js';
+import { addGroups, addJson, printReport, type Report, trainByCommand } from '../training/command.js';
+import { claimOut, placesBeside } from '../training/out-folder.js';
+import { evaluationOptions } from '../training/run.js';
 
 const training = {
-  ...trainingOptions,
+  ...trainingWith(1e-3),
   steps: integer(0).default(0).meta({ description: 'Updates of the weights' }),
-  learningRate: z.number().positive().default(1e-3).meta({ description: 'Peak learning rate' }),
 };
 const textGroup = {
   ...domainOptions,
   domain: domainOptions.domain.optional().meta({
-    ...domainOptions.domain.meta(),
     description:
       'A domain and its text, for --steps and to compare losses: files or folders, commas between. Repeatable',
   }),
   ...weightOptions,
 };
-const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...hashOptions };
 const common = { ...textGroup, ...training, ...runGroup };
 
-const addGroup = {
-  expert: memberOptions.expert,
-  train: z.enum(['all', 'new']).default('all').meta({
-    description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
-  }),
-};
+const addGroup = { expert: memberOptions.expert, ...addOptions };
 const AddSchema = z.object({ ...addGroup, ...common });
 
 const removeGroup = {
@@ -86,7 +75,7 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     .description('Stitch more experts into a stitched model, and train it a little: into a new folder.')
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', ADD_EXAMPLES);
-  addGroups(command, addGroup).action(async (folder: string) => {
+  addAllGroups(command, addGroup).action(async (folder: string) => {
     const { values: all, given } = await readGivenOptions(command, AddSchema);
     expectUsed(all, given);
     const { expert, train, ...values } = all;
@@ -111,7 +100,7 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     .description('Take experts out of a stitched model, and train the rest a little if wanted: into a new folder.')
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', REMOVE_EXAMPLES);
-  addGroups(command, removeGroup).action(async (folder: string) => {
+  addAllGroups(command, removeGroup).action(async (folder: string) => {
     const { values: all, given } = await readGivenOptions(command, RemoveSchema);
     expectUsed(all, given);
     const { expert, ...values } = all;
@@ -127,18 +116,15 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
   });
 }
 
-function addGroups(command: Command, models: z.ZodRawShape): Command {
-  addOptions(command, 'Models:', models);
-  addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', training);
-  addOptions(command, 'Run:', runGroup);
-  addConfigOption(command);
-  return command.option('--json', 'Print the result as JSON');
+function addAllGroups(command: Command, models: z.ZodRawShape): Command {
+  return addJson(
+    addGroups(command, { 'Models:': models, 'Text:': textGroup, 'Training:': training, 'Run:': runGroup }),
+  );
 }
 
 /** What has a meaning without training; and what has with text, whose loss is compared. */
 const USED = {
-  always: ['expert', 'out', 'steps', ...Object.keys({ ...deviceOptions, ...readingOptions })],
+  always: ['expert', 'out', 'steps', ...Object.keys({ ...deviceOptions, ...hashOptions })],
   withText: [...Object.keys(domainOptions), 'batchSize', 'sequenceLength', 'evaluateTokens'],
 };
 
@@ -167,17 +153,9 @@ interface Change {
 }
 
 /** The change, as many steps as wanted, and where there is text the loss by domain before and after. */
-async function change(
-  folder: string,
-  values: Values,
-  json: boolean,
-  signal: AbortSignal,
-  { label, added, identity, create, load, begin }: Change,
-): Promise<void> {
+async function change(folder: string, values: Values, json: boolean, signal: AbortSignal, how: Change): Promise<void> {
   const { out, steps, domain } = values;
-  if (steps > 0 && (await isFinished(values, json))) return;
-  using device = openDevice(values);
-  const checkpoint = await claimOut(out, values.resume);
+  const { label, added, identity, create, load, begin } = how;
   const rows: ModelLosses[] = [];
   const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {
     const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
@@ -185,25 +163,45 @@ async function change(
     const options = { ...evaluationOptions(values, model), signal };
     rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
   };
-  using old = domain && (await loadModel(device, folder, { verify: values.verify, signal }));
-  if (old && steps > 0) expectStepRoom(old, values);
-  await using texts = old && (await openDomains({ ...values, domain }, old.tokenizer, signal));
-  const domains = texts?.all ?? [];
-  if (old) await evaluate(old, 'before', domains);
-  // It makes room for the new model.
-  old?.dispose();
-  using model = checkpoint ? await load(device, checkpoint) : await create(device);
-  if (steps === 0) {
-    await replaceFolder(out, (temporary) => model.write(temporary));
-    await evaluate(model, 'after', domains);
-  } else {
-    if (!checkpoint) begin(model);
-    const shares = stitchShares({ ...values, domain: domain!, expert: added });
-    const options = { label, shares, resume: checkpoint, identity: { made: await identity() }, signal };
-    const losses = await runTraining(model, domains, { ...values, domain: domain! }, options);
-    if (losses.length > 0) rows.push({ model: 'after', losses });
+  /** The texts, and the losses of the old model, which is gone when the new one needs its memory. */
+  const before = async (device: Device): Promise<OpenDomains | undefined> => {
+    if (!domain) return undefined;
+    using old = await loadModel(device, folder, { verify: values.verify, signal });
+    if (steps > 0) expectStepRoom(old, values);
+    const texts = await openDomains({ ...values, domain }, old.tokenizer, signal);
+    try {
+      await evaluate(old, 'before', texts.all);
+      return texts;
+    } catch (error) {
+      await texts[Symbol.asyncDispose]();
+      throw error;
+    }
+  };
+  const done = `The stitched model is in '${out}'; '${folder}' and all members are as they were.`;
+  const report: Report = { heldOut: rows, table: () => `Held-out loss, nats per token\n${lossTable(rows)}` };
+  if (steps > 0) {
+    const training = { ...values, domain: domain! };
+    await trainByCommand(
+      {
+        ...{ label, values: training, before, create, load, begin, done },
+        shares: stitchShares({ ...training, expert: added }),
+        identity: async () => ({ made: await identity() }),
+        report: ({ losses }) => {
+          if (losses.length > 0) rows.push({ model: 'after', losses: [...losses] });
+          return report;
+        },
+      },
+      { json },
+      signal,
+    );
+    return;
   }
-  note(`The stitched model is in '${out}'; '${folder}' and all members are as they were.`);
-  if (json) printJson({ model: out, steps, heldOut: rows });
-  else if (rows.length > 0) print(`Held-out loss, nats per token\n${lossTable(rows)}`);
+  using device = openDevice(values);
+  const checkpoint = await claimOut(out, values.resume);
+  await using texts = await before(device);
+  using model = checkpoint ? await load(device, checkpoint) : await create(device);
+  await replaceFolder(out, (temporary) => model.write(temporary));
+  if (texts) await evaluate(model, 'after', texts.all);
+  note(done);
+  printReport(out, steps, report, json);
 }

@@ -2,7 +2,8 @@ import { relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
-import { type QuickstartEvent, type QuickstartOptions, quickstart } from '../../quickstart/run.js';
+import { folder } from '../../base/schema.js';
+import { type QuickstartEvent, type QuickstartOptions, quickstart, quickstartOptions } from '../../quickstart/run.js';
 import type { Device } from '../../tensor/device.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { compact, duration, Progress } from '../../terminal/progress.js';
@@ -12,7 +13,7 @@ import { deviceOptions, domainOptions } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
 
 const options = {
-  out: z.string().min(1).default('quickstart').meta({
+  out: folder().default('quickstart').meta({
     description: 'Where texts, tokenizer and models go; what is finished there is not done again',
     argument: 'folder',
   }),
@@ -20,10 +21,7 @@ const options = {
     description: 'A domain and its text in place of those collected. Two or more are all there is. Repeatable',
     argument: 'name=path,..',
   }),
-  effort: z.number().positive().max(1000).default(1).meta({
-    description: 'Multiplies the steps of training: 0.1 for a glance, 4 for better models',
-  }),
-  seed: z.int().min(0).max(1e9).default(1).meta({ description: 'Of all random choices' }),
+  ...quickstartOptions,
 };
 const Schema = z.object({ ...options, ...deviceOptions });
 

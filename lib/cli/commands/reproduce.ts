@@ -7,31 +7,29 @@ import { check } from '../../base/check.js';
 import { BtsError } from '../../base/errors.js';
 import { exists } from '../../base/file.js';
 import { overwrite } from '../../base/overwrite.js';
+import { commaList, folder, text } from '../../base/schema.js';
 import { chanceOf } from '../../eval/chance.js';
 import { collectTexts, DOMAINS } from '../../quickstart/texts/texts.js';
 import { planReproduction } from '../../reproduce/commands.js';
 import { Reproduction } from '../../reproduce/config.js';
 import { renderCurves } from '../../reproduce/curves.js';
 import { type Chance, type RowResult, reportTable } from '../../reproduce/report.js';
-import { drawGates, learningCurves, reproduce } from '../../reproduce/run.js';
+import { drawGates, learningCurves, reproduce, reproduceOptions } from '../../reproduce/run.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { readYaml } from '../options/config-file.js';
-import { addOptions, commaList, count, present, readOptions } from '../options/options.js';
+import { addOptions, present, readOptions } from '../options/options.js';
 import { openTaskData, readColumns } from './eval-tasks.js';
 
 const options = {
-  out: z.string().min(1).meta({
+  out: folder().meta({
     description: 'Where models, results and the table go; what is finished there is not done again',
     argument: 'folder',
   }),
-  tasks: commaList(z.string().min(1, 'expected a name')).optional().meta({
+  tasks: commaList(text('a name')).optional().meta({
     description: "Tasks whose accuracy the table shows, as bts eval takes them, in place of the file's",
     argument: 'name,..',
   }),
-  jobs: count().default(1).meta({
-    description: 'Models that are made at a time: several small ones with few threads each are done sooner',
-  }),
-  threads: count().optional().meta({ description: 'CPU threads in all (default: all that the process may use)' }),
+  ...reproduceOptions,
 };
 const Schema = z.object(options);
 

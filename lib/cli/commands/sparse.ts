@@ -1,35 +1,25 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { hashOptions } from '../../base/file-hash.js';
+import { count } from '../../base/schema.js';
 import { heldOutLosses, meanLoss } from '../../eval/held-out-loss.js';
 import { SparseModel } from '../../model/baselines/sparse-model.js';
-import { note, print, printJson } from '../../terminal/output.js';
 import { renderTable } from '../../terminal/table.js';
-import { expectStepRoom } from '../../train/step-memory.js';
 import { stitchShares } from '../options/ablations.js';
-import { openDomains } from '../options/domains.js';
-import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, count, readOptions } from '../options/options.js';
-import {
-  deviceOptions,
-  domainOptions,
-  readingOptions,
-  runOptions,
-  trainingOptions,
-  weightOptions,
-} from '../options/training-options.js';
-import { claimOut, isFinished, placesBeside } from '../training/out-folder.js';
-import { evaluationOptions, runTraining } from '../training/run.js';
+import { readOptions } from '../options/options.js';
+import { deviceOptions, domainOptions, runOptions, trainingWith, weightOptions } from '../options/training-options.js';
+import { addGroups, addJson, type Report, type Trained, trainByCommand } from '../training/command.js';
+import { placesBeside } from '../training/out-folder.js';
+import { evaluationOptions } from '../training/run.js';
 
 const sparseGroup = {
   pick: count().default(1).meta({ description: 'Experts that run for each sequence' }),
 };
-const training = {
-  ...trainingOptions,
-  learningRate: z.number().positive().default(0.02).meta({ description: 'Peak learning rate' }),
-};
+const training = trainingWith(0.02);
 const textGroup = { ...domainOptions, ...weightOptions };
-const runGroup = { ...runOptions, ...deviceOptions, ...readingOptions };
+const runGroup = { ...runOptions, ...deviceOptions, ...hashOptions };
 const Schema = z.object({ ...sparseGroup, ...textGroup, ...training, ...runGroup });
+type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
 At the end the loss and the speed are measured for every number of experts that could be picked.
@@ -43,35 +33,41 @@ export function sparseCommand(program: Command, signal: AbortSignal): void {
     .description('Sparse BTS: train a router that picks the experts of a stitched model which run for a sequence.')
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Router:', sparseGroup);
-  addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', training);
-  addOptions(command, 'Run:', runGroup);
-  addConfigOption(command);
-  command
-    .option('--json', 'Print the result as JSON')
-    .action(async (folder: string) =>
-      run(folder, await readOptions(command, Schema), command.opts().json === true, signal),
+  addGroups(command, {
+    'Router:': sparseGroup,
+    'Text:': textGroup,
+    'Training:': training,
+    'Run:': runGroup,
+  });
+  addJson(command).action(async (folder: string) => {
+    const values = await readOptions(command, Schema);
+    const { out, pick, verify } = values;
+    await trainByCommand(
+      {
+        label: 'sparse',
+        values,
+        shares: stitchShares({ ...values, expert: {} }),
+        create: (device) => SparseModel.create(device, folder, pick, { verify, signal }),
+        load: (device, checkpoint) => SparseModel.load(device, checkpoint, { trainable: true, verify, signal }),
+        identity: async () => ({ ...(await placesBeside(out, { model: folder })), pick }),
+        done: `The router is in '${out}'; '${folder}' is as it was.`,
+        report: (trained) => tryAllPicks(trained, values, signal),
+      },
+      command.opts(),
+      signal,
     );
+  });
 }
 
-async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
-  if (await isFinished(values, json)) return;
-  using device = openDevice(values);
-  const checkpoint = await claimOut(values.out, values.resume);
-  using model = checkpoint
-    ? await SparseModel.load(device, checkpoint, { trainable: true, verify: values.verify, signal })
-    : await SparseModel.create(device, folder, values.pick, { verify: values.verify, signal });
-  expectStepRoom(model, values);
-  await using domains = await openDomains(values, model.tokenizer, signal);
-  const shares = stitchShares({ ...values, expert: {} });
-  const identity = { ...(await placesBeside(values.out, { model: folder })), pick: values.pick };
-  await runTraining(model, domains.all, values, { label: 'sparse', shares, resume: checkpoint, identity, signal });
-  note(`The router is in '${values.out}'; '${folder}' is as it was.`);
+/** Loss and speed for every number of experts that could be picked. */
+async function tryAllPicks(
+  { model, device, domains }: Trained<SparseModel>,
+  values: Values,
+  signal: AbortSignal,
+): Promise<Report> {
   const experts = model.expertCount;
-  model[Symbol.dispose]();
-
-  const heldOut = domains.all.filter(({ heldOut }) => heldOut.length > 1);
+  model.dispose();
+  const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
   const rows: { pick: number; loss: number; tokensPerSecond: number }[] = [];
   for (let pick = 1; pick <= experts && heldOut.length > 0; pick++) {
     using picking = await SparseModel.load(device, values.out, { k: pick, signal });
@@ -80,14 +76,11 @@ async function run(folder: string, values: z.output<typeof Schema>, json: boolea
     const tokens = losses.reduce((sum, each) => sum + each.tokens, 0);
     rows.push({ pick, loss: meanLoss(losses), tokensPerSecond: (1000 * tokens) / (performance.now() - began) });
   }
-  if (json) printJson({ model: values.out, pick: values.pick, steps: values.steps, heldOut: rows });
-  else if (rows.length > 0) {
-    print(
-      renderTable(rows, [
-        { title: 'experts', value: ({ pick }) => pick },
-        { title: 'held-out loss', value: ({ loss }) => loss, digits: 3 },
-        { title: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, digits: 0 },
-      ]),
-    );
-  }
+  const table = () =>
+    renderTable(rows, [
+      { title: 'experts', value: ({ pick }) => pick },
+      { title: 'held-out loss', value: ({ loss }) => loss, digits: 3 },
+      { title: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, digits: 0 },
+    ]);
+  return { heldOut: rows, table, more: { pick: values.pick } };
 }

@@ -1,59 +1,48 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { hashOptions } from '../../base/file-hash.js';
 import { locate } from '../../base/folder.js';
+import { parseOptions } from '../../base/options-check.js';
+import { flag } from '../../base/schema.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../../data/token-shards.js';
 import { heldOutLosses } from '../../eval/held-out-loss.js';
-import { stitchedCost } from '../../model/cost/cost.js';
+import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { DenseModel } from '../../model/dense-model.js';
 import { preflight, refusal } from '../../model/members/preflight.js';
 import { StitchedModel } from '../../model/stitched-model.js';
+import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
 import type { Device } from '../../tensor/device.js';
-import { note, print, printJson } from '../../terminal/output.js';
+import { note } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
-import { expectStepRoom } from '../../train/step-memory.js';
 import { ablationOptions, applyAblations, stitchShares } from '../options/ablations.js';
-import { openDomains } from '../options/domains.js';
-import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, readOptions } from '../options/options.js';
-import { memberOptions, stitchOptions, stitchShape } from '../options/stitch-options.js';
+import { memberOptions } from '../options/member-options.js';
+import { readOptions } from '../options/options.js';
 import {
   deviceOptions,
   domainOptions,
-  readingOptions,
   runOptions,
-  trainingOptions,
+  stitchTrainingOptions,
   weightOptions,
 } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
-import { claimOut, inspectOut, isFinished } from '../training/out-folder.js';
-import { planTraining, renderPlan } from '../training/plan.js';
-import { evaluationOptions, runTraining } from '../training/run.js';
+import { addGroups, addJson, DRY_RUN, type Report, type Trained, trainByCommand } from '../training/command.js';
+import { evaluationOptions } from '../training/run.js';
 
-const stitchGroup = {
-  ...stitchOptions,
-  ...ablationOptions,
-  dropout: z.number().min(0).lt(1).default(0).meta({ description: 'Dropout on the gate logits' }),
-};
-const trainingGroup = {
-  ...trainingOptions,
-  // All members keep what their gradients need, so that it is memory that runs out first.
-  recompute: z.boolean().default(true).meta({
-    description: 'Keep the inside of layers for gradients in place of computing it again: less time, more memory',
-  }),
-};
+// One seed is of the stitches and of the training.
+const { seed: _, ...withoutSeed } = stitchOptions;
+const stitchGroup = { ...withoutSeed, ...ablationOptions };
 const textGroup = { ...domainOptions, ...weightOptions };
 const runGroup = {
   ...runOptions,
-  compare: z
-    .boolean()
+  compare: flag()
     .default(true)
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
   ...deviceOptions,
-  ...readingOptions,
+  ...hashOptions,
 };
-const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingGroup, ...runGroup });
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...stitchTrainingOptions, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -71,99 +60,83 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
     .command('stitch')
     .description('Stitch a hub and its experts into one generalist: train the layers between them, and nothing else.')
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Models:', memberOptions);
-  addOptions(command, 'Stitches:', stitchGroup);
-  addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', trainingGroup);
-  addOptions(command, 'Run:', runGroup);
-  addConfigOption(command);
-  command
-    .option('--dry-run', 'Check everything and say what would be done; write nothing')
-    .option('--json', 'Print the result as JSON')
-    .action(async () => run(await readOptions(command, Schema), command.opts(), signal));
+  addGroups(command, {
+    'Models:': memberOptions,
+    'Stitches:': stitchGroup,
+    'Text:': textGroup,
+    'Training:': stitchTrainingOptions,
+    'Run:': runGroup,
+  }).option(...DRY_RUN);
+  addJson(command).action(async () => {
+    const given = await readOptions(command, Schema);
+    const values = applyAblations(given);
+    const { hub, expert: experts, verify } = values;
+    const stitching = parseOptions(stitchOptions, values);
+    await trainByCommand(
+      {
+        label: 'stitching',
+        values,
+        shares: stitchShares(given),
+        check: (_, dryRun) => checkMembers(values, dryRun, signal),
+        create: (device) => StitchedModel.create(device, { hub, experts, ...stitching, verify, signal }),
+        load: async (device, checkpoint) => {
+          const model = await StitchedModel.load(device, checkpoint, { trainable: true, verify, signal });
+          await expectSame(model.manifest, values, stitchShape(values, model.config.layers), checkpoint);
+          return model;
+        },
+        done: `The stitched model is in '${values.out}'.`,
+        report: (trained) => compare(trained, values, signal),
+      },
+      command.opts(),
+      signal,
+    );
+  });
 }
 
-async function run(
-  given: Values,
-  { dryRun, json }: { dryRun?: boolean; json?: boolean },
-  signal: AbortSignal,
-): Promise<void> {
-  if (await isFinished(given, json)) return;
-  const shares = stitchShares(given);
-  const values = applyAblations(given);
-  using device = openDevice(values);
-  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
+/** Throws what keeps the members from being stitched so; what may surprise is said. */
+async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal): Promise<Cost> {
   // A real run hashes the members for the manifest and need not look for equal ones here.
-  const checked = await preflight(values.hub, values.expert, {
-    contents: dryRun === true,
-    verify: values.verify,
-    signal,
-  });
+  const checked = await preflight(values.hub, values.expert, { contents: dryRun, verify: values.verify, signal });
   const refused = refusal(checked);
   if (refused) throw refused;
-  const configs = checked.members.map(({ config }) => config!);
-  const hub = configs[0]!;
+  const members = checked.members.map(({ config }) => config!);
+  const hub = members[0]!;
   if (values.sequenceLength > hub.maxPositions) {
     const message = `--sequence-length ${values.sequenceLength} is more than the ${hub.maxPositions} positions of the hub.`;
     throw new BtsError('BAD_OPTION', message);
   }
   const shape = stitchShape(values, hub.layers);
-
-  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  const cost = stitchedCost({ members: configs, ...shape }, size);
-  if (dryRun) {
-    const plan = await planTraining(values, shares, cost, checkpoint);
-    if (json) printJson(plan);
-    else print(renderPlan(plan));
-    return;
-  }
-
-  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   for (const { message } of checked.findings) note(`warning: ${message}`);
-  using model = await openModel(device, values, shape, checkpoint, signal);
-  await using domains = await openDomains(values, model.tokenizer, signal);
-  const losses = await runTraining(model, domains.all, values, {
-    label: 'stitching',
-    shares,
-    resume: checkpoint,
-    signal,
-  });
-  note(`The stitched model is in '${values.out}'.`);
-  const results: ModelLosses[] = losses.length > 0 ? [{ model: 'stitched', losses }] : [];
-  if (values.compare && losses.length > 0) {
-    // Makes room for its members, which come one at a time.
-    model[Symbol.dispose]();
-    results.unshift(...(await memberLosses(device, values, domains.all, signal)));
-  }
-  if (json) printJson({ model: values.out, steps: values.steps, heldOut: results });
-  else if (results.length > 0) print(`Held-out loss, nats per token\n${lossTable(results)}`);
+  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+  return stitchedCost({ members, ...shape }, size);
 }
 
-type Shape = ReturnType<typeof stitchShape>;
-
-async function openModel(
-  device: Device,
+/** The losses of the stitched model, and of its members beside it. */
+async function compare(
+  { model, device, domains, losses }: Trained<StitchedModel>,
   values: Values,
-  shape: Shape,
-  checkpoint: string | undefined,
   signal: AbortSignal,
-): Promise<StitchedModel> {
-  if (checkpoint) {
-    const model = await StitchedModel.load(device, checkpoint, { trainable: true, verify: values.verify, signal });
-    await expectSame(model.manifest, values, shape, checkpoint);
-    return model;
+): Promise<Report> {
+  const results: ModelLosses[] = losses.length > 0 ? [{ model: 'stitched', losses: [...losses] }] : [];
+  if (values.compare && losses.length > 0) {
+    // Makes room for its members, which come one at a time.
+    model.dispose();
+    results.unshift(...(await memberLosses(device, values, domains, signal)));
   }
-  if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
-  const { hub, expert: experts, init, dropout, seed, verify } = values;
-  const { gateBias: _, ...settings } = shape;
-  return await StitchedModel.create(device, { ...settings, hub, experts, init, dropout, seed, verify, signal });
+  return { heldOut: results, table: () => `Held-out loss, nats per token\n${lossTable(results)}` };
 }
 
 /** Whether a checkpoint is one of the run that the options describe. */
-async function expectSame(manifest: StitchManifest, values: Values, shape: Shape, folder: string): Promise<void> {
+async function expectSame(
+  manifest: StitchManifest,
+  values: Values,
+  shape: ReturnType<typeof stitchShape>,
+  folder: string,
+): Promise<void> {
   const place = async ([name, path]: [string, string]) => [name, await locate(path)];
   const now = {
     ...shape,
+    rank: values.rank,
     dropout: values.dropout,
     members: await Promise.all(Object.entries({ hub: values.hub, ...values.expert }).map(place)),
   };

@@ -1,19 +1,16 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
+import { choice, commaList, folder } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { openCheckpoint, readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { Tokenizer } from '../../data/tokenizer.js';
 import { denseCost } from '../../model/cost/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../../model/dense-model.js';
 import type { Device } from '../../tensor/device.js';
-import { note, print, printJson } from '../../terminal/output.js';
-import { expectStepRoom } from '../../train/step-memory.js';
 import { kebab } from '../options/config-file.js';
-import { openDomains } from '../options/domains.js';
 import { mixtureShares } from '../options/mixture-shares.js';
-import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, commaList, readOptions } from '../options/options.js';
+import { readOptions } from '../options/options.js';
 import {
   deviceOptions,
   domainOptions,
@@ -22,20 +19,19 @@ import {
   weightOptions,
 } from '../options/training-options.js';
 import { domainTable } from '../results.js';
+import { addGroups, addJson, DRY_RUN, trainByCommand } from '../training/command.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from '../training/new-model.js';
-import { claimOut, inspectOut, isFinished, placesBeside } from '../training/out-folder.js';
-import { planTraining, renderPlan } from '../training/plan.js';
-import { runTraining } from '../training/run.js';
+import { placesBeside } from '../training/out-folder.js';
 
 const modelOptions = {
-  from: z.string().optional().meta({ description: 'Model to continue with', argument: 'folder' }),
-  freeze: commaList(z.enum(FREEZABLE))
+  from: folder().optional().meta({ description: 'Model to continue with', argument: 'folder' }),
+  freeze: commaList(choice(FREEZABLE))
     .optional()
     .meta({
       description: `What of --from stays as it is: ${FREEZABLE.join(', ')}, several with commas between`,
       argument: 'parts',
     }),
-  dtype: z.enum(['f32', 'bf16', 'f16']).default('f32').meta({ description: 'Precision of the finished model' }),
+  dtype: choice(['f32', 'bf16', 'f16']).default('f32').meta({ description: 'Precision of the finished model' }),
 };
 
 const modelGroup = { ...modelOptions, ...newModelOptions };
@@ -62,55 +58,41 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
       'Train a dense model: a new one, or an existing one further, such as an expert branched from its seed.',
     )
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Model:', modelGroup);
-  addOptions(command, 'Text:', textGroup);
-  addOptions(command, 'Training:', trainingOptions);
-  addOptions(command, 'Run:', runGroup);
-  addConfigOption(command);
-  command
-    .option('--dry-run', 'Check everything and say what would be done; write nothing')
-    .option('--json', 'Print the result as JSON')
-    .action(async () => run(await readOptions(command, Schema), command.opts(), signal));
-}
-
-async function run(
-  values: Values,
-  { dryRun, json }: { dryRun?: boolean; json?: boolean },
-  signal: AbortSignal,
-): Promise<void> {
-  checkSource(values);
-  if (await isFinished(values, json)) return;
-  const shares = mixtureShares(Object.keys(values.domain), values.weight);
-  using device = openDevice(values);
-
-  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
-  const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
-  const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  const cost = denseCost(config, size, trainableRoles(config, loadOptions(values)));
-  if (dryRun) {
-    if (values.from && !checkpoint) await Tokenizer.load(values.from);
-    const plan = await planTraining(values, shares, cost, checkpoint);
-    if (json) printJson(plan);
-    else print(renderPlan(plan));
-    return;
-  }
-
-  expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
-  using model = await openModel(device, values, checkpoint, signal);
-  await using domains = await openDomains(values, model.tokenizer, signal);
-  // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
-  const { out, from, tokenizer, trainTokenizer = null } = values;
-  const losses = await runTraining(model, domains.all, values, {
-    label: 'training',
-    shares,
-    resume: checkpoint,
-    identity: { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) },
-    signal,
-    write: (folder) => model.write(folder, values.dtype),
+  addGroups(command, {
+    'Model:': modelGroup,
+    'Text:': textGroup,
+    'Training:': trainingOptions,
+    'Run:': runGroup,
+  }).option(...DRY_RUN);
+  addJson(command).action(async () => {
+    const values = await readOptions(command, Schema);
+    checkSource(values);
+    const { out, from, tokenizer, trainTokenizer = null } = values;
+    await trainByCommand(
+      {
+        label: 'training',
+        values,
+        shares: mixtureShares(Object.keys(values.domain), values.weight),
+        check: async (checkpoint, dryRun) => {
+          if (dryRun && from && !checkpoint) await Tokenizer.load(from);
+          const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
+          const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+          return denseCost(config, size, trainableRoles(config, loadOptions(values)));
+        },
+        create: (device) => createModel(device, values, signal),
+        load: (device, checkpoint) => resumeModel(device, values, checkpoint, signal),
+        // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
+        identity: async () => {
+          return { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) };
+        },
+        write: (model, folder) => model.write(folder, values.dtype),
+        done: `The model is in '${out}'.`,
+        report: ({ losses }) => ({ heldOut: losses, table: () => domainTable(losses) }),
+      },
+      command.opts(),
+      signal,
+    );
   });
-  note(`The model is in '${values.out}'.`);
-  if (json) printJson({ model: values.out, steps: values.steps, heldOut: losses });
-  else if (losses.length > 0) print(domainTable(losses));
 }
 
 function checkSource(values: Values): void {
@@ -135,21 +117,8 @@ async function plannedConfig(values: Values): Promise<ModelConfig> {
   return config;
 }
 
-async function openModel(
-  device: Device,
-  values: Values,
-  checkpoint: string | undefined,
-  signal: AbortSignal,
-): Promise<DenseModel> {
+async function createModel(device: Device, values: Values, signal: AbortSignal): Promise<DenseModel> {
   const { from } = values;
-  if (checkpoint) {
-    const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
-    expectRoom(begun, values);
-    const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
-    expectSame(model.config, begun, checkpoint);
-    return model;
-  }
-  if (values.resume) note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
   if (from) {
     expectRoom(await readConfig(from), values);
     return await DenseModel.load(device, from, { ...loadOptions(values), signal });
@@ -158,6 +127,20 @@ async function openModel(
   const config = await newConfig(values, await Tokenizer.load(tokenizer));
   expectRoom(config, values);
   return await DenseModel.create(device, config, tokenizer, values.seed, { signal });
+}
+
+async function resumeModel(
+  device: Device,
+  values: Values,
+  checkpoint: string,
+  signal: AbortSignal,
+): Promise<DenseModel> {
+  const { from } = values;
+  const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
+  expectRoom(begun, values);
+  const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
+  expectSame(model.config, begun, checkpoint);
+  return model;
 }
 
 function expectRoom({ maxPositions }: ModelConfig, { sequenceLength }: Values): void {

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { exists } from '../../base/file.js';
+import { count, integer } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { readManifest } from '../../checkpoint/stitch-manifest.js';
 import type { StitchedShape } from '../../model/cost/cost.js';
 import { PAPER_CONFIG, PAPER_MEMBERS, PAPER_STITCHES } from '../../model/cost/paper.js';
+import { stitchOptions } from '../../model/stitches/options.js';
 import { planStitches } from '../../model/stitches/stitch-plan.js';
-import { count } from './options.js';
-import { rankOption } from './stitch-options.js';
 
 /** The shape that `bts params` and `bts flops` compute with. */
 export const shapeOptions = {
@@ -16,9 +16,7 @@ export const shapeOptions = {
     description: "'paper', or the folder of a model, dense or stitched",
     argument: 'paper|folder',
   }),
-  members: count()
-    .min(2)
-    .max(1000)
+  members: integer(2, 1000)
     .optional()
     .meta({
       description: `The hub and its experts (default: ${PAPER_MEMBERS}, or those of the stitched model)`,
@@ -28,7 +26,7 @@ export const shapeOptions = {
     .meta({
       description: `Stitch layers (default: ${PAPER_STITCHES}, or those of the stitched model)`,
     }),
-  rank: rankOption,
+  rank: stitchOptions.rank,
 };
 type Values = z.output<z.ZodObject<typeof shapeOptions>>;
 

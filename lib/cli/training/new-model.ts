@@ -2,18 +2,19 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import { readJson } from '../../base/file.js';
+import { count, flag, folder, text } from '../../base/schema.js';
 import { type ModelConfig, parseConfig } from '../../checkpoint/config.js';
 import { readDocuments } from '../../data/documents.js';
 import { Tokenizer } from '../../data/tokenizer.js';
-import { trainTokenizer } from '../../data/train-tokenizer.js';
+import { trainTokenizer, trainTokenizerOptions } from '../../data/train-tokenizer.js';
 import { Progress } from '../../terminal/progress.js';
 import { trainingFolder } from '../../train/checkpoint.js';
-import { count, integer, present } from '../options/options.js';
+import { present } from '../options/options.js';
 import type { TrainingValues } from '../options/training-options.js';
 
 /** The shape of a model that is trained from scratch. */
 export const newModelOptions = {
-  configModel: z.string().optional().meta({
+  configModel: text('a file').optional().meta({
     description: "Hugging Face's config.json of the new model; the options below win over what it says",
     argument: 'file',
   }),
@@ -27,12 +28,9 @@ export const newModelOptions = {
   maxPositions: count().optional().meta({
     description: 'Longest sequence that the model takes (default: --sequence-length)',
   }),
-  tied: z.boolean().optional().meta({ description: 'The embeddings are the output weights, too' }),
-  tokenizer: z.string().optional().meta({ description: 'Folder with a tokenizer.json', argument: 'folder' }),
-  trainTokenizer: integer(257).optional().meta({
-    description: "Train a byte-level tokenizer of this many tokens on the domains' text first",
-    argument: 'tokens',
-  }),
+  tied: flag().optional().meta({ description: 'The embeddings are the output weights, too' }),
+  tokenizer: folder().optional().meta({ description: 'Folder with a tokenizer.json', argument: 'folder' }),
+  trainTokenizer: trainTokenizerOptions.vocabularySize.optional(),
 };
 
 const schema = z.object(newModelOptions);

@@ -6,7 +6,6 @@ import type { Cost } from '../../model/cost/cost.js';
 import { compact } from '../../terminal/progress.js';
 import { bytes, percent, whole } from '../../terminal/units.js';
 import { checkSchedule } from '../../train/schedule.js';
-import { present } from '../options/options.js';
 import type { TrainingValues } from '../options/training-options.js';
 
 /** What a training run would do: the answer of `--dry-run`. */
@@ -14,27 +13,30 @@ export interface TrainingPlan {
   out: string;
   /** The step at which the run would go on. */
   resumesFrom: string | null;
-  parameters: number;
-  trainedParameters: number;
   domains: { name: string; share: number; files: number; bytes: number }[];
   steps: number;
   tokensPerStep: number;
   tokens: number;
+  memoryBytes: number;
+}
+
+/** What the model takes, where its configuration tells. */
+export interface PlannedCost {
+  parameters: number;
+  trainedParameters: number;
   flopsPerToken: number;
   flops: number;
   trainingBytes: number;
-  memoryBytes: number;
 }
 
 /** Checks what can be checked without writing. Throws BAD_OPTION, BAD_DATA, FILE_NOT_FOUND, FILE_IO. */
 export async function planTraining(
   values: TrainingValues,
   shares: Readonly<Record<string, number>>,
-  cost: Cost,
+  cost: Cost | undefined,
   resumesFrom: string | undefined,
-): Promise<TrainingPlan> {
-  const { steps, learningRate, warmupSteps, finalFraction } = values;
-  checkSchedule(present({ steps, learningRate, warmupSteps, finalFraction }));
+): Promise<TrainingPlan & Partial<PlannedCost>> {
+  const { steps } = checkSchedule(values);
   const domains = [];
   for (const [name, paths] of Object.entries(values.domain)) {
     const files = await findTextFiles(paths);
@@ -43,25 +45,24 @@ export async function planTraining(
     domains.push({ name, share: shares[name]!, files: files.length, bytes: size });
   }
   const tokensPerStep = values.batchSize * values.accumulation * values.sequenceLength;
-  return {
-    out: values.out,
-    resumesFrom: resumesFrom ?? null,
+  const tokens = steps * tokensPerStep;
+  const planned = cost && {
     parameters: cost.parameters,
     trainedParameters: cost.trainedParameters,
-    domains,
-    steps,
-    tokensPerStep,
-    tokens: steps * tokensPerStep,
     flopsPerToken: cost.trainingFlops,
-    flops: steps * tokensPerStep * cost.trainingFlops,
+    flops: tokens * cost.trainingFlops,
     trainingBytes: cost.trainingBytes,
-    memoryBytes: machineMemory(),
   };
+  const { out } = values;
+  const resumes = resumesFrom ?? null;
+  return { out, resumesFrom: resumes, ...planned, domains, steps, tokensPerStep, tokens, memoryBytes: machineMemory() };
 }
 
-export function renderPlan(plan: TrainingPlan): string {
-  const lines: [string, string][] = [
-    ['model', `${whole(plan.parameters)} parameters, ${whole(plan.trainedParameters)} of them trained`],
+export function renderPlan(plan: TrainingPlan & Partial<PlannedCost>): string {
+  const isPlanned = (plan: Partial<PlannedCost>): plan is PlannedCost => plan.parameters !== undefined;
+  const cost = isPlanned(plan) ? plan : undefined;
+  const lines: ([string, string] | undefined)[] = [
+    cost && ['model', `${whole(cost.parameters)} parameters, ${whole(cost.trainedParameters)} of them trained`],
     ...plan.domains.map(
       ({ name, share, files, bytes: size }, i) =>
         [
@@ -70,11 +71,15 @@ export function renderPlan(plan: TrainingPlan): string {
         ] as [string, string],
     ),
     ['steps', `${whole(plan.steps)} of ${whole(plan.tokensPerStep)} tokens, ${compact(plan.tokens)} tokens in all`],
-    ['work', `${compact(plan.flopsPerToken)} operations a token, ${compact(plan.flops)} in all`],
-    ['memory', `about ${bytes(plan.trainingBytes)} in a training step; this machine has ${bytes(plan.memoryBytes)}`],
+    cost && ['work', `${compact(cost.flopsPerToken)} operations a token, ${compact(cost.flops)} in all`],
+    cost && [
+      'memory',
+      `about ${bytes(cost.trainingBytes)} in a training step; this machine has ${bytes(plan.memoryBytes)}`,
+    ],
     ['output', `'${plan.out}'${plan.resumesFrom ? `, going on from '${plan.resumesFrom}'` : ''}`],
   ];
-  return `${lines.map(([what, how]) => `${what.padEnd(8)}${how}`).join('\n')}\nThis was a dry run: nothing was written.`;
+  const shown = lines.filter((line) => line !== undefined).map(([what, how]) => `${what.padEnd(8)}${how}`);
+  return `${shown.join('\n')}\nThis was a dry run: nothing was written.`;
 }
 
 async function fileSize(path: string): Promise<number> {

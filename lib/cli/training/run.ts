@@ -1,4 +1,5 @@
 import { BtsError } from '../../base/errors.js';
+import { parseOptions } from '../../base/options-check.js';
 import { Mixture } from '../../data/mixture.js';
 import type { DomainTokens } from '../../data/token-shards.js';
 import type { HeldOutLoss, HeldOutOptions } from '../../eval/held-out-loss.js';
@@ -6,8 +7,8 @@ import type { LanguageModel } from '../../model/language-model.js';
 import { compact, Progress } from '../../terminal/progress.js';
 import { stepOf } from '../../train/checkpoint.js';
 import type { TrainEvent } from '../../train/events.js';
+import { trainOptions } from '../../train/options.js';
 import { train } from '../../train/trainer.js';
-import { present } from '../options/options.js';
 import type { TrainingValues } from '../options/training-options.js';
 
 export interface TrainingRun {
@@ -42,7 +43,8 @@ export async function runTraining(
     progress.update(step, [`evaluating ${domain}`, `${compact(tokens)} tokens`]);
   try {
     for await (const event of train(model, data, {
-      ...present({ ...schedule(values), ...run }),
+      ...parseOptions(trainOptions, values),
+      ...run,
       folder: values.out,
       heldOut: domains.filter(({ heldOut }) => heldOut.length > 1),
       evaluation: { ...evaluationOptions(values, model), onProgress },
@@ -77,16 +79,6 @@ export function evaluationOptions(values: EvaluationValues, { config }: Pick<Lan
     sequenceLength: Math.min(values.sequenceLength, config.maxPositions),
     batchSize: values.batchSize,
     maxTokens: values.evaluateTokens,
-  };
-}
-
-/** What the options say of the loop, in the words of the trainer. */
-function schedule(values: TrainingValues) {
-  const { steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 } = values;
-  const { accumulation, recompute, seed, evaluateEvery, checkpointEvery, checkpointMinutes, keep } = values;
-  return {
-    ...{ steps, learningRate, warmupSteps, finalFraction, weightDecay, clipNorm, beta1, beta2 },
-    ...{ accumulation, recompute, seed, evaluateEvery, checkpointEvery, checkpointMinutes, keep },
   };
 }
 

@@ -4,7 +4,7 @@ import { Environment } from '../../jinja/environment.js';
 import { filter } from '../../jinja/filter-call.js';
 import { Template } from '../../jinja/template.js';
 import { bind, expectIndex, expectText } from '../../python/call.js';
-import { parseJson, toJson } from '../../python/json.js';
+import { jsonLoads, toJson } from '../../python/json.js';
 import { str } from '../../python/repr.js';
 import { Callable, isTruthy, toList, type Value } from '../../python/values.js';
 import { withinTime } from '../../python/within-time.js';
@@ -109,7 +109,7 @@ export function renderChat(
 
 /** As Python reads the JSON of it. */
 function toValue(value: unknown): Value {
-  return parseJson(JSON.stringify(value) ?? 'null');
+  return jsonLoads(JSON.stringify(value) ?? 'null');
 }
 
 function chooseTemplate(templates: ReadonlyMap<string, string>, { template, tools }: ChatOptions): string {

@@ -4,7 +4,7 @@ import { BtsError } from '../../base/errors.js';
 import { readAt, withFile } from '../../base/file.js';
 import { describeLfsPointer } from '../../base/json.js';
 import { readParquetRows } from '../../data/parquet.js';
-import { parseJson } from '../../python/json.js';
+import { jsonLoads } from '../../python/json.js';
 import { toPlain } from '../../python/plain.js';
 import { Dict, PythonError, type Value } from '../../python/values.js';
 
@@ -29,7 +29,7 @@ export async function readRows(path: string): Promise<Row[]> {
 
 /** The rows of a file as Python has them: integers with all their digits and apart from floats. Throws as `readRows` does. */
 export async function readExactRows(path: string): Promise<Row<Value>[]> {
-  const values = await readValues<Value>(path, { json: parseJson, parquet: (row) => row });
+  const values = await readValues<Value>(path, { json: jsonLoads, parquet: (row) => row });
   return values.map((value, i) => ({ value, source: `${path}:${i + 1}` }));
 }
 

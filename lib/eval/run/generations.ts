@@ -47,7 +47,7 @@ export async function* generateTexts(
     return new Lane(model, { index, prompt: kept, maxTokens, isCut: kept.length < tokens.length, generation, seed });
   };
   const lanes = await mapInTurns(requests, begin, options.signal);
-  for await (const { plan, text, tokens } of continuePrompts(model, lanes, options)) {
-    yield { index: plan.index, text, tokens, isCut: plan.isCut };
+  for await (const { isDone, plan, text, tokens } of continuePrompts(model, lanes, options)) {
+    if (isDone) yield { index: plan.index, text, tokens, isCut: plan.isCut };
   }
 }

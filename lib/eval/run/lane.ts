@@ -1,6 +1,7 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder } from '../../data/tokenizer.js';
-import { checkSampling, type Draw } from '../../model/decoding/sampler.js';
+import { checkSampling } from '../../model/decoding/options.js';
+import type { Draw } from '../../model/decoding/sampler.js';
 import { StopStrings } from '../../model/decoding/stop-strings.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { PromptLane } from '../../model/requests/continue-prompts.js';
@@ -22,7 +23,7 @@ export interface LanePlan {
 export class Lane implements PromptLane {
   readonly needsLogits = false;
   readonly prompt: readonly number[];
-  readonly maxTokens: number;
+  readonly capacity: number;
   isDone = false;
   /** The last token. */
   next = 0;
@@ -38,9 +39,9 @@ export class Lane implements PromptLane {
     readonly plan: LanePlan,
   ) {
     const { prompt, maxTokens, generation, seed } = plan;
-    const { temperature = 0, topP = 1, stop } = generation;
+    const { temperature = 0, topP, stop } = generation;
     this.prompt = prompt;
-    this.maxTokens = maxTokens;
+    this.capacity = prompt.length + maxTokens;
     this.draw = { options: checkSampling({ temperature, topP }), seen: [], random: new Random(seed, 'evaluation') };
     this.decoder = model.tokenizer.createDecoder({ skipSpecials: true });
     this.stops = new StopStrings(stop);
@@ -53,7 +54,8 @@ export class Lane implements PromptLane {
     const isLast = this.model.stopTokens.includes(id);
     // Checkpoints pad their vocabulary with ids that are no tokens.
     if (!isLast && id < this.model.tokenizer.vocabularySize) this.text += this.stops.push(this.decoder.push(id));
-    if (isLast || this.tokens === this.maxTokens) this.text += this.stops.push(this.decoder.end()) + this.stops.end();
-    this.isDone = isLast || this.stops.stopped || this.tokens === this.maxTokens;
+    if (isLast || this.tokens === this.plan.maxTokens)
+      this.text += this.stops.push(this.decoder.end()) + this.stops.end();
+    this.isDone = isLast || this.stops.stopped || this.tokens === this.plan.maxTokens;
   }
 }

@@ -4,20 +4,28 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import type { z } from 'zod';
 import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
-import { expectOptions, type OptionNames } from '../../base/options-check.js';
+import { checkOptions, expectOptions, type OptionNames } from '../../base/options-check.js';
 import { availableProcessors } from '../../base/processors.js';
+import { flag, text } from '../../base/schema.js';
 import { type Interpreter, ISOLATIONS, type Isolation, none } from './isolation.js';
 import { LIMITS, type Limits, runnerArguments } from './runner.js';
 
-export interface SandboxOptions extends Abortable {
-  limits?: Partial<Limits>;
+export const sandboxOptions = {
   /** Runs programs with limits alone where the system has no isolation. */
-  allowUnsafe?: boolean;
+  allowUnsafe: flag().default(false).meta({
+    description: 'Run generated programs without isolation where the system has none',
+  }),
+  /** Python's file; default: the first python3 on the path that runs. */
+  python: text('a file').optional().meta({ description: 'Python to run generated programs with', argument: 'file' }),
+};
+
+export interface SandboxOptions extends z.input<z.ZodObject<typeof sandboxOptions>>, Abortable {
+  /** What a program may use. */
+  limits?: Partial<Limits>;
   /** @internal Ways of isolation to try; default: all that there are. */
   isolations?: readonly Isolation[];
-  /** Python's file; default: the first python3 on the path that runs. */
-  python?: string;
 }
 
 export interface Run {
@@ -57,13 +65,8 @@ export class Sandbox {
    * Throws NO_SANDBOX where there is none, unless `allowUnsafe`; BAD_OPTION, ABORTED.
    */
   static async open(options: SandboxOptions = {}): Promise<Sandbox> {
-    expectOptions('Sandbox.open', options, {
-      limits: true,
-      allowUnsafe: true,
-      isolations: true,
-      python: true,
-      signal: true,
-    });
+    const others = { limits: true, isolations: true, signal: true } as const;
+    const { allowUnsafe, python, signal } = checkOptions('Sandbox.open', sandboxOptions, options, others);
     expectOptions('Sandbox.open: limits', options.limits ?? {}, LIMIT_NAMES);
     const limits = { ...LIMITS, ...options.limits };
     for (const [name, value] of Object.entries(limits)) {
@@ -72,11 +75,10 @@ export class Sandbox {
       if (value > 0 && value <= most) continue;
       throw new BtsError('BAD_OPTION', `Sandbox.open: ${name} must be a positive number up to ${most}, not ${value}.`);
     }
-    const { signal } = options;
     throwIfAborted(signal, 'looking for a sandbox');
-    const interpreters = await findInterpreters(options.python);
+    const interpreters = await findInterpreters(python);
     const isolations = options.isolations ?? ISOLATIONS;
-    for (const isolation of options.allowUnsafe ? [...isolations, none] : isolations) {
+    for (const isolation of allowUnsafe ? [...isolations, none] : isolations) {
       for (const interpreter of interpreters) {
         const trial = new Sandbox(interpreter, isolation, LIMITS);
         if ((await trial.run('assert sum([1, 2]) == 3', signal)).passed)

@@ -39,27 +39,18 @@ function expectSameNames([hub, ...others]: readonly DenseCheckpoint[]): void {
 /** The mean of one weight over all checkpoints, in f32. */
 export function averageWeight(device: Device, checkpoints: readonly DenseCheckpoint[], spec: ParameterSpec): Tensor {
   const { name, shape } = spec;
-  const members = checkpoints.length;
-  const [rows, width] = shape.length > 1 ? [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)] : [1, shape[0]!];
-  using all = device.empty([members, rows, width]);
-  for (const [m, { tensors }] of checkpoints.entries()) {
-    const { path, offset, dtype } = tensors.get(name)!;
-    using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-    using into = all.slice(m);
-    device.run('convert', { y: into, x: stored });
+  const mean = device.full(shape, 0);
+  try {
+    for (const { tensors } of checkpoints) {
+      const { path, offset, dtype } = tensors.get(name)!;
+      using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      using one = device.empty(shape);
+      device.run('convert', { y: one, x: stored });
+      device.run('add_scaled', { y: mean, x: one, scale: 1 / checkpoints.length });
+    }
+    return mean;
+  } catch (error) {
+    mean.dispose();
+    throw error;
   }
-  // Equal logits: everybody weighs the same.
-  using logits = device.full([rows, members], 0);
-  using gates = device.empty([rows, members]);
-  using mean = device.empty([rows, width]);
-  device.run('mix_forward', {
-    y: mean,
-    gates,
-    x: all,
-    logits,
-    residual: undefined,
-    keep: members,
-    temperature: 1,
-  });
-  return mean.reshape(...shape);
 }

@@ -129,15 +129,15 @@ export class EnsembleModel extends LanguageModel {
     const { vocabularySize: V } = this.config;
     this.expectLogits(inputs.length, this.models.length + 1);
     const all = await Promise.all(this.models.map((model) => model.logits(inputs, batch)));
-    const mixed = new Float32Array(inputs.length * V);
+    const expected = new Float32Array(inputs.length * V);
     let posterior = new Posterior(all.length);
     for (let i = 0; i < inputs.length; i++) {
       if (i % tokens === 0) posterior = new Posterior(all.length);
       const rows = all.map((logits) => logits.subarray(i * V, (i + 1) * V));
-      mixed.set(posterior.mix(rows), i * V);
+      expected.set(posterior.nextToken(rows), i * V);
       if ((i + 1) % tokens !== 0) posterior.observe(rows.map((row) => lossOf(row, inputs[i + 1]!)));
     }
-    return mixed;
+    return expected;
   }
 
   override createCache(batch: number, capacity: number): EnsembleCache {
@@ -157,16 +157,16 @@ export class EnsembleModel extends LanguageModel {
     const tokens = inputs.length / batch;
     const { vocabularySize: V } = this.config;
     const all = await Promise.all(this.models.map((model, m) => model.extendWithLosses(cache.caches[m]!, inputs)));
-    const mixed = new Float32Array(batch * V);
+    const expected = new Float32Array(batch * V);
     for (const [b, posterior] of cache.posteriors.entries()) {
       const first = inputs[b * tokens]!;
       if (cache.next[b]) posterior.observe(cache.next[b].map((logits) => lossOf(logits, first)));
       for (let t = 1; t < tokens; t++) posterior.observe(all.map(({ losses }) => losses[b * tokens + t]!));
       cache.next[b] = all.map(({ logits }) => logits.subarray(b * V, (b + 1) * V));
-      mixed.set(posterior.mix(cache.next[b]), b * V);
+      expected.set(posterior.nextToken(cache.next[b]), b * V);
       cache.lengths[b]! += tokens;
     }
-    return mixed;
+    return expected;
   }
 
   override async write(folder: string): Promise<void> {

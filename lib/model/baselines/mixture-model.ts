@@ -1,6 +1,8 @@
 import { join } from 'node:path';
-import { expectOptions } from '../../base/options-check.js';
+import type { z } from 'zod';
+import { checkOptions, expectOptions } from '../../base/options-check.js';
 import { hash32, Random } from '../../base/random.js';
+import { seed } from '../../base/schema.js';
 import {
   type BaselineManifest,
   baselineConfig,
@@ -14,7 +16,7 @@ import { writeSafetensors } from '../../checkpoint/safetensors-writer.js';
 import { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
-import { mix, repeat } from '../../tensor/ops/index.js';
+import { gatedSum, repeat } from '../../tensor/ops/index.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -35,10 +37,11 @@ import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from './mixtures.js';
 import { describeMembers } from './several-models.js';
 
-export interface MixtureModelOptions extends Family {
+export const mixtureModelOptions = {
   /** Of the routers' initial weights; default 0. */
-  seed?: number;
-}
+  seed: seed().meta({ description: "Of the routers' initial weights" }),
+};
+export interface MixtureModelOptions extends z.input<z.ZodObject<typeof mixtureModelOptions>>, Family {}
 
 const WEIGHTS = 'mixture.safetensors';
 
@@ -80,8 +83,8 @@ export class MixtureModel extends DecoderModel {
 
   /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
-    expectOptions('MixtureModel.create', options, { ...FAMILY_OPTIONS, seed: true });
-    const { hub, seed = 0, signal } = options;
+    const checked = checkOptions('MixtureModel.create', mixtureModelOptions, options, FAMILY_OPTIONS);
+    const { hub, seed, signal } = checked;
     const opened = await openFamily(options);
     const { config } = opened[0]!;
     const manifest =
@@ -167,23 +170,23 @@ export class MixtureModel extends DecoderModel {
   private attention(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
     using inner = scope.inner();
     const x = this.transformer.attentionNorm(inner, index, h);
-    if (!this.isMixed('attention')) return inner.leave(this.transformer.attention(inner, index, x, pass, h));
+    if (!this.hasExperts('attention')) return inner.leave(this.transformer.attention(inner, index, x, pass, h));
     const all = repeat(inner, x, this.experts.members.length);
     const outputs = this.experts.attention(inner, index, all, pass);
-    return inner.leave(this.mixed(inner, index, 'attention', { x, outputs, h, pass }));
+    return inner.leave(this.combined(inner, index, 'attention', { x, outputs, h, pass }));
   }
 
   private feedForward(scope: Scope, index: number, h: Tensor, pass: Pass): Tensor {
     using inner = scope.inner();
     const x = this.transformer.feedForwardNorm(inner, index, h);
-    if (!this.isMixed('feedForward')) return inner.leave(this.transformer.feedForward(inner, index, x, h));
+    if (!this.hasExperts('feedForward')) return inner.leave(this.transformer.feedForward(inner, index, x, h));
     const all = repeat(inner, x, this.experts.members.length);
     const outputs = this.experts.feedForward(inner, index, all);
-    return inner.leave(this.mixed(inner, index, 'feedForward', { x, outputs, h, pass }));
+    return inner.leave(this.combined(inner, index, 'feedForward', { x, outputs, h, pass }));
   }
 
   /** h + sum over m of g_m A_m outputs_m, with g the router's weights for x. */
-  private mixed(
+  private combined(
     scope: Scope,
     index: number,
     part: ExpertPart,
@@ -198,7 +201,7 @@ export class MixtureModel extends DecoderModel {
     const logits = ops.linear(scope, x, [router], { residual });
     const flat = scope.track(logits.reshape(rows, members));
     return this.transformer.added(scope, index, part, h, (scope, residual) =>
-      mix(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
+      gatedSum(scope, adapted, flat, { residual, ...(sampled && sampling(pass)) }),
     );
   }
 
@@ -213,13 +216,13 @@ export class MixtureModel extends DecoderModel {
     return scope.track(this.device.tensor(noise, [1, rows, members]));
   }
 
-  private isMixed(part: ExpertPart): boolean {
+  private hasExperts(part: ExpertPart): boolean {
     return this.shape.experts.includes(part);
   }
 
   override createCache(batch: number, capacity: number): KeyValueCache {
     this.expectAlive();
-    const members = this.isMixed('attention') ? this.experts.members.length : 1;
+    const members = this.hasExperts('attention') ? this.experts.members.length : 1;
     return new KeyValueCache(this.device, this.config, members, batch, capacity);
   }
 

@@ -39,7 +39,7 @@ export class Posterior {
   }
 
   /** Log-probabilities of the ensemble's next token, [V], from each model's logits. */
-  mix(logits: readonly Float32Array[]): Float32Array {
+  nextToken(logits: readonly Float32Array[]): Float32Array {
     const offsets = this.logProbabilities.map((weight, m) => weight - logSumExp(logits[m]!));
     const terms = new Float64Array(logits.length);
     return logits[0]!.map((_, v) => {

@@ -4,7 +4,6 @@ import { type Batch, IGNORED } from '../../data/packing.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
-import { combineRows } from '../../tensor/ops/index.js';
 import type { Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -114,7 +113,7 @@ export abstract class SequenceRouter extends LanguageModel {
   }
 
   override inferenceBytes(size: BatchSize): number {
-    return this.candidates[0]!.inferenceBytes(size) + routingBytes(size);
+    return this.candidates[0]!.inferenceBytes(size);
   }
 
   /** The candidates are only looked at. */
@@ -138,17 +137,17 @@ export abstract class SequenceRouter extends LanguageModel {
     const batch = seen.length;
     const tokens = inputs.length / batch;
     const { width } = this.config;
-    this.device.expectRoom(routingBytes({ batch, tokens }), `routing ${batch} x ${tokens} tokens`);
-    const mean = new Float32Array(batch * inputs.length);
-    for (const [b, count] of seen.entries()) {
-      const first = b * inputs.length + b * tokens;
-      mean.fill(1 / count, first, first + count);
-    }
     const ids = inner.track(this.device.tensor(inputs, [inputs.length]));
-    const embedded = this.hub.embed(inner, ids);
-    const rows = inner.track(embedded.reshape(inputs.length, width));
-    const weights = inner.track(this.device.tensor(mean, [batch, inputs.length]));
-    const features = inner.track(combineRows(inner, rows, weights).reshape(1, batch, width));
+    const embedded = inner.track(this.hub.embed(inner, ids).reshape(inputs.length, width));
+    const features = inner.empty([1, batch, width]);
+    const means = inner.track(features.reshape(batch, width));
+    for (const [b, count] of seen.entries()) {
+      using rows = embedded.slice(b * tokens, b * tokens + count);
+      using x = rows.reshape(1, count, width);
+      using mean = means.slice(b);
+      using y = mean.reshape(1, 1, width);
+      this.device.run('sum_axis_forward', { y, x, scale: 1 / count });
+    }
     const logits = ops.linear(inner, features, [this.router]);
     return scope.track(logits.reshape(batch, this.candidates.length));
   }
@@ -258,9 +257,6 @@ export abstract class SequenceRouter extends LanguageModel {
     this.router.dispose();
   }
 }
-
-/** Of the weights [B, B * T] that make a mean of each sequence's embeddings, on the host and on the device. */
-const routingBytes = ({ batch, tokens }: BatchSize) => 2 * Float32Array.BYTES_PER_ELEMENT * batch * batch * tokens;
 
 const total = (values: Float32Array, from: number, count: number) =>
   values.subarray(from, from + count).reduce((sum, value) => sum + value, 0);

@@ -48,7 +48,7 @@ export async function advance(
 }
 
 /**
- * Generates sequences side by side, as many as the cache has: one that has ended makes room for the next that waits. `begin`
+ * Generates sequences side by side, one in each slot of the cache: one that has ended makes room for the next that waits. `begin`
  * computes a prompt in a cache of one sequence, which it returns, and pushes the first token. Yields a lane whenever it was
  * given a token. Throws ABORTED, and what `begin` and `model.next` throw.
  */
@@ -60,30 +60,30 @@ export async function* decodeTogether<Sequence extends Lane>(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Sequence, void> {
   const queue = waiting[Symbol.iterator]();
-  const lanes: (Sequence | undefined)[] = cache.lengths.map(() => undefined);
+  const slots: (Sequence | undefined)[] = cache.lengths.map(() => undefined);
   for (;;) {
-    for (let b = 0; b < lanes.length; b++) {
-      while (lanes[b] === undefined) {
+    for (let b = 0; b < slots.length; b++) {
+      while (slots[b] === undefined) {
         const { value: lane } = queue.next() as IteratorResult<Sequence, undefined>;
         if (!lane) break;
         throwIfAborted(signal, 'generating');
         const prompt = await begin(lane);
         if (!lane.isDone) {
           cache.copySequence(prompt, 0, b);
-          lanes[b] = lane;
+          slots[b] = lane;
         }
         yield lane;
       }
-      // Idle lanes compute something, too: it is never read.
-      if (lanes[b] === undefined) cache.lengths[b] = 0;
+      // A slot without a sequence computes something, too: it is never read.
+      if (slots[b] === undefined) cache.lengths[b] = 0;
     }
-    if (lanes.every((lane) => lane === undefined)) return;
+    if (slots.every((lane) => lane === undefined)) return;
     throwIfAborted(signal, 'generating');
-    const ids = lanes.map((lane) => lane?.next ?? 0);
-    await advance(model, cache, ids, lanes);
-    for (const [b, lane] of lanes.entries()) {
+    const ids = slots.map((lane) => lane?.next ?? 0);
+    await advance(model, cache, ids, slots);
+    for (const [b, lane] of slots.entries()) {
       if (!lane) continue;
-      if (lane.isDone) lanes[b] = undefined;
+      if (lane.isDone) slots[b] = undefined;
       yield lane;
     }
   }

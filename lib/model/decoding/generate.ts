@@ -1,48 +1,15 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
-import { expectOptions, type OptionNames } from '../../base/options-check.js';
+import { BtsError, throwIfAborted } from '../../base/errors.js';
 import type { ChatMessage, ChatOptions } from '../../data/tokenizer/chat-template.js';
 import { checkGateRecordOptions, type GateRecordOptions } from '../stitches/gate-log.js';
 import { advance, decodeTogether } from './decode-together.js';
-import { type GeneratedToken, Generation, type GenerationPlan } from './generation.js';
+import { type GeneratedToken, Generation } from './generation.js';
 import type { CacheOptions } from './key-value-cache.js';
-import { checkSampling, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js';
+import { checkGenerateOptions, checkSampling, type GenerateOptions } from './options.js';
 import type { TokenModel } from './token-model.js';
 
 /** A text to continue, its token ids, or a conversation to answer by the tokenizer's chat template. */
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
-
-export interface GenerateOptions extends SamplingOptions, Abortable {
-  /** Default 256; fewer where the model's positions run out. */
-  maxTokens?: number;
-  /** The same seed gives the same text; default 0. */
-  seed?: number;
-  /** Generation ends before any of these strings appears. */
-  stop?: readonly string[];
-  /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
-  stopTokens?: readonly number[];
-  /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
-  chat?: ChatOptions;
-  /** Tells each token's log-probability, and the so many likeliest ones in its place; 0: its own alone. */
-  logprobs?: number | undefined;
-  /** Tells how the stitches weighed the members where each token was chosen; only stitched models can. */
-  gates?: boolean | GateRecordOptions | undefined;
-  /** How many of several prompts are computed together, at most; default 8. */
-  batchSize?: number;
-}
-
-const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
-  ...SAMPLING_OPTIONS,
-  maxTokens: true,
-  seed: true,
-  stop: true,
-  stopTokens: true,
-  logprobs: true,
-  gates: true,
-  batchSize: true,
-  chat: true,
-  signal: true,
-};
 
 /**
  * Generates token by token with a cache. A stop token comes last and adds no text; text from a stop string on is cut.
@@ -54,10 +21,13 @@ export async function* generate(
   prompts: Prompt | readonly Prompt[],
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void> {
-  expectOptions('generate', options, GENERATE_OPTIONS);
-  const { batchSize = 8, signal } = options;
-  expectWhole('batchSize', batchSize, 1);
-  const settings = checkSettings(model, options);
+  const checked = checkGenerateOptions(options, model.config.vocabularySize);
+  const { batchSize, signal } = checked;
+  const { maxTokens, seed, stop, logprobs } = checked;
+  const settings = {
+    ...{ sampling: checkSampling(checked), maxTokens, seed, stop, logprobs },
+    stopTokens: new Set(checked.stopTokens ?? model.stopTokens),
+  };
   const cacheOptions = { gates: gateOptions(model, options) };
   const lanes: Generation[] = [];
   for (const [index, prompt] of (isOne(prompts) ? [prompts] : prompts).entries()) {
@@ -66,7 +36,7 @@ export async function* generate(
     const tokens = toTokens(model, prompt, options.chat, isOne(prompts) ? 'the prompt' : `prompt ${index}`);
     lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
-  if (settings.maxTokens === 0) return;
+  if (maxTokens === 0) return;
   if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
     yield* together(model, lanes, batchSize, cacheOptions, signal);
   else for (const lane of lanes) yield* alone(model, lane, cacheOptions, signal);
@@ -111,33 +81,11 @@ async function* together(
   for await (const lane of decodeTogether(model, cache, lanes, begin, signal)) yield lane.latest;
 }
 
-function checkSettings(
-  model: TokenModel,
-  options: GenerateOptions,
-): Omit<GenerationPlan, 'index' | 'prompt' | 'isText'> {
-  const { maxTokens = 256, seed = 0, stop = [], logprobs } = options;
-  const sampling = checkSampling(options);
-  expectWhole('maxTokens', maxTokens, 0);
-  if (stop.includes('')) throw new BtsError('BAD_OPTION', 'an empty stop string would end every text at once.');
-  if (logprobs !== undefined) expectWhole('logprobs', logprobs, 0, model.config.vocabularySize);
-  const stopTokens = new Set(options.stopTokens ?? model.stopTokens);
-  return { sampling, maxTokens, seed, stop, stopTokens, logprobs };
-}
-
 /** Throws BAD_OPTION where gates are asked for that the model does not have. */
 function gateOptions({ hasGates }: TokenModel, { gates = false }: GenerateOptions): GateRecordOptions | undefined {
   if (gates === false) return undefined;
   if (!hasGates) throw new BtsError('BAD_OPTION', 'gates: the model has none, only stitched models have.');
-  const asked = gates === true ? {} : gates;
-  expectOptions('generate: gates', asked, { quantiles: true });
-  checkGateRecordOptions(asked);
-  return asked;
-}
-
-function expectWhole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  const range = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
-  throw new BtsError('BAD_OPTION', `${name} must be a whole number ${range}, not ${value}.`);
+  return checkGateRecordOptions('generate: gates', gates === true ? {} : gates);
 }
 
 /** Throws BAD_OPTION where there are none, or more than the model has positions. */

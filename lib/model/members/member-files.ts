@@ -53,7 +53,7 @@ export interface Family extends HashOptions {
 
 export const FAMILY_OPTIONS: OptionNames<Family> = { hub: true, experts: true, verify: true, signal: true };
 
-/** The same for a hub and its experts. Throws BAD_OPTION where there is no expert, or one cannot be called what it is, too. */
+/** Opens a family. Throws BAD_OPTION where it has no expert, or one whose name cannot be one; and what `openMembers` throws. */
 export async function openFamily({ hub, experts, ...options }: Family): Promise<OpenMember[]> {
   const names = Object.keys(experts);
   if (names.length === 0) throw new BtsError('BAD_OPTION', 'at least one expert is needed beside the hub.');

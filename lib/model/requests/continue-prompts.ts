@@ -2,7 +2,7 @@ import { throwIfAborted } from '../../base/errors.js';
 import { largest } from '../../base/extremes.js';
 import { DecoderModel } from '../decoder-model.js';
 import { appendTokens } from '../decoding/append-tokens.js';
-import { decodeTogether, type Lane } from '../decoding/decode-together.js';
+import { advance, decodeTogether, type Lane } from '../decoding/decode-together.js';
 import { LEAST_ROWS, padded } from '../decoding/padding.js';
 import { sample } from '../decoding/sampler.js';
 import type { LanguageModel } from '../language-model.js';
@@ -14,15 +14,15 @@ import type { RequestOptions } from './request.js';
 export interface PromptLane extends Lane {
   /** One token at least. */
   readonly prompt: readonly number[];
-  /** Tokens that are generated, at most. */
-  readonly maxTokens: number;
+  /** Tokens that its cache holds, at most. */
+  readonly capacity: number;
 }
 
 /**
  * Continues each prompt until its lane is done. What prompts have in common is computed once; a sequence that has ended makes
- * room for the next. Lanes come as they end, and what is in them does not depend on the batch size.
+ * room for the next. A lane comes whenever it was given a token, and what is in it does not depend on the batch size.
  *
- * Prompt and tokens must fit the model's positions. Throws LOSS_NOT_FINITE, BAD_TOKEN, ABORTED.
+ * No lane may hold more than the model has positions. Throws LOSS_NOT_FINITE, BAD_TOKEN, ABORTED.
  */
 export async function* continuePrompts<Sequence extends PromptLane>(
   model: LanguageModel,
@@ -47,13 +47,14 @@ async function* continueOneByOne<Sequence extends PromptLane>(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Sequence> {
   for (const lane of lanes) {
-    using cache = model.createCache(1, lane.prompt.length + lane.maxTokens);
-    for (let inputs = lane.prompt; !lane.isDone; inputs = [lane.next]) {
+    using cache = model.createCache(1, lane.capacity);
+    let inputs = lane.prompt;
+    do {
       throwIfAborted(signal, 'generating');
-      const [id = 0] = await model.next(cache, inputs, [lane.draw]);
-      lane.push(id);
-    }
-    yield lane;
+      await advance(model, cache, inputs, [lane]);
+      inputs = [lane.next];
+      yield lane;
+    } while (!lane.isDone);
   }
 }
 
@@ -64,7 +65,7 @@ async function* continueGroup<Sequence extends PromptLane>(
   { batchSize, signal }: RequestOptions,
 ): AsyncGenerator<Sequence> {
   const longest = largest(lanes.map(({ prompt }) => prompt.length));
-  const most = largest(lanes.map(({ prompt, maxTokens }) => prompt.length + maxTokens));
+  const most = largest(lanes.map(({ capacity }) => capacity));
   // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
   using entry = model.createCache(1, prefix + padded(longest - prefix));
   await prefill(model, entry, lanes[0]!.prompt.slice(0, prefix));
@@ -76,9 +77,9 @@ async function* continueGroup<Sequence extends PromptLane>(
     const last = { sequence: 0, index: end.length - 1 };
     await appendTokens(model, entry, [end], [last], async (logits) => {
       const [id = 0] = await sample(logits, [lane.draw]);
-      lane.push(id);
+      lane.push(id, lane.needsLogits ? await logits.read() : undefined);
     });
     return entry;
   };
-  for await (const lane of decodeTogether(model, cache, lanes, begin, signal)) if (lane.isDone) yield lane;
+  yield* decodeTogether(model, cache, lanes, begin, signal);
 }

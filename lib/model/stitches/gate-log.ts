@@ -1,4 +1,6 @@
-import { BtsError } from '../../base/errors.js';
+import { z } from 'zod';
+import { checkOptions } from '../../base/options-check.js';
+import { fraction } from '../../base/schema.js';
 import type { Placement } from '../../checkpoint/stitch-manifest.js';
 import type { Device } from '../../tensor/device.js';
 import * as ops from '../../tensor/ops/index.js';
@@ -7,13 +9,18 @@ import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
 /** How gates are told: always their means over channels. */
-export interface GateRecordOptions {
+export const gateRecordOptions = {
   /**
    * Also these quantiles over channels, each from 0 to 1. All channels' gates are then read from the device, S * M * C floats
    * a token, where means take S * M.
    */
-  quantiles?: readonly number[];
-}
+  quantiles: z.array(fraction(), 'expected a list of numbers').readonly().optional(),
+};
+export type GateRecordOptions = z.input<z.ZodObject<typeof gateRecordOptions>>;
+
+/** Throws BAD_OPTION for a quantile that is none. */
+export const checkGateRecordOptions = (where: string, options: GateRecordOptions): GateRecordOptions =>
+  checkOptions(where, gateRecordOptions, options, {});
 
 /** What one stitch gave the members at one token. */
 export interface StitchGates {
@@ -113,12 +120,6 @@ function quantilesOf(values: Float32Array, quantiles: readonly number[]): number
     const [below = 0, above = below] = sorted.subarray(low, low + 2);
     return below + (at - low) * (above - below);
   });
-}
-
-/** Throws BAD_OPTION for a quantile that is none. */
-export function checkGateRecordOptions({ quantiles = [] }: GateRecordOptions): void {
-  const wrong = quantiles.find((quantile) => !(quantile >= 0 && quantile <= 1));
-  if (wrong !== undefined) throw new BtsError('BAD_OPTION', `a quantile is a number from 0 to 1, not ${wrong}.`);
 }
 
 /** What a cache tells of the gates at the tokens that were appended last. */

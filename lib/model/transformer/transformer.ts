@@ -70,12 +70,12 @@ export class Transformer implements Disposable {
 
   private attentionStep(scope: Scope, index: number, h: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
-    const mixed = recomputed(inner, h, (scope, h) => {
+    const attended = recomputed(inner, h, (scope, h) => {
       using inner = scope.inner();
       const x = this.attentionNorm(inner, index, h);
-      return inner.leave(this.mixTokens(inner, index, x, positions));
+      return inner.leave(this.attend(inner, index, x, positions));
     });
-    return inner.leave(this.attentionOutput(inner, index, mixed, h));
+    return inner.leave(this.attentionOutput(inner, index, attended, h));
   }
 
   private feedForwardStep(scope: Scope, index: number, h: Tensor): Tensor {
@@ -136,12 +136,12 @@ export class Transformer implements Disposable {
   /** The attention of layer `index` on normalized hidden states x [M, N, C], added to `residual`. */
   attention(scope: Scope, index: number, x: Tensor, positions: Positions, residual?: Tensor): Tensor {
     using inner = scope.inner();
-    const mixed = this.mixTokens(inner, index, x, positions);
-    return inner.leave(this.attentionOutput(inner, index, mixed, residual));
+    const attended = this.attend(inner, index, x, positions);
+    return inner.leave(this.attentionOutput(inner, index, attended, residual));
   }
 
-  /** Values mixed by the attention of layer `index`, [M, N, H D]. */
-  private mixTokens(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
+  /** What the heads of layer `index` gather of the values, [M, N, H D]. */
+  private attend(scope: Scope, index: number, x: Tensor, positions: Positions): Tensor {
     using inner = scope.inner();
     const { batch, tokens, cache, starts, tableStarts = starts } = positions;
     const { heads, keyValueHeads, headWidth } = this.config.attention;
@@ -174,14 +174,14 @@ export class Transformer implements Disposable {
       [k, v] = [append(keys, k), append(values, v)];
     }
     const { scale, softcap } = this.config.attention;
-    const mixed = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index), scale, softcap });
-    return scope.track(mixed.reshape(members, rows, heads * headWidth));
+    const attended = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index), scale, softcap });
+    return scope.track(attended.reshape(members, rows, heads * headWidth));
   }
 
-  private attentionOutput(scope: Scope, index: number, mixed: Tensor, residual?: Tensor): Tensor {
-    const { output, outputBias } = this.leading(index, mixed.shape[0]!);
+  private attentionOutput(scope: Scope, index: number, attended: Tensor, residual?: Tensor): Tensor {
+    const { output, outputBias } = this.leading(index, attended.shape[0]!);
     return this.added(scope, index, 'attention', residual, (scope, residual) =>
-      ops.linear(scope, mixed, output!, { bias: outputBias, residual }),
+      ops.linear(scope, attended, output!, { bias: outputBias, residual }),
     );
   }
 

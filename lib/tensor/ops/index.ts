@@ -6,9 +6,9 @@
  */
 export * from './adamw.js';
 export * from './add.js';
+export * from './add-scaled.js';
 export * from './attention.js';
 export * from './cache-append.js';
-export * from './combine-rows.js';
 export * from './concat.js';
 export * from './convert.js';
 export * from './cross-entropy.js';
@@ -16,12 +16,12 @@ export * from './dropout.js';
 export * from './embedding.js';
 export * from './fill.js';
 export * from './fill-normal.js';
+export * from './gated-sum.js';
 export * from './gather-rows.js';
 export * from './global-norm.js';
 export * from './lerp.js';
 export * from './linear.js';
 export * from './measure-peaks.js';
-export * from './mix.js';
 export * from './mul.js';
 export * from './repeat.js';
 export * from './rms-norm.js';

@@ -36,7 +36,7 @@ function products(h: Tensor, gateWeight: Tensor, gatesRead: number): number {
 const all = (h: Tensor) => h.shape[0]!;
 const experts = (h: Tensor) => h.shape[0]! - 1;
 
-/** native/ops/stitch.h */
+/** native/ops/experts_into_hub.h, hub_into_experts.h */
 export const stitchOps = nativeOps<Calls>({
   experts_into_hub_forward: ({ h, gateWeight }) => products(h, gateWeight, all(h)),
   experts_into_hub_backward: ({ h, gateWeight, dh }) => (dh ? 2 : 1) * products(h, gateWeight, all(h)),

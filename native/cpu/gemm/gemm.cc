@@ -1,6 +1,7 @@
 #include "gemm.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "../chunks.h"
@@ -14,22 +15,35 @@ namespace {
 // Tasks for each thread at least, where the result is large enough: one that ends late keeps nobody waiting for long.
 constexpr int64_t kTasksPerThread = 4;
 
-int64_t count_tasks(std::span<const Product> products, Block block) {
+// So many numbers of left operands are laid out anew at a time, 16 MiB; but always some rows.
+constexpr int64_t kMostCopied = 4 << 20;
+constexpr int64_t kLeastRows = 4 * kMC;
+
+// Rows so far apart are an odd number of cache lines from one another, and share no sets of the first-level cache.
+int64_t apart(int64_t numbers) { return round_up(numbers, 16) | 16; }
+
+// A product as tasks take it: its left operand lies along the depth, and is rounded beside precision bf16.
+struct Ready {
+  Product product;
+  DType precision;
+};
+
+int64_t count_tasks(std::span<const Ready> products, Block block) {
   int64_t count = 0;
-  for (const auto& p : products)
+  for (const auto& [p, _] : products)
     count += ((p.rows + block.rows - 1) / block.rows) * ((p.cols + block.cols - 1) / block.cols);
   return count;
 }
 
 // Halves the longer side of the blocks, in whole tiles, until all threads have work.
-Block choose_block(std::span<const Product> products, int threads) {
-  Block block{kTileRows, kColBlock};
-  for (const auto& p : products) block.rows = std::max(block.rows, round_up(p.rows, kTileRows));
+Block choose_block(std::span<const Ready> products, int threads) {
+  Block block{kMR, kNC};
+  for (const auto& [p, _] : products) block.rows = std::max(block.rows, round_up(p.rows, kMR));
   while (count_tasks(products, block) < kTasksPerThread * threads) {
-    const int64_t row_tiles = block.rows / kTileRows, col_tiles = block.cols / kTileCols;
+    const int64_t row_tiles = block.rows / kMR, col_tiles = block.cols / kNR;
     if (row_tiles <= 2 && col_tiles <= 1) break;
-    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kTileRows;
-    else block.cols = (col_tiles + 1) / 2 * kTileCols;
+    if (block.rows > block.cols || col_tiles == 1) block.rows = (row_tiles + 1) / 2 * kMR;
+    else block.cols = (col_tiles + 1) / 2 * kNR;
   }
   return block;
 }
@@ -40,14 +54,73 @@ void compute(const Task& task, DType precision, float* workspace) {
   run(task, Workspace<float>(workspace));
 }
 
+void compute_all(std::span<const Ready> products, ThreadPool& pool, float* workspaces) {
+  const Block block = choose_block(products, pool.threads());
+  std::vector<std::pair<Task, DType>> tasks;
+  for (const auto& [p, precision] : products)
+    for (int64_t row = 0; row < p.rows; row += block.rows)
+      for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({{&p, row, col, block}, precision});
+  pool.parallel_for(std::ssize(tasks), [&](int64_t i, int worker) {
+    const auto& [task, precision] = tasks[i];
+    const Product& p = *task.product;
+    if (is_stream(p)) return stream_product(p, task.col, std::min(task.col + block.cols, p.cols));
+    compute(task, precision, workspaces + worker * workspace_floats());
+  });
+}
+
+// Copies rows that lie across the depth so that they lie along it, `stride` apart.
+void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& r) {
+  const float* from = static_cast<const float*>(a.storage.data) + r.first;
+  int64_t k = 0;
+  if (r.count == kLanes)
+    for (; k + kLanes <= r.depth; k += kLanes) {
+      vfloat square[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) square[i] = load(from + (k + i) * a.col_stride);
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) store(copy + i * stride + k, square[i]);
+    }
+  for (; k < r.depth; k++)
+    for (int64_t i = 0; i < r.count; i++) copy[i * stride + k] = from[k * a.col_stride + i];
+}
+
+int64_t copy_floats(const Product& p, int64_t rows) { return round_up(rows, kMR) * apart(p.depth); }
+
+// The left operand of a product, which lies across the depth, copied once for all columns that pass by.
+Matrix copied_left(float* copy, const Product& p, DType precision, ThreadPool& pool) {
+  const int64_t stride = apart(p.depth);
+  for_chunks(pool, (p.rows + kLanes - 1) / kLanes, kLanes * p.depth, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin * kLanes; row < std::min(end * kLanes, p.rows); row += kLanes) {
+      const int64_t count = std::min<int64_t>(kLanes, p.rows - row);
+      copy_along(copy + row * stride, stride, p.a, {row, count, 0, p.depth});
+      if constexpr (kLanes == 16)
+        if (precision == DType::BF16)  // in place: a pair takes half the room of its numbers
+          round_rows(reinterpret_cast<Pair*>(copy) + row * stride, stride, row_major(copy, stride),
+                     {row, count, 0, p.depth});
+    }
+  });
+  if (precision == DType::BF16) return {{copy, DType::BF16}, stride * kNumbersPerStep<Pair>, 1};
+  return row_major(copy, stride);
+}
+
+// Some rows of a product whose left operand lies across the depth.
+Product rows_of(const Product& p, int64_t first, int64_t count) {
+  Product part = p;
+  part.a.storage.data = static_cast<const float*>(p.a.storage.data) + first;
+  part.c += first * p.c_stride;
+  if (p.residual) part.residual += first * p.c_stride;
+  part.rows = count;
+  return part;
+}
+
 }  // namespace
 
 Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& scratch) {
   if constexpr (kLanes == 16)
-    if (precision == DType::BF16 && p.a.col_stride == 1 && !is_stream(p)) {
-      // An odd number of cache lines: no rows share sets of the first-level cache.
-      const int64_t stride = round_up(steps_of<Pair>(p.depth), kLanes) | kLanes;
-      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kTileRows) * stride));
+    if (precision == DType::BF16 && !is_stream(p)) {
+      const int64_t stride = apart(steps_of<Pair>(p.depth));
+      auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kMR) * stride));
       for_chunks(pool, p.rows, p.depth, [&](int64_t begin, int64_t end) {
         round_rows(rounded + begin * stride, stride, p.a, {begin, end - begin, 0, p.depth});
       });
@@ -56,28 +129,46 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
   return p.a;
 }
 
-void multiply(std::span<const Product> given, DType precision, ThreadPool& pool, Arena& scratch) {
-  std::vector<Product> products(given.begin(), given.end());
-  const auto precision_of = [&](const Product& p) { return p.rows > kStreamRows ? precision : DType::F32; };
-  for (auto& p : products) p.a = rounded_left(p, precision_of(p), pool, scratch);
-  const Block block = choose_block(products, pool.threads());
-  std::vector<Task> tasks;
-  for (const auto& p : products)
-    for (int64_t row = 0; row < p.rows; row += block.rows)
-      for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({&p, row, col, block});
-  float* memory = scratch.floats(pool.threads() * workspace_floats());
-  pool.parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i, int worker) {
-    const Product& p = *tasks[i].product;
-    if (is_stream(p)) return stream_product(p, tasks[i].col, std::min(tasks[i].col + block.cols, p.cols));
-    compute(tasks[i], precision_of(p), memory + worker * workspace_floats());
-  });
+void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch) {
+  float* workspaces = scratch.floats(pool.threads() * workspace_floats());
+  int64_t all = 0, least = 0;
+  for (const Product& p : products)
+    if (p.a.col_stride != 1) {
+      all += copy_floats(p, p.rows);
+      least = std::max(least, copy_floats(p, kLeastRows));
+    }
+  const int64_t room = std::min(all, std::max(least, kMostCopied));
+  float* copies = scratch.floats(room);
+  int64_t used = 0;
+  std::vector<Ready> ready;
+  for (const Product& p : products) {
+    const DType own = p.rows > kStreamRows ? precision : DType::F32;
+    if (p.a.col_stride == 1) {
+      ready.push_back({p, own});
+      ready.back().product.a = rounded_left(p, own, pool, scratch);
+      continue;
+    }
+    for (int64_t row = 0; row < p.rows;) {
+      const int64_t rows = std::min(p.rows - row, (room - used) / copy_floats(p, 1) * kMR);
+      if (rows == 0) {
+        compute_all(ready, pool, workspaces);
+        ready.clear();
+        used = 0;
+        continue;
+      }
+      ready.push_back({rows_of(p, row, rows), own});
+      ready.back().product.a = copied_left(copies + used, ready.back().product, own, pool);
+      used += copy_floats(p, rows);
+      row += rows;
+    }
+  }
+  compute_all(ready, pool, workspaces);
 }
 
 int64_t workspace_floats() { return Workspace<float>::kLeft + Workspace<float>::kRight; }
 
 void multiply_alone(const Product& p, DType precision, float* workspace) {
-  for (int64_t col = 0; col < p.cols; col += kColBlock)
-    compute({&p, 0, col, {p.rows, kColBlock}}, precision, workspace);
+  for (int64_t col = 0; col < p.cols; col += kNC) compute({&p, 0, col, {p.rows, kNC}}, precision, workspace);
 }
 
 }  // namespace bts::cpu::BTS_ISA

@@ -12,7 +12,8 @@
 namespace bts::cpu::BTS_ISA {
 
 // C = A B (+ C if accumulate) (+ bias per column) (+ residual)      A [rows, depth]  B [depth, cols]  C [rows, cols]
-// A holds f32 and is contiguous along its rows or along its columns; beside `precision` bf16 it is what rounded_left says.
+// A holds f32 and is contiguous along its rows or along its columns; for multiply_alone along its rows, and beside
+// `precision` bf16 it is what rounded_left says.
 struct Product {
   Matrix a, b;
   float* c;
@@ -27,8 +28,8 @@ struct Product {
 // that multiply it. Products of up to kStreamRows rows wait for memory: those stay in f32.
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch);
 
-// What multiply_alone reads as the left operand: where it is contiguous along the depth, beside precision bf16, a copy in
-// scratch memory, rounded once for all that passes by it. Its rows hold pairs, and are whole tiles.
+// What multiply_alone reads as the left operand: beside precision bf16 a copy in scratch memory, rounded once for all that
+// passes by it. Its rows hold pairs, and are whole tiles.
 Matrix rounded_left(const Product& product, DType precision, ThreadPool& pool, Arena& scratch);
 
 // Computes one product by tiles on the calling thread, as part of a task; `workspace` holds workspace_floats().

@@ -8,16 +8,16 @@
 
 namespace bts::cpu::BTS_ISA {
 
-// A panel of B of so many steps stays close while rows pass by it, and the result is not visited too often.
-constexpr int64_t kStepBlock = 384;
-// So many columns of B are packed at a time, and so many rows of A pass by before the next: both stay in the
-// second-level cache.
-constexpr int64_t kColBlock = 8 * kTileCols;
-constexpr int64_t kRowBlock = 10 * kTileRows;
-// Rows of A so far apart share few sets of the first-level cache and would drive each other out.
+// The cache blocks, KC, NC and MC in the words of BLIS. KC steps: a panel of B [KC, NR] stays in the first-level cache while
+// rows of A pass by it, and the result is read and written once for each block.
+constexpr int64_t kKC = 384;
+// NC columns of B are packed at a time, and MC rows of A pass by before the next: both blocks stay in the second-level cache.
+constexpr int64_t kNC = 8 * kNR;
+constexpr int64_t kMC = 10 * kMR;
+// Rows of A whose distance is a multiple of this share few sets of the first-level cache and would drive each other out.
 constexpr int64_t kConflictBytes = 2048;
 // Rows that are copied together are set off by a line.
-constexpr int64_t kCopyStride = kStepBlock + 16;
+constexpr int64_t kCopyStride = kKC + 16;
 
 // The part of a result that one task computes. How a result is cut changes who computes an element, never how.
 struct Block {
@@ -35,8 +35,8 @@ template <class Step>
 struct Workspace {
   static_assert(sizeof(Step) == sizeof(float));
   Step *left, *right;
-  static constexpr int64_t kLeft = kRowBlock * kCopyStride;
-  static constexpr int64_t kRight = kColBlock * kStepBlock;
+  static constexpr int64_t kLeft = kMC * kCopyStride;
+  static constexpr int64_t kRight = kNC * kKC;
   explicit Workspace(float* memory) : left(reinterpret_cast<Step*>(memory)), right(left + kLeft) {}
 };
 
@@ -44,16 +44,12 @@ struct Workspace {
 template <class Step>
 struct LeftBlock {
   const Step* data;
-  int64_t stride;    // between rows; 0: packed
+  int64_t stride;    // between rows
   const Step* last;  // where the last rows do not fill a tile: those, zero-padded, kCopyStride apart
 };
 
 template <class Step>
 LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
-  if (p.a.col_stride != 1) {
-    pack_rows(buffer, p.a, r);
-    return {buffer, 0, nullptr};
-  }
   const int64_t stride = p.a.row_stride / kNumbersPerStep<Step>;
   const Step* data =
       static_cast<const Step*>(p.a.storage.data) + r.first * stride + r.first_depth / kNumbersPerStep<Step>;
@@ -62,7 +58,7 @@ LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
       copy_rows(buffer, kCopyStride, p.a, r);
       return {buffer, kCopyStride, nullptr};
     }
-    const int64_t full = r.count / kTileRows * kTileRows;
+    const int64_t full = r.count / kMR * kMR;
     if (full < r.count) {
       copy_rows(buffer, kCopyStride, p.a, {r.first + full, r.count - full, r.first_depth, r.depth});
       return {data, stride, buffer};
@@ -83,27 +79,26 @@ struct DepthBlock {
 template <class Step>
 void multiply_block(const Product& p, const DepthBlock<Step>& block, const LeftBlock<Step>& left, int64_t row,
                     int64_t rows, int64_t col, int64_t cols) {
-  for (int64_t j = 0; j < cols; j += kTileCols)
-    for (int64_t i = 0; i < rows; i += kTileRows) {
-      const int64_t height = std::min<int64_t>(kTileRows, rows - i), width = std::min<int64_t>(kTileCols, cols - j);
+  for (int64_t j = 0; j < cols; j += kNR)
+    for (int64_t i = 0; i < rows; i += kMR) {
+      const int64_t height = std::min<int64_t>(kMR, rows - i), width = std::min<int64_t>(kNR, cols - j);
       const int64_t at = (row + i) * p.c_stride + col + j;
       const Addend add{block.add ? block.add + at : nullptr, p.c_stride, block.columns ? block.columns + j : nullptr};
       const auto multiply = [&](auto a) {
         multiply_tile(p.c + at, p.c_stride, a, block.right + j * block.steps, block.steps, height, width, add);
       };
-      if (left.stride == 0) multiply(RowsSideBySide{left.data + i * block.steps, kTileRows});
-      else if (height < kTileRows && left.last) multiply(PlainRows{left.last, kCopyStride});
+      if (height < kMR && left.last) multiply(PlainRows{left.last, kCopyStride});
       else multiply(PlainRows{left.data + i * left.stride, left.stride});
     }
 }
 
 template <class Step>
 void run(const Task& task, Workspace<Step> space) {
-  constexpr int64_t kDepthBlock = kStepBlock * kNumbersPerStep<Step>;
+  constexpr int64_t kDepthBlock = kKC * kNumbersPerStep<Step>;
   const Product& p = *task.product;
   const int64_t cols = std::min(task.size.cols, p.cols - task.col);
   const int64_t end = std::min(task.row + task.size.rows, p.rows);
-  float columns[kColBlock] = {};
+  float columns[kNC] = {};
   if (p.bias)
     with_reader(*p.bias, [&](auto bias) {
       for (int64_t j = 0; j < cols; j++) columns[j] = bias.at(task.col + j);
@@ -114,8 +109,8 @@ void run(const Task& task, Workspace<Step> space) {
     pack_cols(space.right, p.b, {task.col, cols, k, depth});
     const DepthBlock<Step> block{space.right, steps_of<Step>(depth), k > 0 || p.accumulate ? p.c : p.residual,
                                  k == 0 && p.bias ? columns : nullptr};
-    for (int64_t row = task.row; row < end; row += kRowBlock) {
-      const int64_t rows = std::min(kRowBlock, end - row);
+    for (int64_t row = task.row; row < end; row += kMC) {
+      const int64_t rows = std::min(kMC, end - row);
       multiply_block(p, block, left_block(space.left, p, {row, rows, k, depth}), row, rows, task.col, cols);
     }
   }

@@ -7,18 +7,19 @@
 
 namespace bts::cpu::BTS_ISA {
 
-// A tile is kTileRows x kTileCols: as many sums as there are registers, less those that the operands pass through.
+// The register tile, MR x NR in the words of BLIS: as many sums as there are registers, less those that the operands pass
+// through.
 #if BTS_LANES == 16
-constexpr int kTileRows = 14;
+constexpr int kMR = 14;
 #elif BTS_LANES == 8
-constexpr int kTileRows = 6;
+constexpr int kMR = 6;
 #else
-constexpr int kTileRows = 4;
+constexpr int kMR = 4;
 #endif
-constexpr int kTileCols = 2 * kLanes;
+constexpr int kNR = 2 * kLanes;
 
 // The depth is walked in steps: of one number, or of a Pair. The left operand's rows of a tile: side by side, for each step
-// kTileRows values in a row, `step` apart, as in a packed panel or in a transposed matrix; plain, as they lie in a row-major
+// kMR values in a row, `step` apart, as in a packed panel or in a transposed matrix; plain, as they lie in a row-major
 // matrix, `stride` apart.
 template <class Step>
 struct RowsSideBySide {
@@ -38,14 +39,14 @@ struct Addend {
   const float* columns;
 };
 
-using TileSums = vfloat[kTileRows][2];
+using TileSums = vfloat[kMR][2];
 
 template <class Step>
 inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, int64_t steps) {
-  for (int64_t k = 0; k < steps; k++, a.data += a.step, b += kTileCols) {
+  for (int64_t k = 0; k < steps; k++, a.data += a.step, b += kNR) {
     const auto b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; i++) {
+    for (int i = 0; i < kMR; i++) {
       const auto ai = splat(a.data[i]);
       sums[i][0] = multiply_add(ai, b0, sums[i][0]);
       sums[i][1] = multiply_add(ai, b1, sums[i][1]);
@@ -57,15 +58,15 @@ template <class Step>
 inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t steps) {
   // One pointer for three rows: with the stride as an index that is all that the address modes need, and few enough for
   // the registers.
-  constexpr int kPointers = (kTileRows + 2) / 3;
+  constexpr int kPointers = (kMR + 2) / 3;
   constexpr int kUnrolled = 4;
   const Step* rows[kPointers];
 #pragma GCC unroll 8
   for (int p = 0; p < kPointers; p++) rows[p] = a.data + 3 * p * a.stride;
   const auto step = [&](int k) __attribute__((always_inline)) {
-    const auto b0 = load(b + k * kTileCols), b1 = load(b + k * kTileCols + kLanes);
+    const auto b0 = load(b + k * kNR), b1 = load(b + k * kNR + kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; i++) {
+    for (int i = 0; i < kMR; i++) {
       const auto ai = splat(rows[i / 3][(i % 3) * a.stride + k]);
       sums[i][0] = multiply_add(ai, b0, sums[i][0]);
       sums[i][1] = multiply_add(ai, b1, sums[i][1]);
@@ -74,7 +75,7 @@ inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t
   const auto advance = [&](int count) __attribute__((always_inline)) {
 #pragma GCC unroll 8
     for (int p = 0; p < kPointers; p++) rows[p] += count;
-    b += count * kTileCols;
+    b += count * kNR;
   };
   int64_t k = 0;
   for (; k + kUnrolled <= steps; k += kUnrolled) {
@@ -88,7 +89,7 @@ inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t
   }
 }
 
-// C = A B + addend for one tile. A has kTileRows rows and B, packed as [steps][kTileCols], kTileCols columns; of the
+// C = A B + addend for one tile. A has kMR rows and B, packed as [steps][kNR], kNR columns; of the
 // result only rows x cols exist.
 template <class Rows, class Step>
 void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t steps, int64_t rows, int64_t cols,
@@ -101,9 +102,9 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t st
     }
   TileSums sums = {};
   accumulate(sums, a, b, steps);
-  if (rows == kTileRows && cols == kTileCols) {
+  if (rows == kMR && cols == kNR) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; i++) {
+    for (int i = 0; i < kMR; i++) {
 #pragma GCC unroll 2
       for (int half = 0; half < 2; half++) {
         vfloat sum = sums[i][half];
@@ -114,9 +115,9 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t st
     }
     return;
   }
-  alignas(64) float tile[kTileRows][kTileCols];
+  alignas(64) float tile[kMR][kNR];
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; i++) {
+  for (int i = 0; i < kMR; i++) {
     store(tile[i], sums[i][0]);
     store(tile[i] + kLanes, sums[i][1]);
   }

@@ -20,21 +20,16 @@ struct Numbers {
 
 }  // namespace
 
-void pack_rows(float* packed, const Matrix& a, const Region& r) {
-  const F32 reader{static_cast<const float*>(a.storage.data)};
-  pack_panels<kTileRows>(packed, Numbers<F32>{reader}, a.row_stride, a.col_stride, r);
-}
-
 void pack_cols(float* packed, const Matrix& b, const Region& r) {
   with_reader(b.storage, [&](auto reader) {
-    pack_panels<kTileCols>(packed, Numbers<decltype(reader)>{reader}, b.col_stride, b.row_stride, r);
+    pack_panels(packed, Numbers<decltype(reader)>{reader}, b.col_stride, b.row_stride, r);
   });
 }
 
 void copy_rows(float* copy, int64_t stride, const Matrix& a, const Region& r) {
   const float* from = static_cast<const float*>(a.storage.data) + r.first * a.row_stride + r.first_depth;
   for (int64_t i = 0; i < r.count; i++) std::copy_n(from + i * a.row_stride, r.depth, copy + i * stride);
-  for (int64_t i = r.count; i < round_up(r.count, kTileRows); i++) std::fill_n(copy + i * stride, r.depth, 0.0f);
+  for (int64_t i = r.count; i < round_up(r.count, kMR); i++) std::fill_n(copy + i * stride, r.depth, 0.0f);
 }
 
 }  // namespace bts::cpu::BTS_ISA

@@ -31,12 +31,9 @@ constexpr int64_t steps_of(int64_t depth) {
 
 // Panels are zero-padded to whole tiles.
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-inline int64_t packed_cols_size(int64_t cols, int64_t depth) { return round_up(cols, kTileCols) * depth; }
+inline int64_t packed_cols_size(int64_t cols, int64_t depth) { return round_up(cols, kNR) * depth; }
 
-// Packs rows of A, which holds f32: panels of kTileRows, each [steps][kTileRows].
-void pack_rows(float* packed, const Matrix& a, const Region& part);
-void pack_rows(Pair* packed, const Matrix& a, const Region& part);
-// Packs columns of B: panels of kTileCols, each [steps][kTileCols].
+// Packs columns of B: panels of kNR, each [steps][kNR].
 void pack_cols(float* packed, const Matrix& b, const Region& part);
 void pack_cols(Pair* packed, const Matrix& b, const Region& part);
 // Rows of A, which holds f32 and is contiguous along the depth, `stride` steps apart; copied ones fill their last tile with

@@ -37,14 +37,9 @@ void round_row(Pair* to, const float* from, int64_t depth) {
 
 }  // namespace
 
-void pack_rows(Pair* packed, const Matrix& a, const Region& r) {
-  const F32 reader{static_cast<const float*>(a.storage.data)};
-  pack_panels<kTileRows>(packed, RoundedPairs<F32>{reader, a.col_stride}, a.row_stride, a.col_stride, r);
-}
-
 void pack_cols(Pair* packed, const Matrix& b, const Region& r) {
   with_reader(b.storage, [&](auto reader) {
-    pack_panels<kTileCols>(packed, RoundedPairs<decltype(reader)>{reader, b.row_stride}, b.col_stride, b.row_stride, r);
+    pack_panels(packed, RoundedPairs<decltype(reader)>{reader, b.row_stride}, b.col_stride, b.row_stride, r);
   });
 }
 

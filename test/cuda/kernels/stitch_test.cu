@@ -25,8 +25,8 @@ struct Case {
   float rate;
 };
 
-// The formulas of native/ops/stitch.h in S: double for the exact result; float, rounded wherever a tensor is written, for what
-// a plain implementation in the kernels' precision would give.
+// The formulas of native/ops/experts_into_hub.h and hub_into_experts.h in S: double for the exact result; float, rounded
+// wherever a tensor is written, for what a plain implementation in the kernels' precision would give.
 template <class S>
 struct Formulas {
   const Case& k;

@@ -4,9 +4,8 @@
  *   lib/model/stitches/kinds/NAME.ts        its weights, the composition of small ops that they stand in, its cost
  *   lib/model/stitches/kinds/index.ts       the line below by which a model's settings pick it
  *   lib/checkpoint/stitch-manifest.ts       its settings as bts.json has them, absent in other kinds' models
- *   lib/model/stitched-model.ts             the same settings among the options of StitchedModel.create
- *   lib/cli/options/stitch-options.ts       the same on the command line
- *   lib/cli/options/shape-options.ts        the same for `bts params` and `bts flops`
+ *   lib/model/stitches/options.ts           the same settings as options, in TypeScript and on the command line
+ *   lib/cli/options/shape-options.ts        a line for `bts params` and `bts flops`
  *   test/model/stitch-kinds.test.ts         its formula in f64
  *   test/model/stitched-model.test.ts       a line among the variants, which brings saving, gradients, decoding and tracing
  *   test/model/cost.test.ts                 a line, so that its memory is measured

@@ -31,8 +31,8 @@ __device__ Route route_of(const act* logits, int m, int M, int keep, float tempe
 }
 
 template <int width>
-__global__ void mix_forward_kernel(act* y, act* gates, const act* x, const act* logits, const act* residual, int M,
-                                   int64_t N, int64_t C, int keep, float temperature) {
+__global__ void gated_sum_forward_kernel(act* y, act* gates, const act* x, const act* logits, const act* residual,
+                                         int M, int64_t N, int64_t C, int keep, float temperature) {
   const int64_t n = int64_t(blockIdx.x) * kRows + threadIdx.y;
   if (n >= N) return;
   const act* row = logits + n * M;
@@ -56,8 +56,8 @@ __global__ void mix_forward_kernel(act* y, act* gates, const act* x, const act* 
 
 // y = sum over m of g_m x_m, s = softmax(z / temperature)
 template <int width>
-__global__ void mix_backward_kernel(act* dx, act* dlogits, const act* dy, const act* x, const act* logits, int M,
-                                    int64_t N, int64_t C, int keep, float temperature) {
+__global__ void gated_sum_backward_kernel(act* dx, act* dlogits, const act* dy, const act* x, const act* logits, int M,
+                                          int64_t N, int64_t C, int keep, float temperature) {
   DYNAMIC_SHARED(shared);
   const int64_t n = int64_t(blockIdx.x) * kRows + threadIdx.y;
   if (n >= N) return;
@@ -92,18 +92,18 @@ __global__ void mix_backward_kernel(act* dx, act* dlogits, const act* dy, const 
 
 }  // namespace
 
-void CudaOps::run(const MixForward& op) {
+void CudaOps::run(const GatedSumForward& op) {
   const auto [x, logits, residual, y, gates, size] = op;
   with_width(size.C, {y, x, residual}, [&](auto width) {
-    GPU_LAUNCH(context_, mix_forward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows), 0, y, gates, x,
-               logits, residual, size.M, size.N, size.C, size.keep, size.temperature);
+    GPU_LAUNCH(context_, gated_sum_forward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows), 0, y,
+               gates, x, logits, residual, size.M, size.N, size.C, size.keep, size.temperature);
   });
 }
 
-void CudaOps::run(const MixBackward& op) {
+void CudaOps::run(const GatedSumBackward& op) {
   const auto [dy, x, logits, dx, dlogits, size] = op;
   with_width(size.C, {dx, dy, x}, [&](auto width) {
-    GPU_LAUNCH(context_, mix_backward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows),
+    GPU_LAUNCH(context_, gated_sum_backward_kernel<width>, dim3((size.N + kRows - 1) / kRows), dim3(32, kRows),
                kRows * size.M * sizeof(float), dx, dlogits, dy, x, logits, size.M, size.N, size.C, size.keep,
                size.temperature);
   });

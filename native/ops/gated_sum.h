@@ -1,17 +1,17 @@
-// Mixture over members with one weight for each row, as a router gives them.
+// The sum over members, each with one gate for a row, as a router gives them: how a mixture of experts combines its experts.
 #pragma once
 
 #include "../call.h"
 
 namespace bts {
 
-struct MixSize {
+struct GatedSumSize {
   int64_t M, N, C;
   int64_t keep;       // of the M weights of a row only the largest are kept, the first among equals
   float temperature;  // 0: the limit, all weight on the largest
 
-  static MixSize read(Call& c) {
-    const MixSize size{c["M"], c["N"], c["C"], c.integer("keep"), c.f32("temperature")};
+  static GatedSumSize read(Call& c) {
+    const GatedSumSize size{c["M"], c["N"], c["C"], c.integer("keep"), c.f32("temperature")};
     if (!(size.keep >= 1 && size.keep <= size.M)) c.refuse("'keep' must lie in 1.." + std::to_string(size.M));
     if (!(size.temperature >= 0)) c.refuse("'temperature' must not be negative");
     return size;
@@ -21,44 +21,44 @@ struct MixSize {
 // s = softmax over m of logits[n,m] / temperature;  g[n,m] = s[n,m] if it is among the row's `keep` largest, else 0
 // y[n,:] = sum over m of g[n,m] x[m,n,:] (+ residual[n,:])
 template <class A>
-struct MixForward {
-  static constexpr const char* name = "mix_forward";
+struct GatedSumForward {
+  static constexpr const char* name = "gated_sum_forward";
   const A* x;         // [M,N,C]
   const A* logits;    // [N,M]
   const A* residual;  // [N,C], or null
   A* y;               // [N,C]
   A* gates;           // g [N,M]
-  MixSize size;
+  GatedSumSize size;
 
-  static MixForward read(Call& c) {
+  static GatedSumForward read(Call& c) {
     return {.x = c.input<A>("x", "M N C"),
             .logits = c.input<A>("logits", "N M"),
             .residual = c.input_or_null<A>("residual", "N C"),
             .y = c.output<A>("y", "N C"),
             .gates = c.output<A>("gates", "N M"),
-            .size = MixSize::read(c)};
+            .size = GatedSumSize::read(c)};
   }
 };
 
 // dx[m,n,:] = g[n,m] dy[n,:]    dg[n,m] = dy[n,:] . x[m,n,:] where g is kept, else 0
 // dlogits[n,m] = (s[n,m] dg[n,m] - s[n,m] sum over j of s[n,j] dg[n,j]) / temperature; 0 at temperature 0
 template <class A>
-struct MixBackward {
-  static constexpr const char* name = "mix_backward";
+struct GatedSumBackward {
+  static constexpr const char* name = "gated_sum_backward";
   const A* dy;      // [N,C]
   const A* x;       // [M,N,C]
   const A* logits;  // [N,M]
   A* dx;            // [M,N,C]
   A* dlogits;       // [N,M]
-  MixSize size;
+  GatedSumSize size;
 
-  static MixBackward read(Call& c) {
+  static GatedSumBackward read(Call& c) {
     return {.dy = c.input<A>("dy", "N C"),
             .x = c.input<A>("x", "M N C"),
             .logits = c.input<A>("logits", "N M"),
             .dx = c.output<A>("dx", "M N C"),
             .dlogits = c.output<A>("dlogits", "N M"),
-            .size = MixSize::read(c)};
+            .size = GatedSumSize::read(c)};
   }
 };
 

@@ -3,7 +3,7 @@ import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 
 interface Calls {
-  mix_forward: {
+  gated_sum_forward: {
     y: Tensor;
     gates: Tensor;
     x: Tensor;
@@ -12,7 +12,7 @@ interface Calls {
     keep: number;
     temperature: number;
   };
-  mix_backward: {
+  gated_sum_backward: {
     dx: Tensor;
     dlogits: Tensor;
     dy: Tensor;
@@ -23,13 +23,13 @@ interface Calls {
   };
 }
 
-/** native/ops/mix.h */
-export const mixOps = nativeOps<Calls>({
-  mix_forward: noProducts,
-  mix_backward: noProducts,
+/** native/ops/gated_sum.h */
+export const gatedSumOps = nativeOps<Calls>({
+  gated_sum_forward: noProducts,
+  gated_sum_backward: noProducts,
 });
 
-export interface MixOptions {
+export interface GatedSumOptions {
   /** [1, N, C], added to the result. */
   residual?: Tensor | undefined;
   /** Only the largest weights of each row count; default all. */
@@ -39,7 +39,7 @@ export interface MixOptions {
 }
 
 /** sum over m of g_m x_m (+ residual), [1, N, C], with g = softmax of logits [N, M] over the members of x [M, N, C]. */
-export function mix(scope: Scope, x: Tensor, logits: Tensor, options: MixOptions = {}): Tensor {
+export function gatedSum(scope: Scope, x: Tensor, logits: Tensor, options: GatedSumOptions = {}): Tensor {
   const { device } = scope;
   const [members, rows, width] = x.shape as [number, number, number];
   const { residual, keep = members, temperature = 1 } = options;
@@ -48,7 +48,7 @@ export function mix(scope: Scope, x: Tensor, logits: Tensor, options: MixOptions
   using inner = scope.inner();
   const gates = inner.empty([rows, members]);
   const flat = (tensor: Tensor) => inner.track(tensor.reshape(rows, width));
-  device.run('mix_forward', {
+  device.run('gated_sum_forward', {
     y: flat(y),
     gates,
     x,
@@ -65,7 +65,7 @@ export function mix(scope: Scope, x: Tensor, logits: Tensor, options: MixOptions
       using dlogits = device.empty(logits.shape, logits.dtype);
       using drows = dy.reshape(rows, width);
       const common = { dy: drows, x, logits, keep, temperature };
-      device.run('mix_backward', { dx, dlogits, ...common });
+      device.run('gated_sum_backward', { dx, dlogits, ...common });
       known.give(x, dx);
       known.give(logits, dlogits);
       if (residualEnd) known.give(residualEnd, dy);

@@ -13,7 +13,7 @@ int64_t rank_of(const float* logits, int64_t m, int64_t M) {
 }
 
 // s = softmax of z / temperature over a row of members.
-void softmax_row(float* s, const float* z, const MixSize& size) {
+void softmax_row(float* s, const float* z, const GatedSumSize& size) {
   const int64_t M = size.M;
   if (size.temperature == 0) {
     for (int64_t m = 0; m < M; m++) s[m] = rank_of(z, m, M) == 0 ? 1.0f : 0.0f;
@@ -27,7 +27,7 @@ void softmax_row(float* s, const float* z, const MixSize& size) {
 
 }  // namespace
 
-void CpuOps::run(const MixForward& op) {
+void CpuOps::run(const GatedSumForward& op) {
   const auto [x, logits, residual, y, gates, size] = op;
   const auto [M, N, C, keep, temperature] = size;
   for_chunks(pool_, N, M * C, [&](int64_t begin, int64_t end) {
@@ -47,7 +47,7 @@ void CpuOps::run(const MixForward& op) {
   });
 }
 
-void CpuOps::run(const MixBackward& op) {
+void CpuOps::run(const GatedSumBackward& op) {
   const auto [dy, x, logits, dx, dlogits, size] = op;
   scratch_.reset();
   const auto [M, N, C, keep, temperature] = size;

@@ -4,7 +4,7 @@ import { frozen } from '../support/frozen.js';
 import type { OpTest } from '../support/op-test.js';
 import { type Arguments, blank, build, evaluate, type Round, sum, Values } from '../support/reference.js';
 
-type Router = Pick<Arguments<'mix_forward'>, 'logits' | 'keep' | 'temperature'>;
+type Router = Pick<Arguments<'gated_sum_forward'>, 'logits' | 'keep' | 'temperature'>;
 
 /** The softmax of every row [N, M], and the same with all but the largest `keep` at zero. */
 function gatesOf(r: Round, { logits, keep, temperature }: Router): { softmax: Values; gates: Values } {
@@ -21,7 +21,7 @@ function gatesOf(r: Round, { logits, keep, temperature }: Router): { softmax: Va
   return { softmax, gates };
 }
 
-interface Mixture {
+interface Size {
   M: number;
   N: number;
   C: number;
@@ -29,13 +29,13 @@ interface Mixture {
   temperature?: number;
 }
 
-function mixture(size: Mixture): Case[] {
+function gatedSums(size: Size): Case[] {
   const { M, N, C, keep = M, temperature = 1 } = size;
   const label = describe({ M, N, C, keep, temperature });
   const options = { keep, temperature: Math.fround(temperature) };
   return [
     ...[true, false].map((withResidual) =>
-      call('mix_forward', describe({ label, withResidual }), (draw) => ({
+      call('gated_sum_forward', describe({ label, withResidual }), (draw) => ({
         y: blank([N, C]),
         gates: blank([N, M]),
         x: draw.normal([M, N, C]),
@@ -44,7 +44,7 @@ function mixture(size: Mixture): Case[] {
         ...options,
       })),
     ),
-    call('mix_backward', label, (draw) => ({
+    call('gated_sum_backward', label, (draw) => ({
       dx: blank([M, N, C]),
       dlogits: blank([N, M]),
       dy: draw.normal([N, C]),
@@ -55,7 +55,7 @@ function mixture(size: Mixture): Case[] {
   ];
 }
 
-const sizes: Mixture[] = [
+const sizes: Size[] = [
   { M: 1, N: 3, C: 5 },
   { M: 2, N: 1, C: 1 },
   { M: 4, N: 5, C: 31 },
@@ -66,15 +66,15 @@ const sizes: Mixture[] = [
 ];
 
 const cases: Case[] = [
-  ...sizes.flatMap(mixture),
-  ...[0.3, 7].flatMap((temperature) => mixture({ M: 4, N: 7, C: 33, temperature })),
-  ...[1, 2, 3].flatMap((keep) => mixture({ M: 4, N: 17, C: 31, keep })),
-  ...mixture({ M: 4, N: 17, C: 31, keep: 1, temperature: 0.2 }),
-  ...mixture({ M: 4, N: 17, C: 31, keep: 2, temperature: 0 }),
+  ...sizes.flatMap(gatedSums),
+  ...[0.3, 7].flatMap((temperature) => gatedSums({ M: 4, N: 7, C: 33, temperature })),
+  ...[1, 2, 3].flatMap((keep) => gatedSums({ M: 4, N: 17, C: 31, keep })),
+  ...gatedSums({ M: 4, N: 17, C: 31, keep: 1, temperature: 0.2 }),
+  ...gatedSums({ M: 4, N: 17, C: 31, keep: 2, temperature: 0 }),
   // Equal logits: the first members win.
   ...[1, 2].flatMap((keep) =>
     [0, 1].map((temperature) =>
-      call('mix_forward', `equal logits ${describe({ keep, temperature })}`, (draw) => ({
+      call('gated_sum_forward', `equal logits ${describe({ keep, temperature })}`, (draw) => ({
         y: blank([3, 5]),
         gates: blank([3, 4]),
         x: draw.normal([4, 3, 5]),
@@ -87,21 +87,21 @@ const cases: Case[] = [
   ),
 ];
 
-export const mix: OpTest = {
+export const gatedSum: OpTest = {
   references: {
-    mix_forward: (args, r) => {
+    gated_sum_forward: (args, r) => {
       const { y, x, residual } = args;
       const { gates } = gatesOf(r, args);
       return {
         gates: gates.data,
         y: build(y.shape, (n, c) => {
-          const mixed = sum(r, x.shape[0]!, (m) => r(gates.at(n!, m) * x.at(m, n, c)));
-          return residual ? r(residual.at(n!, c) + mixed) : mixed;
+          const combined = sum(r, x.shape[0]!, (m) => r(gates.at(n!, m) * x.at(m, n, c)));
+          return residual ? r(residual.at(n!, c) + combined) : combined;
         }),
       };
     },
 
-    mix_backward: (args, r) => {
+    gated_sum_backward: (args, r) => {
       const { dx, dlogits, dy, x, keep, temperature } = args;
       const [M, , C] = x.shape as [number, number, number];
       const { softmax, gates } = gatesOf(r, args);
@@ -120,15 +120,15 @@ export const mix: OpTest = {
     },
   },
   cases,
-  large: mixture({ M: 3, N: 300, C: 80, keep: 2, temperature: 0.5 }),
+  large: gatedSums({ M: 3, N: 300, C: 80, keep: 2, temperature: 0.5 }),
   gradients: [
     {
-      op: 'mix',
+      op: 'gatedSum',
       inputs: { x: [3, 5, 4], logits: [5, 3], residual: [1, 5, 4] },
-      y: (scope, { x, logits, residual }) => ops.mix(scope, x!, logits!, { residual, temperature: 0.7 }),
+      y: (scope, { x, logits, residual }) => ops.gatedSum(scope, x!, logits!, { residual, temperature: 0.7 }),
     },
     {
-      op: 'mix',
+      op: 'gatedSum',
       label: 'keep=2',
       inputs: { x: [3, 5, 4], logits: [1, 5, 3] },
       constants: () => ({
@@ -138,7 +138,7 @@ export const mix: OpTest = {
       y: (scope, { x, logits }, _, { identity, offsets }) => {
         // Far apart, so that no step of the differences changes which are kept.
         const moved = ops.linear(scope, logits!, [frozen(identity!)], { bias: [frozen(offsets!)] });
-        return ops.mix(scope, x!, scope.track(moved.reshape(5, 3)), { keep: 2, temperature: 20 });
+        return ops.gatedSum(scope, x!, scope.track(moved.reshape(5, 3)), { keep: 2, temperature: 20 });
       },
     },
   ],
