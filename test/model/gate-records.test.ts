@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { replaceFolder } from '../../lib/base/folder.js';
 import { SparseModel } from '../../lib/model/baselines/sparse-model.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
+import { scoreContinuations } from '../../lib/model/requests/score-continuations.js';
 import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
 import type { TokenGates } from '../../lib/model/stitches/gate-log.js';
 import { collect, fails } from '../data/data-fixtures.js';
@@ -169,6 +170,38 @@ records('a sparse model tells those of the experts that it picked', async () => 
     const want = await traced(rest, ids, 1);
     for (const [i, token] of own.entries()) expectMeans(rest, token.gates!, want[prompt.length - 1 + i]!);
     for (const [n, row] of (await sparse.gates(prompt)).entries()) expectMeans(rest, row, want[n]!);
+  }
+});
+
+records('of continuations that are scored each token has its own, however they are computed', async () => {
+  using model = await create();
+  const folder = join(root, 'for-scoring');
+  await replaceFolder(folder, (temporary) => model.write(temporary));
+  using sparse = await SparseModel.create(device, folder, 2);
+  const prefix = Array.from({ length: 20 }, (_, i) => 3 * i);
+  const requests = Array.from({ length: 6 }, (_, i) => ({
+    context: [...prefix, i].slice(i % 2 === 0 ? 0 : 15),
+    continuations: [[7, 8, 9], [i + 1], [5, 6]],
+  }));
+  for (const scored of [model, sparse]) {
+    for (const sharePrefixes of [true, false]) {
+      const options = { batchSize: 4, sharePrefixes };
+      const plain = await collect(scoreContinuations(scored, requests, options));
+      const found = await collect(scoreContinuations(scored, requests, { ...options, gates: {} }));
+      assert.equal(
+        found.map(({ scores }) => scores.map(({ logProbability, isGreedy }) => ({ logProbability, isGreedy }))),
+        plain.map(({ scores }) => scores),
+      );
+      for (const { request, scores } of found) {
+        for (const [c, tokens] of request.continuations.entries()) {
+          const want = await traced(model, [...request.context, ...tokens], 1);
+          assert.is(scores[c]!.gates!.length, tokens.length);
+          for (const [t, row] of scores[c]!.gates!.entries()) {
+            expectMeans(model, row, want[request.context.length - 1 + t]!);
+          }
+        }
+      }
+    }
   }
 });
 
