@@ -69,7 +69,18 @@ export type {
   Task,
   Tools as TaskTools,
 } from './eval/task.js';
-export { renderGates } from './gates/gate-plot.js';
+export { drawTokenGates, type FigureOptions } from './gates/figures.js';
+export { renderGates } from './gates/gate-map.js';
+export { gatePage } from './gates/gate-page.js';
+export type { GateStatistics } from './gates/gate-sums.js';
+export {
+  type GatedModel,
+  type GatedText,
+  type GatedTextOptions,
+  type GatedToken,
+  gatedTexts,
+  type NamedText,
+} from './gates/gated-text.js';
 export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
@@ -93,7 +104,7 @@ export { type SystemParameters, systemFlops, systemParameters } from './model/co
 export type { DecoderModel } from './model/decoder-model.js';
 export type { Prompt } from './model/decoding/generate.js';
 export type { GeneratedToken } from './model/decoding/generation.js';
-export type { KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
+export type { CacheOptions, KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
 export type { GenerateOptions, SamplingOptions } from './model/decoding/options.js';
 export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
@@ -116,6 +127,7 @@ export {
   type StitchTrace,
   type TraceOptions,
 } from './model/stitched-model.js';
+export type { CacheGates, GateRecordOptions, StitchGates, TokenGates } from './model/stitches/gate-log.js';
 export type { StitchSettings } from './model/stitches/kinds/index.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
@@ -127,7 +139,7 @@ export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';
 export { newestCheckpoint, trainingFolder } from './train/checkpoint.js';
-export type { TrainEvent } from './train/events.js';
+export type { HeldOutState, TrainEvent } from './train/events.js';
 export type { TrainOptions } from './train/options.js';
 export type { ScheduleOptions } from './train/schedule.js';
 export { train } from './train/trainer.js';

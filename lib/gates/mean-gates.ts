@@ -4,7 +4,8 @@ import { checkOptions } from '../base/options-check.js';
 import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
-import type { StitchedModel, StitchTrace } from '../model/stitched-model.js';
+import type { StitchedModel } from '../model/stitched-model.js';
+import { type GateStatistics, GateSums } from './gate-sums.js';
 
 export const sampleOptions = {
   /** At most this many tokens of each domain; default 4096. */
@@ -19,14 +20,9 @@ export interface GateOptions
     Omit<HeldOutOptions, keyof typeof sampleOptions | 'onProgress'> {}
 
 /** What one stitch does on the texts of one domain. */
-export interface MeanGates {
+export interface MeanGates extends GateStatistics {
   domain: string;
   stitch: Placement;
-  /**
-   * By member, mean over tokens and channels. Into the hub: how much of each member is in it, 1 in all. Into the experts: how
-   * much of each is replaced by the hub; the hub's own is 0.
-   */
-  gates: number[];
 }
 
 /** Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED. */
@@ -41,32 +37,18 @@ export async function meanGates(
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const means: MeanGates[] = [];
   for (const { name, heldOut } of domains) {
-    const sums: { stitch: Placement; gates: Float64Array }[] = [];
-    let tokens = 0;
+    const sums: GateSums[] = [];
     for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
       throwIfAborted(signal, 'looking at gates');
-      const rows = [...batch.targets.keys()].filter((row) => batch.targets[row] !== IGNORED);
-      for (const [s, trace] of (await model.trace(batch.inputs, batch.batch)).entries()) {
-        sums[s] ??= { stitch: trace.placement, gates: new Float64Array(model.memberNames.length) };
-        addGates(sums[s].gates, trace, rows, batch.inputs.length);
+      for (const [s, { placement, gates }] of (await model.trace(batch.inputs, batch.batch)).entries()) {
+        sums[s] ??= new GateSums(placement, model.memberNames);
+        const width = gates.length / batch.inputs.length;
+        for (const [row, target] of batch.targets.entries()) {
+          if (target !== IGNORED) sums[s].add(gates.subarray(row * width, (row + 1) * width));
+        }
       }
-      tokens += rows.length;
     }
-    means.push(
-      ...sums.map(({ stitch, gates }) => ({ domain: name, stitch, gates: [...gates].map((sum) => sum / tokens) })),
-    );
+    for (const sum of sums) means.push({ domain: name, stitch: sum.stitch, ...sum.result() });
   }
   return means;
-}
-
-/** Adds to the sum of each member its mean gate of each of the rows. */
-function addGates(sums: Float64Array, { gates }: StitchTrace, rows: readonly number[], allRows: number): void {
-  const members = sums.length;
-  const width = gates.length / (allRows * members);
-  for (const row of rows) {
-    for (let m = 0; m < members; m++) {
-      const first = (row * members + m) * width;
-      for (let c = first; c < first + width; c++) sums[m]! += gates[c]! / width;
-    }
-  }
 }

@@ -4,11 +4,12 @@ import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type BatchSize, inferenceBytes } from './cost/cost.js';
 import { DecodeStep } from './decoding/decode-step.js';
-import { KeyValueCache } from './decoding/key-value-cache.js';
+import { type CacheOptions, KeyValueCache } from './decoding/key-value-cache.js';
 import { locateTokens } from './decoding/locate-tokens.js';
 import { type Draw, sample } from './decoding/sampler.js';
 import { type Standing, uploaded } from './decoding/standing.js';
 import { LanguageModel } from './language-model.js';
+import { type GateLayout, GateLog, type GateRecordOptions } from './stitches/gate-log.js';
 import type { Positions, Transformer } from './transformer/transformer.js';
 
 /** What a forward pass is told beside its tokens. */
@@ -17,6 +18,8 @@ export interface Pass extends Positions {
   seed?: number | undefined;
   /** In training: how much of the run is done, from 0 to 1. */
   progress?: number | undefined;
+  /** Where it tells its gates, if somebody asks. */
+  gates?: GateLog | undefined;
 }
 
 // Evaluation computes logits for this many tokens at a time: a large vocabulary's logits would otherwise outgrow the model.
@@ -71,9 +74,21 @@ export abstract class DecoderModel extends LanguageModel {
     return await this.transformer.head(scope, h).read();
   }
 
-  override createCache(batch: number, capacity: number): KeyValueCache {
+  override createCache(batch: number, capacity: number, options: CacheOptions = {}): KeyValueCache {
     this.expectAlive();
-    return new KeyValueCache(this.device, this.config, this.transformer.members.length, batch, capacity);
+    const members = this.transformer.members.length;
+    return new KeyValueCache(this.device, this.config, members, batch, capacity, this.cacheGates(options));
+  }
+
+  /** @internal What its gates are; undefined where it has none. */
+  protected get gateLayout(): GateLayout | undefined {
+    return undefined;
+  }
+
+  /** @internal What takes the gates of a pass over so many rows. Throws BAD_OPTION. */
+  gateLog(rows: number, options: GateRecordOptions): GateLog {
+    this.expectGates();
+    return new GateLog(this.device, this.gateLayout!, rows, options);
   }
 
   override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
@@ -133,7 +148,9 @@ export abstract class DecoderModel extends LanguageModel {
     this.expectPass({ batch, tokens });
     const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * tokens - 1);
     const integers = (values: Int32Array) => scope.track(this.device.tensor(values, [values.length]));
-    const h = this.hidden(scope, integers(ids), { batch, tokens, cache, ...uploaded(scope, stand) });
+    using gates = cache.gates && this.gateLog(ids.length, cache.gates.options);
+    const h = this.hidden(scope, integers(ids), { batch, tokens, cache, gates, ...uploaded(scope, stand) });
+    cache.gates?.follow(gates!.read());
     return { h, logits: this.transformer.head(scope, h, integers(last)) };
   }
 
@@ -141,16 +158,23 @@ export abstract class DecoderModel extends LanguageModel {
   private nextLogits(cache: KeyValueCache, ids: Int32Array, stand: Standing<Int32Array>): Tensor {
     if (cache.step?.model === this) {
       cache.step.decode.run(ids, stand);
+      cache.gates?.follow(cache.step.gates!.read());
       return cache.step.decode.logits;
     }
-    cache.step?.decode[Symbol.dispose]();
-    cache.step = undefined;
-    const pass = { batch: ids.length, tokens: 1, cache };
-    const decode = DecodeStep.record(this.device, ids, stand, (scope, ids, stand) =>
-      this.transformer.head(scope, this.hidden(scope, ids, { ...pass, ...stand })),
-    );
-    cache.step = { model: this, decode };
-    return decode.logits;
+    cache.endStep();
+    const gates = cache.gates && this.gateLog(ids.length, cache.gates.options);
+    const pass = { batch: ids.length, tokens: 1, cache, gates };
+    try {
+      const decode = DecodeStep.record(this.device, ids, stand, (scope, ids, stand) =>
+        this.transformer.head(scope, this.hidden(scope, ids, { ...pass, ...stand })),
+      );
+      cache.step = { model: this, decode, gates };
+    } catch (error) {
+      gates?.[Symbol.dispose]();
+      throw error;
+    }
+    cache.gates?.follow(gates!.read());
+    return cache.step.decode.logits;
   }
 
   /** The loss of each target given hidden states [1, N, C]. */

@@ -11,9 +11,10 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { BatchSize } from './cost/cost.js';
 import { generate, type Prompt } from './decoding/generate.js';
 import type { GeneratedToken } from './decoding/generation.js';
-import type { TokenCache } from './decoding/key-value-cache.js';
+import type { CacheOptions, TokenCache } from './decoding/key-value-cache.js';
 import type { GenerateOptions } from './decoding/options.js';
 import { type Draw, sample } from './decoding/sampler.js';
+import { CacheGates, checkGateRecordOptions } from './stitches/gate-log.js';
 
 export interface LoadModelOptions extends HashOptions {
   /** Makes what its training changed trainable again; default: frozen. */
@@ -34,6 +35,8 @@ export abstract class LanguageModel implements Disposable {
   abstract readonly config: ModelConfig;
   /** @internal Whether a step computes the sequences of a cache together. Else they are generated one after another. */
   readonly decodesTogether: boolean = false;
+  /** Whether it has stitches, so that it can tell gates. */
+  readonly hasGates: boolean = false;
   /** What a training run changes. */
   abstract readonly trainable: readonly Parameter[];
 
@@ -68,8 +71,11 @@ export abstract class LanguageModel implements Disposable {
   /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
   abstract logits(ids: ArrayLike<number>, batch?: number): Promise<Float32Array>;
 
-  /** An empty cache for `batch` sequences of at most `capacity` tokens, which the caller disposes. */
-  abstract createCache(batch: number, capacity: number): TokenCache;
+  /**
+   * An empty cache for `batch` sequences of at most `capacity` tokens, which the caller disposes. Throws BAD_OPTION where it
+   * is to tell gates, and the model has none.
+   */
+  abstract createCache(batch: number, capacity: number, options?: CacheOptions): TokenCache;
 
   /**
    * Appends tokens [B * T] to a cache of this model and returns the logits [B * V] of the last of each sequence.
@@ -134,6 +140,19 @@ export abstract class LanguageModel implements Disposable {
   /** Throws DISPOSED. */
   protected expectAlive(): void {
     expectAlive(this.#disposed, 'a model');
+  }
+
+  /** Throws BAD_OPTION where the model has no gates. */
+  protected expectGates(): void {
+    if (this.hasGates) return;
+    throw new BtsError('BAD_OPTION', 'the model has no gates: only stitched models have. Ask without them.');
+  }
+
+  /** What a cache tells of gates. Throws BAD_OPTION. */
+  protected cacheGates({ gates }: CacheOptions): CacheGates | undefined {
+    if (!gates) return undefined;
+    this.expectGates();
+    return new CacheGates(checkGateRecordOptions('createCache: gates', gates));
   }
 
   /** Ids as the device takes them. Throws BAD_TOKEN, and BAD_OPTION unless they are `batch` sequences of equal length. */

@@ -25,6 +25,12 @@ import {
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import type { StitchResult } from './stitches/directions/direction.js';
+import {
+  checkGateRecordOptions,
+  type GateLayout,
+  type GateRecordOptions,
+  type TokenGates,
+} from './stitches/gate-log.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
 import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
@@ -68,6 +74,7 @@ export interface StitchTrace {
 
 /** Several frozen models of one shape, stitched into one: the hub's output is the generalist's. */
 export class StitchedModel extends DecoderModel {
+  override readonly hasGates = true;
   /** @internal */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
@@ -238,6 +245,12 @@ export class StitchedModel extends DecoderModel {
   }
 
   /** @internal */
+  protected override get gateLayout(): GateLayout {
+    const { gateWidth } = this.stitches[0]!.design.shape;
+    return { members: this.memberNames, plan: this.manifest.plan, gateWidth };
+  }
+
+  /** @internal */
   override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
     return this.run(scope, ids, pass);
   }
@@ -271,6 +284,23 @@ export class StitchedModel extends DecoderModel {
     return await Promise.all(traces);
   }
 
+  /**
+   * Gates of every stitch for `batch` sequences of equal length, by row [B * T]: as `trace` tells them, reduced on the device to
+   * what each member weighs in all of a token's channels. What stands at a token weighs what is said of the next one.
+   * Throws BAD_TOKEN, BAD_OPTION.
+   */
+  async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
+    checkGateRecordOptions('gates', options);
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    this.expectPass({ batch, tokens });
+    using gates = this.gateLog(inputs.length, options);
+    using scope = Scope.inference(this.device);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    this.run(scope, tensor, { batch, tokens, gates });
+    return await gates.read();
+  }
+
   /** All layers and stitches. Behind the last stitch only the hub goes on, unless somebody looks. */
   private run(
     scope: Scope,
@@ -292,6 +322,7 @@ export class StitchedModel extends DecoderModel {
         now = recomputed(inner, now, (scope, h) => {
           const result = stitch.forward(scope, h, { dropout: drop, experts });
           observe?.(stitch.placement, result);
+          pass.gates?.take(scope, stitch.index, result.gates());
           return isLast && observe ? scope.track(result.h.slice(0)) : result.h;
         });
       }

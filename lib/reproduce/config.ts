@@ -60,6 +60,8 @@ export const Reproduction = z.strictObject({
   /** Points of the learning curves, and the held-out tokens of each domain that each looks at. */
   evaluations: count().default(5),
   curveTokens: count().default(8192),
+  /** By name: prompts whose gates are drawn token by token, each alone and all behind each other. */
+  prompts: z.record(MemberName, text()).optional(),
   rows: z.array(Row).min(1),
 });
 export type Reproduction = z.output<typeof Reproduction>;

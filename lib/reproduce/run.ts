@@ -104,12 +104,30 @@ async function taskScores(make: Make, { tasks, taskLimit }: Reproduction, run: R
   return Scores.parse(await resultOf(resultFile(make, '-tasks'), () => run(args))).models[0].columns;
 }
 
-/** Draws the gates of the first stitched model, if there is one, into a file of the folder. */
-export async function drawGates(plans: readonly Plan[], { folder, domains, signal }: ReproduceOptions): Promise<void> {
+/**
+ * Draws the gates of the first stitched model, if there is one, into files of the folder: means by domain, and those of the
+ * prompts token by token, each alone with its answer (Figure 2) and as one text that switches between them (Figure 3).
+ */
+export async function drawGates(
+  plans: readonly Plan[],
+  { prompts = {} }: Reproduction,
+  { folder, domains, signal }: ReproduceOptions,
+): Promise<void> {
   const stitched = plans[0]!.stages.flat().find(({ args }) => args[0] === 'stitch');
   if (!stitched) return;
-  const svg = ['--svg', join(folder, 'gates.svg')];
-  await runCommand(['gates', stitched.folder, ...textOptions(domains, folder), ...svg, '--json'], true, signal);
+  const draw = (name: string, args: readonly string[]) =>
+    runCommand(['gates', stitched.folder, ...args, '--svg', join(folder, name), '--json'], true, signal);
+  await draw('gates.svg', textOptions(domains, folder));
+  const files: string[] = [];
+  for (const [name, text] of Object.entries(prompts)) {
+    await mkdir(join(folder, 'prompts'), { recursive: true });
+    const file = join(folder, 'prompts', name);
+    await overwrite(file, text);
+    files.push('--file', file);
+  }
+  if (files.length === 0) return;
+  await draw('token-gates.svg', [...files, '--max-tokens', '32']);
+  if (files.length > 2) await draw('switching-gates.svg', [...files, '--join']);
 }
 
 /** What is in a file, which is made if it is not there. */

@@ -1,9 +1,16 @@
 import type { HeldOutLoss } from '../eval/held-out-loss.js';
+import type { MeanGates } from '../gates/mean-gates.js';
+
+/** What held-out text says of a model on its way; of a stitched one also what its gates do there. */
+export interface HeldOutState {
+  losses: HeldOutLoss[];
+  gates?: MeanGates[];
+}
 
 /** What a run reports as it goes. */
 export type TrainEvent =
   /** Before the first update, where text is held out: the losses that training starts from. */
-  | { type: 'started'; step: 0; losses: HeldOutLoss[] }
+  | ({ type: 'started'; step: 0 } & HeldOutState)
   | {
       type: 'step';
       step: number;
@@ -13,7 +20,7 @@ export type TrainEvent =
       learningRate: number;
       tokensPerSecond: number;
     }
-  | { type: 'evaluation'; step: number; losses: HeldOutLoss[] }
+  | ({ type: 'evaluation'; step: number } & HeldOutState)
   | { type: 'checkpoint'; step: number; folder: string }
   | { type: 'stopped'; step: number; folder: string }
   | { type: 'finished'; step: number; folder: string };

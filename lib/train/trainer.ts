@@ -3,9 +3,11 @@ import { replaceFolder } from '../base/folder.js';
 import { lockFolder } from '../base/lock.js';
 import type { Mixture } from '../data/mixture.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
+import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { StitchedModel } from '../model/stitched-model.js';
 import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
-import type { TrainEvent } from './events.js';
+import type { HeldOutState, TrainEvent } from './events.js';
 import { Metrics } from './metrics.js';
 import { checkTrainOptions, type TrainOptions } from './options.js';
 import { DivergedError, Run } from './run.js';
@@ -13,6 +15,8 @@ import { checkSchedule } from './schedule.js';
 import { expectStepRoom } from './step-memory.js';
 
 const MINUTE_MS = 60_000;
+/** Held-out tokens of each domain whose gates an evaluation looks at, at most. */
+const GATE_TOKENS = 1024;
 
 /**
  * Trains a model's trainable parameters and reports as it goes:
@@ -71,8 +75,8 @@ export async function* train(
   const isDue = () => run.step % checkpointEvery === 0 || performance.now() - savedAt >= checkpointMinutes * MINUTE_MS;
 
   if (!resumed && heldOut.length > 0) {
-    const losses = await evaluate(model, heldOut, { signal, ...evaluation });
-    if (losses) yield await report({ type: 'started', step: 0, losses });
+    const state = await evaluate(model, heldOut, { signal, ...evaluation });
+    if (state) yield await report({ type: 'started', step: 0, ...state });
   }
   while (run.step < schedule.steps) {
     if (signal?.aborted) {
@@ -86,8 +90,8 @@ export async function* train(
     yield await report(event);
     const isLast = run.step === schedule.steps;
     if (heldOut.length > 0 && (isLast || run.step % evaluateEvery === 0)) {
-      const losses = await evaluate(model, heldOut, { signal, ...evaluation });
-      if (losses) yield await report({ type: 'evaluation', step: run.step, losses });
+      const state = await evaluate(model, heldOut, { signal, ...evaluation });
+      if (state) yield await report({ type: 'evaluation', step: run.step, ...state });
     }
     if (!isLast && isDue()) {
       yield { type: 'checkpoint', step: run.step, folder: await save() };
@@ -98,9 +102,18 @@ export async function* train(
 }
 
 /** Undefined where the signal stopped it: the run goes on to save. */
-async function evaluate(model: LanguageModel, heldOut: readonly HeldOutDomain[], options: HeldOutOptions) {
+async function evaluate(
+  model: LanguageModel,
+  heldOut: readonly HeldOutDomain[],
+  options: HeldOutOptions,
+): Promise<HeldOutState | undefined> {
   try {
-    return await heldOutLosses(model, heldOut, options);
+    const losses = await heldOutLosses(model, heldOut, options);
+    if (!(model instanceof StitchedModel)) return { losses };
+    const { onProgress: _, maxTokens = GATE_TOKENS, ...rest } = options;
+    // All channels' gates come to the host: of one sequence at a time.
+    const look = { ...rest, batchSize: 1, maxTokens: Math.min(maxTokens, GATE_TOKENS) };
+    return { losses, gates: await meanGates(model, heldOut, look) };
   } catch (error) {
     if (error instanceof BtsError && error.code === 'ABORTED') return undefined;
     throw error;

@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 /** The rooms of lib: each may import from those above it. lib/index.ts is the door, which opens to all. */
 const ROOMS = [
   'base',
+  'plots',
   'tensor',
   'checkpoint',
   'python',
@@ -17,8 +18,8 @@ const ROOMS = [
   'model',
   'serving',
   'eval',
-  'train',
   'gates',
+  'train',
   'terminal',
   'quickstart',
   'reproduce',

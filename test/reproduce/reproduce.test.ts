@@ -15,6 +15,7 @@ import { type RowResult, reportTable } from '../../lib/reproduce/report.js';
 import { severalAtATime } from '../../lib/reproduce/several.js';
 import { callCli, runCli, writeProject } from '../support/cli.js';
 import { inTemporaryFolder } from '../support/models.js';
+import { expectApart, expectInside, readSvg } from '../support/svg.js';
 
 const bench = (name: string) => fileURLToPath(new URL(`../../bench/reproduce/${name}`, import.meta.url));
 
@@ -106,8 +107,8 @@ test('work is done several at a time, in order; where one fails the others are t
   assert.equal([began, stopped], [[0, 1], [0]]);
 });
 
-test('curves are drawn within their axes, the best first', () => {
-  const svg = renderCurves('Loss <of all>', [
+test('curves are drawn within the picture, the best first', async () => {
+  const svg = await renderCurves('Loss <of all>', [
     {
       title: 'A & B',
       points: [
@@ -125,15 +126,16 @@ test('curves are drawn within their axes, the best first', () => {
     },
     { title: 'a single point', points: [{ x: 0, y: 3 }] },
   ]);
-  assert.ok(svg.includes('Loss &#60;of all&#62;') && svg.includes('A &#38; B 2.000'));
-  assert.ok(svg.indexOf('C 1.000') < svg.indexOf('A &#38; B'));
-  const lines = [...svg.matchAll(/polyline points="([^"]+)"/g)].map(([, points]) => points!.split(' ').length);
-  assert.equal(lines, [3, 2]);
-  for (const [, points] of svg.matchAll(/polyline points="([^"]+)"/g)) {
-    for (const [x, y] of points!.split(' ').map((point) => point.split(',').map(Number))) {
-      assert.ok(x! >= 64 && x! <= 620 && y! >= 40 && y! <= 404, `${x}, ${y}`);
-    }
-  }
+  const picture = readSvg(svg);
+  const texts = picture.texts.map(({ text }) => text);
+  assert.ok(texts.includes('Loss <of all>'));
+  const names = texts.filter((text) => /^(A & B|C|a single point)/.test(text));
+  assert.equal(names, ['C 1.000', 'A & B 2.000']);
+  expectInside(picture);
+  assert.equal(
+    picture.lines.map(({ points }) => points),
+    [3, 2],
+  );
   assert.not.match(svg, /NaN|undefined/);
 });
 
@@ -180,6 +182,7 @@ test('a table is made from one file, and what is there is not made again', async
       merge: { steps: 4, learningRate: 1e-2 },
       rows: [{ system: 'soup' }, { system: 'btm' }, { system: 'bts', repeats: 2 }],
       tasks: [join(folder, 'letters.json')],
+      prompts: { code: 'def f(', math: '2 + 2 =' },
     };
     const task = { task: 'letters', data: 'letters.jsonl', output_type: 'multiple_choice', doc_to_text: 'prompt' };
     const choices = { doc_to_choice: 'choices', doc_to_target: 'label' };
@@ -197,7 +200,19 @@ test('a table is made from one file, and what is there is not made again', async
       ['Seed', 'Expert code', 'Model Soup', 'BTM', 'BTS', 'BTS'],
     );
     assert.match(await readFile(join(out, 'table.md'), 'utf8'), /^\| BTS +\|/m);
-    assert.match(await readFile(join(out, 'gates.svg'), 'utf8'), /after layer 2/);
+    const drawn = async (name: string) => {
+      const picture = readSvg(await readFile(join(out, name), 'utf8'));
+      expectInside(picture);
+      expectApart(picture);
+      return picture.texts.map(({ text }) => text);
+    };
+    const map = await drawn('gates.svg');
+    assert.ok(['after layer', '2', 'Mean gates of bts'].every((text) => map.includes(text)));
+    const byToken = await drawn('token-gates.svg');
+    assert.ok(byToken.some((text) => /^code: prompt, \d+ tokens$/.test(text)));
+    assert.ok(byToken.some((text) => /^math: prompt, \d+ tokens$/.test(text)));
+    const switching = await drawn('switching-gates.svg');
+    assert.ok(['Gates of bts on a text that switches', 'code', 'math'].every((text) => switching.includes(text)));
     assert.match(await readFile(join(out, 'curves.svg'), 'utf8'), /BTS \d/);
 
     const stitches = join(out, 'seed-1', 'bts', 'stitch.safetensors');

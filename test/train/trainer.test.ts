@@ -12,6 +12,7 @@ import { Random } from '../../lib/base/random.js';
 import { hashCheckpoint } from '../../lib/checkpoint/hash.js';
 import { ArrayTokens } from '../../lib/data/token-stream.js';
 import { heldOutLosses } from '../../lib/eval/held-out-loss.js';
+import { meanGates } from '../../lib/gates/mean-gates.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
@@ -359,6 +360,33 @@ trainer('the losses that training starts from come first, once a run', async () 
     assert.equal(types, ['step', 'step', 'evaluation', 'finished']);
     const metrics = await readFile(join(root, 'out.training', 'metrics.jsonl'), 'utf8');
     assert.equal(JSON.parse(metrics.split('\n')[0]!).losses, expected);
+  });
+});
+
+trainer("a stitched model's evaluations tell what its gates do, in events and metrics", async () => {
+  await inTemporaryFolder(async (root) => {
+    const hub = await writeModel(device, join(root, 'hub'), { seed: 1 });
+    const experts = { code: await writeModel(device, join(root, 'code'), { seed: 2 }) };
+    using model = await StitchedModel.create(device, { hub, experts });
+    const heldOut = [{ name: 'counting', heldOut: new ArrayTokens(Array.from({ length: 100 }, (_, i) => i)) }];
+    const evaluation = { sequenceLength: 16, batchSize: 4, maxTokens: 40 };
+    const before = await meanGates(model, heldOut, { ...evaluation, batchSize: 1 });
+    const options = { folder: join(root, 'out'), steps: 2, learningRate: 1e-2, heldOut, evaluation };
+    const [started, ...events] = await runTraining(model, options);
+    assert.equal(started!.type === 'started' && started.gates, before);
+    const last = events.find(({ type }) => type === 'evaluation');
+    assert.equal(
+      last?.type === 'evaluation' && last.gates,
+      await meanGates(model, heldOut, { ...evaluation, batchSize: 1 }),
+    );
+    const lines = (await readFile(join(root, 'out.training', 'metrics.jsonl'), 'utf8')).trim().split('\n');
+    const rows = lines.map((line) => JSON.parse(line)).filter(({ gates }) => gates !== undefined);
+    assert.equal(
+      rows.map(({ type }) => type),
+      ['started', 'evaluation'],
+    );
+    assert.equal(rows[0].gates, before);
+    assert.equal([before[0]!.domain, before[0]!.tokens], ['counting', 40]);
   });
 });
 

@@ -1,11 +1,27 @@
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { BtsError } from '../../base/errors.js';
+import { BtsError, fileError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import { overwrite } from '../../base/overwrite.js';
-import { text } from '../../base/schema.js';
-import { renderGates } from '../../gates/gate-plot.js';
+import { count, fraction, integer, text } from '../../base/schema.js';
+import { drawTokenGates } from '../../gates/figures.js';
+import { renderGates } from '../../gates/gate-map.js';
+import { gatePage, htmlPage } from '../../gates/gate-page.js';
+import {
+  type GatedModel,
+  type GatedText,
+  gatedTextOptions,
+  gatedTexts,
+  meansOfTexts,
+  membersOf,
+  type NamedText,
+} from '../../gates/gated-text.js';
 import { gateOptions, type MeanGates, meanGates } from '../../gates/mean-gates.js';
+import { meansCsv, tokensCsv } from '../../gates/tables.js';
+import { SparseModel } from '../../model/baselines/sparse-model.js';
+import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { DIRECTIONS } from '../../model/stitches/directions/index.js';
@@ -13,58 +29,196 @@ import { note, print, printJson } from '../../terminal/output.js';
 import { type Column, renderTable } from '../../terminal/table.js';
 import { openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
-import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { addConfigOption, addOptions, present, readOptions } from '../options/options.js';
 import { deviceOptions, domainOptions } from '../options/training-options.js';
 
+const textGroup = {
+  prompt: z.array(text()).optional().meta({
+    description: 'A text to look at token by token, and to continue. Repeatable',
+    argument: 'text',
+  }),
+  file: z.array(text('a path')).optional().meta({
+    description: 'The same out of a file of text. Repeatable',
+    argument: 'path',
+  }),
+  join: gatedTextOptions.join,
+  layer: count().optional().meta({
+    description: 'Of prompts the stitch after this layer is drawn (default: the last)',
+  }),
+  quantiles: z
+    .preprocess((value) => (typeof value === 'string' ? value.split(',').map(Number) : value), z.array(fraction()))
+    .optional()
+    .meta({ description: 'Of prompts, with --csv and --json: also these quantiles over channels', argument: 'q,..' }),
+};
 const lookGroup = {
   ...gateOptions,
-  svg: text('a file').optional().meta({ description: 'Also draw them, into this file', argument: 'file' }),
+  maxTokens: integer(0).optional().meta({
+    description:
+      'Tokens to generate for each prompt, the likeliest, at most (default: 64; with --join none); held-out tokens of each domain to look at (default: 4096)',
+  }),
   ...deviceOptions,
   ...hashOptions,
 };
-const Schema = z.object({ ...domainOptions, ...lookGroup });
+const drawGroup = {
+  svg: text('a file').optional().meta({ description: 'Draw them into this file', argument: 'file' }),
+  html: text('a file').optional().meta({
+    description: 'The picture in a page of its own; of prompts with each token tinted by the member that leads',
+    argument: 'file',
+  }),
+  csv: text('a file').optional().meta({ description: 'The numbers as a table', argument: 'file' }),
+};
+const { domain, ...domainRest } = domainOptions;
+const readGroup = { domain: domain.optional(), ...domainRest };
+const Schema = z.object({ ...textGroup, ...readGroup, ...lookGroup, ...drawGroup });
+type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
 A stitch into the hub has a share for every member, 1 in all; a stitch into the experts says for each expert how much of it
-the hub replaces. Shown are means over tokens and channels.
+the hub replaces. Gates are told as means over channels. Of a prompt, a token's gates are those at the token before it, where it
+was expected or chosen; of domains, means over held-out text.
 
 Examples:
-  bts gates generalist --domain code=corpora/code --domain math=corpora/math.jsonl
+  bts gates generalist --prompt "def fib(n):" --prompt "Q: 2 + 2 = ?" --html gates.html
+  bts gates generalist --file code.py --file poem.txt --join --svg switching.svg
   bts gates generalist --domain code=corpora/code --domain math=corpora/math.jsonl --svg gates.svg`;
 
 export function gatesCommand(program: Command, signal: AbortSignal): void {
   const command = program
     .command('gates')
-    .description('Which members the stitches of a model listen to, on the held-out text of each domain.')
+    .description(
+      'Which members the stitches of a model listen to: token by token of prompts, or on held-out text of domains.',
+    )
     .argument('<model>', "The stitched model's folder")
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Text:', domainOptions);
+  addOptions(command, 'Prompts:', textGroup);
+  addOptions(command, 'Held-out text:', readGroup);
   addOptions(command, 'Options:', lookGroup);
+  addOptions(command, 'Output:', drawGroup);
   addConfigOption(command);
   command
-    .option('--json', 'Print the result as JSON')
-    .action(async (folder: string) =>
-      run(folder, await readOptions(command, Schema), command.opts().json === true, signal),
-    );
+    .option('--json [file]', 'Print the result as JSON, or write it into a file')
+    .action(async (folder: string) => run(folder, await readOptions(command, Schema), command.opts().json, signal));
 }
 
-async function run(folder: string, values: z.output<typeof Schema>, json: boolean, signal: AbortSignal): Promise<void> {
+/** What is known of a model's gates, in all forms that it can have. */
+interface Shown {
+  svg(): Promise<string>;
+  html(svg: string): string;
+  csv(): string;
+  json: object;
+  table(): string;
+}
+
+async function run(
+  folder: string,
+  values: Values,
+  json: true | string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const texts = await readTexts(values);
+  if (texts.length > 0 === (values.domain !== undefined)) {
+    throw new BtsError(
+      'BAD_OPTION',
+      'gates are of prompts (--prompt, --file) or of domains (--domain): give one of the two.',
+    );
+  }
   using device = openDevice(values);
   using model = await loadModel(device, folder, { verify: values.verify, signal });
+  const shown =
+    texts.length > 0
+      ? await ofTexts(folder, gated(folder, model), texts, values, signal)
+      : await ofDomains(folder, model, values, signal);
+  const { svg, html, csv } = values;
+  if (svg !== undefined || html !== undefined) {
+    const picture = await shown.svg();
+    if (svg !== undefined) await write(svg, picture);
+    if (html !== undefined) await write(html, shown.html(picture));
+  }
+  if (csv !== undefined) await write(csv, shown.csv());
+  if (typeof json === 'string') await write(json, `${JSON.stringify(shown.json, null, 2)}\n`);
+  if (json === true) printJson(shown.json);
+  else print(shown.table());
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await overwrite(file, text);
+  note(`The gates are in '${file}'.`);
+}
+
+async function readTexts({ prompt = [], file = [] }: Values): Promise<NamedText[]> {
+  const files = await Promise.all(file.map(async (path) => ({ name: basename(path), text: await readText(path) })));
+  return [...prompt.map((text) => ({ name: text, text })), ...files];
+}
+
+/** Throws FILE_NOT_FOUND, FILE_IO. */
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw fileError(error, path, 'reading a prompt');
+  }
+}
+
+/** Throws BAD_OPTION for a model without stitches. */
+function gated(folder: string, model: LanguageModel): GatedModel {
+  if (model instanceof StitchedModel || model instanceof SparseModel) return model;
+  throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
+}
+
+async function ofTexts(
+  folder: string,
+  model: GatedModel,
+  texts: readonly NamedText[],
+  { maxTokens, join, layer, quantiles }: Values,
+  signal: AbortSignal,
+): Promise<Shown> {
+  const found = await gatedTexts(model, texts, {
+    ...present({ quantiles }),
+    maxTokens: maxTokens ?? (join ? 0 : 64),
+    join,
+    signal,
+  });
+  const options = { model: basename(resolve(folder)), afterLayer: layer };
+  return {
+    svg: () => drawTokenGates(found, options),
+    html: (svg) => gatePage(svg, found, options),
+    csv: () => tokensCsv(found, quantiles),
+    json: { model: folder, texts: found },
+    table: () => textTable(found),
+  };
+}
+
+async function ofDomains(folder: string, model: LanguageModel, values: Values, signal: AbortSignal): Promise<Shown> {
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
-  if (values.sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: values.sequenceLength });
-  await using domains = await openDomains(values, model.tokenizer, signal);
-  const { batchSize, maxTokens, sequenceLength, svg } = values;
-  const means = await meanGates(model, domains.all, { batchSize, maxTokens, sequenceLength, signal });
+  const { batchSize, maxTokens, sequenceLength } = values;
+  if (sequenceLength !== undefined) model.expectPass({ batch: 1, tokens: sequenceLength });
+  await using domains = await openDomains({ ...values, domain: values.domain! }, model.tokenizer, signal);
+  const look = { batchSize, sequenceLength, signal, ...present({ maxTokens }) };
+  const means = await meanGates(model, domains.all, look);
   const members = model.memberNames;
-  if (svg !== undefined) {
-    await overwrite(svg, renderGates('Mean gates on held-out text', members, means));
-    note(`The gates are drawn in '${svg}'.`);
-  }
-  if (json) printJson({ model: folder, members, gates: means });
-  else print(gateTable(members, means));
+  const title = `Mean gates of ${basename(resolve(folder))}`;
+  return {
+    svg: () => renderGates(title, members, means),
+    html: (svg) => htmlPage(title, [svg]),
+    csv: () => meansCsv(members, means),
+    json: { model: folder, members, gates: means },
+    table: () => gateTable(members, means),
+  };
+}
+
+/** Means over each text's tokens. */
+function textTable(texts: readonly GatedText[]): string {
+  const rows = meansOfTexts(texts);
+  const members = membersOf(texts);
+  return renderTable(rows, [
+    { title: 'text', value: ({ text }) => text },
+    { title: 'tokens', value: ({ tokens }) => tokens },
+    { title: 'after layer', value: ({ placement }) => placement.afterLayer },
+    { title: 'kind', value: ({ placement }) => placement.kind.replaceAll('_', ' ') },
+    ...members.map((title, m) => ({ title, value: ({ gates }: (typeof rows)[number]) => gates[m]!, digits: 3 })),
+  ]);
 }
 
 function gateTable(members: readonly string[], means: readonly MeanGates[]): string {
@@ -74,7 +228,17 @@ function gateTable(members: readonly string[], means: readonly MeanGates[]): str
     { title: 'kind', value: ({ stitch }) => stitch.kind.replaceAll('_', ' ') },
     { title: 'domain', value: ({ domain }) => domain },
     ...members.map((title, m) => ({ title, value: (row: MeanGates) => gate(row, m), digits: 3 })),
+    { title: 'entropy', value: ({ entropy }) => entropy, digits: 3 },
+    { title: 'saturated %', value: (row) => saturated(row), digits: 1 },
+    { title: 'never heard', value: ({ unheard }) => (unheard.length > 0 ? unheard.join(', ') : null) },
   ];
   const order = [...means].sort((a, b) => a.stitch.afterLayer - b.stitch.afterLayer);
   return renderTable(order, columns);
+}
+
+/** Of all gates of a stitch, how many are nearly 0 or 1, in percent. */
+function saturated({ stitch, saturation: { low, high }, gates }: MeanGates): number {
+  const { firstGated } = DIRECTIONS[stitch.kind];
+  const all = [...low, ...high].reduce((sum, share) => sum + share, 0);
+  return (100 * all) / (gates.length - firstGated);
 }

@@ -79,12 +79,12 @@ async function run(
   const { jobs, threads } = values;
   const options = { folder, domains, jobs, threads, signal };
   const { rows, plans } = await reproduce(config, options);
-  await drawGates(plans, options);
+  await drawGates(plans, config, options);
   const curves = await learningCurves(plans, config, Object.keys(domains).length);
   const result = { date: new Date().toISOString(), machine: machineName(), file, config, chances, rows };
   await overwrite(join(folder, 'table.json'), `${JSON.stringify(result, null, 2)}\n`);
   await overwrite(join(folder, 'table.md'), markdown(result));
-  await overwrite(join(folder, 'curves.svg'), renderCurves('Mean held-out loss of all domains', curves));
+  await overwrite(join(folder, 'curves.svg'), await renderCurves('Mean held-out loss of all domains', curves));
   const minutes = ((performance.now() - began) / 60_000).toFixed(1);
   note(`\nTable, curves and gates are in '${folder}'; this run took ${minutes} minutes.`);
   if (json) printJson(result);

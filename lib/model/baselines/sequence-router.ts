@@ -9,9 +9,15 @@ import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type BatchSize, cacheBytes } from '../cost/cost.js';
 import type { DecoderModel } from '../decoder-model.js';
-import { expectCacheSize, type KeyValueCache, type TokenCache } from '../decoding/key-value-cache.js';
+import {
+  type CacheOptions,
+  expectCacheSize,
+  type KeyValueCache,
+  type TokenCache,
+} from '../decoding/key-value-cache.js';
 import type { Draw } from '../decoding/sampler.js';
 import { LanguageModel } from '../language-model.js';
+import type { CacheGates } from '../stitches/gate-log.js';
 import type { Transformer } from '../transformer/transformer.js';
 
 /** How many of a sequence's first tokens the router sees in training. */
@@ -27,6 +33,7 @@ export class RoutedCache implements TokenCache {
   constructor(
     readonly lengths: number[],
     readonly capacity: number,
+    readonly gates?: CacheGates,
   ) {
     this.sequences = lengths.map(() => undefined);
   }
@@ -35,9 +42,14 @@ export class RoutedCache implements TokenCache {
     const sequence = source.sequences[from];
     this.expectAlive();
     this.sequences[to]?.cache.dispose();
-    this.sequences[to] = sequence && { ...sequence, cache: sequence.model.createCache(1, this.capacity) };
+    this.sequences[to] = sequence && this.open(sequence.model);
     if (sequence) this.sequences[to]!.cache.copySequence(sequence.cache, 0, 0);
     this.lengths[to] = source.lengths[from]!;
+  }
+
+  /** @internal What a sequence needs that is given to a model. */
+  open(model: DecoderModel) {
+    return { model, cache: model.createCache(1, this.capacity, { gates: this.gates?.options }) };
   }
 
   /** @internal */
@@ -187,11 +199,11 @@ export abstract class SequenceRouter extends LanguageModel {
     return logits;
   }
 
-  override createCache(batch: number, capacity: number): RoutedCache {
+  override createCache(batch: number, capacity: number, options: CacheOptions = {}): RoutedCache {
     this.expectAlive();
     expectCacheSize(batch, capacity);
     this.device.expectRoom(cacheBytes(this.config) * batch * capacity, `a cache for ${batch} x ${capacity} tokens`);
-    return new RoutedCache(new Array<number>(batch).fill(0), capacity);
+    return new RoutedCache(new Array<number>(batch).fill(0), capacity, this.cacheGates(options));
   }
 
   override async extend(cache: RoutedCache, ids: ArrayLike<number>): Promise<Float32Array> {
@@ -228,7 +240,7 @@ export abstract class SequenceRouter extends LanguageModel {
     const tokens = inputs.length / batch;
     if (cache.sequences.includes(undefined)) {
       for (const [b, model] of (await this.choose(inputs, batch)).entries()) {
-        cache.sequences[b] = { model, cache: model.createCache(1, cache.capacity) };
+        cache.sequences[b] = cache.open(model);
       }
     }
     for (const [b, sequence] of cache.sequences.entries()) {
@@ -236,6 +248,9 @@ export abstract class SequenceRouter extends LanguageModel {
       await append(model, own, inputs.subarray(b * tokens, (b + 1) * tokens), b);
       cache.lengths[b]! += tokens;
     }
+    cache.gates?.follow(
+      Promise.all(cache.sequences.map((own) => own!.cache.gates!.latest)).then((rows) => rows.flat()),
+    );
   }
 
   protected override free(): void {

@@ -10,6 +10,7 @@ import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { STITCHES, StitchedModel } from '../stitched-model.js';
+import type { GateRecordOptions, TokenGates } from '../stitches/gate-log.js';
 import { loadParameter } from '../transformer/stored-parameter.js';
 import { SequenceRouter } from './sequence-router.js';
 
@@ -21,6 +22,7 @@ const ROUTER = 'router.weight';
  * learns which single expert, stitched with the hub, has the lowest loss on a sequence; the k likeliest are picked.
  */
 export class SparseModel extends SequenceRouter {
+  override readonly hasGates = true;
   /** @internal */
   protected readonly candidates: readonly StitchedModel[];
 
@@ -109,6 +111,18 @@ export class SparseModel extends SequenceRouter {
   /** The experts that are picked for each sequence. Throws BAD_TOKEN, BAD_OPTION. */
   async picks(ids: ArrayLike<number>, batch = 1): Promise<string[][]> {
     return (await this.scores(ids, batch)).map((logits) => this.pick(logits));
+  }
+
+  /** Gates by row [B * T], as StitchedModel.gates: of the hub and the experts that are picked for each sequence. */
+  async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
+    const all = Array.from(ids);
+    const tokens = all.length / batch;
+    const rows: TokenGates[] = [];
+    for (const [b, logits] of (await this.scores(all, batch)).entries()) {
+      const own = all.slice(b * tokens, (b + 1) * tokens);
+      rows.push(...(await this.modelFor(logits).gates(own, 1, options)));
+    }
+    return rows;
   }
 
   private pick(logits: Float32Array): string[] {

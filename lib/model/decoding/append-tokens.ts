@@ -32,6 +32,7 @@ export const eachPlace =
  * Appends to each sequence of a cache tokens of its own, few or many or none, and hands the logits at the places given to
  * `use`. The cache needs room for `padded` tokens more than its longest sequence has.
  *
+ * Returns the rows that each sequence took: of gates that the cache tells, those of sequence b begin at b times as many.
  * Throws BAD_TOKEN, BAD_OPTION.
  */
 export async function appendTokens(
@@ -40,7 +41,7 @@ export async function appendTokens(
   sequences: readonly (readonly number[])[],
   places: readonly Place[] = [],
   use: UseLogits = async () => {},
-): Promise<void> {
+): Promise<number> {
   const { device, config } = model;
   const batch = cache.lengths.length;
   for (const { sequence, index } of places) {
@@ -60,7 +61,10 @@ export async function appendTokens(
 
   using scope = Scope.inference(device);
   const stand = uploaded(scope, locateTokens(model, cache, sequences));
-  const h = model.hidden(scope, scope.track(device.tensor(ids, [ids.length])), { batch, tokens, cache, ...stand });
+  using gates = cache.gates && model.gateLog(ids.length, cache.gates.options);
+  const inputs = scope.track(device.tensor(ids, [ids.length]));
+  const h = model.hidden(scope, inputs, { batch, tokens, cache, gates, ...stand });
+  cache.gates?.follow(gates!.read());
   for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
   for (let first = 0; first < places.length; first += PLACES) {
     const now = places.slice(first, first + PLACES);
@@ -71,4 +75,5 @@ export async function appendTokens(
     await use(part.track(logits.slice(0, now.length)), first);
   }
   await h.settled();
+  return tokens;
 }

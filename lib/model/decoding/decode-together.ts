@@ -1,4 +1,5 @@
 import { throwIfAborted } from '../../base/errors.js';
+import type { TokenGates } from '../stitches/gate-log.js';
 import type { TokenCache } from './key-value-cache.js';
 import { type Draw, sample } from './sampler.js';
 import type { TokenModel } from './token-model.js';
@@ -13,8 +14,8 @@ export interface Lane {
   readonly next: number;
   /** Whether the last token was the last one. */
   readonly isDone: boolean;
-  /** Takes the token that was drawn. */
-  push(id: number, logits?: Float32Array): void;
+  /** Takes the token that was drawn, and where they were asked for gates at all tokens that came before it in the call. */
+  push(id: number, logits?: Float32Array, gates?: readonly TokenGates[]): void;
 }
 
 /** Appends tokens to a cache and hands each lane the one that was drawn for it. Throws what `model.next` throws. */
@@ -25,17 +26,24 @@ export async function advance(
   lanes: readonly (Lane | undefined)[],
 ): Promise<void> {
   const draws = lanes.map((lane) => lane?.draw);
+  const tokens = ids.length / lanes.length;
+  const gatesOf = async () => {
+    const rows = await cache.gates?.latest;
+    return (b: number) => rows?.slice(b * tokens, (b + 1) * tokens);
+  };
   if (!lanes.some((lane) => lane?.needsLogits)) {
     const drawn = await model.next(cache, ids, draws);
-    for (const [b, lane] of lanes.entries()) lane?.push(drawn[b]!);
+    const gates = await gatesOf();
+    for (const [b, lane] of lanes.entries()) lane?.push(drawn[b]!, undefined, gates(b));
     return;
   }
   const vocabulary = model.config.vocabularySize;
   const logits = await model.extend(cache, ids);
   using rows = model.device.tensor(logits, [lanes.length, vocabulary]);
   const drawn = await sample(rows, draws);
+  const gates = await gatesOf();
   for (const [b, lane] of lanes.entries()) {
-    lane?.push(drawn[b]!, logits.subarray(b * vocabulary, (b + 1) * vocabulary));
+    lane?.push(drawn[b]!, logits.subarray(b * vocabulary, (b + 1) * vocabulary), gates(b));
   }
 }
 

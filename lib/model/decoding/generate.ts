@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { BtsError, throwIfAborted } from '../../base/errors.js';
 import type { ChatMessage, ChatOptions } from '../../data/tokenizer/chat-template.js';
+import { checkGateRecordOptions, type GateRecordOptions } from '../stitches/gate-log.js';
 import { advance, decodeTogether } from './decode-together.js';
 import { type GeneratedToken, Generation } from './generation.js';
+import type { CacheOptions } from './key-value-cache.js';
 import { checkGenerateOptions, checkSampling, type GenerateOptions } from './options.js';
 import type { TokenModel } from './token-model.js';
 
@@ -26,6 +28,7 @@ export async function* generate(
     ...{ sampling: checkSampling(checked), maxTokens, seed, stop, logprobs },
     stopTokens: new Set(checked.stopTokens ?? model.stopTokens),
   };
+  const cacheOptions = { gates: gateOptions(model, options) };
   const lanes: Generation[] = [];
   for (const [index, prompt] of (isOne(prompts) ? [prompts] : prompts).entries()) {
     throwIfAborted(signal, 'generating');
@@ -34,8 +37,9 @@ export async function* generate(
     lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
   if (maxTokens === 0) return;
-  if (model.decodesTogether && batchSize > 1 && lanes.length > 1) yield* together(model, lanes, batchSize, signal);
-  else for (const lane of lanes) yield* alone(model, lane, signal);
+  if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
+    yield* together(model, lanes, batchSize, cacheOptions, signal);
+  else for (const lane of lanes) yield* alone(model, lane, cacheOptions, signal);
 }
 
 const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
@@ -44,9 +48,10 @@ const isOne = (prompts: Prompt | readonly Prompt[]): prompts is Prompt =>
 async function* alone(
   model: TokenModel,
   lane: Generation,
+  cacheOptions: CacheOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
-  using cache = model.createCache(1, lane.capacity);
+  using cache = model.createCache(1, lane.capacity, cacheOptions);
   let ids = lane.prompt;
   do {
     throwIfAborted(signal, 'generating');
@@ -60,17 +65,27 @@ async function* together(
   model: TokenModel,
   lanes: readonly Generation[],
   batchSize: number,
+  cacheOptions: CacheOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
   // Prompts are computed one by one, as they are alone, each in the place of the one before it.
-  using entry = model.createCache(1, Math.max(...lanes.map(({ prompt }) => prompt.length)));
-  using cache = model.createCache(Math.min(batchSize, lanes.length), Math.max(...lanes.map((lane) => lane.capacity)));
+  const longest = Math.max(...lanes.map(({ prompt }) => prompt.length));
+  using entry = model.createCache(1, longest, cacheOptions);
+  const capacity = Math.max(...lanes.map((lane) => lane.capacity));
+  using cache = model.createCache(Math.min(batchSize, lanes.length), capacity, cacheOptions);
   const begin = async (lane: Generation) => {
     entry.lengths[0] = 0;
     await advance(model, entry, lane.prompt, [lane]);
     return entry;
   };
   for await (const lane of decodeTogether(model, cache, lanes, begin, signal)) yield lane.latest;
+}
+
+/** Throws BAD_OPTION where gates are asked for that the model does not have. */
+function gateOptions({ hasGates }: TokenModel, { gates = false }: GenerateOptions): GateRecordOptions | undefined {
+  if (gates === false) return undefined;
+  if (!hasGates) throw new BtsError('BAD_OPTION', 'gates: the model has none, only stitched models have.');
+  return checkGateRecordOptions('generate: gates', gates === true ? {} : gates);
 }
 
 /** Throws BAD_OPTION where there are none, or more than the model has positions. */

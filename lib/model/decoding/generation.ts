@@ -1,5 +1,6 @@
 import { Random } from '../../base/random.js';
 import type { StreamDecoder, Tokenizer } from '../../data/tokenizer.js';
+import type { TokenGates } from '../stitches/gate-log.js';
 import type { Lane } from './decode-together.js';
 import { type LogProbabilities, logProbabilities } from './log-probabilities.js';
 import type { Draw } from './sampler.js';
@@ -21,6 +22,10 @@ export interface GeneratedToken extends Partial<LogProbabilities> {
    * positions left.
    */
   finish?: 'stop' | 'length' | 'context';
+  /** With `gates`: those at the token before this one, where it was chosen. */
+  gates?: TokenGates;
+  /** With `gates`, on the first token: those by which each token of the prompt but its first was expected. */
+  promptGates?: readonly TokenGates[];
 }
 
 /** What is generated, checked. */
@@ -79,8 +84,9 @@ export class Generation implements Lane {
     return this.latest.finish !== undefined;
   }
 
-  push(id: number, logits?: Float32Array): void {
+  push(id: number, logits?: Float32Array, gates?: readonly TokenGates[]): void {
     const { index, maxTokens, stopTokens, logprobs } = this.plan;
+    const isFirst = this.latest === undefined;
     const isStop = stopTokens.has(id);
     if (!isStop) this.tokens.push(id);
     const count = this.tokens.length - this.prompt.length;
@@ -90,6 +96,9 @@ export class Generation implements Lane {
     const finish = this.stops.stopped ? 'stop' : ending;
     const found = logits && logProbabilities(logits, id, logprobs!);
     this.latest = { index, id, text, ...found, ...(finish && { finish }) };
+    if (!gates) return;
+    this.latest.gates = gates.at(-1)!;
+    if (isFirst) this.latest.promptGates = gates.slice(0, -1);
   }
 }
 

@@ -2,7 +2,13 @@ import { BtsError, expectAlive } from '../../base/errors.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { CacheGates, GateLog, GateRecordOptions } from '../stitches/gate-log.js';
 import type { DecodeStep } from './decode-step.js';
+
+export interface CacheOptions {
+  /** Gates are told of the tokens that are appended. */
+  gates?: GateRecordOptions | undefined;
+}
 
 /** What a model remembers of sequences that grow token by token. */
 export interface TokenCache extends Disposable {
@@ -10,6 +16,8 @@ export interface TokenCache extends Disposable {
   readonly capacity: number;
   /** Tokens held, for each sequence. */
   readonly lengths: number[];
+  /** Where they were asked for. */
+  readonly gates?: CacheGates | undefined;
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: this, from: number, to: number): void;
   /** Gives back the memory. Twice is harmless; a cache that is used afterwards throws DISPOSED. */
@@ -26,7 +34,7 @@ export class KeyValueCache implements TokenCache {
   private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
   /** @internal What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
-  step: { model: object; decode: DecodeStep } | undefined;
+  step: { model: object; decode: DecodeStep; gates: GateLog | undefined } | undefined;
   /** @internal Where the rotation of a sequence hangs on its length: its tokens, cut or not, and the stage they are in. */
   readonly origins: ({ tokens: number[]; stage: number } | undefined)[] = [];
 
@@ -37,6 +45,7 @@ export class KeyValueCache implements TokenCache {
     members: number,
     batch: number,
     readonly capacity: number,
+    readonly gates?: CacheGates,
   ) {
     const { keyValueHeads, headWidth } = config.attention;
     const shape = [members, batch, capacity, keyValueHeads, headWidth];
@@ -97,10 +106,16 @@ export class KeyValueCache implements TokenCache {
     this.origins[to] = origin && { ...origin, tokens: [...origin.tokens] };
   }
 
+  /** @internal */
+  endStep(): void {
+    this.step?.decode[Symbol.dispose]();
+    this.step?.gates?.[Symbol.dispose]();
+    this.step = undefined;
+  }
+
   dispose(): void {
     this.#disposed = true;
-    this.step?.decode[Symbol.dispose]();
-    this.step = undefined;
+    this.endStep();
     for (const tensor of this.tensors.splice(0)) tensor.dispose();
   }
 

@@ -5,6 +5,7 @@ import { checkOptions, type OptionNames, parseOptions } from '../../base/options
 import { fraction, integer, nonNegative, positive, seed, text } from '../../base/schema.js';
 import { batchSize } from '../../data/batch-options.js';
 import type { ChatOptions } from '../../data/tokenizer/chat-template.js';
+import type { GateRecordOptions } from '../stitches/gate-log.js';
 
 export const samplingOptions = {
   /** 0 takes the likeliest token; default 1. */
@@ -56,12 +57,15 @@ export const generateOptions = { ...samplingOptions, ...textOptions };
 export interface GenerateOptions extends SamplingOptions, z.input<z.ZodObject<typeof textOptions>>, Abortable {
   /** Generation ends at any of these tokens; default: the checkpoint's end-of-text tokens. */
   stopTokens?: readonly number[];
+  /** Tells how the stitches weighed the members where each token was chosen; only stitched models can. */
+  gates?: boolean | GateRecordOptions | undefined;
   /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
   chat?: ChatOptions;
 }
 
 const OTHERS: OptionNames<Omit<GenerateOptions, keyof typeof generateOptions>> = {
   stopTokens: true,
+  gates: true,
   chat: true,
   signal: true,
 };

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/config.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
-import type { TokenCache } from './key-value-cache.js';
+import type { CacheOptions, TokenCache } from './key-value-cache.js';
 import type { Draw } from './sampler.js';
 
 /** What generating asks of a model; see LanguageModel. */
@@ -11,7 +11,8 @@ export interface TokenModel {
   readonly tokenizer: Tokenizer;
   readonly stopTokens: readonly number[];
   readonly decodesTogether: boolean;
-  createCache(batch: number, capacity: number): TokenCache;
+  readonly hasGates: boolean;
+  createCache(batch: number, capacity: number, options?: CacheOptions): TokenCache;
   extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
   next(cache: TokenCache, ids: ArrayLike<number>, draws: readonly (Draw | undefined)[]): Promise<Int32Array>;
 }

@@ -23,7 +23,7 @@ export async function* scoreContinuations<Request extends ContinuationRequest>(
   options: RequestOptions,
 ): AsyncGenerator<Scored<Request>> {
   if (!(model instanceof DecoderModel)) {
-    yield* scoreOneByOne(model, requests, options.signal);
+    yield* scoreOneByOne(model, requests, options);
     return;
   }
   const contexts = requests.map(({ context }) => context);
@@ -42,14 +42,14 @@ async function* scoreGroup<Request extends ContinuationRequest>(
   model: DecoderModel,
   requests: readonly Request[],
   prefix: number,
-  { batchSize, signal }: RequestOptions,
+  { batchSize, signal, gates }: RequestOptions,
 ): AsyncGenerator<Scored<Request>> {
   // As many in each batch, so that the last does not compute empty rows.
   const batch = Math.ceil(requests.length / Math.ceil(requests.length / batchSize));
   const longest = largest(requests.map(({ context }) => context.length));
   const longestEnd = largest(requests.flatMap(({ continuations }) => continuations.map((tokens) => tokens.length)));
   const capacity = prefix + padded(longest - prefix) + padded(longestEnd);
-  using cache = model.createCache(batch, capacity);
+  using cache = model.createCache(batch, capacity, { gates });
   await prefill(model, cache, requests[0]!.context.slice(0, prefix));
   for (let first = 0; first < requests.length; first += batch) {
     throwIfAborted(signal, 'scoring');
@@ -67,7 +67,7 @@ async function scoreBatch<Request extends ContinuationRequest>(
   const results = requests.map((request): Scored<Request> => ({ request, scores: [] }));
   const ends = requests.map(({ context }) => context.slice(prefix));
   const lasts = ends.map((tokens, sequence) => ({ sequence, index: tokens.length - 1 }));
-  await appendTokens(
+  const rows = await appendTokens(
     model,
     cache,
     ends,
@@ -77,6 +77,10 @@ async function scoreBatch<Request extends ContinuationRequest>(
       for (const tokens of requests[i]!.continuations) results[i]!.scores.push(distribution.score(tokens[0]!));
     }),
   );
+  const atEnds = await cache.gates?.latest;
+  for (const [i, { scores }] of atEnds ? results.entries() : []) {
+    for (const score of scores) score.gates = [atEnds![i * rows + lasts[i]!.index]!];
+  }
 
   const lengths = [...cache.lengths];
   const rounds = largest(requests.map(({ continuations }) => continuations.length));
@@ -85,7 +89,7 @@ async function scoreBatch<Request extends ContinuationRequest>(
     const inputs = rest.map((tokens) => tokens.slice(0, -1));
     const places: Place[] = inputs.flatMap((tokens, sequence) => tokens.map((_, index) => ({ sequence, index })));
     if (places.length === 0) continue;
-    await appendTokens(
+    const rows = await appendTokens(
       model,
       cache,
       inputs,
@@ -98,6 +102,10 @@ async function scoreBatch<Request extends ContinuationRequest>(
         score.isGreedy &&= next.isGreedy;
       }),
     );
+    const gates = await cache.gates?.latest;
+    for (const { sequence, index } of gates ? places : []) {
+      results[sequence]!.scores[round]!.gates!.push(gates![sequence * rows + index]!);
+    }
     cache.lengths.splice(0, lengths.length, ...lengths);
   }
   return results;

@@ -30,8 +30,8 @@ export class StitchLayer implements Disposable {
 
   private constructor(
     readonly placement: Placement,
-    private readonly index: number,
-    private readonly design: StitchDesign,
+    readonly index: number,
+    readonly design: StitchDesign,
     maker: Maker,
   ) {
     const { kind, shape } = design;

@@ -1,0 +1,141 @@
+import { z } from 'zod';
+import { checkOptions } from '../../base/options-check.js';
+import { fraction } from '../../base/schema.js';
+import type { Placement } from '../../checkpoint/stitch-manifest.js';
+import type { Device } from '../../tensor/device.js';
+import * as ops from '../../tensor/ops/index.js';
+import { Parameter } from '../../tensor/parameter.js';
+import type { Scope } from '../../tensor/scope.js';
+import type { Tensor } from '../../tensor/tensor.js';
+
+/** How gates are told: always their means over channels. */
+export const gateRecordOptions = {
+  /**
+   * Also these quantiles over channels, each from 0 to 1. All channels' gates are then read from the device, S * M * C floats
+   * a token, where means take S * M.
+   */
+  quantiles: z.array(fraction(), 'expected a list of numbers').readonly().optional(),
+};
+export type GateRecordOptions = z.input<z.ZodObject<typeof gateRecordOptions>>;
+
+/** Throws BAD_OPTION for a quantile that is none. */
+export const checkGateRecordOptions = (where: string, options: GateRecordOptions): GateRecordOptions =>
+  checkOptions(where, gateRecordOptions, options, {});
+
+/** What one stitch gave the members at one token. */
+export interface StitchGates {
+  placement: Placement;
+  /**
+   * By member, mean over channels. Into the hub: how much of each member is in it, 1 in all. Into the experts: how much of each
+   * is replaced by the hub; the hub has no gate there, and 0.
+   */
+  mean: readonly number[];
+  /** By member the quantiles that were asked for. */
+  quantiles?: readonly (readonly number[])[];
+}
+
+/** What all stitches gave the members at one token. */
+export interface TokenGates {
+  /** The hub first; of a sparse model those that its router picked. */
+  members: readonly string[];
+  stitches: readonly StitchGates[];
+}
+
+/** What a model's gates are: who is weighed, where, by how many numbers. */
+export interface GateLayout {
+  members: readonly string[];
+  plan: readonly Placement[];
+  /** G */
+  gateWidth: number;
+}
+
+/** Takes the gates of the rows of one pass from its stitches, so that one read tells them all. */
+export class GateLog implements Disposable {
+  /** [S, N * M] sums over channels; with quantiles [S, N * M * G]. */
+  private readonly values: Tensor;
+
+  constructor(
+    device: Device,
+    private readonly layout: GateLayout,
+    private readonly rows: number,
+    private readonly options: GateRecordOptions,
+  ) {
+    const { members, plan, gateWidth } = layout;
+    const width = options.quantiles ? gateWidth : 1;
+    this.values = device.empty([plan.length, rows * members.length * width]);
+  }
+
+  /** Queues that the gates [N, M, G] of stitch `s` are kept. */
+  take(scope: Scope, s: number, gates: Tensor): void {
+    const { gateWidth } = this.layout;
+    using inner = scope.inner();
+    const flat = inner.track(gates.reshape(1, gates.size / gateWidth, gateWidth));
+    const kept = this.options.quantiles || gateWidth === 1 ? flat : sumOfChannels(inner, flat);
+    const from = inner.track(kept.reshape(1, kept.size));
+    const to = inner.track(this.values.slice(s));
+    scope.device.run('convert', { y: to, x: from });
+  }
+
+  /** By row. */
+  async read(): Promise<TokenGates[]> {
+    const { members, plan, gateWidth } = this.layout;
+    const { quantiles } = this.options;
+    const values = await this.values.read();
+    const width = quantiles ? gateWidth : 1;
+    const ofMember = (s: number, n: number, m: number): Float32Array => {
+      const first = ((s * this.rows + n) * members.length + m) * width;
+      return values.subarray(first, first + width);
+    };
+    const all = [...members.keys()];
+    return Array.from({ length: this.rows }, (_, n) => ({
+      members,
+      stitches: plan.map((placement, s) => {
+        const channels = all.map((m) => ofMember(s, n, m));
+        return {
+          placement,
+          mean: channels.map((own) => own.reduce((sum, gate) => sum + gate, 0) / gateWidth),
+          ...(quantiles && { quantiles: channels.map((own) => quantilesOf(own, quantiles)) }),
+        };
+      }),
+    }));
+  }
+
+  [Symbol.dispose](): void {
+    this.values.dispose();
+  }
+}
+
+/** [1, rows, 1] of [1, rows, G]: a product with ones, as all backends are quick at products. */
+function sumOfChannels(scope: Scope, gates: Tensor): Tensor {
+  const width = gates.shape[2]!;
+  return ops.linear(scope, gates, [new Parameter('ones', scope.track(scope.device.full([1, width], 1)))]);
+}
+
+/** Quantiles between the two nearest values, as NumPy's default has them. */
+function quantilesOf(values: Float32Array, quantiles: readonly number[]): number[] {
+  const sorted = values.toSorted();
+  return quantiles.map((quantile) => {
+    const at = quantile * (sorted.length - 1);
+    const low = Math.floor(at);
+    const [below = 0, above = below] = sorted.subarray(low, low + 2);
+    return below + (at - low) * (above - below);
+  });
+}
+
+/** What a cache tells of the gates at the tokens that were appended last. */
+export class CacheGates {
+  private reading: Promise<TokenGates[]> = Promise.resolve([]);
+
+  constructor(readonly options: GateRecordOptions) {}
+
+  /** By row of the last call: of sequence b of B the rows b * T to (b + 1) * T - 1, with T tokens each. */
+  get latest(): Promise<TokenGates[]> {
+    return this.reading;
+  }
+
+  /** @internal Reads what a pass that is queued leaves in its log. */
+  follow(reading: Promise<TokenGates[]>): void {
+    reading.catch(() => {}); // told to those who ask
+    this.reading = reading;
+  }
+}
