@@ -131,7 +131,7 @@ test('training is refused before anything is written', async () => {
     await withModels(async (model, name) => {
       if (name === 'ensemble') return;
       const options = { folder: join(folder, 'out'), steps: 1, learningRate: 1e-3 };
-      await within(8e6, async () => {
+      await within(6e6, async () => {
         await refused(() => collect(train(model, mixture(2000, 8), options)), /a training step of 2000 x 8 tokens/);
       });
       const accumulation = Number.MAX_SAFE_INTEGER;

@@ -42,6 +42,7 @@ const IN_SENTENCES = [
   'bts eval compare results',
   'bts flops',
   'bts gates generalist --domain code=src/ --svg gates.svg',
+  'bts gates generalist --prompt "def f(" --html gates.html',
   'bts params',
   'bts reproduce bench/reproduce/smoke.yaml --out runs/smoke',
 ];
