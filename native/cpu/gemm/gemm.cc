@@ -15,6 +15,8 @@ namespace {
 // Tasks for each thread at least, where the result is large enough: one that ends late keeps nobody waiting for long.
 constexpr int64_t kTasksPerThread = 4;
 
+// A left operand that lies across the depth is copied by tasks, block by block, where so few columns pass by.
+constexpr int64_t kFewColumns = 2 * kNC;
 // So many numbers of left operands are laid out anew at a time, 16 MiB; but always some rows.
 constexpr int64_t kMostCopied = 4 << 20;
 constexpr int64_t kLeastRows = 4 * kMC;
@@ -68,23 +70,6 @@ void compute_all(std::span<const Ready> products, ThreadPool& pool, float* works
   });
 }
 
-// Copies rows that lie across the depth so that they lie along it, `stride` apart.
-void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& r) {
-  const float* from = static_cast<const float*>(a.storage.data) + r.first;
-  int64_t k = 0;
-  if (r.count == kLanes)
-    for (; k + kLanes <= r.depth; k += kLanes) {
-      vfloat square[kLanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) square[i] = load(from + (k + i) * a.col_stride);
-      transpose(square);
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) store(copy + i * stride + k, square[i]);
-    }
-  for (; k < r.depth; k++)
-    for (int64_t i = 0; i < r.count; i++) copy[i * stride + k] = from[k * a.col_stride + i];
-}
-
 int64_t copy_floats(const Product& p, int64_t rows) { return round_up(rows, kMR) * apart(p.depth); }
 
 // The left operand of a product, which lies across the depth, copied once for all columns that pass by.
@@ -130,10 +115,14 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
 }
 
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch) {
+  const auto own_precision = [&](const Product& p) { return p.rows > kStreamRows ? precision : DType::F32; };
+  const auto is_copied = [&](const Product& p) {
+    return p.a.col_stride != 1 && (own_precision(p) == DType::BF16 || p.cols > kFewColumns);
+  };
   float* workspaces = scratch.floats(pool.threads() * workspace_floats());
   int64_t all = 0, least = 0;
   for (const Product& p : products)
-    if (p.a.col_stride != 1) {
+    if (is_copied(p)) {
       all += copy_floats(p, p.rows);
       least = std::max(least, copy_floats(p, kLeastRows));
     }
@@ -142,8 +131,8 @@ void multiply(std::span<const Product> products, DType precision, ThreadPool& po
   int64_t used = 0;
   std::vector<Ready> ready;
   for (const Product& p : products) {
-    const DType own = p.rows > kStreamRows ? precision : DType::F32;
-    if (p.a.col_stride == 1) {
+    const DType own = own_precision(p);
+    if (!is_copied(p)) {
       ready.push_back({p, own});
       ready.back().product.a = rounded_left(p, own, pool, scratch);
       continue;

@@ -50,6 +50,11 @@ struct LeftBlock {
 
 template <class Step>
 LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
+  if constexpr (std::is_same_v<Step, float>)
+    if (p.a.col_stride != 1) {
+      copy_along(buffer, kCopyStride, p.a, r);
+      return {buffer, kCopyStride, nullptr};
+    }
   const int64_t stride = p.a.row_stride / kNumbersPerStep<Step>;
   const Step* data =
       static_cast<const Step*>(p.a.storage.data) + r.first * stride + r.first_depth / kNumbersPerStep<Step>;

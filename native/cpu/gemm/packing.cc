@@ -26,6 +26,26 @@ void pack_cols(float* packed, const Matrix& b, const Region& r) {
   });
 }
 
+void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& r) {
+  const float* from = static_cast<const float*>(a.storage.data) + r.first + r.first_depth * a.col_stride;
+  if (r.count < kLanes || r.depth < kLanes) {
+    for (int64_t k = 0; k < r.depth; k++)
+      for (int64_t i = 0; i < r.count; i++) copy[i * stride + k] = from[k * a.col_stride + i];
+    return;
+  }
+  // The last squares overlap those before them.
+  for (int64_t row = 0; row < r.count; row += kLanes)
+    for (int64_t step = 0; step < r.depth; step += kLanes) {
+      const int64_t i0 = std::min(row, r.count - kLanes), k0 = std::min(step, r.depth - kLanes);
+      vfloat square[kLanes];
+#pragma GCC unroll 16
+      for (int k = 0; k < kLanes; k++) square[k] = load(from + (k0 + k) * a.col_stride + i0);
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) store(copy + (i0 + i) * stride + k0, square[i]);
+    }
+}
+
 void copy_rows(float* copy, int64_t stride, const Matrix& a, const Region& r) {
   const float* from = static_cast<const float*>(a.storage.data) + r.first * a.row_stride + r.first_depth;
   for (int64_t i = 0; i < r.count; i++) std::copy_n(from + i * a.row_stride, r.depth, copy + i * stride);

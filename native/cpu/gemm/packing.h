@@ -36,6 +36,8 @@ inline int64_t packed_cols_size(int64_t cols, int64_t depth) { return round_up(c
 // Packs columns of B: panels of kNR, each [steps][kNR].
 void pack_cols(float* packed, const Matrix& b, const Region& part);
 void pack_cols(Pair* packed, const Matrix& b, const Region& part);
+// Rows of A, which holds f32 and lies across the depth, so that they lie along it, `stride` apart.
+void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& part);
 // Rows of A, which holds f32 and is contiguous along the depth, `stride` steps apart; copied ones fill their last tile with
 // rows of zeros.
 void copy_rows(float* copy, int64_t stride, const Matrix& a, const Region& part);
