@@ -1,6 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
 import { BtsError } from '../base/errors.js';
-import { machineMemory } from '../base/memory.js';
 import { DecoderModel } from '../model/decoder-model.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
@@ -255,7 +254,6 @@ export class Engine {
 
   private mostBytes(): number {
     const { cacheMemory } = this.settings;
-    if (cacheMemory !== undefined) return cacheMemory * GIB;
-    return this.model.device.name === 'cpu' ? MEMORY_SHARE * machineMemory() : Number.MAX_SAFE_INTEGER;
+    return cacheMemory === undefined ? MEMORY_SHARE * this.model.device.memoryBytes : cacheMemory * GIB;
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { BtsError } from '../base/errors.js';
-import { expectMemory } from '../base/memory.js';
+import { expectMemory, machineMemory } from '../base/memory.js';
 import { checkOptions, expectOptions } from '../base/options-check.js';
 import { availableProcessors, checkThreads } from '../base/processors.js';
 import { choice, count, text } from '../base/schema.js';
@@ -186,9 +186,14 @@ export class Device implements Disposable {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
-  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. A GPU tells when they are asked for. */
+  /** Bytes that there can be for tensors, all together; Infinity on a GPU, which tells when they are asked for. */
+  get memoryBytes(): number {
+    return this.name === 'cpu' ? machineMemory() : Number.POSITIVE_INFINITY;
+  }
+
+  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. */
   expectRoom(bytes: number, what: string): void {
-    if (this.name === 'cpu') expectMemory(bytes, what);
+    if (bytes > this.memoryBytes) expectMemory(bytes, what);
   }
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */

@@ -125,4 +125,13 @@ test('no import runs from a room up to one below it in the table', () => {
   assert.equal(imports.filter(({ from, to }) => rank(to) > rank(from)).map(shown), []);
 });
 
+test('above tensors nobody asks which backend computes', () => {
+  const asking = files.filter((name) => {
+    const room = name.split('/')[0]!;
+    if (!ROOMS.includes(room) || ['base', 'tensor', 'cli'].includes(room)) return false;
+    return /['"`](cpu|cuda)/.test(readFileSync(join(lib, name), 'utf8'));
+  });
+  assert.equal(asking, []);
+});
+
 test.run();
