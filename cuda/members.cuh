@@ -13,6 +13,8 @@ struct WeightList {
   const void* data[kMembers];
   DType dtype[kMembers];
 
+  __host__ __device__ __forceinline__ Weight operator[](int m) const { return {data[m], dtype[m]}; }
+
   // Members first..first+count-1 of `weights`, at most kMembers; none where the list is empty.
   static WeightList of(Weights weights, int64_t first, int64_t count) {
     WeightList list{};
@@ -53,15 +55,19 @@ struct ReadF16 {
   __device__ float operator[](int64_t i) const { return f16_to_float(data[i]); }
 };
 
-// Calls f with a reader whose [i] is element i of member m's weight in f32. All threads of a block take the same branch
-// where m is the same for all.
+// Calls f with a reader whose [i] is element i of the weight in f32. All threads of a block take the same branch where the weight
+// is the same for all.
+template <class F>
+__device__ __forceinline__ void with_reader(const Weight& weight, F&& f) {
+  switch (weight.dtype) {
+    case DType::BF16: return f(ReadBf16{static_cast<const bf16*>(weight.data)});
+    case DType::F16: return f(ReadF16{static_cast<const uint16_t*>(weight.data)});
+    default: return f(ReadF32{static_cast<const float*>(weight.data)});
+  }
+}
 template <class F>
 __device__ __forceinline__ void with_reader(const WeightList& list, int m, F&& f) {
-  switch (list.dtype[m]) {
-    case DType::BF16: return f(ReadBf16{static_cast<const bf16*>(list.data[m])});
-    case DType::F16: return f(ReadF16{static_cast<const uint16_t*>(list.data[m])});
-    default: return f(ReadF32{static_cast<const float*>(list.data[m])});
-  }
+  with_reader(list[m], f);
 }
 
 }  // namespace bts::cuda

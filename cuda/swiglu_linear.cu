@@ -23,28 +23,22 @@ struct Arguments {
   TileOrder order;  // of the tiles of one member
 };
 
-// x += the bias, if there is one, of columns col..col+count-1.
-template <int width>
-__device__ __forceinline__ void add_bias(float (&x)[width], const WeightList& bias, int m, int col, int count) {
-  if (!bias.data[m]) return;
-#pragma unroll
-  for (int i = 0; i < width; i++)
-    if (i < count) x[i] += element({bias.data[m], bias.dtype[m]}, col + i);
-}
-
 // Writes a tile of member m: sums[0] of the gate and sums[1] beside it.
 template <class S>
-__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, int m, const Tile& corner) {
+__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, float* staging, int m,
+                                       const Tile& corner) {
   act* const y = s.y + m * int64_t{s.N} * s.F;
   const bool aligned = Matrix<act>{y, s.F}.aligned();
-  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kPack<S>]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<S>);
+  for_packs<S, 2>(sums, staging, [&](int r, int c, float (&x)[2][kPack<2>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<2>);
     if (row >= s.N || count <= 0) return;
-    add_bias(x[0], s.gate_bias, m, col, count);
-    add_bias(x[1], s.up_bias, m, col, count);
+    add_bias(x[0], s.gate_bias[m], col, count);
+    add_bias(x[1], s.up_bias[m], col, count);
+    with_activation(s.activation, [&](auto activation) {
 #pragma unroll
-    for (int i = 0; i < kPack<S>; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
-    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<S>);
+      for (int i = 0; i < kPack<2>; i++) x[0][i] = activation.value(x[0][i]) * x[1][i];
+    });
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<2>);
   });
 }
 
@@ -67,7 +61,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __g
   for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     pipeline.template multiply<2>(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.result(), tile.corner());
+    finish<S>(s, sums, pipeline.staging(), tile.result(), tile.corner());
   }
 }
 
@@ -118,7 +112,7 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
   for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     ring.multiply(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.result(), tile.corner());
+    finish<S>(s, sums, ring.staging(), tile.result(), tile.corner());
   }
 #endif
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../hopper.cuh"
-#include "pipeline.cuh"
+#include "epilogue.cuh"
 
 namespace bts::cuda {
 
@@ -24,14 +24,15 @@ class Ring {
  public:
   // Threads of a block: those of S, and a warpgroup that loads.
   static constexpr int kThreads = S::kThreads + 128;
-  static constexpr size_t kBytes = S::kStages * (kStageBytes + 2 * sizeof(Barrier));
+  static constexpr size_t kBytes =
+      S::kStages * (kStageBytes + 2 * sizeof(Barrier)) + Staging::kOfBlock<S> * sizeof(float);
   // Rows of the boxes of the left operand's map, and of the right ones'.
   static constexpr int kLeftBox = LA == Depth::Inner ? S::kM : Stage::kDepth;
   static constexpr int kRightBox = LB == Depth::Inner ? S::kN : Stage::kDepth;
 
   // By all threads of the block.
   __device__ __forceinline__ explicit Ring(unsigned char* shared) : stages_(reinterpret_cast<bf16*>(shared)) {
-    arrived_ = reinterpret_cast<Barrier*>(shared + S::kStages * kStageBytes);
+    arrived_ = reinterpret_cast<Barrier*>(staging() + Staging::kOfBlock<S>);
     read_ = arrived_ + S::kStages;
     if (threadIdx.x == 0) {
       for (int i = 0; i < S::kStages; i++) {
@@ -41,6 +42,11 @@ class Ring {
       barrier_init_fence();
     }
     __syncthreads();
+  }
+
+  // Shared memory for what becomes of the sums, while the next stages arrive.
+  __device__ __forceinline__ float* staging() const {
+    return reinterpret_cast<float*>(stages_ + S::kStages * Stage::kSize);
   }
 
   static __device__ __forceinline__ bool loads() { return threadIdx.x >= S::kThreads; }
