@@ -108,9 +108,15 @@ function hopperBugs(): Bug[] {
   const deep = 'gemm bf16 forward groups 2 x 1, 136 x 264 x 200';
   return [
     bug('missing fence before a group of products', ring, '      wgmma_fence();\n', '', deep),
-    bug('missing wait for a stage', ring, '      barrier_wait(arrived_ + slot_, round_ & 1);\n', '', deep),
-    bug('wrong parity for a stage', ring, 'arrived_ + slot_, round_ & 1', 'arrived_ + slot_, ~round_ & 1', deep),
-    bug('wrong parity for a place in the ring', ring, 'read_ + slot_, ~round_ & 1', 'read_ + slot_, round_ & 1', deep),
+    bug('missing wait for a stage', ring, '    barrier_wait(arrived_ + place, round_ & 1);\n', '', deep),
+    bug('wrong parity for a stage', ring, 'arrived_ + place, round_ & 1', 'arrived_ + place, ~round_ & 1', deep),
+    bug(
+      'wrong parity for a place in the ring',
+      ring,
+      'read_ + place_, ~round_ & 1',
+      'read_ + place_, round_ & 1',
+      deep,
+    ),
     bug('a stage is handed back too early', ring, 'wgmma_wait<1>();', 'wgmma_wait<2>();', deep),
     bug('missing wait for the last products', ring, '    wgmma_wait<0>();\n', '', deep),
     bug('fewer bytes are announced than land', ring, '(Stage::kLeft + count', '(count', deep),
