@@ -141,6 +141,7 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
       query_place.fill_next(sizeof(bf16) * Queries::kSize, [&](int, Barrier* arrived) {
         load(Queries(), queries, maps.q, tile.head, tile.row, arrived);
       });
+#pragma unroll 1
       for (int j0 = tile.last; j0 > tile.first; j0 -= kKeys) {
         load_keys(maps.k, j0 - kKeys);
         load_keys(maps.v, j0);
@@ -225,8 +226,9 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
       pass_turn();
       wgmma_wait<1>();
       settle(scores);
-      places.hand_back(key);
       weigh(j0 - kKeys);
+      // Totals are not negative: ptxas, which moves waits ahead of arithmetic, leaves the next one behind the softmax.
+      places.hand_back(key, !(softmax.total[0] + softmax.total[1] < 0));
       wgmma_wait<0>();
       settle(scores);  // weights are in use until here
       settle(d);

@@ -43,10 +43,11 @@ class Places {
     return place;
   }
 
-  // A warp has read a place when all its lanes have waited for their products.
-  __device__ __forceinline__ void hand_back(int place) {
+  // A warp has read a place when all its lanes have waited for their products. `known` is true; a value that the compiler
+  // cannot foresee holds what it comes from before what follows.
+  __device__ __forceinline__ void hand_back(int place, bool known = true) {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) barrier_arrive(read_ + place);
+    if (threadIdx.x % 32 == 0 && known) barrier_arrive(read_ + place);
   }
 
  private:
