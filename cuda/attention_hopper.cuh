@@ -4,6 +4,8 @@
 // warpgroups take turns to ask, so that the softmax of one runs under the products of all.
 #pragma once
 
+#include <climits>
+
 #include "attention_tiles.cuh"
 #include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
@@ -76,9 +78,10 @@ struct RunningSoftmax {
 template <class Tiles>
 class AttentionWalk {
  public:
-  int sequence, head, row;  // of the tile's first query
-  int start;                // the position of the sequence's first query
-  int first, last;          // the keys at which the first and the last step begin
+  int sequence, head, row;         // of the tile's first query
+  int start;                       // the position of the sequence's first query
+  int first, last;                 // the keys at which the first and the last step begin
+  int written_first, written_end;  // keys outside of these are slots of a cache that nobody may have written
 
   __device__ __forceinline__ AttentionWalk(const Attend& a, int sequences) : a_(a), sequences_(sequences) {
     begin_tile();
@@ -101,6 +104,8 @@ class AttentionWalk {
     const int last_row = min(row + Tiles::kRows, a_.T) - 1;
     first = a_.first_key(start + row) / Tiles::kKeys * Tiles::kKeys;
     last = (start + last_row) / Tiles::kKeys * Tiles::kKeys;
+    written_first = a_.first_key(start);
+    written_end = a_.starts ? start + a_.T : INT_MAX;  // beyond T their maps have zeros
   }
 
   const Attend& a_;
@@ -186,6 +191,21 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
         wgmma<Depth::Outer>(d, weights[k], values_at + k * kDescriptorStep<Depth::Outer>);
       wgmma_commit();
     };
+    // Slots of a cache that nobody has written may hold NaN, which a weight of zero would not silence.
+    const auto take_values = [&](int j0) {
+      const int place = places.take_next();
+      if (j0 < tile.written_first || j0 + kKeys > tile.written_end) {
+#pragma unroll 1
+        for (int i = threadIdx.x; i < Keys::kSize / kVector<bf16>; i += Tiles::Shape::kThreads) {
+          const int row = i % kKeys, col = i / kKeys * kVector<bf16>;
+          if (j0 + row < tile.written_first || j0 + row >= tile.written_end)
+            *reinterpret_cast<uint4*>(keys + place * Keys::kSize + Keys::at(row, col)) = make_uint4(0, 0, 0, 0);
+        }
+        show_to_copies();
+        named_barrier_wait(1 + kWarpgroups, Tiles::Shape::kThreads);
+      }
+      return place;
+    };
     // Most steps are seen whole by all rows of a warpgroup: nothing is to be asked there.
     const auto weigh = [&](int j0) {
       if (j0 + kKeys - 1 > first_position || j0 < a.first_key(first_position + kGroupRows - 1)) {
@@ -219,9 +239,9 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
     round_weights();
     for (int j0 = tile.last; j0 > tile.first; j0 -= kKeys) {
       key = places.take_next();
+      const int value = take_values(j0);
       take_turn();
       ask_for_scores(key);
-      const int value = places.take_next();
       ask_for_sums(value);
       pass_turn();
       wgmma_wait<1>();
@@ -238,7 +258,7 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
       for (int i = 0; i < kWidth / 2; i++) d[i] *= shrink[i % 4 / 2];
     }
     query_place.hand_back(0);
-    const int value = places.take_next();
+    const int value = take_values(tile.first);
     ask_for_sums(value);
     wgmma_wait<0>();
     settle(d);
@@ -271,15 +291,15 @@ void launch_hopper_attention(const Context& context, const AttentionForward<bf16
   const auto& size = op.size;
   const Attend a = Attend::of(size, op.starts);
   const int64_t sequences = size.M * size.B, tiles = ceil_div(size.T, Tiles::kRows) * size.H * sequences;
-  // Rows behind `rows` are zero, though there may be more of them.
+  const int64_t keys = op.starts ? size.S : size.T;  // without starts nobody sees more
   const auto map = [&](const bf16* data, int64_t rows, int64_t of, int64_t heads, int box) {
     return tensor_map(
         data,
         {{kWidth, 1, kBoxCols}, {heads, kWidth, 1}, {rows, heads * kWidth, box}, {sequences, of * heads * kWidth, 1}});
   };
   const AttentionMaps maps{map(op.q, size.T, size.T, size.H, Tiles::kRows),
-                           map(op.k, size.T, size.S, size.K, Tiles::kKeys),
-                           map(op.v, size.T, size.S, size.K, Tiles::kKeys)};
+                           map(op.k, keys, size.S, size.K, Tiles::kKeys),
+                           map(op.v, keys, size.S, size.K, Tiles::kKeys)};
   GPU_LAUNCH(context, hopper_attention_kernel<kWidth>, persistent(context, tiles), dim3(Tiles::kThreads), Tiles::kBytes,
              op.out, op.lse, maps, a, static_cast<int>(sequences));
 }
@@ -292,7 +312,7 @@ bool attended_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
 #if defined(BTS_HOPPER)
   if constexpr (std::is_same_v<T, bf16>) {
     const auto& size = op.size;
-    if (!context.hopper() || size.T < kLeastQueries || op.starts || size.softcap > 0) return false;
+    if (!context.hopper() || size.T < kLeastQueries || size.softcap > 0) return false;
     if (size.M * size.B * size.H == 0) return false;
     for (const void* data : {op.q, op.k, op.v, static_cast<const bf16*>(op.out)})
       if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
