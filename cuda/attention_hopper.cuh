@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
   }
 
   claim_registers<Tiles::kMultiplying>();
-  const int group = threadIdx.x / 128, lane = threadIdx.x % 32;
+  const int group = __shfl_sync(kAllLanes, threadIdx.x / 128, 0), lane = threadIdx.x % 32;  // known to be uniform
   const auto take_turn = [&] { named_barrier_wait(1 + group, 2 * 128); };
   const auto pass_turn = [&] { named_barrier_arrive(1 + (group + 1) % kWarpgroups, 2 * 128); };
   if (group == kWarpgroups - 1) pass_turn();
