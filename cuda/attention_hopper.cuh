@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
     places.hand_back(value);
 
     softmax.join();
-    const float inverse[2] = {1 / softmax.total[0], 1 / softmax.total[1]};
+    const float inverse[2] = {__fdividef(1, softmax.total[0]), __fdividef(1, softmax.total[1])};
 #pragma unroll
     for (int i = 0; i < kWidth / 2; i++) d[i] *= inverse[i % 4 / 2];
     for_packs<typename Tiles::Shape, 1>(sums, [&](int r, int c, float (&x)[1][8]) {
