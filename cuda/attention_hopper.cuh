@@ -19,17 +19,16 @@ namespace bts::cuda {
 // Tiles of rows of one head: queries that a block keeps, and the keys, or values, of one step.
 template <int Width>
 struct HopperAttention {
-  static constexpr int kWidth = Width, kKeys = 128, kPlaces = 6;
+  static constexpr int kWidth = Width, kKeys = 128, kPlaces = 5, kQueryPlaces = 2;
   static constexpr int kWarpgroups = Width == 64 ? 3 : 2, kRows = kWarpgroups * 64;
-  using Shape = cuda::Shape<kRows, Width, 4 * kWarpgroups, 1, kPlaces>;
   using Queries = Swizzled<bf16, kRows, Width>;
   using Keys = Swizzled<bf16, kKeys, Width>;
-  static constexpr int kThreads = Shape::kThreads + 128;  // and a warpgroup that loads
+  static constexpr int kMultiplying = kWarpgroups * 128, kThreads = kMultiplying + 128;  // and a warpgroup that loads
   // Registers of the threads that load and of those that multiply.
-  static constexpr int kLoading = kWarpgroups == 3 ? 32 : kLoadingRegisters;
-  static constexpr int kMultiplying = kWarpgroups == 3 ? 160 : kMultiplyingRegisters;
-  static constexpr size_t kTileBytes = (Queries::kSize + kPlaces * Keys::kSize) * sizeof(bf16);
-  static constexpr size_t kBytes = kTileBytes + Places<1>::kBytes + Places<kPlaces>::kBytes;
+  static constexpr int kToLoad = kWarpgroups == 3 ? 32 : kLoadingRegisters;
+  static constexpr int kToMultiply = kWarpgroups == 3 ? 160 : kMultiplyingRegisters;
+  static constexpr size_t kTileBytes = (kQueryPlaces * Queries::kSize + kPlaces * Keys::kSize) * sizeof(bf16);
+  static constexpr size_t kBytes = kTileBytes + Places<kQueryPlaces>::kBytes + Places<kPlaces>::kBytes;
 };
 
 struct AttentionMaps {
@@ -95,11 +94,11 @@ class AttentionWalk {
  private:
   __device__ __forceinline__ void begin_tile() {
     const int block = round_ % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x, heads = a_.H * sequences_;
-    const int tile = round_ * gridDim.x + block;
-    row = (ceil_div(a_.T, Tiles::kRows) - 1 - tile / heads) * Tiles::kRows;
+    const int tile = round_ * gridDim.x + block, behind = tile / heads, of = tile - behind * heads;
+    row = (ceil_div(a_.T, Tiles::kRows) - 1 - behind) * Tiles::kRows;
     if (!more()) return;
-    sequence = tile % heads / a_.H;
-    head = tile % a_.H;
+    sequence = of / a_.H;
+    head = of - sequence * a_.H;
     start = a_.start(sequence);
     const int last_row = min(row + Tiles::kRows, a_.T) - 1;
     first = a_.first_key(start + row) / Tiles::kKeys * Tiles::kKeys;
@@ -122,15 +121,15 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
   using Queries = typename Tiles::Queries;
   using Keys = typename Tiles::Keys;
   constexpr int kKeys = Tiles::kKeys, kWarpgroups = Tiles::kWarpgroups, kGroupRows = 64;
-  bf16 *const queries = reinterpret_cast<bf16*>(shared), *const keys = queries + Queries::kSize;
-  Places<1> query_place(shared + Tiles::kTileBytes, 4 * kWarpgroups);
-  Places<Tiles::kPlaces> places(shared + Tiles::kTileBytes + Places<1>::kBytes, 4 * kWarpgroups);
+  bf16 *const queries = reinterpret_cast<bf16*>(shared), *const keys = queries + Tiles::kQueryPlaces * Queries::kSize;
+  Places<Tiles::kQueryPlaces> query_places(shared + Tiles::kTileBytes, 4 * kWarpgroups);
+  Places<Tiles::kPlaces> places(shared + Tiles::kTileBytes + decltype(query_places)::kBytes, 4 * kWarpgroups);
   __syncthreads();
   AttentionWalk<Tiles> tile(a, sequences);
 
-  if (threadIdx.x >= Tiles::Shape::kThreads) {
-    keep_registers<Tiles::kLoading>();
-    if (threadIdx.x != Tiles::Shape::kThreads) return;
+  if (threadIdx.x >= Tiles::kMultiplying) {
+    keep_registers<Tiles::kToLoad>();
+    if (threadIdx.x != Tiles::kMultiplying) return;
     const auto load = [&](auto rows, bf16* to, const TensorMap& map, int head, int row, Barrier* arrived) {
 #pragma unroll
       for (int col = 0; col < kWidth; col += kBoxCols)
@@ -143,8 +142,8 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
     };
     for (; tile.more(); tile.next()) {
       load_keys(maps.k, tile.last);
-      query_place.fill_next(sizeof(bf16) * Queries::kSize, [&](int, Barrier* arrived) {
-        load(Queries(), queries, maps.q, tile.head, tile.row, arrived);
+      query_places.fill_next(sizeof(bf16) * Queries::kSize, [&](int place, Barrier* arrived) {
+        load(Queries(), queries + place * Queries::kSize, maps.q, tile.head, tile.row, arrived);
       });
 #pragma unroll 1
       for (int j0 = tile.last; j0 > tile.first; j0 -= kKeys) {
@@ -156,25 +155,26 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
     return;
   }
 
-  claim_registers<Tiles::kMultiplying>();
+  claim_registers<Tiles::kToMultiply>();
   const int group = __shfl_sync(kAllLanes, threadIdx.x / 128, 0), lane = threadIdx.x % 32;  // known to be uniform
   const auto take_turn = [&] { named_barrier_wait(1 + group, 2 * 128); };
   const auto pass_turn = [&] { named_barrier_arrive(1 + (group + 1) % kWarpgroups, 2 * 128); };
   if (group == kWarpgroups - 1) pass_turn();
 
-  const uint64_t queries_at = descriptor<Depth::Inner>(queries + group * kGroupRows * Queries::kLength);
   const float factor = a.scale * 1.44269504f;  // of powers of two
   float scores[kKeys / 2];
   uint32_t weights[kKeys / kStep][4];
   for (; tile.more(); tile.next()) {
-    Sums<typename Tiles::Shape> sums[1] = {};
-    auto& d = *reinterpret_cast<float (*)[kWidth / 2]>(sums);
+    float d[kWidth / 2] = {};
     RunningSoftmax softmax;
     float shrink[2];
     const int first_row = tile.row + group * kGroupRows, first_position = tile.start + first_row;
     const int position = first_position + threadIdx.x % 128 / 32 * 16 + row_of(lane, 0);
 
+    const int query = query_places.take_next();
     const auto ask_for_scores = [&](int place) {
+      const uint64_t queries_at =
+          descriptor<Depth::Inner>(queries + query * Queries::kSize + Queries::at(group * 64, 0));
       const uint64_t keys_at = descriptor<Depth::Inner>(keys + place * Keys::kSize);
       wgmma_fence();
 #pragma unroll
@@ -196,13 +196,13 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
       const int place = places.take_next();
       if (j0 < tile.written_first || j0 + kKeys > tile.written_end) {
 #pragma unroll 1
-        for (int i = threadIdx.x; i < Keys::kSize / kVector<bf16>; i += Tiles::Shape::kThreads) {
+        for (int i = threadIdx.x; i < Keys::kSize / kVector<bf16>; i += Tiles::kMultiplying) {
           const int row = i % kKeys, col = i / kKeys * kVector<bf16>;
           if (j0 + row < tile.written_first || j0 + row >= tile.written_end)
             *reinterpret_cast<uint4*>(keys + place * Keys::kSize + Keys::at(row, col)) = make_uint4(0, 0, 0, 0);
         }
         show_to_copies();
-        named_barrier_wait(1 + kWarpgroups, Tiles::Shape::kThreads);
+        named_barrier_wait(1 + kWarpgroups, Tiles::kMultiplying);
       }
       return place;
     };
@@ -229,7 +229,6 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
         for (int i = 0; i < 4; i++) weights[k][i] = pack_bf16(scores[k * 8 + i * 2], scores[k * 8 + i * 2 + 1]);
     };
 
-    query_place.take_next();
     int key = places.take_next();
     ask_for_scores(key);
     wgmma_wait<0>();
@@ -257,7 +256,7 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
 #pragma unroll
       for (int i = 0; i < kWidth / 2; i++) d[i] *= shrink[i % 4 / 2];
     }
-    query_place.hand_back(0);
+    query_places.hand_back(query);
     const int value = take_values(tile.first);
     ask_for_sums(value);
     wgmma_wait<0>();
@@ -268,10 +267,20 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
     const float inverse[2] = {__fdividef(1, softmax.total[0]), __fdividef(1, softmax.total[1])};
 #pragma unroll
     for (int i = 0; i < kWidth / 2; i++) d[i] *= inverse[i % 4 / 2];
-    for_packs<typename Tiles::Shape, 1>(sums, [&](int r, int c, float (&x)[1][8]) {
-      if (tile.row + r < a.T)
-        store(out + ((int64_t{tile.sequence} * a.T + tile.row + r) * a.H + tile.head) * kWidth + c, x[0]);
-    });
+    // A quad trades its pairs of columns for pieces of 16 bytes.
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; i += 16)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        uint32_t pairs[4];
+#pragma unroll
+        for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(d[i + j * 4 + half * 2], d[i + j * 4 + half * 2 + 1]);
+        transpose(pairs);
+        const int t = position - tile.start + half * 8, col = i * 2 + lane % 4 * 8;
+        if (t < a.T)
+          *reinterpret_cast<uint4*>(out + ((int64_t{tile.sequence} * a.T + t) * a.H + tile.head) * kWidth + col) =
+              make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+      }
     if (lse && lane % 4 == 0)
 #pragma unroll
       for (int row = 0; row < 2; row++)

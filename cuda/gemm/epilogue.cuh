@@ -12,10 +12,10 @@ template <class S>
 constexpr int kPack = S::kJ % 4 == 0 ? 8 : 4;
 
 // x[r] = x[r ^ lane]: an exchange that undoes itself, without a run-time index into registers.
-template <int n>
-__device__ __forceinline__ void rotate_by_lane(float (&x)[n]) {
-  const auto swap_if = [](bool swap, float& a, float& b) {
-    const float first = swap ? b : a, second = swap ? a : b;
+template <class T, int n>
+__device__ __forceinline__ void rotate_by_lane(T (&x)[n]) {
+  const auto swap_if = [](bool swap, T& a, T& b) {
+    const T first = swap ? b : a, second = swap ? a : b;
     a = first;
     b = second;
   };
@@ -27,8 +27,8 @@ __device__ __forceinline__ void rotate_by_lane(float (&x)[n]) {
 }
 
 // x[q] of lane t of n neighbours becomes x[t] of lane q.
-template <int n>
-__device__ __forceinline__ void transpose(float (&x)[n]) {
+template <class T, int n>
+__device__ __forceinline__ void transpose(T (&x)[n]) {
   rotate_by_lane(x);
 #pragma unroll
   for (int r = 1; r < n; r++) x[r] = __shfl_xor_sync(0xffffffffu, x[r], r);

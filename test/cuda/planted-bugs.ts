@@ -160,7 +160,7 @@ function hopperAttentionBugs(): Bug[] {
     bug(
       'queries are overwritten too early',
       '      key = places.take_next();\n',
-      '$&      query_place.hand_back(0);\n',
+      '$&      query_places.hand_back(query);\n',
     ),
     bug('a cache is read beyond its end', 'j0 + kKeys > tile.written_end', 'false'),
     bug('a box has too many rows', '{rows, heads * kWidth, box}', '{rows, heads * kWidth, box + 8}'),
