@@ -155,6 +155,12 @@ void run() {
   attend(size_of(1, 2, 2, 600, 24, 1, 128), {597, 0});  // split over the keys
   attend(size_of(1, 2, 1, 600, 4, 1, 16, 33), {599, 300});
   attend(size_of(1, 2, 40, 200, 4, 2, 16), {160, 5});  // a prompt behind another
+  // Several of Hopper's tiles and steps, with rows and keys behind their ends.
+  attend(size_of(2, 1, 300, 300, 4, 2, 128), {0});
+  attend(size_of(1, 1, 450, 450, 3, 1, 64, 150), {0});
+  attend(size_of(1, 2, 100, 300, 2, 1, 128), {0, 0});
+  attend(size_of(1, 2, 140, 400, 2, 2, 64), {260, 5});
+  attend(size_of(1, 2, 150, 400, 2, 1, 128, 70), {233, 0});
 }
 
 const Family family(run);
