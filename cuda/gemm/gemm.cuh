@@ -49,7 +49,7 @@ struct Gemm {
 __device__ __forceinline__ float element(const Weight& weight, int64_t i) {
   switch (weight.dtype) {
     case DType::BF16: return to_float(static_cast<const bf16*>(weight.data)[i]);
-    case DType::F16: return f16_to_float(static_cast<const uint16_t*>(weight.data)[i]);
+    case DType::F16: return to_float(static_cast<const f16*>(weight.data)[i]);
     default: return static_cast<const float*>(weight.data)[i];
   }
 }

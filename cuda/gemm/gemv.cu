@@ -5,33 +5,13 @@
 
 #include "../activation.cuh"
 #include "../members.cuh"
+#include "../vectors.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
 constexpr int kWarps = 8, kOutputs = 2, kVectorLength = 8, kUnroll = 2;
-
-__device__ __forceinline__ void load8(float (&to)[8], const float* from) {
-  const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
-  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-  to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-}
-__device__ __forceinline__ void load8(float (&to)[8], const bf16* from) {
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) to[2 * i] = low_half(words[i]), to[2 * i + 1] = high_half(words[i]);
-}
-__device__ __forceinline__ void load8(float (&to)[8], const uint16_t* from) {  // f16
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) to[2 * i] = f16_to_float(words[i] & 0xffff), to[2 * i + 1] = f16_to_float(words[i] >> 16);
-}
-__device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ float widen(bf16 x) { return to_float(x); }
-__device__ __forceinline__ float widen(uint16_t x) { return f16_to_float(x); }
 
 // This lane's share of the dot products of some rows of a weight with R rows of x.
 template <int R, int outputs, class W>
@@ -46,34 +26,24 @@ __device__ __forceinline__ void dot_rows(float (&sums)[outputs][R], const act* x
       for (int o = 0; o < outputs; o++)
 #pragma unroll
         for (int n = 0; n < R; n++)
-          if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), widen(rows[o][i]), sums[o][n]);
+          if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), to_float(rows[o][i]), sums[o][n]);
     return;
   }
 #pragma unroll kUnroll
   for (int i = lane * kVectorLength; i < I; i += 32 * kVectorLength) {
     float w[outputs][kVectorLength];
 #pragma unroll
-    for (int o = 0; o < outputs; o++) load8(w[o], rows[o] + i);
+    for (int o = 0; o < outputs; o++) load(w[o], rows[o] + i);
 #pragma unroll
     for (int n = 0; n < R; n++) {
       if (n >= N) break;
       float v[kVectorLength];
-      load8(v, x + n * int64_t{I} + i);
+      load(v, x + n * int64_t{I} + i);
 #pragma unroll
       for (int o = 0; o < outputs; o++)
 #pragma unroll
         for (int e = 0; e < kVectorLength; e++) sums[o][n] = fmaf(v[e], w[o][e], sums[o][n]);
     }
-  }
-}
-
-// Calls f with the elements of member m's weight, in their type.
-template <class F>
-__device__ __forceinline__ void with_elements(const WeightList& weight, int m, F&& f) {
-  switch (weight.dtype[m]) {
-    case DType::BF16: return f(static_cast<const bf16*>(weight.data[m]));
-    case DType::F16: return f(static_cast<const uint16_t*>(weight.data[m]));
-    default: return f(static_cast<const float*>(weight.data[m]));
   }
 }
 
@@ -101,7 +71,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(Out* y, const act*
       if (lane != o * R + n || n >= N || o0 + o >= O) continue;
       float value = sums[o][n];
       const int64_t at = (m * int64_t{N} + n) * O + o0 + o;
-      if (bias.data[m]) with_reader(bias, m, [&](auto reader) { value += reader[o0 + o]; });
+      if (bias.data[m]) with_elements(bias, m, [&](auto* b) { value += to_float(b[o0 + o]); });
       if (residual) value += to_float(residual[at]);
       y[at] = from_float<Out>(value);
     }
@@ -132,7 +102,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2) swiglu_gemv_kernel(const __gri
     for (int n = 0; n < R; n++) {
       for (int step = 16; step > 0; step /= 2) dots[0][n] += __shfl_xor_sync(0xffffffffu, dots[0][n], step);
       sums[b][n] = dots[0][n];
-      if (s.biases[b].data[m]) with_reader(s.biases[b], m, [&](auto reader) { sums[b][n] += reader[f]; });
+      if (s.biases[b].data[m]) with_elements(s.biases[b], m, [&](auto* bias) { sums[b][n] += to_float(bias[f]); });
     }
   }
 #pragma unroll

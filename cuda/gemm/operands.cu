@@ -16,9 +16,9 @@ struct Copies {
 __global__ void __launch_bounds__(kThreads) convert_kernel(const __grid_constant__ Copies copies,
                                                            const __grid_constant__ WeightList from, int64_t n) {
   const int m = blockIdx.y;
-  with_reader(from, m, [&](auto reader) {
+  with_elements(from, m, [&](auto* weight) {
     for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += int64_t{gridDim.x} * kThreads)
-      copies.to[m][i] = from_float<act>(reader[i]);
+      copies.to[m][i] = from_float<act>(to_float(weight[i]));
   });
 }
 
