@@ -237,6 +237,19 @@ inline void cp_async_wait() {
 }
 #endif
 
+// A load of what this multiprocessor reads once: it leaves the L1 cache to others.
+#if defined(__CUDACC__)
+__device__ __forceinline__ uint4 load_streaming(const uint4* from) {
+  uint4 x;
+  asm volatile("ld.global.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(from));
+  return x;
+}
+#else
+inline uint4 load_streaming(const uint4* from) { return *from; }
+#endif
+
 // A store of what nobody on the device reads soon: it leaves the L2 cache first.
 #if defined(__CUDACC__)
 __device__ __forceinline__ void store_streaming(uint4* to, uint4 x) {
