@@ -89,16 +89,16 @@ struct Maps {
   TensorMap x[kMembers], gate[kMembers], up[kMembers];
 };
 
-__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>::kThreads), 1)
-hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+template <class S>
+__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads), 1) hopper_swiglu_linear_kernel(
+    const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
 #if defined(BTS_HOPPER_CODE)
-  using S = HopperGated;
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
   using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
   Ring<Depth::Inner, Depth::Inner, S> ring(shared);
   if (ring.loads()) {
-    keep_registers<kLoadingRegisters>();
+    if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;
     for (Walk loads(s.order, s.M, s.C); loads.more(); loads.next_step()) {
       const int m = loads.result();
@@ -108,7 +108,7 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
     }
     return;
   }
-  claim_registers<kMultiplyingRegisters>();
+  if constexpr (kMovesRegisters<S>) claim_registers<kMultiplyingRegisters>();
   for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     ring.multiply(sums, Stage::steps(s.C));
@@ -117,14 +117,10 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
 #endif
 }
 
-#endif
-
-// Takes the op on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
-bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& unordered) {
-#if defined(BTS_HOPPER) && defined(BTS_BF16)
-  using S = HopperGated;
+// Whether the op's matrices could be mapped, and if so it is launched.
+template <class S>
+bool launched_in_boxes(const Context& context, const Arguments& unordered) {
   using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
-  if (!context.hopper() || !has_enough_tiles<S>(context, unordered.N, unordered.F, unordered.M)) return false;
   const Arguments s = in_order<S>(context, unordered);
   Maps maps;
   for (int m = 0; m < s.M; m++) {
@@ -134,8 +130,18 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     maps.gate[m] = tensor_map(gate.data, s.F, s.C, s.C, Ring::kRightBox);
     maps.up[m] = tensor_map(up.data, s.F, s.C, s.C, Ring::kRightBox);
   }
-  GPU_LAUNCH(context, hopper_swiglu_linear_kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+  GPU_LAUNCH(context, hopper_swiglu_linear_kernel<S>, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
   return true;
+}
+
+#endif
+
+// Takes the op on if this is a Hopper and its matrices can be mapped.
+bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& s) {
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+  if (!context.hopper()) return false;
+  if (suits_hopper<HopperGated>(context, s.N, s.F, s.M)) return launched_in_boxes<HopperGated>(context, s);
+  return launched_in_boxes<FlatHopperGated>(context, s);
 #else
   return false;
 #endif

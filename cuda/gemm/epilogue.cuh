@@ -136,10 +136,10 @@ __device__ __forceinline__ void stream_pack(T* to, const float (&x)[width], int 
 template <int width>
 __device__ __forceinline__ void add_bias(float (&x)[width], const Weight& bias, int col, int count) {
   if (!bias.data) return;
-  with_reader(bias, [&](auto reader) {
+  with_elements(bias, [&](auto* elements) {
 #pragma unroll
     for (int i = 0; i < width; i++)
-      if (i < count) x[i] += reader[col + i];
+      if (i < count) x[i] += to_float(elements[col + i]);
   });
 }
 

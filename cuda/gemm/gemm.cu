@@ -171,7 +171,7 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
   DYNAMIC_SHARED(shared);
   Ring<LA, LB, S> ring(shared);
   if (ring.loads()) {
-    keep_registers<kLoadingRegisters>();
+    if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;
     for (Walk loads(gemm, order); loads.more();) {
       if (loads.empty()) {
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
     }
     return;
   }
-  claim_registers<kMultiplyingRegisters>();
+  if constexpr (kMovesRegisters<S>) claim_registers<kMultiplyingRegisters>();
   for (Walk tile(gemm, order); tile.more(); tile.next_tile()) {
     Sums<S> sums[1] = {};
     ring.multiply(sums, steps_of<Stage>(gemm, tile.group()));
@@ -215,7 +215,7 @@ void launch_hopper(const Context& context, const Gemm<bf16, Out>& gemm) {
 
 #endif
 
-// Takes the product on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
+// Takes the product on if this is a Hopper and its matrices can be mapped.
 template <Depth LA, Depth LB, class T, class Out>
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Gemm<T, Out>& gemm) {
 #if defined(BTS_HOPPER)
@@ -223,11 +223,13 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     if (!context.hopper()) return false;
     for (int s = 0; s < gemm.segment_count; s++)
       if (!gemm.segments[s].a.aligned() || !gemm.segments[s].b.aligned()) return false;
-    const auto enough = [&](auto tile) {
-      return has_enough_tiles<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
+    const auto suits = [&](auto tile) {
+      return suits_hopper<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
     };
-    if (enough(HopperTile())) return launch_hopper<LA, LB, HopperTile>(context, gemm), true;
-    if (enough(SmallHopperTile())) return launch_hopper<LA, LB, SmallHopperTile>(context, gemm), true;
+    if (suits(HopperTile())) launch_hopper<LA, LB, HopperTile>(context, gemm);
+    else if (suits(SmallHopperTile())) launch_hopper<LA, LB, SmallHopperTile>(context, gemm);
+    else launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    return true;
   }
 #endif
   return false;

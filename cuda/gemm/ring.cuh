@@ -154,6 +154,9 @@ class Ring {
 
 // Registers of the threads that load and of those that multiply: together what 384 threads have.
 constexpr int kLoadingRegisters = 40, kMultiplyingRegisters = 232;
+// 256 threads have enough of them as it is.
+template <class S>
+constexpr bool kMovesRegisters = S::kThreads > 128;
 
 #endif
 
