@@ -16,6 +16,9 @@ export interface BenchOptions {
   threads: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
+  /** With ops: tokens and members that pass through each at once; default: what the device is made for. */
+  rows?: number;
+  members?: number;
   /** Timed runs, after those that warm up. */
   steps: number;
   /** Print the time of each op. */
@@ -27,6 +30,15 @@ export interface BenchOptions {
 /** The device that was asked for and no other. Throws NO_DEVICE. */
 export const openDevice = ({ device, threads, precision, instructionSet }: BenchOptions): Device =>
   Device.open(device, present({ threads, precision, instructionSet }));
+
+export const isGpu = (device: string): boolean => device.startsWith('cuda');
+
+/** What GPU a device is, by its name. */
+export function cardOf(device: string): string {
+  const [backend, index] = device.split(':');
+  const gpus = loadAddon(backend as 'cuda').variants();
+  return gpus.find(({ name, supported }) => (index ? name === index : supported))!.detail;
+}
 
 /** What CPU devices compute with on this processor, from the narrowest on. */
 export const instructionSets = (): string[] =>

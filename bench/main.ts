@@ -48,6 +48,8 @@ const program = new Command('bench')
     ),
   )
   .option('--steps <n>', 'timed runs', count, 5)
+  .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
+  .option('--members <n>', 'with ops: models at once (default: 1 on a CPU, 4 on a GPU)', count)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--json', 'print the last line alone', false)

@@ -1,10 +1,10 @@
 /** What benchmarks are verified with must see what is wrong, and nothing else. */
 import { suite } from 'uvu';
-import * as assert from 'uvu/assert';
 import { verifyDecoding, verifyGradients } from '../../bench/verify.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
 import { devices } from '../support/devices.js';
+import { refuses, replaced } from '../support/replaced.js';
 
 const verification = suite('verification of benchmarks');
 
@@ -19,38 +19,7 @@ const SHAPE = {
   tokens: 24,
 };
 
-type Op = keyof OpArguments;
-type Args<O extends Op> = OpArguments[O];
-
-/** Runs `use` while one op of the device is replaced; `run` is what it did before. */
-async function replaced<O extends Op>(
-  device: Device,
-  op: O,
-  by: (args: Args<O>, run: Device['run']) => void,
-  use: () => Promise<void>,
-): Promise<void> {
-  const { run } = device;
-  const original: Device['run'] = (name, args) => run.call(device, name, args);
-  device.run = (name, args) => {
-    if (name === (op as Op)) by(args as unknown as Args<O>, original);
-    else original(name, args);
-  };
-  try {
-    await use();
-  } finally {
-    device.run = run;
-  }
-}
-
-const refuses = async (use: () => Promise<void>, message: RegExp) => {
-  try {
-    await use();
-  } catch (error) {
-    assert.match((error as Error).message, message);
-    return;
-  }
-  assert.unreachable('nothing was noticed');
-};
+type Args<O extends keyof OpArguments> = OpArguments[O];
 
 for (const device of devices()) {
   const gradients = () => verifyGradients(device, SHAPE, 'f32');
