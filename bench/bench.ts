@@ -59,7 +59,7 @@ export function hiddenStates(device: Device, shape: readonly number[], deviation
 }
 
 /** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */
-export type Row = Record<string, string | number | boolean>;
+export type Row = Record<string, string | number | boolean | readonly object[]>;
 
 /** Prints the device's ceiling and how much of it was reached. */
 export function reportCeiling(device: Device, peaks: Peaks, reached: { flops?: number; readBytes?: number }): Row {

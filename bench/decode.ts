@@ -16,6 +16,8 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
   const shape: Shape = SIZES[size];
   await verifyDecoding(device, shape, dtype);
   using model = await openStitched(device, shape, dtype);
+  device.trim();
+  device.memory({ resetPeak: true });
   resetPeakResident();
   // JavaScript, too, is compiled while it runs.
   for (const began = performance.now(); performance.now() - began < WARM_UP_MS; ) await decode(model);
@@ -42,6 +44,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
     fastest_tok_s: round(1 / each.fastest, 2),
     slowest_tok_s: round(1 / each.slowest, 2),
     read_gb_s: round(read / each.median / 1e9, 1),
+    tensor_peak_mib: Math.round(device.memory().peakBytes / 2 ** 20),
     rss_mib: resident,
     ...reportCeiling(device, peaks, { readBytes: read / each.median }),
   };
