@@ -13,6 +13,7 @@
 #include "gemm/operands.h"
 #include "gemm/ring.cuh"
 #include "gemm/tile_walk.cuh"
+#include "reduce.cuh"
 #include "stitch_tiles.h"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -67,30 +68,49 @@ __device__ __forceinline__ void softmax(float (&g)[kMembers], int M) {
   for (int m = 0; m < kMembers; m++) g[m] *= scale;
 }
 
+constexpr int kTokens = 4;  // of a warp: a weight that was read serves them all
+
 // One gate for all channels of a token. gates[n,m] = softmax (or sigmoid, from member 1 on) of dropout(h_0 Wg^T + bg).
-// Weights are read in f32 where they are; one warp owns a token.
-__global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant__ StitchForward s, const float* weight,
-                                                          bool is_softmax) {
-  const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (row >= s.N) return;
-  float g[kStitchMembers] = {};
-  for (int c = lane; c < s.C; c += 32) {
-    const float x = to_float(s.h[int64_t{row} * s.C + c]);
+// Weights are read in f32 where they are; one warp owns kTokens tokens.
+template <int width>
+__global__ void __launch_bounds__(kThreads) token_gates_kernel(const __grid_constant__ StitchForward s,
+                                                               const float* weight, bool is_softmax) {
+  const int first = (blockIdx.x * (kThreads / 32) + threadIdx.x / 32) * kTokens, lane = threadIdx.x % 32;
+  if (first >= s.N) return;
+  const int tokens = min(s.N - first, kTokens);
+  float g[kTokens][kStitchMembers] = {};
+  for (int c = lane * width; c < s.C; c += 32 * width) {
+    float x[kTokens][width] = {};
+#pragma unroll
+    for (int t = 0; t < kTokens; t++)
+      if (t < tokens) load(x[t], s.h + int64_t{first + t} * s.C + c);
+#pragma unroll
+    for (int m = 0; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      float w[width];
+      load(w, weight + int64_t{m} * s.C + c);
+#pragma unroll
+      for (int t = 0; t < kTokens; t++)
+#pragma unroll
+        for (int k = 0; k < width; k++) g[t][m] = fmaf(x[t][k], w[k], g[t][m]);
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTokens; t++) {
+    const int row = first + t;
+#pragma unroll
+    for (int m = 0; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      float z[1] = {warp_sum(g[t][m])};
+      if (row < s.N) finish_logits(s, z, row, m, 0, 1);
+      g[t][m] = z[0];
+    }
+    if (is_softmax) softmax(g[t], s.M);
 #pragma unroll
     for (int m = 0; m < kStitchMembers; m++)
-      if (m < s.M) g[m] = fmaf(x, weight[int64_t{m} * s.C + c], g[m]);
+      if (row < s.N && m < s.M && lane == m)
+        s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[t][m] : m ? sigmoid(g[t][m]) : 0.0f);
   }
-#pragma unroll
-  for (int m = 0; m < kStitchMembers; m++) {
-    for (int step = 16; step > 0; step /= 2) g[m] += __shfl_xor_sync(0xffffffffu, g[m], step);
-    float (&z)[1] = reinterpret_cast<float (&)[1]>(g[m]);
-    if (m < s.M) finish_logits(s, z, row, m, 0, 1);
-  }
-  if (is_softmax) softmax(g, s.M);
-#pragma unroll
-  for (int m = 0; m < kStitchMembers; m++)
-    if (m < s.M && lane == m)
-      s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
 }
 
 // Whether the packs of all that a stitch reads and writes lie on their own size.
@@ -157,7 +177,10 @@ inline const float* launch_logits(Context& context, const StitchForward& s, cons
 
 inline void launch_token_gates(const Context& context, const StitchForward& s, const float* gate_weight,
                                bool is_softmax) {
-  GPU_LAUNCH(context, token_gates_kernel, dim3(ceil_div(s.N, 8)), dim3(256), 0, s, gate_weight, is_softmax);
+  with_width(s.C, {s.h, gate_weight}, [&](auto width) {
+    GPU_LAUNCH(context, token_gates_kernel<width>, dim3(ceil_div(s.N, kTokens * kThreads / 32)), dim3(kThreads), 0, s,
+               gate_weight, is_softmax);
+  });
 }
 
 // `results` stand side by side.
