@@ -17,9 +17,9 @@ export async function benchStep(options: BenchOptions): Promise<Row> {
 export async function measureStep(shape: Shape, options: BenchOptions): Promise<Row> {
   const { dtype, steps, profile, recompute } = options;
   using device = openDevice(options);
+  await verifyGradients(device, shape, dtype);
   using model = await openStitched(device, shape, dtype);
   const batch = randomBatch(shape);
-  await verifyGradients(model, batch);
   using optimizer = new AdamW(device, model.trainable);
   const executed = await countFlops(device, () => step(model, optimizer, batch, recompute));
   device.trim();

@@ -7,10 +7,10 @@
 #include <climits>
 
 #include "attention_tiles.cuh"
-#include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
 #include "gemm/ring.cuh"
 #include "reduce.cuh"
+#include "transpose.cuh"
 
 namespace bts::cuda {
 

@@ -8,19 +8,9 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-struct f16 {
-  uint16_t bits;
-};
-__device__ float widen(float x) { return x; }
-__device__ float widen(bf16 x) { return to_float(x); }
-__device__ float widen(f16 x) { return f16_to_float(x.bits); }
-__device__ void narrow(float& y, float x) { y = x; }
-__device__ void narrow(bf16& y, float x) { y = to_bf16(x); }
-__device__ void narrow(f16& y, float x) { y.bits = float_to_f16(x); }
-
 template <class To, class From>
 __global__ void convert_kernel(To* y, const From* x, int64_t n) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) narrow(y[i], widen(x[i]));
+  for (int64_t i = grid_thread(); i < n; i += grid_threads()) y[i] = from_float<To>(to_float(x[i]));
 }
 
 // Calls f with a null pointer to the type.

@@ -15,11 +15,13 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
-// The type of activations.
+// The type of activations, and how they are computed.
 #if defined(BTS_BF16)
 using act = bf16;
+using ActMath = FastMath;
 #else
 using act = float;
+using ActMath = Math;
 #endif
 
 // The ops' arguments.

@@ -17,8 +17,8 @@ __global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t
   const int64_t first = ids[blockIdx.x] * C;
   const float factor = rounded(scale);
   act* to = y + (int64_t(blockIdx.y) * gridDim.x + blockIdx.x) * C;
-  with_reader(table, blockIdx.y, [&](auto weight) {
-    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(factor * weight[first + c]);
+  with_elements(table, blockIdx.y, [&](auto* weight) {
+    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(factor * to_float(weight[first + c]));
   });
 }
 

@@ -31,13 +31,13 @@ inline void launch_weight_gradients(Context& context, float* dgate_weight, float
   const int64_t NC = int64_t{s.N} * s.C;
   const bool mix = first == 0;
   // The members' logits stand side by side, and so do the rows of their weights: one product.
-  Gemm<act, float> gate((s.M - first) * s.G, s.C, true);
-  gate.group(dgate_weight + int64_t{first} * s.G * s.C);
+  Gemm<act, float> gate((s.M - first) * s.G, s.C);
+  gate.accumulate(dgate_weight + int64_t{first} * s.G * s.C);
   gate.add({s.dz + first * s.G, int64_t{s.M} * s.G}, {s.h, s.C}, s.N);
   launch_gemm<Depth::Outer, Depth::Outer>(context, gate);
-  Gemm<act, float> proj(s.C, s.C, true);
+  Gemm<act, float> proj(s.C, s.C);
   for (int64_t e = 0; e + 1 < s.M; e++) {
-    proj.group(dproj[e]);
+    proj.accumulate(dproj[e]);
     proj.add({s.dp + e * NC, s.C}, {mix ? s.h + (e + 1) * NC : s.h, s.C}, s.N);
   }
   launch_gemm<Depth::Outer, Depth::Outer>(context, proj);

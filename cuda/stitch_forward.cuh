@@ -36,9 +36,18 @@ __device__ __forceinline__ int64_t gate_index(const StitchForward& s, int row, i
   return (int64_t{row} * s.M + m) * s.G + (s.G == 1 ? 0 : col);
 }
 
-__device__ __forceinline__ float logit(const StitchForward& s, float z, int row, int m, int col) {
-  if (s.gate_bias) z += s.gate_bias[m * s.G + (s.G == 1 ? 0 : col)];
-  return drop(s.dropping, z, gate_index(s, row, m, col));
+// z of gate m becomes logits: `count` of them from (row, col) on.
+template <int width>
+__device__ __forceinline__ void finish_logits(const StitchForward& s, float (&z)[width], int row, int m, int col,
+                                              int count) {
+  if (s.gate_bias)
+#pragma unroll
+    for (int i = 0; i < width; i++)
+      if (i < count) z[i] += s.gate_bias[m * s.G + (s.G == 1 ? 0 : col + i)];
+  if (s.dropping.below != 0)  // once, not for each: the words are long, and seldom drawn
+#pragma unroll
+    for (int i = 0; i < width; i++)
+      if (i < count) z[i] = drop(s.dropping, z[i], gate_index(s, row, m, col + i));
 }
 
 __device__ __forceinline__ float sigmoid(float z) { return 1 / (1 + __expf(-z)); }
@@ -53,9 +62,9 @@ __device__ __forceinline__ void softmax(float (&g)[kMembers], int M) {
 #pragma unroll
   for (int m = 0; m < kMembers; m++)
     if (m < M) sum += g[m] = __expf(g[m] - top);
+  const float scale = 1 / sum;
 #pragma unroll
-  for (int m = 0; m < kMembers; m++)
-    if (m < M) g[m] /= sum;
+  for (int m = 0; m < kMembers; m++) g[m] *= scale;
 }
 
 // One gate for all channels of a token. gates[n,m] = softmax (or sigmoid, from member 1 on) of dropout(h_0 Wg^T + bg).
@@ -74,7 +83,8 @@ __global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant_
 #pragma unroll
   for (int m = 0; m < kStitchMembers; m++) {
     for (int step = 16; step > 0; step /= 2) g[m] += __shfl_xor_sync(0xffffffffu, g[m], step);
-    if (m < s.M) g[m] = logit(s, g[m], row, m, 0);
+    float (&z)[1] = reinterpret_cast<float (&)[1]>(g[m]);
+    if (m < s.M) finish_logits(s, z, row, m, 0, 1);
   }
   if (is_softmax) softmax(g, s.M);
 #pragma unroll

@@ -224,7 +224,11 @@ void shared_bytes(const char* precision) {
   product("hopper_gemm_kernel<Inner, Inner, Shape<128, 128", Ring<In, In, SmallHopperTile>::kBytes);
   product("hopper_gemm_kernel<Inner, Outer, Shape<128, 128", Ring<In, Out, SmallHopperTile>::kBytes);
   product("hopper_gemm_kernel<Outer, Outer, Shape<128, 128", Ring<Out, Out, SmallHopperTile>::kBytes);
-  product("hopper_swiglu_linear_kernel", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_gemm_kernel<Inner, Inner, Shape<64", Ring<In, In, FlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Outer, Shape<64", Ring<In, Out, FlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Outer, Outer, Shape<64", Ring<Out, Out, FlatHopperTile>::kBytes);
+  product("hopper_swiglu_linear_kernel<Shape<128", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_swiglu_linear_kernel<Shape<64", Ring<In, In, FlatHopperGated>::kBytes);
   product("hopper_mix_kernel<Shape<128, 64", Ring<In, In, HopperMixOf4>::kBytes);
   product("hopper_mix_kernel<Shape<128, 32", Ring<In, In, HopperMixOf8>::kBytes);
   product("hopper_blend_kernel", Ring<In, In, HopperGated>::kBytes);

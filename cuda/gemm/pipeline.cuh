@@ -77,6 +77,11 @@ class Pipeline {
       : stages_(reinterpret_cast<T*>(shared)), ahead_(ahead) {
     for (int i = 0; i + 1 < S::kStages; i++) load(i);
   }
+  // What was multiplied last, until the next product begins: shared memory for what becomes of the sums.
+  __device__ __forceinline__ float* staging() const {
+    __syncthreads();  // it has been read by all
+    return reinterpret_cast<float*>(stages_ + (reading_ < 0 ? S::kStages - 1 : reading_) * Stage::kSize);
+  }
   // A block must not end with copies in flight.
   __device__ __forceinline__ ~Pipeline() { cp_async_wait<0>(); }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../hopper.cuh"
-#include "pipeline.cuh"
+#include "epilogue.cuh"
 
 namespace bts::cuda {
 
@@ -77,15 +77,22 @@ class Ring {
  public:
   // Threads of a block: those of S, and a warpgroup that loads.
   static constexpr int kThreads = S::kThreads + 128;
-  static constexpr size_t kBytes = S::kStages * kStageBytes + Places<S::kStages>::kBytes;
+  static constexpr size_t kBytes =
+      S::kStages * kStageBytes + Staging::kOfBlock<S> * sizeof(float) + Places<S::kStages>::kBytes;
   // Rows of the boxes of the left operand's map, and of the right ones'.
   static constexpr int kLeftBox = LA == Depth::Inner ? S::kM : Stage::kDepth;
   static constexpr int kRightBox = LB == Depth::Inner ? S::kN : Stage::kDepth;
 
   // By all threads of the block.
   __device__ __forceinline__ explicit Ring(unsigned char* shared)
-      : stages_(reinterpret_cast<bf16*>(shared)), places_(shared + S::kStages * kStageBytes, kWarps) {
+      : stages_(reinterpret_cast<bf16*>(shared)),
+        places_(reinterpret_cast<unsigned char*>(staging() + Staging::kOfBlock<S>), kWarps) {
     __syncthreads();
+  }
+
+  // Shared memory for what becomes of the sums, while the next stages arrive.
+  __device__ __forceinline__ float* staging() const {
+    return reinterpret_cast<float*>(stages_ + S::kStages * Stage::kSize);
   }
 
   static __device__ __forceinline__ bool loads() { return threadIdx.x >= S::kThreads; }
@@ -147,6 +154,9 @@ class Ring {
 
 // Registers of the threads that load and of those that multiply: together what 384 threads have.
 constexpr int kLoadingRegisters = 40, kMultiplyingRegisters = 232;
+// 256 threads have enough of them as it is.
+template <class S>
+constexpr bool kMovesRegisters = S::kThreads > 128;
 
 #endif
 
