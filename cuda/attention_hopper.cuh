@@ -1,7 +1,7 @@
 // Attention forward on Hopper, in the shape of FlashAttention-3 (Shah et al., 2024): one thread brings queries, keys and
 // values as boxes; warpgroups with 64 rows of queries each multiply them from shared memory and keep scores, weights and
-// sums in registers. A warpgroup asks for the scores of the next step before it has the sums of this one, and the
-// warpgroups take turns to ask, so that the softmax of one runs under the products of all.
+// sums in registers. A warpgroup asks for the scores of the next step, be it of the next tile, before it has the sums of
+// this one, and the warpgroups take turns to ask, so that the softmax of one runs under the products of all.
 #pragma once
 
 #include <climits>
@@ -72,44 +72,47 @@ struct RunningSoftmax {
   }
 };
 
-// The tiles of queries of one block of a persistent grid, and of each the steps through its keys, the last ones first. Tiles
-// with most keys come first; blocks get them in one order and then in the other, and so nearly the same number of keys.
+// The way of one block of a persistent grid through its tiles of queries, and of each through the keys that it sees, in
+// steps, the last ones first. Tiles with most keys come first; blocks get them in one order and then in the other, and so
+// nearly the same number of keys.
 template <class Tiles>
 class AttentionWalk {
  public:
-  int sequence, head, row;         // of the tile's first query
-  int start;                       // the position of the sequence's first query
-  int first, last;                 // the keys at which the first and the last step begin
-  int written_first, written_end;  // keys outside of these are slots of a cache that nobody may have written
+  int sequence, head, row;  // of the tile's first query
+  int start;                // the position of the sequence's first query
+  int key;                  // the first one of the step
 
-  __device__ __forceinline__ AttentionWalk(const Attend& a, int sequences) : a_(a), sequences_(sequences) {
+  __device__ __forceinline__ AttentionWalk(const Attend& a, int sequences) : a_(&a), sequences_(sequences) {
     begin_tile();
   }
   __device__ __forceinline__ bool more() const { return row >= 0; }
+  // Whether this step is a tile's first.
+  __device__ __forceinline__ bool begins() const { return key == last_; }
   __device__ __forceinline__ void next() {
-    round_++;
-    begin_tile();
+    if (key > first_) {
+      key -= Tiles::kKeys;
+    } else {
+      round_++;
+      begin_tile();
+    }
   }
 
  private:
   __device__ __forceinline__ void begin_tile() {
-    const int block = round_ % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x, heads = a_.H * sequences_;
+    const int block = round_ % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x, heads = a_->H * sequences_;
     const int tile = round_ * gridDim.x + block, behind = tile / heads, of = tile - behind * heads;
-    row = (ceil_div(a_.T, Tiles::kRows) - 1 - behind) * Tiles::kRows;
+    row = (ceil_div(a_->T, Tiles::kRows) - 1 - behind) * Tiles::kRows;
     if (!more()) return;
-    sequence = of / a_.H;
-    head = of - sequence * a_.H;
-    start = a_.start(sequence);
-    const int last_row = min(row + Tiles::kRows, a_.T) - 1;
-    first = a_.first_key(start + row) / Tiles::kKeys * Tiles::kKeys;
-    last = (start + last_row) / Tiles::kKeys * Tiles::kKeys;
-    written_first = a_.first_key(start);
-    written_end = a_.starts ? start + a_.T : INT_MAX;  // beyond T their maps have zeros
+    sequence = of / a_->H;
+    head = of - sequence * a_->H;
+    start = a_->start(sequence);
+    const int last_row = min(row + Tiles::kRows, a_->T) - 1;
+    first_ = a_->first_key(start + row) / Tiles::kKeys * Tiles::kKeys;
+    key = last_ = (start + last_row) / Tiles::kKeys * Tiles::kKeys;
   }
 
-  const Attend& a_;
-  const int sequences_;
-  int round_ = 0;
+  const Attend* a_;
+  int sequences_, round_ = 0, first_, last_;  // the keys at which the tile's first and last step begin
 };
 
 template <int kWidth>
@@ -120,174 +123,183 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
   using Tiles = HopperAttention<kWidth>;
   using Queries = typename Tiles::Queries;
   using Keys = typename Tiles::Keys;
-  constexpr int kKeys = Tiles::kKeys, kWarpgroups = Tiles::kWarpgroups, kGroupRows = 64;
+  constexpr int kKeys = Tiles::kKeys, kWarpgroups = Tiles::kWarpgroups;
   bf16 *const queries = reinterpret_cast<bf16*>(shared), *const keys = queries + Tiles::kQueryPlaces * Queries::kSize;
   Places<Tiles::kQueryPlaces> query_places(shared + Tiles::kTileBytes, 4 * kWarpgroups);
   Places<Tiles::kPlaces> places(shared + Tiles::kTileBytes + decltype(query_places)::kBytes, 4 * kWarpgroups);
   __syncthreads();
-  AttentionWalk<Tiles> tile(a, sequences);
+  using Walk = AttentionWalk<Tiles>;
+  Walk step(a, sequences);
 
   if (threadIdx.x >= Tiles::kMultiplying) {
     keep_registers<Tiles::kToLoad>();
     if (threadIdx.x != Tiles::kMultiplying) return;
-    const auto load = [&](auto rows, bf16* to, const TensorMap& map, int head, int row, Barrier* arrived) {
+    const auto load = [&](auto rows, bf16* to, const TensorMap& map, int head, int row, int sequence,
+                          Barrier* arrived) {
 #pragma unroll
       for (int col = 0; col < kWidth; col += kBoxCols)
-        copy_box(to + rows.at(0, col), map, col, head, row, tile.sequence, arrived);
+        copy_box(to + rows.at(0, col), map, col, head, row, sequence, arrived);
     };
-    const auto load_keys = [&](const TensorMap& map, int j0) {
+    const auto load_keys = [&](const TensorMap& map, const Walk& of) {
       places.fill_next(sizeof(bf16) * Keys::kSize, [&](int place, Barrier* arrived) {
-        load(Keys(), keys + place * Keys::kSize, map, tile.head / a.group, j0, arrived);
+        load(Keys(), keys + place * Keys::kSize, map, of.head / a.group, of.key, of.sequence, arrived);
       });
     };
-    for (; tile.more(); tile.next()) {
-      load_keys(maps.k, tile.last);
+    const auto load_queries = [&](const Walk& of) {
       query_places.fill_next(sizeof(bf16) * Queries::kSize, [&](int place, Barrier* arrived) {
-        load(Queries(), queries + place * Queries::kSize, maps.q, tile.head, tile.row, arrived);
+        load(Queries(), queries + place * Queries::kSize, maps.q, of.head, of.row, of.sequence, arrived);
       });
+    };
+    // The values of a step are multiplied after the keys of the next one.
+    load_keys(maps.k, step);
+    load_queries(step);
 #pragma unroll 1
-      for (int j0 = tile.last; j0 > tile.first; j0 -= kKeys) {
-        load_keys(maps.k, j0 - kKeys);
-        load_keys(maps.v, j0);
-      }
-      load_keys(maps.v, tile.first);
+    while (step.more()) {
+      const Walk before = step;
+      step.next();
+      if (step.more()) load_keys(maps.k, step);
+      if (step.more() && step.begins()) load_queries(step);
+      load_keys(maps.v, before);
     }
     return;
   }
 
   claim_registers<Tiles::kToMultiply>();
   const int group = __shfl_sync(kAllLanes, threadIdx.x / 128, 0), lane = threadIdx.x % 32;  // known to be uniform
+  const int row_of_thread = group * 64 + threadIdx.x % 128 / 32 * 16 + row_of(lane, 0);     // and that 8 further
   const auto take_turn = [&] { named_barrier_wait(1 + group, 2 * 128); };
   const auto pass_turn = [&] { named_barrier_arrive(1 + (group + 1) % kWarpgroups, 2 * 128); };
   if (group == kWarpgroups - 1) pass_turn();
 
   const float factor = a.scale * 1.44269504f;  // of powers of two
-  float scores[kKeys / 2];
+  float scores[kKeys / 2], d[kWidth / 2] = {}, shrink[2];
   uint32_t weights[kKeys / kStep][4];
-  for (; tile.more(); tile.next()) {
-    float d[kWidth / 2] = {};
-    RunningSoftmax softmax;
-    float shrink[2];
-    const int first_row = tile.row + group * kGroupRows, first_position = tile.start + first_row;
-    const int position = first_position + threadIdx.x % 128 / 32 * 16 + row_of(lane, 0);
+  RunningSoftmax softmax;
 
-    const int query = query_places.take_next();
-    const auto ask_for_scores = [&](int place) {
-      const uint64_t queries_at =
-          descriptor<Depth::Inner>(queries + query * Queries::kSize + Queries::at(group * 64, 0));
-      const uint64_t keys_at = descriptor<Depth::Inner>(keys + place * Keys::kSize);
-      wgmma_fence();
+  const auto ask_for_scores = [&](int query, int key) {
+    const uint64_t queries_at = descriptor<Depth::Inner>(queries + query * Queries::kSize + Queries::at(group * 64, 0));
+    const uint64_t keys_at = descriptor<Depth::Inner>(keys + key * Keys::kSize);
+    wgmma_fence();
 #pragma unroll
-      for (int k = 0; k < kWidth; k += kStep)
-        wgmma<Depth::Inner, Depth::Inner>(scores, queries_at + Queries::at(0, k) * sizeof(bf16) / 16,
-                                          keys_at + Keys::at(0, k) * sizeof(bf16) / 16, k > 0);
-      wgmma_commit();
-    };
-    const auto ask_for_sums = [&](int place) {
-      const uint64_t values_at = descriptor<Depth::Outer, kKeys * 128>(keys + place * Keys::kSize);
-      wgmma_fence();
+    for (int k = 0; k < kWidth; k += kStep)
+      wgmma<Depth::Inner, Depth::Inner>(scores, queries_at + Queries::at(0, k) * sizeof(bf16) / 16,
+                                        keys_at + Keys::at(0, k) * sizeof(bf16) / 16, k > 0);
+    wgmma_commit();
+  };
+  const auto ask_for_sums = [&](int value) {
+    const uint64_t values_at = descriptor<Depth::Outer, kKeys * 128>(keys + value * Keys::kSize);
+    wgmma_fence();
 #pragma unroll
-      for (int k = 0; k < kKeys / kStep; k++)
-        wgmma<Depth::Outer>(d, weights[k], values_at + k * kDescriptorStep<Depth::Outer>);
-      wgmma_commit();
-    };
-    // Slots of a cache that nobody has written may hold NaN, which a weight of zero would not silence.
-    const auto take_values = [&](int j0) {
-      const int place = places.take_next();
-      if (j0 < tile.written_first || j0 + kKeys > tile.written_end) {
+    for (int k = 0; k < kKeys / kStep; k++)
+      wgmma<Depth::Outer>(d, weights[k], values_at + k * kDescriptorStep<Depth::Outer>);
+    wgmma_commit();
+  };
+  // Slots of a cache that nobody has written may hold NaN, which a weight of zero would not silence. Without starts what
+  // lies behind the end is zero.
+  const auto take_values = [&](const Walk& of) {
+    const int place = places.take_next();
+    const int written = a.first_key(of.start), end = a.starts ? of.start + a.T : INT_MAX;
+    if (of.key < written || of.key + kKeys > end) {
 #pragma unroll 1
-        for (int i = threadIdx.x; i < Keys::kSize / kVector<bf16>; i += Tiles::kMultiplying) {
-          const int row = i % kKeys, col = i / kKeys * kVector<bf16>;
-          if (j0 + row < tile.written_first || j0 + row >= tile.written_end)
-            *reinterpret_cast<uint4*>(keys + place * Keys::kSize + Keys::at(row, col)) = make_uint4(0, 0, 0, 0);
-        }
-        show_to_copies();
-        named_barrier_wait(1 + kWarpgroups, Tiles::kMultiplying);
+      for (int i = threadIdx.x; i < Keys::kSize / kVector<bf16>; i += Tiles::kMultiplying) {
+        const int row = i % kKeys, col = i / kKeys * kVector<bf16>;
+        if (of.key + row < written || of.key + row >= end)
+          *reinterpret_cast<uint4*>(keys + place * Keys::kSize + Keys::at(row, col)) = make_uint4(0, 0, 0, 0);
       }
-      return place;
-    };
-    // Most steps are seen whole by all rows of a warpgroup: nothing is to be asked there.
-    const auto weigh = [&](int j0) {
-      if (j0 + kKeys - 1 > first_position || j0 < a.first_key(first_position + kGroupRows - 1)) {
-#pragma unroll
-        for (int row = 0; row < 2; row++) {
-          const int to = j0 + col_of(lane, 0), most = position + row * 8 - to;
-          const int least = a.first_key(position + row * 8) - to;
-#pragma unroll
-          for (int i = row * 2; i < kKeys / 2; i += 4)
-#pragma unroll
-            for (int c = 0; c < 2; c++)
-              if (i / 4 * 8 + c > most || i / 4 * 8 + c < least) scores[i + c] = -INFINITY;
-        }
-      }
-      softmax.weigh(scores, factor, shrink);
-    };
-    const auto round_weights = [&] {
-#pragma unroll
-      for (int k = 0; k < kKeys / kStep; k++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) weights[k][i] = pack_bf16(scores[k * 8 + i * 2], scores[k * 8 + i * 2 + 1]);
-    };
-
-    int key = places.take_next();
-    ask_for_scores(key);
-    wgmma_wait<0>();
-    settle(scores);
-    places.hand_back(key);
-    weigh(tile.last);
-    round_weights();
-    for (int j0 = tile.last; j0 > tile.first; j0 -= kKeys) {
-      key = places.take_next();
-      const int value = take_values(j0);
-      take_turn();
-      ask_for_scores(key);
-      ask_for_sums(value);
-      pass_turn();
-      wgmma_wait<1>();
-      settle(scores);
-      weigh(j0 - kKeys);
-      // Totals are not negative: ptxas, which moves waits ahead of arithmetic, leaves the next one behind the softmax.
-      places.hand_back(key, !(softmax.total[0] + softmax.total[1] < 0));
-      wgmma_wait<0>();
-      settle(scores);  // weights are in use until here
-      settle(d);
-      places.hand_back(value);
-      round_weights();
-#pragma unroll
-      for (int i = 0; i < kWidth / 2; i++) d[i] *= shrink[i % 4 / 2];
+      show_to_copies();
+      named_barrier_wait(1 + kWarpgroups, Tiles::kMultiplying);
     }
-    query_places.hand_back(query);
-    const int value = take_values(tile.first);
-    ask_for_sums(value);
-    wgmma_wait<0>();
-    settle(d);
-    places.hand_back(value);
-
+    return place;
+  };
+  const auto weigh = [&](const Walk& of) {
+    // Most steps are seen whole by all rows of a warpgroup: nothing is to be asked there.
+    const int first_position = of.start + of.row + group * 64, last_position = first_position + 63;
+    if (of.key + kKeys - 1 > first_position || of.key < a.first_key(last_position)) {
+#pragma unroll
+      for (int row = 0; row < 2; row++) {
+        const int position = of.start + of.row + row_of_thread + row * 8, to = of.key + col_of(lane, 0);
+        const int most = position - to, least = a.window > 0 ? a.first_key(position) - to : INT_MIN;
+#pragma unroll
+        for (int i = row * 2; i < kKeys / 2; i += 4)
+#pragma unroll
+          for (int c = 0; c < 2; c++)
+            if (i / 4 * 8 + c > most || i / 4 * 8 + c < least) scores[i + c] = -INFINITY;
+      }
+    }
+    softmax.weigh(scores, factor, shrink);
+  };
+  const auto round_weights = [&] {
+#pragma unroll
+    for (int k = 0; k < kKeys / kStep; k++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) weights[k][i] = pack_bf16(scores[k * 8 + i * 2], scores[k * 8 + i * 2 + 1]);
+  };
+  const auto finish = [&](const Walk& of, RunningSoftmax softmax) {
     softmax.join();
-    const float inverse[2] = {__fdividef(1, softmax.total[0]), __fdividef(1, softmax.total[1])};
 #pragma unroll
-    for (int i = 0; i < kWidth / 2; i++) d[i] *= inverse[i % 4 / 2];
-    // A quad trades its pairs of columns for pieces of 16 bytes.
+    for (int row = 0; row < 2; row++) {
+      const int t = of.row + row_of_thread + row * 8;
+      const float inverse = __fdividef(1, softmax.total[row]);
+      bf16* const to = out + ((int64_t{of.sequence} * a.T + t) * a.H + of.head) * kWidth + lane % 4 * 8;
+      // A quad trades its pairs of columns for pieces of 16 bytes.
 #pragma unroll
-    for (int i = 0; i < kWidth / 2; i += 16)
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
+      for (int i = 0; i < kWidth / 2; i += 16) {
         uint32_t pairs[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(d[i + j * 4 + half * 2], d[i + j * 4 + half * 2 + 1]);
+        for (int j = 0; j < 4; j++) {
+          const int at = i + j * 4 + row * 2;
+          pairs[j] = pack_bf16(d[at] * inverse, d[at + 1] * inverse);
+        }
         transpose(pairs);
-        const int t = position - tile.start + half * 8, col = i * 2 + lane % 4 * 8;
-        if (t < a.T)
-          *reinterpret_cast<uint4*>(out + ((int64_t{tile.sequence} * a.T + t) * a.H + tile.head) * kWidth + col) =
-              make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        if (t < a.T) *reinterpret_cast<uint4*>(to + i * 2) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
       }
-    if (lse && lane % 4 == 0)
+      if (lse && lane % 4 == 0 && t < a.T)
+        lse[(int64_t{of.sequence} * a.H + of.head) * a.T + t] = softmax.top[row] * a.scale + logf(softmax.total[row]);
+    }
+  };
+
+  int query = query_places.take_next(), key = places.take_next();
+  ask_for_scores(query, key);
+  wgmma_wait<0>();
+  settle(scores);
+  places.hand_back(key);
+  weigh(step);
+  round_weights();
+  Walk before = step;
+  for (step.next(); step.more(); before = step, step.next()) {
+    const bool begins = step.begins();
+    const RunningSoftmax ended = softmax;
+    if (begins) {
+      query_places.hand_back(query);
+      query = query_places.take_next();
+      softmax = RunningSoftmax();
+    }
+    key = places.take_next();
+    const int value = take_values(before);
+    take_turn();
+    ask_for_scores(query, key);
+    ask_for_sums(value);
+    pass_turn();
+    wgmma_wait<1>();
+    settle(scores);
+    weigh(step);
+    // Totals are not negative: ptxas, which moves waits ahead of arithmetic, leaves the next one behind the softmax.
+    places.hand_back(key, !(softmax.total[0] + softmax.total[1] < 0));
+    wgmma_wait<0>();
+    settle(scores);  // weights are in use until here
+    settle(d);
+    places.hand_back(value);
+    if (begins) finish(before, ended);
+    round_weights();
 #pragma unroll
-      for (int row = 0; row < 2; row++)
-        if (const int t = position - tile.start + row * 8; t < a.T)
-          lse[(int64_t{tile.sequence} * a.H + tile.head) * a.T + t] =
-              softmax.top[row] * a.scale + logf(softmax.total[row]);
+    for (int i = 0; i < kWidth / 2; i++) d[i] = begins ? 0 : d[i] * shrink[i % 4 / 2];
   }
+  const int value = take_values(before);
+  ask_for_sums(value);
+  wgmma_wait<0>();
+  settle(d);
+  places.hand_back(value);
+  finish(before, softmax);
   if (group == 0) take_turn();  // that the last one has passed on
 #endif
 }
