@@ -335,8 +335,8 @@ bool attended_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     const auto& size = op.size;
     if (!context.hopper() || size.T < kLeastQueries || size.softcap > 0) return false;
     if (size.M * size.B * size.H == 0) return false;
-    for (const void* data : {op.q, op.k, op.v, static_cast<const bf16*>(op.out)})
-      if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
+    const auto aligned = [](const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; };
+    if (!aligned(op.q) || !aligned(op.k) || !aligned(op.v) || !aligned(op.out)) return false;
     if (size.D == 64) return launch_hopper_attention<64>(context, op), true;
     if (size.D == 128) return launch_hopper_attention<128>(context, op), true;
   }
