@@ -146,10 +146,10 @@ function hopperAttentionBugs(): Bug[] {
     flavours: ['plain'],
     compiled: 'attention_hopper_test',
   });
-  const wait = '      wgmma_wait<0>();\n      settle(scores);';
+  const wait = '    wgmma_wait<0>();\n    settle(scores);';
   return [
-    bug('weights are rounded while they are multiplied', wait, `      round_weights();\n${wait}`),
-    bug('sums shrink while they grow', wait, `      for (float& sum : d) sum *= shrink[0];\n${wait}`),
+    bug('weights are rounded while they are multiplied', wait, `    round_weights();\n${wait}`),
+    bug('sums shrink while they grow', wait, `    for (float& sum : d) sum *= shrink[0];\n${wait}`),
     bug('scores are read before they are there', 'wgmma_wait<1>();', 'wgmma_wait<2>();'),
     bug('scores do not begin at zero', ', k > 0);', ', true);'),
     bug('a left operand in registers has its rows exchanged', 'scores[k * 8 + i * 2]', 'scores[k * 8 + (i ^ 1) * 2]'),
@@ -159,10 +159,11 @@ function hopperAttentionBugs(): Bug[] {
     bug('a turn is left over', '  if (group == 0) take_turn();', '  if (group < 0) take_turn();'),
     bug(
       'queries are overwritten too early',
-      '      key = places.take_next();\n',
-      '$&      query_places.hand_back(query);\n',
+      '    key = places.take_next();\n',
+      '$&    query_places.hand_back(query);\n',
     ),
-    bug('a cache is read beyond its end', 'j0 + kKeys > tile.written_end', 'false'),
+    bug('a tile goes on with the softmax of the one before', '      softmax = RunningSoftmax();\n', ''),
+    bug('a cache is read beyond its end', 'of.key + kKeys > end', 'false'),
     bug('a box has too many rows', '{rows, heads * kWidth, box}', '{rows, heads * kWidth, box + 8}'),
   ];
 }
