@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "../../cuda/attention_backward_hopper.cuh"
 #include "../../cuda/attention_hopper.cuh"
 #include "../../cuda/attention_tiles.cuh"
 #include "../../cuda/gemm/gemm.cuh"
@@ -234,6 +235,10 @@ void shared_bytes(const char* precision) {
   product("hopper_blend_kernel", Ring<In, In, HopperGated>::kBytes);
   product("hopper_attention_kernel<64>", HopperAttention<64>::kBytes);
   product("hopper_attention_kernel<128>", HopperAttention<128>::kBytes);
+  product("hopper_query_gradients_kernel<64", HopperQueries<64>::kSharedBytes);
+  product("hopper_query_gradients_kernel<128", HopperQueries<128>::kSharedBytes);
+  product("hopper_key_gradients_kernel<64", HopperKeys<64>::kSharedBytes);
+  product("hopper_key_gradients_kernel<128", HopperKeys<128>::kSharedBytes);
   product("attention_kernel<64>", ForwardTiles<T, 64>::kSharedBytes);
   product("attention_kernel<128>", ForwardTiles<T, 128>::kSharedBytes);
   product("attention_kernel<256>", ForwardTiles<T, 256>::kSharedBytes);
