@@ -80,9 +80,10 @@ bool suits_hopper(const Context& context, int64_t rows, int64_t cols, int64_t gr
 }
 
 // Calls f with the one of three tiles that suits: f(tile), a value of the shape's type. float, which is not multiplied by
-// tensor cores, gains nothing from wide ones.
+// tensor cores, gains nothing from wide ones. aligned: every row of all operands begins on 16 bytes.
 template <class T, class Wide, class Large, class Small, class F>
-void with_tile(const Context& context, int64_t rows, int64_t cols, int64_t groups, F&& f) {
+void with_tile(const Context& context, bool aligned, int64_t rows, int64_t cols, int64_t groups, F&& f) {
+  if (!aligned) return f(Unaligned<Small>());
   if constexpr (kInRegisters<T>) {
     constexpr size_t bytes = product_bytes<T, Depth::Inner, Depth::Inner, Wide>();  // the same in every layout
     if (bytes <= context.shared_bytes() && has_enough_tiles<Wide>(context, rows, cols, groups)) return f(Wide());
