@@ -181,6 +181,9 @@ __device__ __forceinline__ float fast_exp2(float x) {
 #endif
 }
 
+// Off by 2^-22, not of the result but of 1.
+__device__ __forceinline__ float fast_tanh(float x) { return 1 - __fdividef(2, 1 + fast_exp2(x * (2 * 1.44269504f))); }
+
 // --- tensor cores and asynchronous copies. All lanes of the warp call them together.
 
 // D (16x8, f32) += A (16x16, bf16, row-major) B (16x8, bf16, column-major), in the fragments of the PTX manual.

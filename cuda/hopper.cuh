@@ -95,6 +95,13 @@ __device__ __forceinline__ void copy_box(void* to, const TensorMap& map, int x, 
       "l"(&map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(shared_address(barrier))
       : "memory");
 }
+// A multiple of 16 bytes, as they lie in memory.
+__device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t bytes, Barrier* barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(
+                   shared_address(to)),
+               "l"(from), "r"(bytes), "r"(shared_address(barrier))
+               : "memory");
+}
 // Shows what the calling thread has written to shared memory to the products and copies that are asked for after it.
 __device__ __forceinline__ void show_to_copies() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 #else
@@ -103,6 +110,9 @@ inline void copy_box(void* to, const TensorMap& map, int col, int row, Barrier* 
 }
 inline void copy_box(void* to, const TensorMap& map, int x, int y, int z, int w, Barrier* barrier, EMU_PLACE) {
   emu::copy_box(to, map, {x, y, z, w}, barrier, {file, line});
+}
+inline void copy_bytes(void* to, const void* from, uint32_t bytes, Barrier* barrier, EMU_PLACE) {
+  emu::copy_bytes(to, from, bytes, barrier, {file, line});
 }
 inline void show_to_copies() {}
 #endif
@@ -177,6 +187,13 @@ __device__ __forceinline__ void wgmma_wait() {
                  : registers                                                                                         \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int{add}), "n"(LB == Depth::Outer));      \
   }
+// The same for left operands in registers.
+template <int kSteps>
+__device__ __forceinline__ void settle(uint32_t (&a)[kSteps][4]) {
+#pragma unroll
+  for (int k = 0; k < kSteps; k++)
+    asm volatile("" : "+r"(a[k][0]), "+r"(a[k][1]), "+r"(a[k][2]), "+r"(a[k][3])::"memory");
+}
 PRODUCTS(64, REGISTERS_32, PLACES_32, 32, 33, 34, 35, 36, 37, 38)
 PRODUCTS(128, REGISTERS_64, PLACES_64, 64, 65, 66, 67, 68, 69, 70)
 PRODUCTS(256, REGISTERS_128, PLACES_128, 128, 129, 130, 131, 132, 133, 134)
@@ -198,6 +215,8 @@ inline void wgmma_wait(EMU_PLACE) {
 }
 template <int kSums>
 inline void settle(float (&)[kSums]) {}
+template <int kSteps>
+inline void settle(uint32_t (&)[kSteps][4]) {}
 template <Depth LA, Depth LB, int kSums>
 inline void wgmma(float (&d)[kSums], uint64_t a, uint64_t b, bool add = true, EMU_PLACE) {
   emu::wgmma(d, {.a = {a, LA == Depth::Outer}, .b = {b, LB == Depth::Outer}, .n = 2 * kSums, .add = add}, {file, line});

@@ -167,6 +167,8 @@ function missing(): string[] {
     'hopper_mix_kernel',
     'hopper_blend_kernel',
     'hopper_attention_kernel',
+    'hopper_query_gradients_kernel',
+    'hopper_key_gradients_kernel',
   ];
   if (values.file || !kernels.some(({ arch }) => arch === '90a')) return [];
   return hopper

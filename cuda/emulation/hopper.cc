@@ -37,17 +37,13 @@ struct NamedBarrier {
   char order;
 };
 
-struct BoxCopy {
+// Of a box, or of bytes as they are: then its map has no dimensions.
+struct BulkCopy {
   unsigned char* to;
   TensorMap map;
   int places[TensorMap::kMostDimensions];
+  uint32_t bytes;
   Barrier* barrier;
-  int rows() const {
-    int rows = 1;
-    for (int i = 1; i < map.count; i++) rows *= map.dimensions[i].box;
-    return rows;
-  }
-  uint32_t bytes() const { return rows() * 128; }
 };
 
 // Bytes of shared memory, as offsets.
@@ -91,7 +87,7 @@ struct State {
   Barrier barriers[kMostBarriers];
   unsigned barrier_count;
   NamedBarrier named[kNamedBarriers];
-  BoxCopy copies[kMostCopies];
+  BulkCopy copies[kMostCopies];
   unsigned copy_count;
   Region regions[kMostRegions];
   unsigned region_count;
@@ -146,10 +142,10 @@ void settle(Barrier& barrier) {
 
 size_t swizzled(size_t offset) { return offset ^ (offset >> 7 & 7) << 4; }
 
-void land(const BoxCopy& copy) {
+void land_box(const BulkCopy& copy) {
   const TensorMap& map = copy.map;
   const size_t to = offset_of(copy.to);
-  for (int r = 0; r < copy.rows(); r++) {
+  for (int r = 0; r < int(copy.bytes / 128); r++) {
     int64_t offset = 0;
     bool inside = true;
     for (int i = 1, rest = r; i < map.count; i++) {
@@ -167,14 +163,19 @@ void land(const BoxCopy& copy) {
       __builtin_memcpy(dynamic_shared + swizzled(to + r * 128 + c / 8 * 16) + c % 8 * 2, &element, 2);
     }
   }
-  copy.barrier->bytes -= copy.bytes();
+}
+
+void land(const BulkCopy& copy) {
+  if (copy.map.count) land_box(copy);
+  else copy_all(static_cast<const unsigned char*>(copy.map.data), copy.bytes, copy.to);
+  copy.barrier->bytes -= copy.bytes;
   settle(*copy.barrier);
 }
 
 bool advance() {
   if (!state().copy_count) return false;
   const unsigned i = chance(state().copy_count);
-  const BoxCopy copy = state().copies[i];
+  const BulkCopy copy = state().copies[i];
   state().copies[i] = state().copies[--state().copy_count];
   land(copy);
   return true;
@@ -396,18 +397,16 @@ void check_arrived(const Range& range, Place place) {
 
 }  // namespace
 
-void copy_box(void* to, const TensorMap& map, std::initializer_list<int> places, uint64_t* at, Place place) {
-  Barrier& barrier = find(at, place);
-  if (int(places.size()) != map.count) fail("a copy names more or fewer places than its array has dimensions", place);
-  BoxCopy copy{static_cast<unsigned char*>(to), map, {}, &barrier};
-  copy_all(places.begin(), places.size(), copy.places);
-  const Range range{offset_of(to), offset_of(to) + copy.bytes()};
-  if (range.begin % 1024) fail("a tile with the 128-byte swizzle does not begin at a multiple of 1024 bytes", place);
+namespace {
+
+Range target(const BulkCopy& copy) { return {offset_of(copy.to), offset_of(copy.to) + copy.bytes}; }
+
+void begin(const BulkCopy& copy, Place place) {
+  const Range range = target(copy);
   if (range.end > dynamic_shared_bytes) fail("a copy lands outside of shared memory", place);
   if (state().copy_count == kMostCopies) fail("more copies in flight than the emulation has room for", place);
   for (unsigned i = 0; i < state().copy_count; i++)
-    if (range.overlaps({offset_of(state().copies[i].to), offset_of(state().copies[i].to) + state().copies[i].bytes()}))
-      fail("two copies in flight land in the same place", place);
+    if (range.overlaps(target(state().copies[i]))) fail("two copies in flight land in the same place", place);
   for (unsigned thread = 0; thread < block_size.x * block_size.y * block_size.z; thread += 32)
     for (unsigned i = 0; i < state().products[thread].count; i++) {
       const Wgmma& p = state().products[thread].queue[i].product;
@@ -415,9 +414,28 @@ void copy_box(void* to, const TensorMap& map, std::initializer_list<int> places,
           range.overlaps(Operand::of(p.b, p.n, place).range()))
         fail("a copy overwrites what a product still reads", place);
     }
-  expect({range, unsigned(*at), barrier.phase}, place);
-  fill_with_nan(to, copy.bytes());
+  expect({range, unsigned(copy.barrier - state().barriers), copy.barrier->phase}, place);
+  fill_with_nan(copy.to, copy.bytes);
   state().copies[state().copy_count++] = copy;
+}
+
+}  // namespace
+
+void copy_box(void* to, const TensorMap& map, std::initializer_list<int> places, uint64_t* at, Place place) {
+  if (int(places.size()) != map.count) fail("a copy names more or fewer places than its array has dimensions", place);
+  if (offset_of(to) % 1024) fail("a tile with the 128-byte swizzle does not begin at a multiple of 1024 bytes", place);
+  BulkCopy copy{static_cast<unsigned char*>(to), map, {}, 128, &find(at, place)};
+  for (int i = 1; i < map.count; i++) copy.bytes *= map.dimensions[i].box;
+  copy_all(places.begin(), places.size(), copy.places);
+  begin(copy, place);
+}
+
+void copy_bytes(void* to, const void* from, uint32_t bytes, uint64_t* at, Place place) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16 || bytes % 16)
+    fail("a copy does not begin at a multiple of 16 bytes, or is none", place);
+  BulkCopy copy{static_cast<unsigned char*>(to), {}, {}, bytes, &find(at, place)};
+  copy.map.data = from;
+  begin(copy, place);
 }
 
 void wgmma_fence() { state().products[thread_number()].fenced = true; }

@@ -32,6 +32,8 @@ void named_barrier_arrive(int number, int threads, Place at);
 // Copies the box that begins at these places into rows of 128 bytes with the 128-byte swizzle; zeros outside of the array.
 // Until it lands, its place holds NaN.
 void copy_box(void* to, const TensorMap& map, std::initializer_list<int> places, uint64_t* barrier, Place at);
+// Copies bytes as they are.
+void copy_bytes(void* to, const void* from, uint32_t bytes, uint64_t* barrier, Place at);
 
 void wgmma_fence();
 // d [64, n] += A [64, 16] B [n, 16]^T, or = without `add`. Both are bf16 in shared memory as their descriptors say,

@@ -97,6 +97,7 @@ const bugs: Bug[] = [
   },
   ...hopperBugs(),
   ...hopperAttentionBugs(),
+  ...hopperAttentionBackwardBugs(),
 ];
 
 /** Bugs of what Hopper alone has: the emulation finds them itself, with words or with NaN. */
@@ -168,6 +169,32 @@ function hopperAttentionBugs(): Bug[] {
   ];
 }
 
+/** Those of its backward, where what passes by comes in two rings, and rows bring numbers along. */
+function hopperAttentionBackwardBugs(): Bug[] {
+  const bug = (name: string, from: string, to: string, test = 'T 330'): Bug => ({
+    name: `Hopper's attention backward: ${name}`,
+    changes: [{ file: 'cuda/attention_backward_hopper.cuh', from, to }],
+    test: `hopper attention backward, ${test}`,
+    arch: '90',
+    flavours: ['plain'],
+    compiled: 'attention_backward_hopper_test',
+  });
+  return [
+    bug('keys are handed back while dq grows', '      weigh_step(weights, step', '      keys.hand_back(key);\n$&'),
+    bug('dS is rounded before dP is there', '      wgmma_wait<1>();\n      settle(dp);', '      wgmma_wait<2>();'),
+    bug('rows behind the last one bring nothing', 'if (row >= rows || thread', 'if (!exists || thread'),
+    bug('lse is not announced', ' + sizeof from.lse,', ','),
+    bug('delta is not of the box', 'delta[t % kBoxRows] = exists', 'delta[(t + 1) % kBoxRows] = exists'),
+    bug(
+      'queries are overwritten too early',
+      '    own.take_next();\n    int key;',
+      '    own.hand_back(own.take_next());\n    int key;',
+    ),
+    bug('a step that no row of a warpgroup sees is not left out', 'leave_out((mine.first', 'leave_out((boxes.first'),
+    bug('rows that see keys by their window are left out', 'count - 1 + a.window', 'count - 2', 'T 300'),
+  ];
+}
+
 function replaceOnce(file: string, from: string, to: string): void {
   const text = readFileSync(file, 'utf8');
   if (text.split(from).length !== 2)
@@ -178,7 +205,15 @@ function replaceOnce(file: string, from: string, to: string): void {
 const isFlavour = (word: string) => flavours.includes(word as Flavour);
 const chosen = process.argv.slice(2).filter(isFlavour);
 const words = process.argv.slice(2).filter((word) => !isFlavour(word));
-const only = ['main', 'context', 'tensor_map', 'gemm', 'gemm_test', 'attention_hopper_test'];
+const only = [
+  'main',
+  'context',
+  'tensor_map',
+  'gemm',
+  'gemm_test',
+  'attention_hopper_test',
+  'attention_backward_hopper_test',
+];
 /** Where the kernels without bugs are, those of `npm run cuda:checks`. */
 const soundFolder = (flavour: Flavour) => join(root, 'build/cuda-checks', flavour);
 const work = mkdtempSync(join(tmpdir(), 'bts-bugs-'));
