@@ -146,8 +146,10 @@ bool launched_in_boxes(const Context& context, const Arguments& unordered) {
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& s) {
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
   if (!context.hopper()) return false;
-  if (suits_hopper<HopperGated>(context, s.N, s.F, s.M)) return launched_in_boxes<HopperGated>(context, s);
-  return launched_in_boxes<FlatHopperGated>(context, s);
+  const auto suits = [&](auto tile) { return suits_hopper<decltype(tile)>(context, s.N, s.F, s.M); };
+  if (suits(HopperGated())) return launched_in_boxes<HopperGated>(context, s);
+  if (suits(FlatHopperGated())) return launched_in_boxes<FlatHopperGated>(context, s);
+  return launched_in_boxes<SmallFlatHopperGated>(context, s);
 #else
   return false;
 #endif
