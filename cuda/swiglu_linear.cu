@@ -141,8 +141,10 @@ bool is_aligned(const Arguments& s) {
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& s) {
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
   if (!context.hopper()) return false;
-  if (suits_hopper<HopperGated>(context, s.N, s.F, s.M)) launch_in_boxes<HopperGated>(context, s);
-  else launch_in_boxes<FlatHopperGated>(context, s);
+  const auto suits = [&](auto tile) { return suits_hopper<decltype(tile)>(context, s.N, s.F, s.M); };
+  if (suits(HopperGated())) launch_in_boxes<HopperGated>(context, s);
+  else if (suits(FlatHopperGated())) launch_in_boxes<FlatHopperGated>(context, s);
+  else launch_in_boxes<SmallFlatHopperGated>(context, s);
   return true;
 #else
   return false;

@@ -232,7 +232,8 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     };
     if (suits(HopperTile())) launch_hopper<LA, LB, HopperTile>(context, gemm);
     else if (suits(SmallHopperTile())) launch_hopper<LA, LB, SmallHopperTile>(context, gemm);
-    else launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    else if (suits(FlatHopperTile())) launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    else launch_hopper<LA, LB, SmallFlatHopperTile>(context, gemm);
     return true;
   }
 #endif
