@@ -47,12 +47,15 @@ export function distance(got: ArrayLike<number>, want: ArrayLike<number>): numbe
   return Math.sqrt(off / length);
 }
 
-const isF32 = ({ precision }: Device) => precision === 'f32';
-/** What a bf16 device is compared with, and what else is as far from that as it may be. */
-const openTruth = () => Device.open('cpu', { precision: 'f32' });
-const openNaive = ({ activations }: Device) => naiveBf16(openTruth(), { products: activations === 'f32' });
+export const isF32 = ({ precision }: Device): boolean => precision === 'f32';
+/** What a bf16 device is compared with. */
+export const openTruth = (): Device => Device.open('cpu', { precision: 'f32' });
+/** What is half as far from that as the device may be. */
+export const openNaive = ({ activations }: Device): Device =>
+  naiveBf16(openTruth(), { products: activations === 'f32' });
 
-function expectClose(what: string, got: number, naive: number): void {
+/** Throws unless a distance from the truth is at most twice that of the naive computation. */
+export function expectClose(what: string, got: number, naive: number): void {
   if (got <= TIMES_NAIVE * naive) return;
   throw new Error(`${what} is off by ${got} of its length, a naive computation in bf16 by ${naive}`);
 }
