@@ -38,6 +38,7 @@ const SAME_DTYPE = ['--dtype', 'bfloat16', '--device', 'cuda'];
 /** The same work here and in PyTorch on one GPU in the same minutes: ops one by one, training steps, decoding. */
 export async function versusOnGpu(options: VersusOptions, python: string): Promise<Row> {
   const { work = ['ops', 'step', 'decode'], sizes = GPU_SIZES } = options;
+  if (work.includes('stitch')) throw new Error('on a GPU stitches are compared among the ops: --work ops');
   const card = cardOf(options.device);
   console.log(card);
   const failures: string[] = [];
