@@ -10,12 +10,13 @@ import { Scope } from '../lib/tensor/scope.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import { renderTable } from '../lib/terminal/table.js';
 import { whole } from '../lib/terminal/units.js';
+import { openNaive } from '../test/support/naive-bf16.js';
 import { type BenchOptions, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
 import { randomModels } from './models.js';
 import { configOf, EXPERTS, SIZES } from './sizes.js';
 import { randomBatch } from './stitched.js';
-import { distance, expectClose, isF32, openNaive, openTruth } from './verify.js';
+import { distance, expectClose, isF32, openTruth } from './verify.js';
 
 const { layers } = PAPER_SEGMENT;
 const SYSTEMS = ['bts', 'bam'] as const;
