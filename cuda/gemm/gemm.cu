@@ -85,7 +85,7 @@ __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename 
       });
     return residual;
   };
-  for_packs<S, 1, Out>(sums, staging, fetch, [&](int r, int c, float (&x)[1][kWidth], const auto& fetched) {
+  for_packs<S, 1, Out>(sums, staging, fetch, [&](int r, int c, float (&x)[1][kWidth], const Fetched<Out, kWidth>& fetched) {
     place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
       float (&value)[kWidth] = x[0];
       float residual[kWidth];
