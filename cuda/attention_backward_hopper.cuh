@@ -38,6 +38,9 @@ struct HopperBackward {
 // Two warpgroups multiply; of a third one thread loads.
 constexpr int kMultiplying = 256, kMultiplyingWarps = kMultiplying / 32, kBackwardThreads = kMultiplying + 128;
 constexpr int kOwningRegisters = 240, kFetchingRegisters = 24;
+// Whether a step's dP is asked for with its scores: the wider heads have no registers for it beside the dS before.
+template <int kWidth>
+constexpr bool kAhead = kWidth == 64;
 
 // What is the same in all lanes of a warp: where the compiler knows that, descriptors stay in uniform registers.
 __device__ __forceinline__ int uniform(int x) { return __shfl_sync(kAllLanes, x, 0); }
@@ -153,7 +156,7 @@ template <int kWidth>
 struct HopperQueries {
   using Own = Swizzled<bf16, kOwnRows, kWidth>;
   using Pass = Swizzled<bf16, 128, kWidth>;
-  static constexpr int kKeys = 3, kValues = 2;  // tiles on their way; keys are needed a product longer
+  static constexpr int kKeys = kWidth == 64 ? 4 : 3, kValues = kKeys - 1;  // on their way; keys are needed longer
   static constexpr size_t kTiles = (2 * Own::kSize + (kKeys + kValues) * Pass::kSize) * sizeof(bf16);
   static constexpr size_t kSharedBytes = kTiles + Places<1>::kBytes + Places<kKeys>::kBytes + Places<kValues>::kBytes;
 
@@ -224,11 +227,11 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
 
     float dq[kWidth / 2] = {};
     uint32_t ds[Pass::kRows / kStep][4];
-    // Asks for the scores of the next step, and returns the place of its keys.
-    const auto ask_for_scores = [&](auto& scores) {
-      const int key = uniform(keys.take_next());
+    const auto ask_for_scores = [&](auto& scores, int key) {
       rows_times_rows<Own, Pass>(scores, tile_q, first_row, tiles_k + key * Pass::kSize);
-      return key;
+    };
+    const auto ask_for_gradients = [&](auto& dp, int value) {
+      rows_times_rows<Own, Pass>(dp, tile_dout, first_row, tiles_v + value * Pass::kSize);
     };
     const auto weigh_step = [&](auto& scores, int j0) {
       // Most steps are seen whole by all rows.
@@ -238,9 +241,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
       for (int i = 0; i < Pass::kRows / 2; i++) weigh<kCapped>(scores[i], lse[i % 4 / 2], s);
       settle(scores);
     };
-    const auto round_gradients = [&](const auto& weights, int value) {
-      float dp[Pass::kRows / 2] = {};
-      rows_times_rows<Own, Pass>(dp, tile_dout, first_row, tiles_v + value * Pass::kSize);
+    const auto round_gradients = [&](const auto& weights, auto& dp, int value) {
       wgmma_wait<0>();
       settle(dp);
       values.hand_back(value);
@@ -252,28 +253,37 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
     };
 
     own.take_next();
-    int key;
+    int key = uniform(keys.take_next()), next = key;
     {
-      float weights[Pass::kRows / 2] = {};
-      key = ask_for_scores(weights);
-      wgmma_wait<0>();
-      settle(weights);
-      weigh_step(weights, first * Pass::kRows);
-      round_gradients(weights, uniform(values.take_next()));
-    }
-    for (int step = first + 1; step < end; step++) {
-      float weights[Pass::kRows / 2] = {};
-      const int next = ask_for_scores(weights);
-      weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
+      float weights[Pass::kRows / 2] = {}, dp[Pass::kRows / 2] = {};
+      ask_for_scores(weights, key);
+      const int value = uniform(values.take_next());
+      ask_for_gradients(dp, value);
       wgmma_wait<1>();
       settle(weights);
+      weigh_step(weights, first * Pass::kRows);
+      if (kAhead<kWidth> && first + 1 < end) next = uniform(keys.take_next());
+      round_gradients(weights, dp, value);
+    }
+    for (int step = first + 1; step < end; step++) {
+      float weights[Pass::kRows / 2] = {}, dp[Pass::kRows / 2] = {};
+      int value;
+      if constexpr (!kAhead<kWidth>) next = uniform(keys.take_next());
+      ask_for_scores(weights, next);
+      if constexpr (kAhead<kWidth>) ask_for_gradients(dp, value = uniform(values.take_next()));
+      weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
+      wgmma_wait<kAhead<kWidth> ? 2 : 1>();
+      settle(weights);
       weigh_step(weights, step * Pass::kRows);
-      const int value = uniform(values.take_next());
+      const int before = key;
+      key = next;
+      if constexpr (!kAhead<kWidth>) value = uniform(values.take_next());
+      else if (step + 1 < end) next = uniform(keys.take_next());
       wgmma_wait<0>();
       settle(dq);
-      keys.hand_back(key);
-      key = next;
-      round_gradients(weights, value);
+      keys.hand_back(before);
+      if constexpr (!kAhead<kWidth>) ask_for_gradients(dp, value);
+      round_gradients(weights, dp, value);
     }
     own.hand_back(0);
     weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
@@ -387,11 +397,11 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     // Transposed: keys down, rows of queries across.
     float dk[kWidth / 2] = {}, dv[kWidth / 2] = {};
     uint32_t ds[kBoxRows / kStep][4];
-    // Asks for the scores of the next step, and returns the place of its queries.
-    const auto ask_for_scores = [&](auto& scores) {
-      const int query = uniform(queries.take_next());
+    const auto ask_for_scores = [&](auto& scores, int query) {
       rows_times_rows<Own, Pass>(scores, tile_k, first_row, tiles_q + query * Pass::kSize);
-      return query;
+    };
+    const auto ask_for_gradients = [&](auto& dp, int dout) {
+      rows_times_rows<Own, Pass>(dp, tile_v, first_row, tiles_dout + dout * Pass::kSize);
     };
     const auto weigh_step = [&](auto& scores, auto& rounded, int query, int t0) {
       // Most steps are seen whole by all rows.
@@ -413,11 +423,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
       settle(rounded);
     };
     // dS is rounded while dv grows.
-    const auto round_gradients = [&](const auto& weights, const auto& rounded, int dout) {
-      const bf16* const tile_dout = tiles_dout + dout * Pass::kSize;
-      float dp[kBoxRows / 2] = {};
-      rows_times_rows<Own, Pass>(dp, tile_v, first_row, tile_dout);
-      weights_times_rows<Pass>(dv, rounded, tile_dout);
+    const auto round_gradients = [&](const auto& weights, const auto& rounded, auto& dp, int dout, bool more) {
+      weights_times_rows<Pass>(dv, rounded, tiles_dout + dout * Pass::kSize);
       wgmma_wait<1>();
       settle(dp);
       const float* const delta = statistics[dout].delta + col;
@@ -430,39 +437,50 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
               pack_bf16(weights[half] * (dp[half] - of.x), weights[half + 1] * (dp[half + 1] - of.y));
       }
       settle(ds);
+      const int next = kAhead<kWidth> && more ? uniform(douts.take_next()) : -1;
       wgmma_wait<0>();
       settle(dv);
       douts.hand_back(dout);
+      return next;
     };
 
     own.take_next();
     leave_out((boxes.end - mine.end) * a.group);
     if (steps > 0) {
-      int t0 = (mine.end - 1) * kBoxRows, query;
+      int t0 = (mine.end - 1) * kBoxRows;
+      int query = uniform(queries.take_next()), dout = uniform(douts.take_next()), next = query;
       {
-        float weights[kBoxRows / 2] = {};
+        float weights[kBoxRows / 2] = {}, dp[kBoxRows / 2] = {};
         uint32_t rounded[kBoxRows / kStep][4];
-        query = ask_for_scores(weights);
-        wgmma_wait<0>();
+        ask_for_scores(weights, query);
+        ask_for_gradients(dp, dout);
+        wgmma_wait<1>();
         settle(weights);
         weigh_step(weights, rounded, query, t0);
-        round_gradients(weights, rounded, uniform(douts.take_next()));
+        if (kAhead<kWidth> && steps > 1) next = uniform(queries.take_next());
+        dout = round_gradients(weights, rounded, dp, dout, steps > 1);
       }
       for (int step = 1, h = 1; step < steps; step++, h++) {
         if (h == a.group) h = 0, t0 -= kBoxRows;
-        float weights[kBoxRows / 2] = {};
+        float weights[kBoxRows / 2] = {}, dp[kBoxRows / 2] = {};
         uint32_t rounded[kBoxRows / kStep][4];
-        const int next = ask_for_scores(weights);
+        if constexpr (!kAhead<kWidth>) next = uniform(queries.take_next());
+        ask_for_scores(weights, next);
+        if constexpr (kAhead<kWidth>) ask_for_gradients(dp, dout);
         weights_times_rows<Pass>(dk, ds, tiles_q + query * Pass::kSize);
-        wgmma_wait<1>();
+        wgmma_wait<kAhead<kWidth> ? 2 : 1>();
         settle(weights);
         weigh_step(weights, rounded, next, t0);
-        const int dout = uniform(douts.take_next());
+        const int before = query;
+        query = next;
+        const bool more = step + 1 < steps;
+        if constexpr (!kAhead<kWidth>) dout = uniform(douts.take_next());
+        else if (more) next = uniform(queries.take_next());
         wgmma_wait<0>();
         settle(dk);
-        queries.hand_back(query);
-        query = next;
-        round_gradients(weights, rounded, dout);
+        queries.hand_back(before);
+        if constexpr (!kAhead<kWidth>) ask_for_gradients(dp, dout);
+        dout = round_gradients(weights, rounded, dp, dout, more);
       }
       weights_times_rows<Pass>(dk, ds, tiles_q + query * Pass::kSize);
       wgmma_wait<0>();
