@@ -33,6 +33,9 @@ struct HopperBackward {
   bf16 *dq, *dk, *dv;
   int sequences;      // M*B
   float factor, cap;  // scores in base 2 are factor product, or cap tanh(factor product)
+  // Groups may be divided, `heads` of a group to each of its parts: what a part adds to dk and dv, or null where there is one.
+  float* sums;  // [parts, 2, M*B, S, K, D]
+  int parts, heads;
 };
 
 // Two warpgroups multiply; of a third one thread loads.
@@ -131,21 +134,28 @@ class Rounds {
 };
 
 // Writes a warpgroup's sums, times `factor`: of a lane's two rows that `below` its first, 0 or 8, to place(below), null where
-// there is none. The lanes of a quad trade their pairs of columns for pieces of 16 bytes.
+// there is none. For bf16 the lanes of a quad trade their pairs of columns for pieces of 16 bytes.
 template <int kSums, class Place>
 __device__ __forceinline__ void store_rows(const float (&sums)[kSums], float factor, const Place& place) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    bf16* const row = place(half * 8);
+    auto* const row = place(half * 8);
 #pragma unroll
     for (int i = half * 2; i < kSums; i += 16) {
-      uint32_t pairs[4];
+      if constexpr (std::is_same_v<decltype(row), bf16* const>) {
+        uint32_t pairs[4];
 #pragma unroll
-      for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
-      transpose(pairs);
-      if (row)
-        *reinterpret_cast<uint4*>(row + i / 16 * 32 + threadIdx.x % 4 * 8) =
-            make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
+        transpose(pairs);
+        if (row)
+          *reinterpret_cast<uint4*>(row + i / 16 * 32 + threadIdx.x % 4 * 8) =
+              make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+      } else if (row) {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+          *reinterpret_cast<float2*>(row + (i / 4 + j) * 8 + threadIdx.x % 4 * 2) =
+              make_float2(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
+      }
     }
   }
 }
@@ -312,11 +322,11 @@ struct HopperKeys {
   static int64_t tiles(const Attend& a, int sequences) { return int64_t{ceil_div(a.S, kOwnRows)} * a.K * sequences; }
   // Those that most rows see first.
   struct Tile {
-    int j0, head, sequence;
+    int j0, part, head, sequence;
   };
-  static __device__ __forceinline__ Tile tile(int number, const Attend& a, int sequences) {
-    const int heads = sequences * a.K;
-    return {number / heads * kOwnRows, number % heads % a.K, number % heads / a.K};
+  static __device__ __forceinline__ Tile tile(int number, const Attend& a, const HopperBackward& s) {
+    const int heads = a.K * s.parts, all = s.sequences * heads, at = number % all;
+    return {number / all * kOwnRows, at % heads % s.parts, at % heads / s.parts, at / heads};
   }
   // The boxes of rows that see some of `count` keys. The last pass first: then all blocks of a head begin with the same.
   struct Boxes {
@@ -350,12 +360,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     keep_registers<kFetchingRegisters>();
     if (threadIdx.x != kMultiplying) return;
     for (Rounds rounds(tiles); rounds.more(); rounds.next()) {
-      const auto [j0, head, sequence] = Work::tile(rounds.tile(), a, s.sequences);
+      const auto [j0, part, head, sequence] = Work::tile(rounds.tile(), a, s);
       const auto boxes = Work::seeing(j0, kOwnRows, a);
+      const int first_head = head * a.group + part * s.heads;
       bool first = true;
       for (int box = boxes.end - 1; box >= boxes.first; box--)
 #pragma unroll 1
-        for (int h = head * a.group; h < (head + 1) * a.group; h++) {
+        for (int h = first_head; h < first_head + s.heads; h++) {
           const RowStatistics& from = s.statistics[(int64_t{sequence} * a.H + h) * statistics_of(a.T) + box];
           queries.fill_next(Pass::kSize * sizeof(bf16) + sizeof from.lse, [&](int place, Barrier* arrived) {
             load_tokens<Pass>(tiles_q + place * Pass::kSize, s.q, sequence, h, box * kBoxRows, arrived);
@@ -389,10 +400,10 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     }
   };
   for (Rounds rounds(tiles); rounds.more(); rounds.next()) {
-    const auto [j0, head, sequence] = Work::tile(rounds.tile(), a, s.sequences);
+    const auto [j0, part, head, sequence] = Work::tile(rounds.tile(), a, s);
     const int key = j0 + first_row;
     const auto boxes = Work::seeing(j0, kOwnRows, a), mine = Work::seeing(key, kBoxRows, a);
-    const int steps = (mine.end - mine.first) * a.group;
+    const int steps = (mine.end - mine.first) * s.heads;
 
     // Transposed: keys down, rows of queries across.
     float dk[kWidth / 2] = {}, dv[kWidth / 2] = {};
@@ -445,7 +456,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     };
 
     own.take_next();
-    leave_out((boxes.end - mine.end) * a.group);
+    leave_out((boxes.end - mine.end) * s.heads);
     if (steps > 0) {
       int t0 = (mine.end - 1) * kBoxRows;
       int query = uniform(queries.take_next()), dout = uniform(douts.take_next()), next = query;
@@ -461,7 +472,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
         dout = round_gradients(weights, rounded, dp, dout, steps > 1);
       }
       for (int step = 1, h = 1; step < steps; step++, h++) {
-        if (h == a.group) h = 0, t0 -= kBoxRows;
+        if (h == s.heads) h = 0, t0 -= kBoxRows;
         float weights[kBoxRows / 2] = {}, dp[kBoxRows / 2] = {};
         uint32_t rounded[kBoxRows / kStep][4];
         if constexpr (!kAhead<kWidth>) next = uniform(queries.take_next());
@@ -488,15 +499,22 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
       queries.hand_back(query);
     }
     own.hand_back(0);
-    leave_out((mine.first - boxes.first) * a.group);
-    const auto place_in = [&](bf16* gradients) {
-      return [=, &a](int below) -> bf16* {
+    leave_out((mine.first - boxes.first) * s.heads);
+    const int64_t row_size = int64_t{a.K} * kWidth, from = (int64_t{sequence} * a.S * a.K + head) * kWidth;
+    const auto place_in = [=, &a](auto* gradients) {
+      return [=, &a](int below) {
         const int to = key + row + below;
-        return to < a.S ? gradients + ((int64_t{sequence} * a.S + to) * a.K + head) * kWidth : nullptr;
+        return to < a.S ? gradients + from + to * row_size : nullptr;
       };
     };
-    store_rows(dk, a.scale, place_in(s.dk));
-    store_rows(dv, 1, place_in(s.dv));
+    if (s.parts == 1) {
+      store_rows(dk, a.scale, place_in(s.dk));
+      store_rows(dv, 1, place_in(s.dv));
+    } else {
+      const int64_t size = s.sequences * a.S * row_size;
+      store_rows(dk, a.scale, place_in(s.sums + part * 2 * size));
+      store_rows(dv, 1, place_in(s.sums + (part * 2 + 1) * size));
+    }
   }
 #endif
 }
@@ -506,10 +524,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
 // Of rows of [M*B, T, H], T in whole tiles.
 template <int kWidth>
 __global__ void __launch_bounds__(256) row_statistics_kernel(RowStatistics* statistics, const bf16* dout,
-                                                             const bf16* out, const float* lse, int64_t rows,
-                                                             Attend a) {
-  const int64_t row = int64_t{blockIdx.x} * kRowsOfBlock + threadIdx.x / kLanesOfRow;
-  const int boxes = statistics_of(a.T), h = row % a.H, t = row / a.H % (boxes * kBoxRows);
+                                                             const bf16* out, const float* lse, int rows, Attend a) {
+  const int row = blockIdx.x * kRowsOfBlock + threadIdx.x / kLanesOfRow, boxes = statistics_of(a.T);
+  const int h = row % a.H, t = row / a.H % (boxes * kBoxRows);
   const int64_t sequence = row / a.H / (boxes * kBoxRows);
   const bool exists = row < rows && t < a.T;
   const float delta = delta_of<kWide>(dout, out, exists ? (sequence * a.T + t) * a.H + h : 0, kWidth);
@@ -520,9 +537,34 @@ __global__ void __launch_bounds__(256) row_statistics_kernel(RowStatistics* stat
   to.delta[t % kBoxRows] = exists ? delta : 0.0f;
 }
 
+// The parts of dk and dv, `count` elements each, become one.
+template <int kPack>
+__global__ void __launch_bounds__(kThreads) join_parts_kernel(bf16* dk, bf16* dv, const float* sums, int parts,
+                                                              int64_t count) {
+  for (int64_t at = grid_thread() * kPack; at < 2 * count; at += grid_threads() * kPack) {
+    float sum[kPack] = {};
+    for (int part = 0; part < parts; part++) {
+      float x[kPack];
+      load(x, sums + part * 2 * count + at);
+#pragma unroll
+      for (int i = 0; i < kPack; i++) sum[i] += x[i];
+    }
+    store(at < count ? dk + at : dv + (at - count), sum);
+  }
+}
+
+// Groups are divided where there are fewer tiles of keys than keep a GPU busy: how, depends on sizes alone.
+constexpr int kEnoughTiles = 256;
+inline int parts_of(int64_t tiles, int group) {
+  int parts = 1;
+  while (parts < group && (group % parts != 0 || tiles * parts < kEnoughTiles)) parts++;
+  return parts;
+}
+
 template <int kWidth, bool kCapped>
 void launch_hopper_gradients(const Context& context, const HopperBackward& s, const Attend& a) {
-  const int64_t rows = HopperQueries<kWidth>::tiles(a, s.sequences), keys = HopperKeys<kWidth>::tiles(a, s.sequences);
+  const int64_t rows = HopperQueries<kWidth>::tiles(a, s.sequences);
+  const int64_t keys = HopperKeys<kWidth>::tiles(a, s.sequences) * s.parts;
   GPU_LAUNCH(context, (hopper_query_gradients_kernel<kWidth, kCapped>), persistent(context, rows),
              dim3(kBackwardThreads), HopperQueries<kWidth>::kSharedBytes, s, a, static_cast<int>(rows));
   GPU_LAUNCH(context, (hopper_key_gradients_kernel<kWidth, kCapped>), persistent(context, keys), dim3(kBackwardThreads),
@@ -537,13 +579,15 @@ void launch_hopper_backward(Context& context, const AttentionBackward<bf16>& op)
   context.scratch().reset();
   RowStatistics* const statistics = context.scratch().take<RowStatistics>(boxes);
   GPU_LAUNCH(context, row_statistics_kernel<kWidth>, dim3(ceil_div(rows, kRowsOfBlock)), dim3(256), 0, statistics,
-             op.dout, op.out, op.lse, rows, a);
+             op.dout, op.out, op.lse, static_cast<int>(rows), a);
   const auto map = [&](const bf16* data, int64_t tokens, int64_t heads) {
     return tensor_map(data, {{kWidth, 1, kBoxCols},
                              {heads, kWidth, 1},
                              {tokens, heads * kWidth, kBoxRows},
                              {sequences, tokens * heads * kWidth, 1}});
   };
+  const int parts = parts_of(HopperKeys<kWidth>::tiles(a, static_cast<int>(sequences)), a.group);
+  const int64_t count = sequences * size.S * size.K * kWidth;
   const HopperBackward s{map(op.q, size.T, size.H),
                          map(op.dout, size.T, size.H),
                          map(op.k, size.S, size.K),
@@ -554,9 +598,15 @@ void launch_hopper_backward(Context& context, const AttentionBackward<bf16>& op)
                          op.dv,
                          static_cast<int>(sequences),
                          size.softcap > 0 ? size.scale / size.softcap : size.scale * kLog2e,
-                         size.softcap * kLog2e};
+                         size.softcap * kLog2e,
+                         parts > 1 ? context.scratch().take<float>(parts * 2 * count) : nullptr,
+                         parts,
+                         a.group / parts};
   if (size.softcap > 0) launch_hopper_gradients<kWidth, true>(context, s, a);
   else launch_hopper_gradients<kWidth, false>(context, s, a);
+  if (parts > 1)
+    GPU_LAUNCH(context, join_parts_kernel<kWide>, grid_for(context, 2 * count / kWide), dim3(kThreads), 0, op.dk, op.dv,
+               s.sums, parts, count);
 }
 
 #endif
@@ -566,12 +616,14 @@ template <class T>
 bool attended_backward_on_hopper([[maybe_unused]] Context& context, [[maybe_unused]] const AttentionBackward<T>& op) {
 #if defined(BTS_HOPPER)
   if constexpr (std::is_same_v<T, bf16>) {
+    const auto& size = op.size;
     if (!context.hopper()) return false;
+    if (size.M * size.B * size.H * statistics_of(static_cast<int>(size.T)) * kBoxRows > INT32_MAX) return false;
     const bf16* const arrays[] = {op.q, op.k, op.v, op.dout, op.out, op.dq, op.dk, op.dv};
     for (const bf16* array : arrays)
       if (reinterpret_cast<uintptr_t>(array) % 16 != 0) return false;
-    if (op.size.D == 64) return launch_hopper_backward<64>(context, op), true;
-    if (op.size.D == 128) return launch_hopper_backward<128>(context, op), true;
+    if (size.D == 64) return launch_hopper_backward<64>(context, op), true;
+    if (size.D == 128) return launch_hopper_backward<128>(context, op), true;
   }
 #endif
   return false;
