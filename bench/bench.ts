@@ -25,6 +25,8 @@ export interface BenchOptions {
   profile: boolean;
   /** Training steps compute the inside of layers again in place of keeping it, as `bts stitch` does. */
   recompute: boolean;
+  /** Training steps and decoding are compared with what is as precise as they claim, before they are measured. */
+  verify: boolean;
 }
 
 /** The device that was asked for and no other. Throws NO_DEVICE. */

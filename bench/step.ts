@@ -15,9 +15,9 @@ export async function benchStep(options: BenchOptions): Promise<Row> {
 }
 
 export async function measureStep(shape: Shape, options: BenchOptions): Promise<Row> {
-  const { dtype, steps, profile, recompute } = options;
+  const { dtype, steps, profile, recompute, verify } = options;
   using device = openDevice(options);
-  await verifyGradients(device, shape, dtype);
+  if (verify) await verifyGradients(device, shape, dtype, { recompute });
   using model = await openStitched(device, shape, dtype);
   const batch = randomBatch(shape);
   using optimizer = new AdamW(device, model.trainable);

@@ -8,7 +8,7 @@ import type { LanguageModel } from '../lib/model/language-model.js';
 import { Device } from '../lib/tensor/device.js';
 import type { Parameter } from '../lib/tensor/parameter.js';
 import { Scope } from '../lib/tensor/scope.js';
-import { naiveBf16 } from '../test/support/naive-bf16.js';
+import { openNaive } from '../test/support/naive-bf16.js';
 import type { Precision } from './models.js';
 import { STITCHES } from './sizes.js';
 import { openStitched, randomBatch, type Shape } from './stitched.js';
@@ -25,8 +25,8 @@ const TIMES_NAIVE = 2;
 const STEPPED = 4;
 const PROMPT = 64;
 
-/** A layer for each stitch, few tokens, few words. */
-function partOf(shape: Shape): Shape {
+/** What is verified in the place of a model of the shape: a layer for each stitch, few tokens, few words. */
+export function partOf(shape: Shape): Shape {
   const { stitches = STITCHES, batch, tokens, vocabularySize } = shape;
   return {
     ...shape,
@@ -47,43 +47,46 @@ export function distance(got: ArrayLike<number>, want: ArrayLike<number>): numbe
   return Math.sqrt(off / length);
 }
 
-const isF32 = ({ precision }: Device) => precision === 'f32';
-/** What a bf16 device is compared with, and what else is as far from that as it may be. */
-const openTruth = () => Device.open('cpu', { precision: 'f32' });
-const openNaive = ({ activations }: Device) => naiveBf16(openTruth(), { products: activations === 'f32' });
+export const isF32 = ({ precision }: Device): boolean => precision === 'f32';
+/** What a bf16 device is compared with. */
+export const openTruth = (): Device => Device.open('cpu', { precision: 'f32' });
 
-function expectClose(what: string, got: number, naive: number): void {
+/** Throws unless a distance from the truth is at most twice that of the naive computation. */
+export function expectClose(what: string, got: number, naive: number): void {
   if (got <= TIMES_NAIVE * naive) return;
   throw new Error(`${what} is off by ${got} of its length, a naive computation in bf16 by ${naive}`);
 }
 
 /** Throws unless the gradients of the stitches are right on this device, in a part of a model of the shape. */
-export async function verifyGradients(device: Device, shape: Shape, dtype: Precision): Promise<void> {
+export async function verifyGradients(
+  device: Device,
+  shape: Shape,
+  dtype: Precision,
+  { recompute = false } = {},
+): Promise<void> {
   const part = partOf(shape);
   const batch = randomBatch(part);
   if (isF32(device)) {
     using model = await openStitched(device, part, dtype);
-    return await verifySlope(model, batch);
+    return await verifySlope(model, batch, recompute);
   }
   using cpu = openTruth();
   using model = await openStitched(cpu, part, dtype);
   await differentiate(model, batch);
   using rounding = openNaive(device);
-  const naive = await gradientErrors(rounding, part, dtype, batch, model.trainable);
-  const got = await gradientErrors(device, part, dtype, batch, model.trainable);
+  const errors = (device: Device) => gradientErrors(device, { shape: part, dtype, batch, recompute }, model.trainable);
+  const [naive, got] = [await errors(rounding), await errors(device)];
   for (const [name, error] of got) expectClose(`the gradient of ${name}`, error, naive.get(name)!);
 }
 
 /** How far the gradients that a device computes are from those given, by parameter. */
 async function gradientErrors(
   device: Device,
-  shape: Shape,
-  dtype: Precision,
-  batch: Batch,
+  { shape, dtype, batch, recompute }: { shape: Shape; dtype: Precision; batch: Batch; recompute: boolean },
   truth: readonly Parameter[],
 ): Promise<Map<string, number>> {
   using model = await openStitched(device, shape, dtype);
-  await differentiate(model, batch);
+  await differentiate(model, batch, recompute);
   const errors = new Map<string, number>();
   for (const [i, { name, gradient }] of model.trainable.entries()) {
     errors.set(name, distance(await gradient!.read(), await truth[i]!.gradient!.read()));
@@ -91,8 +94,8 @@ async function gradientErrors(
   return errors;
 }
 
-async function differentiate(model: LanguageModel, batch: Batch): Promise<void> {
-  using scope = Scope.recording(model.device);
+async function differentiate(model: LanguageModel, batch: Batch, recompute = false): Promise<void> {
+  using scope = Scope.recording(model.device, { recompute });
   scope.backward(await model.trainingLoss(scope, batch, batch.targets.length, 0));
 }
 
@@ -101,9 +104,9 @@ async function differentiate(model: LanguageModel, batch: Batch): Promise<void> 
  * loss must rise by the sum of their lengths. The loss comes from the forward pass alone, from two distances, so that
  * curvature cancels.
  */
-export async function verifySlope(model: LanguageModel, batch: Batch): Promise<void> {
+async function verifySlope(model: LanguageModel, batch: Batch, recompute: boolean): Promise<void> {
   const { device } = model;
-  await differentiate(model, batch);
+  await differentiate(model, batch, recompute);
   const lengths: number[] = [];
   for (const { name, gradient } of model.trainable) {
     using norm = device.empty([1]);

@@ -16,11 +16,11 @@ namespace bts::cuda {
 
 #if defined(BTS_HOPPER)
 
-// Tiles of rows of one head: queries that a block keeps, and the keys, or values, of one step.
-template <int Width>
+// Tiles of rows of one head: queries that a block keeps, 64 for each warpgroup, and the keys, or values, of one step.
+template <int Width, int Warpgroups>
 struct HopperAttention {
   static constexpr int kWidth = Width, kKeys = 128, kPlaces = 5, kQueryPlaces = 2;
-  static constexpr int kWarpgroups = Width == 64 ? 3 : 2, kRows = kWarpgroups * 64;
+  static constexpr int kWarpgroups = Warpgroups, kRows = kWarpgroups * 64;
   using Queries = Swizzled<bf16, kRows, Width>;
   using Keys = Swizzled<bf16, kKeys, Width>;
   static constexpr int kMultiplying = kWarpgroups * 128, kThreads = kMultiplying + 128;  // and a warpgroup that loads
@@ -115,15 +115,15 @@ class AttentionWalk {
   int sequences_, round_ = 0, first_, last_;  // the keys at which the tile's first and last step begin
 };
 
-template <int kWidth>
-__global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_attention_kernel(
+template <int kWidth, int kWarpgroups>
+__global__ void __launch_bounds__((HopperAttention<kWidth, kWarpgroups>::kThreads), 1) hopper_attention_kernel(
     bf16* out, float* lse, const __grid_constant__ AttentionMaps maps, Attend a, int sequences) {
 #if defined(BTS_HOPPER_CODE)
   DYNAMIC_SHARED(shared);
-  using Tiles = HopperAttention<kWidth>;
+  using Tiles = HopperAttention<kWidth, kWarpgroups>;
   using Queries = typename Tiles::Queries;
   using Keys = typename Tiles::Keys;
-  constexpr int kKeys = Tiles::kKeys, kWarpgroups = Tiles::kWarpgroups;
+  constexpr int kKeys = Tiles::kKeys;
   bf16 *const queries = reinterpret_cast<bf16*>(shared), *const keys = queries + Tiles::kQueryPlaces * Queries::kSize;
   Places<Tiles::kQueryPlaces> query_places(shared + Tiles::kTileBytes, 4 * kWarpgroups);
   Places<Tiles::kPlaces> places(shared + Tiles::kTileBytes + decltype(query_places)::kBytes, 4 * kWarpgroups);
@@ -305,10 +305,12 @@ __global__ void __launch_bounds__(HopperAttention<kWidth>::kThreads, 1) hopper_a
 }
 
 constexpr int kLeastQueries = 64;  // of a sequence: fewer leave most of a tile empty
+// From here on it does not matter that large tiles see keys which most of their queries do not.
+constexpr int kManyQueries = 4096;
 
-template <int kWidth>
+template <int kWidth, int kWarpgroups>
 void launch_hopper_attention(const Context& context, const AttentionForward<bf16>& op) {
-  using Tiles = HopperAttention<kWidth>;
+  using Tiles = HopperAttention<kWidth, kWarpgroups>;
   const auto& size = op.size;
   const Attend a = Attend::of(size, op.starts);
   const int64_t sequences = size.M * size.B, tiles = ceil_div(size.T, Tiles::kRows) * size.H * sequences;
@@ -321,8 +323,8 @@ void launch_hopper_attention(const Context& context, const AttentionForward<bf16
   const AttentionMaps maps{map(op.q, size.T, size.T, size.H, Tiles::kRows),
                            map(op.k, keys, size.S, size.K, Tiles::kKeys),
                            map(op.v, keys, size.S, size.K, Tiles::kKeys)};
-  GPU_LAUNCH(context, hopper_attention_kernel<kWidth>, persistent(context, tiles), dim3(Tiles::kThreads), Tiles::kBytes,
-             op.out, op.lse, maps, a, static_cast<int>(sequences));
+  GPU_LAUNCH(context, (hopper_attention_kernel<kWidth, kWarpgroups>), persistent(context, tiles), dim3(Tiles::kThreads),
+             Tiles::kBytes, op.out, op.lse, maps, a, static_cast<int>(sequences));
 }
 
 #endif
@@ -337,8 +339,11 @@ bool attended_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
     if (size.M * size.B * size.H == 0) return false;
     const auto aligned = [](const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; };
     if (!aligned(op.q) || !aligned(op.k) || !aligned(op.v) || !aligned(op.out)) return false;
-    if (size.D == 64) return launch_hopper_attention<64>(context, op), true;
-    if (size.D == 128) return launch_hopper_attention<128>(context, op), true;
+    // Three warpgroups have registers for narrow heads only, and more to do under their softmax, which takes as long as
+    // their products.
+    if (size.D == 64 && size.T >= kManyQueries) return launch_hopper_attention<64, 3>(context, op), true;
+    if (size.D == 64) return launch_hopper_attention<64, 2>(context, op), true;
+    if (size.D == 128) return launch_hopper_attention<128, 2>(context, op), true;
   }
 #endif
   return false;

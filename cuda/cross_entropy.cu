@@ -48,18 +48,13 @@ __device__ __forceinline__ Softmax softmax_of(const Part& part) {
   return result;
 }
 
-// Of the whole row, in every thread. `shared` has room for one of each warp.
+// Of the whole row, in every thread.
 template <class First, class Rest>
-__device__ __forceinline__ Softmax softmax_of_row(const First& first, const Rest& rest, int V, Softmax* shared) {
-  Softmax all{-INFINITY, 0};
-  for_spans(first, rest, V, [&](const auto& part) { all.merge(softmax_of(part)); });
-  for (int bits = 16; bits > 0; bits /= 2)
-    all.merge({__shfl_xor_sync(kAllLanes, all.max, bits), __shfl_xor_sync(kAllLanes, all.sum, bits)});
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = all;
-  __syncthreads();
-  Softmax row = shared[0];
-  for (unsigned warp = 1; warp < blockDim.x / 32; warp++) row.merge(shared[warp]);
-  return row;
+__device__ __forceinline__ Softmax softmax_of_row(const First& first, const Rest& rest, int V, float* shared) {
+  Softmax own{-INFINITY, 0};
+  for_spans(first, rest, V, [&](const auto& part) { own.merge(softmax_of(part)); });
+  const float top = block_max(own.max, shared);
+  return {top, block_sum(own.sum * ActMath::exp(own.max - Softmax::base_of(top)), shared)};
 }
 
 template <int width>
@@ -73,7 +68,7 @@ __global__ void __launch_bounds__(kForwardThreads) cross_entropy_forward_kernel(
     return;
   }
   const auto part = [row = logits + n * V, V](int begin) { return Span<act, width, kRead>(row, begin, V); };
-  const Softmax softmax = softmax_of_row(part(0), part, V, reinterpret_cast<Softmax*>(shared));
+  const Softmax softmax = softmax_of_row(part(0), part, V, reinterpret_cast<float*>(shared));
   if (threadIdx.x == 0) losses[n] = softmax.loss(to_float(logits[n * V + target]));
 }
 
@@ -92,12 +87,12 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) cross_entropy_backward_ke
     for (int v = threadIdx.x * width; v < V; v += blockDim.x * width) store(drow + v, zero);
     return;
   }
-  const float aimed = to_float(row[target]);
+  const float aimed = to_float(row[target]), dloss = dlosses[n];
   const Span<act, width, kKept> first(row, 0, V);
   const auto rest = [=](int begin) { return Span<act, width, 1>(row, begin, V); };
-  const Softmax softmax = softmax_of_row(first, rest, V, reinterpret_cast<Softmax*>(shared));
+  const Softmax softmax = softmax_of_row(first, rest, V, reinterpret_cast<float*>(shared));
   // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-  const float scale = dlosses[n] / softmax.sum, at_target = dlosses[n] * expm1f(-softmax.loss(aimed));
+  const float scale = dloss / softmax.sum, at_target = dloss * expm1f(-softmax.loss(aimed));
   for_spans(first, rest, V, [&](const auto& part) {
     part.for_packs([&](int i, int v) {
       float x[width], d[width];
@@ -112,7 +107,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2) cross_entropy_backward_ke
   });
 }
 
-constexpr size_t shared_bytes(unsigned threads) { return threads / 32 * sizeof(Softmax); }
+constexpr size_t shared_bytes(unsigned threads) { return threads / 32 * sizeof(float); }
 
 }  // namespace
 

@@ -183,14 +183,15 @@ void CudaOps::run(const ExpertsIntoHubForward& op) {
   if (size.N <= kGemvRows) return launch_rows(context_, s, launch_logits(context_, s, gate_weight, 0));
   round_gates(context_, s, gate_weight);
   const Operands read = mix_operands(size, sizeof(act));
+  if (!is_aligned(s, false)) return launch_mix<Unaligned<MixOf16>>(context_, s, read);
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
-  if (runs_on_hopper(context_, s)) {
-    const bool launched =
-        size.M <= HopperMixOf4::kB
-            ? launched_on_hopper<HopperMixOf4>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf4>)
-            : launched_on_hopper<HopperMixOf8>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf8>);
-    if (launched) return;
-  }
+  const auto on_hopper = [&](auto tile, auto kernel) {
+    launch_on_hopper<decltype(tile)>(context_, s, read, 1, false, kernel);
+  };
+  if (context_.hopper() && size.M <= HopperMixOf4::kB)
+    return on_hopper(HopperMixOf4(), hopper_mix_kernel<HopperMixOf4>);
+  if (context_.hopper() && size.M <= HopperMixOf8::kB)
+    return on_hopper(HopperMixOf8(), hopper_mix_kernel<HopperMixOf8>);
 #endif
   if (size.M > MixOf8::kB) return launch_mix<MixOf16>(context_, s, read);
   if (size.M > MixOf4::kB) return launch_mix<MixOf8>(context_, s, read);

@@ -173,12 +173,12 @@ void CudaOps::run(const HubIntoExpertsForward& op) {
   const auto projections = operands(context_, proj, size.C * size.C);
   std::copy(projections.begin(), projections.end(), s.proj);
   const Operands read = blend_operands(size, sizeof(act));
+  const bool aligned = is_aligned(s, true);
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
-  if (runs_on_hopper(context_, s) &&
-      launched_on_hopper<HopperGated>(context_, s, read, s.M - 1, true, hopper_blend_kernel<HopperGated>))
-    return;
+  if (aligned && context_.hopper())
+    return launch_on_hopper<HopperGated>(context_, s, read, s.M - 1, true, hopper_blend_kernel<HopperGated>);
 #endif
-  with_tile<act, WideGated, LargeGated, LargeGated>(context_, size.N, size.C, size.M - 1, [&](auto tile) {
+  with_tile<act, WideGated, LargeGated, LargeGated>(context_, aligned, size.N, size.C, size.M - 1, [&](auto tile) {
     launch_blend<decltype(tile)>(context_, s, read);
   });
 }

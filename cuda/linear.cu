@@ -9,6 +9,8 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
+int64_t CudaOps::least_rows() const { return kGemvRows + 1; }
+
 void CudaOps::run(const LinearForward& op) {
   const auto& [x, weight, bias, residual, y, N, I, O] = op;
   context_.scratch().reset();

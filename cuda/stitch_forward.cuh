@@ -4,6 +4,8 @@
 // in the weights' own precision, and a gate for a whole token is so little that what follows it is bound by memory.
 #pragma once
 
+#include <algorithm>
+
 #include "../native/error.h"
 #include "cuda_ops.h"
 #include "drop.cuh"
@@ -183,6 +185,12 @@ inline void launch_token_gates(const Context& context, const StitchForward& s, c
   });
 }
 
+// Whether every row that tiles read begins on 16 bytes. `projections`: they read the weights of those.
+inline bool is_aligned(const StitchForward& s, bool projections) {
+  const auto aligned = [&](const act* data) { return Matrix<act>{data, s.C}.aligned(); };
+  return aligned(s.h) && aligned(s.gate_weight) && (!projections || std::all_of(s.proj, s.proj + s.M - 1, aligned));
+}
+
 // `results` stand side by side.
 template <class S>
 void order_tiles(const Context& context, StitchForward& s, const Operands& read, int results) {
@@ -198,26 +206,18 @@ struct StitchMaps {
   TensorMap h, gate[kStitchMembers], proj[kExperts];
 };
 
-// Takes the tiles on if this is a Hopper and the matrices can be mapped. `projections`: the tiles read those, too.
+// `projections`: the tiles read those, too.
 template <class S, class Kernel>
-bool launched_on_hopper(const Context& context, StitchForward s, const Operands& read, int results, bool projections,
-                        Kernel kernel) {
+void launch_on_hopper(const Context& context, StitchForward s, const Operands& read, int results, bool projections,
+                      Kernel kernel) {
   using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
   order_tiles<S>(context, s, read, results);
   StitchMaps maps;
   const auto weight = [&](const act* data) { return tensor_map(data, s.C, s.C, s.C, Ring::kRightBox); };
   maps.h = tensor_map(s.h, s.N, s.C, s.C, Ring::kLeftBox);
   for (int m = 0; m < s.M; m++) maps.gate[m] = weight(s.gate_weight + m * int64_t{s.C} * s.C);
-  for (int e = 0; projections && e + 1 < s.M; e++) {
-    if (!Matrix<act>{s.proj[e], s.C}.aligned()) return false;
-    maps.proj[e] = weight(s.proj[e]);
-  }
+  for (int e = 0; projections && e + 1 < s.M; e++) maps.proj[e] = weight(s.proj[e]);
   GPU_LAUNCH(context, kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
-  return true;
-}
-
-inline bool runs_on_hopper(const Context& context, const StitchForward& s) {
-  return context.hopper() && s.M <= HopperMixOf8::kB && Matrix<act>{s.h, s.C}.aligned();
 }
 
 #endif

@@ -117,31 +117,35 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
 #endif
 }
 
-// Whether the op's matrices could be mapped, and if so it is launched.
 template <class S>
-bool launched_in_boxes(const Context& context, const Arguments& unordered) {
+void launch_in_boxes(const Context& context, const Arguments& unordered) {
   using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
   const Arguments s = in_order<S>(context, unordered);
   Maps maps;
   for (int m = 0; m < s.M; m++) {
-    const Matrix<act> x{s.x + m * int64_t{s.N} * s.C, s.C}, gate{s.gate[m], s.C}, up{s.up[m], s.C};
-    if (!x.aligned() || !gate.aligned() || !up.aligned()) return false;
-    maps.x[m] = tensor_map(x.data, s.N, s.C, s.C, Ring::kLeftBox);
-    maps.gate[m] = tensor_map(gate.data, s.F, s.C, s.C, Ring::kRightBox);
-    maps.up[m] = tensor_map(up.data, s.F, s.C, s.C, Ring::kRightBox);
+    maps.x[m] = tensor_map(s.x + m * int64_t{s.N} * s.C, s.N, s.C, s.C, Ring::kLeftBox);
+    maps.gate[m] = tensor_map(s.gate[m], s.F, s.C, s.C, Ring::kRightBox);
+    maps.up[m] = tensor_map(s.up[m], s.F, s.C, s.C, Ring::kRightBox);
   }
   GPU_LAUNCH(context, hopper_swiglu_linear_kernel<S>, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
-  return true;
 }
 
 #endif
 
-// Takes the op on if this is a Hopper and its matrices can be mapped.
+bool is_aligned(const Arguments& s) {
+  const auto aligned = [&](const act* data) { return Matrix<act>{data, s.C}.aligned(); };
+  return aligned(s.x) && std::all_of(s.gate, s.gate + s.M, aligned) && std::all_of(s.up, s.up + s.M, aligned);
+}
+
+// Takes the op, whose matrices are aligned, on if this is a Hopper.
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& s) {
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
   if (!context.hopper()) return false;
-  if (suits_hopper<HopperGated>(context, s.N, s.F, s.M)) return launched_in_boxes<HopperGated>(context, s);
-  return launched_in_boxes<FlatHopperGated>(context, s);
+  const auto suits = [&](auto tile) { return suits_hopper<decltype(tile)>(context, s.N, s.F, s.M); };
+  if (suits(HopperGated())) launch_in_boxes<HopperGated>(context, s);
+  else if (suits(FlatHopperGated())) launch_in_boxes<FlatHopperGated>(context, s);
+  else launch_in_boxes<SmallFlatHopperGated>(context, s);
+  return true;
 #else
   return false;
 #endif
@@ -165,8 +169,9 @@ void CudaOps::run(const SwigluLinear& op) {
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
-    if (launched_on_hopper(context_, s)) return;
-    with_tile<act, WideGated, LargeGated, SmallGated>(context_, N, F, count,
+    const bool aligned = is_aligned(s);
+    if (aligned && launched_on_hopper(context_, s)) return;
+    with_tile<act, WideGated, LargeGated, SmallGated>(context_, aligned, N, F, count,
                                                       [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
 }

@@ -12,7 +12,9 @@ namespace bts::cuda {
 
 // Columns of a pack where kCount results are finished together: 16 bytes, unless so many would not fit the registers.
 template <int kCount>
-constexpr int kPack = kCount <= 4 ? 8 : 4;
+constexpr int kPack = kCount <= 4   ? 8
+                      : kCount <= 8 ? 4
+                                    : 2;
 
 // Rows that pass at a time, and floats of each: tiles of 8 columns of all results, one result beside the other. The tiles of a
 // row change places with the row's number, so that four rows of one tile, which a half warp writes at once, touch all banks.

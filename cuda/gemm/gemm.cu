@@ -215,20 +215,25 @@ void launch_hopper(const Context& context, const Gemm<bf16, Out>& gemm) {
 
 #endif
 
-// Takes the product on if this is a Hopper and its matrices can be mapped.
+template <class T, class Out>
+bool is_aligned(const Gemm<T, Out>& gemm) {
+  return std::all_of(gemm.segments, gemm.segments + gemm.segment_count,
+                     [](const auto& segment) { return segment.a.aligned() && segment.b.aligned(); });
+}
+
+// Takes the product, which is aligned, on if this is a Hopper.
 template <Depth LA, Depth LB, class T, class Out>
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Gemm<T, Out>& gemm) {
 #if defined(BTS_HOPPER)
   if constexpr (std::is_same_v<T, bf16>) {
     if (!context.hopper()) return false;
-    for (int s = 0; s < gemm.segment_count; s++)
-      if (!gemm.segments[s].a.aligned() || !gemm.segments[s].b.aligned()) return false;
     const auto suits = [&](auto tile) {
       return suits_hopper<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
     };
     if (suits(HopperTile())) launch_hopper<LA, LB, HopperTile>(context, gemm);
     else if (suits(SmallHopperTile())) launch_hopper<LA, LB, SmallHopperTile>(context, gemm);
-    else launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    else if (suits(FlatHopperTile())) launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    else launch_hopper<LA, LB, SmallFlatHopperTile>(context, gemm);
     return true;
   }
 #endif
@@ -240,8 +245,9 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
 template <Depth LA, Depth LB, class T, class Out>
 void launch_gemm(const Context& context, const Gemm<T, Out>& gemm) {
   if (gemm.rows == 0 || gemm.cols == 0 || gemm.group_count == 0) return;
-  if (launched_on_hopper<LA, LB>(context, gemm)) return;
-  with_tile<T, WideTile, LargeTile, SmallTile>(context, gemm.rows, gemm.cols, gemm.group_count,
+  const bool aligned = is_aligned(gemm);
+  if (aligned && launched_on_hopper<LA, LB>(context, gemm)) return;
+  with_tile<T, WideTile, LargeTile, SmallTile>(context, aligned, gemm.rows, gemm.cols, gemm.group_count,
                                                [&](auto tile) { launch<LA, LB, decltype(tile)>(context, gemm); });
 }
 

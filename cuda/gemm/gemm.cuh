@@ -54,13 +54,15 @@ struct Gemm {
 using WideTile = Shape<128, 256, 2, 4, 3>;
 using LargeTile = Shape<128, 128, 2, 4, 3>;
 using SmallTile = Shape<64, 64, 2, 2, 6>;
-// On Hopper, whose warpgroups multiply 64 rows at once. The last of each kind is for few rows, whose product is done when
-// the right operand has passed by: it has the most of that on its way.
+// On Hopper, whose warpgroups multiply 64 rows at once. Flat ones are for few rows, whose product is done when the right
+// operand has passed by: they have the most of that on its way.
 using HopperTile = Shape<128, 256, 8, 1, 4>;
 using SmallHopperTile = Shape<128, 128, 8, 1, 6>;
-using FlatHopperTile = Shape<64, 128, 4, 1, 8>;
+using FlatHopperTile = Shape<64, 256, 4, 1, 5>;
+using SmallFlatHopperTile = Shape<64, 128, 4, 1, 8>;
 using HopperGated = Shape<128, 128, 8, 1, 4, 2>;
-using FlatHopperGated = Shape<64, 64, 4, 1, 8, 2>;
+using FlatHopperGated = Shape<64, 128, 4, 1, 5, 2>;
+using SmallFlatHopperGated = Shape<64, 64, 4, 1, 8, 2>;
 // Those of other GPUs with two right operands, for the two products of a gated layer.
 using WideGated = Shape<128, 128, 2, 4, 3, 2>;
 using LargeGated = Shape<128, 64, 4, 2, 3, 2>;
@@ -72,17 +74,19 @@ bool has_enough_tiles(const Context& context, int64_t rows, int64_t cols, int64_
   return ceil_div(rows, S::kM) * int64_t{ceil_div(cols, S::kN)} * groups >= context.multiprocessors();
 }
 
-// Whether a tile suits a product on Hopper: it is not flat, and there are enough of it. A flat one takes what is left, so that
-// all products there are summed in one way.
+// Whether a tile suits a product on Hopper. Half of the multiprocessors with flat ones can keep the memory busy. A small flat one
+// takes what is left, so that all products there are summed in one way.
 template <class S>
 bool suits_hopper(const Context& context, int64_t rows, int64_t cols, int64_t groups) {
+  if (S::kM == FlatHopperTile::kM) return has_enough_tiles<S>(context, rows, cols, 2 * groups);
   return rows > FlatHopperTile::kM && has_enough_tiles<S>(context, rows, cols, groups);
 }
 
 // Calls f with the one of three tiles that suits: f(tile), a value of the shape's type. float, which is not multiplied by
-// tensor cores, gains nothing from wide ones.
+// tensor cores, gains nothing from wide ones. aligned: every row of all operands begins on 16 bytes.
 template <class T, class Wide, class Large, class Small, class F>
-void with_tile(const Context& context, int64_t rows, int64_t cols, int64_t groups, F&& f) {
+void with_tile(const Context& context, bool aligned, int64_t rows, int64_t cols, int64_t groups, F&& f) {
+  if (!aligned) return f(Unaligned<Small>());
   if constexpr (kInRegisters<T>) {
     constexpr size_t bytes = product_bytes<T, Depth::Inner, Depth::Inner, Wide>();  // the same in every layout
     if (bytes <= context.shared_bytes() && has_enough_tiles<Wide>(context, rows, cols, groups)) return f(Wide());

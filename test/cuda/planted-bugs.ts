@@ -142,7 +142,7 @@ function hopperAttentionBugs(): Bug[] {
   const bug = (name: string, from: string, to: string, file = kernel): Bug => ({
     name: `Hopper's attention: ${name}`,
     changes: [{ file, from, to }],
-    test: 'hopper attention, T 150',
+    test: 'hopper attention, T 150, D 128',
     arch: '90',
     flavours: ['plain'],
     compiled: 'attention_hopper_test',

@@ -84,13 +84,13 @@ function stitch(op: 'experts_into_hub_forward' | 'hub_into_experts_forward', mem
 }
 
 /** Causal attention of 6 heads that share 2 of keys and values. */
-const attention = (D: number) =>
-  call('attention_forward', `T=${N} D=${D}`, () => ({
-    out: blank([1, 1, N, 6, D]),
-    lse: blank([1, 1, 6, N], 'f32'),
-    q: held([1, 1, N, 6, D]),
-    k: held([1, 1, N, 2, D]),
-    v: held([1, 1, N, 2, D]),
+const attention = (D: number, T = N) =>
+  call('attention_forward', `T=${T} D=${D}`, () => ({
+    out: blank([1, 1, T, 6, D]),
+    lse: blank([1, 1, 6, T], 'f32'),
+    q: held([1, 1, T, 6, D]),
+    k: held([1, 1, T, 2, D]),
+    v: held([1, 1, T, 2, D]),
     starts: undefined,
     window: 0,
     scale: D ** -0.5,
@@ -130,7 +130,9 @@ const cases = [
       stitch(op, members, 1, C),
     ]),
   ),
-  ...[64, 128].map(attention),
+  attention(64),
+  attention(64, 4 * N),
+  attention(128),
 ];
 
 const read = (device: Device, each: Case) =>

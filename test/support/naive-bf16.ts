@@ -2,7 +2,7 @@
  * A model computed naively in bf16, on a device that computes in f32: what its error is, a device of that precision may make
  * about as well. Every op rounds what it writes, and products round what they take, as a program does that is written op by op.
  */
-import type { Device } from '../../lib/tensor/device.js';
+import { Device } from '../../lib/tensor/device.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
 import { Tensor } from '../../lib/tensor/tensor.js';
 
@@ -64,3 +64,7 @@ export function naiveBf16(device: Device, { products = false } = {}): Device {
   };
   return device;
 }
+
+/** A CPU that computes naively what the device given computes in bf16. */
+export const openNaive = ({ activations }: Device): Device =>
+  naiveBf16(Device.open('cpu', { precision: 'f32' }), { products: activations === 'f32' });

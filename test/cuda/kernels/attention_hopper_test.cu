@@ -34,8 +34,11 @@ std::vector<S> attended(const AttentionSize& a, const std::vector<int32_t>& star
   return out;
 }
 
-void attend(const AttentionSize& a, const std::vector<int32_t>& starts) {
-  const std::string name = "hopper attention, T " + std::to_string(a.T) + ", D " + std::to_string(a.D);
+template <int kWidth, int kWarpgroups>
+void attend(int64_t T, int64_t S, int64_t window, const std::vector<int32_t>& starts) {
+  const AttentionSize a{1, static_cast<int64_t>(starts.size()), T, S, 1, 1, kWidth, window, 0.1f, 0};
+  const std::string name = "hopper attention, T " + std::to_string(T) + ", D " + std::to_string(kWidth) + ", " +
+                           std::to_string(kWarpgroups) + " warpgroups";
   if (!wanted(name, 2.0 * a.B * a.T * a.S * a.D) || !context().hopper()) return;
   const auto q = numbers<act>(a.B * a.T * a.D, 1, 3);
   auto k = numbers<act>(a.B * a.S * a.D, 2, 3), v = numbers<act>(a.B * a.S * a.D, 3);
@@ -46,22 +49,21 @@ void attend(const AttentionSize& a, const std::vector<int32_t>& starts) {
   std::vector<float> bits(starts.size());
   std::memcpy(bits.data(), starts.data(), starts.size() * 4);
   Device<float> device_starts(bits);
-  const bool taken =
-      cuda::attended_on_hopper(context(),
-                               AttentionForward{.q = device_q.get(),
-                                                .k = device_k.get(),
-                                                .v = device_v.get(),
-                                                .starts = reinterpret_cast<const int32_t*>(device_starts.get()),
-                                                .out = out.get(),
-                                                .lse = nullptr,
-                                                .size = a});
-  if (!taken) throw std::runtime_error(name + " is not computed by the kernel for Hopper");
+  cuda::launch_hopper_attention<kWidth, kWarpgroups>(
+      context(), AttentionForward{.q = device_q.get(),
+                                  .k = device_k.get(),
+                                  .v = device_v.get(),
+                                  .starts = reinterpret_cast<const int32_t*>(device_starts.get()),
+                                  .out = out.get(),
+                                  .lse = nullptr,
+                                  .size = a});
   compare<act>(name, out.read(), attended<float>(a, starts, q, k, v), attended<double>(a, starts, q, k, v));
 }
 
 void run() {
-  attend({1, 2, 150, 400, 1, 1, 128, 0, 0.1f, 0}, {0, 230});
-  attend({1, 2, 220, 400, 1, 1, 64, 140, 0.1f, 0}, {170, 3});
+  attend<128, 2>(150, 400, 0, {0, 230});
+  attend<64, 2>(150, 400, 0, {0, 230});
+  attend<64, 3>(220, 400, 140, {170, 3});
 }
 
 const Family family(run);
