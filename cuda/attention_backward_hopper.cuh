@@ -33,11 +33,17 @@ struct HopperBackward {
   bf16 *dq, *dk, *dv;
   int sequences;      // M*B
   float factor, cap;  // scores in base 2 are factor product, or cap tanh(factor product)
+  // Groups may be divided, `heads` of a group to each of its parts: what a part adds to dk and dv, or null where there is one.
+  float* sums;  // [parts, 2, M*B, S, K, D]
+  int parts, heads;
 };
 
 // Two warpgroups multiply; of a third one thread loads.
 constexpr int kMultiplying = 256, kMultiplyingWarps = kMultiplying / 32, kBackwardThreads = kMultiplying + 128;
 constexpr int kOwningRegisters = 240, kFetchingRegisters = 24;
+// Whether a step's dP is asked for with its scores: the wider heads have no registers for it beside the dS before.
+template <int kWidth>
+constexpr bool kAhead = kWidth == 64;
 
 // What is the same in all lanes of a warp: where the compiler knows that, descriptors stay in uniform registers.
 __device__ __forceinline__ int uniform(int x) { return __shfl_sync(kAllLanes, x, 0); }
@@ -128,21 +134,28 @@ class Rounds {
 };
 
 // Writes a warpgroup's sums, times `factor`: of a lane's two rows that `below` its first, 0 or 8, to place(below), null where
-// there is none. The lanes of a quad trade their pairs of columns for pieces of 16 bytes.
+// there is none. For bf16 the lanes of a quad trade their pairs of columns for pieces of 16 bytes.
 template <int kSums, class Place>
 __device__ __forceinline__ void store_rows(const float (&sums)[kSums], float factor, const Place& place) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    bf16* const row = place(half * 8);
+    auto* const row = place(half * 8);
 #pragma unroll
     for (int i = half * 2; i < kSums; i += 16) {
-      uint32_t pairs[4];
+      if constexpr (std::is_same_v<decltype(row), bf16* const>) {
+        uint32_t pairs[4];
 #pragma unroll
-      for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
-      transpose(pairs);
-      if (row)
-        *reinterpret_cast<uint4*>(row + i / 16 * 32 + threadIdx.x % 4 * 8) =
-            make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        for (int j = 0; j < 4; j++) pairs[j] = pack_bf16(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
+        transpose(pairs);
+        if (row)
+          *reinterpret_cast<uint4*>(row + i / 16 * 32 + threadIdx.x % 4 * 8) =
+              make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+      } else if (row) {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+          *reinterpret_cast<float2*>(row + (i / 4 + j) * 8 + threadIdx.x % 4 * 2) =
+              make_float2(sums[i + j * 4] * factor, sums[i + j * 4 + 1] * factor);
+      }
     }
   }
 }
@@ -153,7 +166,7 @@ template <int kWidth>
 struct HopperQueries {
   using Own = Swizzled<bf16, kOwnRows, kWidth>;
   using Pass = Swizzled<bf16, 128, kWidth>;
-  static constexpr int kKeys = 3, kValues = 2;  // tiles on their way; keys are needed a product longer
+  static constexpr int kKeys = kWidth == 64 ? 4 : 3, kValues = kKeys - 1;  // on their way; keys are needed longer
   static constexpr size_t kTiles = (2 * Own::kSize + (kKeys + kValues) * Pass::kSize) * sizeof(bf16);
   static constexpr size_t kSharedBytes = kTiles + Places<1>::kBytes + Places<kKeys>::kBytes + Places<kValues>::kBytes;
 
@@ -224,11 +237,11 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
 
     float dq[kWidth / 2] = {};
     uint32_t ds[Pass::kRows / kStep][4];
-    // Asks for the scores of the next step, and returns the place of its keys.
-    const auto ask_for_scores = [&](auto& scores) {
-      const int key = uniform(keys.take_next());
+    const auto ask_for_scores = [&](auto& scores, int key) {
       rows_times_rows<Own, Pass>(scores, tile_q, first_row, tiles_k + key * Pass::kSize);
-      return key;
+    };
+    const auto ask_for_gradients = [&](auto& dp, int value) {
+      rows_times_rows<Own, Pass>(dp, tile_dout, first_row, tiles_v + value * Pass::kSize);
     };
     const auto weigh_step = [&](auto& scores, int j0) {
       // Most steps are seen whole by all rows.
@@ -238,9 +251,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
       for (int i = 0; i < Pass::kRows / 2; i++) weigh<kCapped>(scores[i], lse[i % 4 / 2], s);
       settle(scores);
     };
-    const auto round_gradients = [&](const auto& weights, int value) {
-      float dp[Pass::kRows / 2] = {};
-      rows_times_rows<Own, Pass>(dp, tile_dout, first_row, tiles_v + value * Pass::kSize);
+    const auto round_gradients = [&](const auto& weights, auto& dp, int value) {
       wgmma_wait<0>();
       settle(dp);
       values.hand_back(value);
@@ -252,28 +263,37 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_query_gradients_ke
     };
 
     own.take_next();
-    int key;
+    int key = uniform(keys.take_next()), next = key;
     {
-      float weights[Pass::kRows / 2] = {};
-      key = ask_for_scores(weights);
-      wgmma_wait<0>();
-      settle(weights);
-      weigh_step(weights, first * Pass::kRows);
-      round_gradients(weights, uniform(values.take_next()));
-    }
-    for (int step = first + 1; step < end; step++) {
-      float weights[Pass::kRows / 2] = {};
-      const int next = ask_for_scores(weights);
-      weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
+      float weights[Pass::kRows / 2] = {}, dp[Pass::kRows / 2] = {};
+      ask_for_scores(weights, key);
+      const int value = uniform(values.take_next());
+      ask_for_gradients(dp, value);
       wgmma_wait<1>();
       settle(weights);
+      weigh_step(weights, first * Pass::kRows);
+      if (kAhead<kWidth> && first + 1 < end) next = uniform(keys.take_next());
+      round_gradients(weights, dp, value);
+    }
+    for (int step = first + 1; step < end; step++) {
+      float weights[Pass::kRows / 2] = {}, dp[Pass::kRows / 2] = {};
+      int value;
+      if constexpr (!kAhead<kWidth>) next = uniform(keys.take_next());
+      ask_for_scores(weights, next);
+      if constexpr (kAhead<kWidth>) ask_for_gradients(dp, value = uniform(values.take_next()));
+      weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
+      wgmma_wait<kAhead<kWidth> ? 2 : 1>();
+      settle(weights);
       weigh_step(weights, step * Pass::kRows);
-      const int value = uniform(values.take_next());
+      const int before = key;
+      key = next;
+      if constexpr (!kAhead<kWidth>) value = uniform(values.take_next());
+      else if (step + 1 < end) next = uniform(keys.take_next());
       wgmma_wait<0>();
       settle(dq);
-      keys.hand_back(key);
-      key = next;
-      round_gradients(weights, value);
+      keys.hand_back(before);
+      if constexpr (!kAhead<kWidth>) ask_for_gradients(dp, value);
+      round_gradients(weights, dp, value);
     }
     own.hand_back(0);
     weights_times_rows<Pass>(dq, ds, tiles_k + key * Pass::kSize);
@@ -302,11 +322,11 @@ struct HopperKeys {
   static int64_t tiles(const Attend& a, int sequences) { return int64_t{ceil_div(a.S, kOwnRows)} * a.K * sequences; }
   // Those that most rows see first.
   struct Tile {
-    int j0, head, sequence;
+    int j0, part, head, sequence;
   };
-  static __device__ __forceinline__ Tile tile(int number, const Attend& a, int sequences) {
-    const int heads = sequences * a.K;
-    return {number / heads * kOwnRows, number % heads % a.K, number % heads / a.K};
+  static __device__ __forceinline__ Tile tile(int number, const Attend& a, const HopperBackward& s) {
+    const int heads = a.K * s.parts, all = s.sequences * heads, at = number % all;
+    return {number / all * kOwnRows, at % heads % s.parts, at % heads / s.parts, at / heads};
   }
   // The boxes of rows that see some of `count` keys. The last pass first: then all blocks of a head begin with the same.
   struct Boxes {
@@ -340,12 +360,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     keep_registers<kFetchingRegisters>();
     if (threadIdx.x != kMultiplying) return;
     for (Rounds rounds(tiles); rounds.more(); rounds.next()) {
-      const auto [j0, head, sequence] = Work::tile(rounds.tile(), a, s.sequences);
+      const auto [j0, part, head, sequence] = Work::tile(rounds.tile(), a, s);
       const auto boxes = Work::seeing(j0, kOwnRows, a);
+      const int first_head = head * a.group + part * s.heads;
       bool first = true;
       for (int box = boxes.end - 1; box >= boxes.first; box--)
 #pragma unroll 1
-        for (int h = head * a.group; h < (head + 1) * a.group; h++) {
+        for (int h = first_head; h < first_head + s.heads; h++) {
           const RowStatistics& from = s.statistics[(int64_t{sequence} * a.H + h) * statistics_of(a.T) + box];
           queries.fill_next(Pass::kSize * sizeof(bf16) + sizeof from.lse, [&](int place, Barrier* arrived) {
             load_tokens<Pass>(tiles_q + place * Pass::kSize, s.q, sequence, h, box * kBoxRows, arrived);
@@ -379,19 +400,19 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
     }
   };
   for (Rounds rounds(tiles); rounds.more(); rounds.next()) {
-    const auto [j0, head, sequence] = Work::tile(rounds.tile(), a, s.sequences);
+    const auto [j0, part, head, sequence] = Work::tile(rounds.tile(), a, s);
     const int key = j0 + first_row;
     const auto boxes = Work::seeing(j0, kOwnRows, a), mine = Work::seeing(key, kBoxRows, a);
-    const int steps = (mine.end - mine.first) * a.group;
+    const int steps = (mine.end - mine.first) * s.heads;
 
     // Transposed: keys down, rows of queries across.
     float dk[kWidth / 2] = {}, dv[kWidth / 2] = {};
     uint32_t ds[kBoxRows / kStep][4];
-    // Asks for the scores of the next step, and returns the place of its queries.
-    const auto ask_for_scores = [&](auto& scores) {
-      const int query = uniform(queries.take_next());
+    const auto ask_for_scores = [&](auto& scores, int query) {
       rows_times_rows<Own, Pass>(scores, tile_k, first_row, tiles_q + query * Pass::kSize);
-      return query;
+    };
+    const auto ask_for_gradients = [&](auto& dp, int dout) {
+      rows_times_rows<Own, Pass>(dp, tile_v, first_row, tiles_dout + dout * Pass::kSize);
     };
     const auto weigh_step = [&](auto& scores, auto& rounded, int query, int t0) {
       // Most steps are seen whole by all rows.
@@ -413,11 +434,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
       settle(rounded);
     };
     // dS is rounded while dv grows.
-    const auto round_gradients = [&](const auto& weights, const auto& rounded, int dout) {
-      const bf16* const tile_dout = tiles_dout + dout * Pass::kSize;
-      float dp[kBoxRows / 2] = {};
-      rows_times_rows<Own, Pass>(dp, tile_v, first_row, tile_dout);
-      weights_times_rows<Pass>(dv, rounded, tile_dout);
+    const auto round_gradients = [&](const auto& weights, const auto& rounded, auto& dp, int dout, bool more) {
+      weights_times_rows<Pass>(dv, rounded, tiles_dout + dout * Pass::kSize);
       wgmma_wait<1>();
       settle(dp);
       const float* const delta = statistics[dout].delta + col;
@@ -430,39 +448,50 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
               pack_bf16(weights[half] * (dp[half] - of.x), weights[half + 1] * (dp[half + 1] - of.y));
       }
       settle(ds);
+      const int next = kAhead<kWidth> && more ? uniform(douts.take_next()) : -1;
       wgmma_wait<0>();
       settle(dv);
       douts.hand_back(dout);
+      return next;
     };
 
     own.take_next();
-    leave_out((boxes.end - mine.end) * a.group);
+    leave_out((boxes.end - mine.end) * s.heads);
     if (steps > 0) {
-      int t0 = (mine.end - 1) * kBoxRows, query;
+      int t0 = (mine.end - 1) * kBoxRows;
+      int query = uniform(queries.take_next()), dout = uniform(douts.take_next()), next = query;
       {
-        float weights[kBoxRows / 2] = {};
+        float weights[kBoxRows / 2] = {}, dp[kBoxRows / 2] = {};
         uint32_t rounded[kBoxRows / kStep][4];
-        query = ask_for_scores(weights);
-        wgmma_wait<0>();
-        settle(weights);
-        weigh_step(weights, rounded, query, t0);
-        round_gradients(weights, rounded, uniform(douts.take_next()));
-      }
-      for (int step = 1, h = 1; step < steps; step++, h++) {
-        if (h == a.group) h = 0, t0 -= kBoxRows;
-        float weights[kBoxRows / 2] = {};
-        uint32_t rounded[kBoxRows / kStep][4];
-        const int next = ask_for_scores(weights);
-        weights_times_rows<Pass>(dk, ds, tiles_q + query * Pass::kSize);
+        ask_for_scores(weights, query);
+        ask_for_gradients(dp, dout);
         wgmma_wait<1>();
         settle(weights);
+        weigh_step(weights, rounded, query, t0);
+        if (kAhead<kWidth> && steps > 1) next = uniform(queries.take_next());
+        dout = round_gradients(weights, rounded, dp, dout, steps > 1);
+      }
+      for (int step = 1, h = 1; step < steps; step++, h++) {
+        if (h == s.heads) h = 0, t0 -= kBoxRows;
+        float weights[kBoxRows / 2] = {}, dp[kBoxRows / 2] = {};
+        uint32_t rounded[kBoxRows / kStep][4];
+        if constexpr (!kAhead<kWidth>) next = uniform(queries.take_next());
+        ask_for_scores(weights, next);
+        if constexpr (kAhead<kWidth>) ask_for_gradients(dp, dout);
+        weights_times_rows<Pass>(dk, ds, tiles_q + query * Pass::kSize);
+        wgmma_wait<kAhead<kWidth> ? 2 : 1>();
+        settle(weights);
         weigh_step(weights, rounded, next, t0);
-        const int dout = uniform(douts.take_next());
+        const int before = query;
+        query = next;
+        const bool more = step + 1 < steps;
+        if constexpr (!kAhead<kWidth>) dout = uniform(douts.take_next());
+        else if (more) next = uniform(queries.take_next());
         wgmma_wait<0>();
         settle(dk);
-        queries.hand_back(query);
-        query = next;
-        round_gradients(weights, rounded, dout);
+        queries.hand_back(before);
+        if constexpr (!kAhead<kWidth>) ask_for_gradients(dp, dout);
+        dout = round_gradients(weights, rounded, dp, dout, more);
       }
       weights_times_rows<Pass>(dk, ds, tiles_q + query * Pass::kSize);
       wgmma_wait<0>();
@@ -470,15 +499,22 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
       queries.hand_back(query);
     }
     own.hand_back(0);
-    leave_out((mine.first - boxes.first) * a.group);
-    const auto place_in = [&](bf16* gradients) {
-      return [=, &a](int below) -> bf16* {
+    leave_out((mine.first - boxes.first) * s.heads);
+    const int64_t row_size = int64_t{a.K} * kWidth, from = (int64_t{sequence} * a.S * a.K + head) * kWidth;
+    const auto place_in = [=, &a](auto* gradients) {
+      return [=, &a](int below) {
         const int to = key + row + below;
-        return to < a.S ? gradients + ((int64_t{sequence} * a.S + to) * a.K + head) * kWidth : nullptr;
+        return to < a.S ? gradients + from + to * row_size : nullptr;
       };
     };
-    store_rows(dk, a.scale, place_in(s.dk));
-    store_rows(dv, 1, place_in(s.dv));
+    if (s.parts == 1) {
+      store_rows(dk, a.scale, place_in(s.dk));
+      store_rows(dv, 1, place_in(s.dv));
+    } else {
+      const int64_t size = s.sequences * a.S * row_size;
+      store_rows(dk, a.scale, place_in(s.sums + part * 2 * size));
+      store_rows(dv, 1, place_in(s.sums + (part * 2 + 1) * size));
+    }
   }
 #endif
 }
@@ -488,10 +524,9 @@ __global__ void __launch_bounds__(kBackwardThreads, 1) hopper_key_gradients_kern
 // Of rows of [M*B, T, H], T in whole tiles.
 template <int kWidth>
 __global__ void __launch_bounds__(256) row_statistics_kernel(RowStatistics* statistics, const bf16* dout,
-                                                             const bf16* out, const float* lse, int64_t rows,
-                                                             Attend a) {
-  const int64_t row = int64_t{blockIdx.x} * kRowsOfBlock + threadIdx.x / kLanesOfRow;
-  const int boxes = statistics_of(a.T), h = row % a.H, t = row / a.H % (boxes * kBoxRows);
+                                                             const bf16* out, const float* lse, int rows, Attend a) {
+  const int row = blockIdx.x * kRowsOfBlock + threadIdx.x / kLanesOfRow, boxes = statistics_of(a.T);
+  const int h = row % a.H, t = row / a.H % (boxes * kBoxRows);
   const int64_t sequence = row / a.H / (boxes * kBoxRows);
   const bool exists = row < rows && t < a.T;
   const float delta = delta_of<kWide>(dout, out, exists ? (sequence * a.T + t) * a.H + h : 0, kWidth);
@@ -502,9 +537,34 @@ __global__ void __launch_bounds__(256) row_statistics_kernel(RowStatistics* stat
   to.delta[t % kBoxRows] = exists ? delta : 0.0f;
 }
 
+// The parts of dk and dv, `count` elements each, become one.
+template <int kPack>
+__global__ void __launch_bounds__(kThreads) join_parts_kernel(bf16* dk, bf16* dv, const float* sums, int parts,
+                                                              int64_t count) {
+  for (int64_t at = grid_thread() * kPack; at < 2 * count; at += grid_threads() * kPack) {
+    float sum[kPack] = {};
+    for (int part = 0; part < parts; part++) {
+      float x[kPack];
+      load(x, sums + part * 2 * count + at);
+#pragma unroll
+      for (int i = 0; i < kPack; i++) sum[i] += x[i];
+    }
+    store(at < count ? dk + at : dv + (at - count), sum);
+  }
+}
+
+// Groups are divided where there are fewer tiles of keys than keep a GPU busy: how, depends on sizes alone.
+constexpr int kEnoughTiles = 256;
+inline int parts_of(int64_t tiles, int group) {
+  int parts = 1;
+  while (parts < group && (group % parts != 0 || tiles * parts < kEnoughTiles)) parts++;
+  return parts;
+}
+
 template <int kWidth, bool kCapped>
 void launch_hopper_gradients(const Context& context, const HopperBackward& s, const Attend& a) {
-  const int64_t rows = HopperQueries<kWidth>::tiles(a, s.sequences), keys = HopperKeys<kWidth>::tiles(a, s.sequences);
+  const int64_t rows = HopperQueries<kWidth>::tiles(a, s.sequences);
+  const int64_t keys = HopperKeys<kWidth>::tiles(a, s.sequences) * s.parts;
   GPU_LAUNCH(context, (hopper_query_gradients_kernel<kWidth, kCapped>), persistent(context, rows),
              dim3(kBackwardThreads), HopperQueries<kWidth>::kSharedBytes, s, a, static_cast<int>(rows));
   GPU_LAUNCH(context, (hopper_key_gradients_kernel<kWidth, kCapped>), persistent(context, keys), dim3(kBackwardThreads),
@@ -519,13 +579,15 @@ void launch_hopper_backward(Context& context, const AttentionBackward<bf16>& op)
   context.scratch().reset();
   RowStatistics* const statistics = context.scratch().take<RowStatistics>(boxes);
   GPU_LAUNCH(context, row_statistics_kernel<kWidth>, dim3(ceil_div(rows, kRowsOfBlock)), dim3(256), 0, statistics,
-             op.dout, op.out, op.lse, rows, a);
+             op.dout, op.out, op.lse, static_cast<int>(rows), a);
   const auto map = [&](const bf16* data, int64_t tokens, int64_t heads) {
     return tensor_map(data, {{kWidth, 1, kBoxCols},
                              {heads, kWidth, 1},
                              {tokens, heads * kWidth, kBoxRows},
                              {sequences, tokens * heads * kWidth, 1}});
   };
+  const int parts = parts_of(HopperKeys<kWidth>::tiles(a, static_cast<int>(sequences)), a.group);
+  const int64_t count = sequences * size.S * size.K * kWidth;
   const HopperBackward s{map(op.q, size.T, size.H),
                          map(op.dout, size.T, size.H),
                          map(op.k, size.S, size.K),
@@ -536,9 +598,15 @@ void launch_hopper_backward(Context& context, const AttentionBackward<bf16>& op)
                          op.dv,
                          static_cast<int>(sequences),
                          size.softcap > 0 ? size.scale / size.softcap : size.scale * kLog2e,
-                         size.softcap * kLog2e};
+                         size.softcap * kLog2e,
+                         parts > 1 ? context.scratch().take<float>(parts * 2 * count) : nullptr,
+                         parts,
+                         a.group / parts};
   if (size.softcap > 0) launch_hopper_gradients<kWidth, true>(context, s, a);
   else launch_hopper_gradients<kWidth, false>(context, s, a);
+  if (parts > 1)
+    GPU_LAUNCH(context, join_parts_kernel<kWide>, grid_for(context, 2 * count / kWide), dim3(kThreads), 0, op.dk, op.dv,
+               s.sums, parts, count);
 }
 
 #endif
@@ -548,12 +616,14 @@ template <class T>
 bool attended_backward_on_hopper([[maybe_unused]] Context& context, [[maybe_unused]] const AttentionBackward<T>& op) {
 #if defined(BTS_HOPPER)
   if constexpr (std::is_same_v<T, bf16>) {
+    const auto& size = op.size;
     if (!context.hopper()) return false;
+    if (size.M * size.B * size.H * statistics_of(static_cast<int>(size.T)) * kBoxRows > INT32_MAX) return false;
     const bf16* const arrays[] = {op.q, op.k, op.v, op.dout, op.out, op.dq, op.dk, op.dv};
     for (const bf16* array : arrays)
       if (reinterpret_cast<uintptr_t>(array) % 16 != 0) return false;
-    if (op.size.D == 64) return launch_hopper_backward<64>(context, op), true;
-    if (op.size.D == 128) return launch_hopper_backward<128>(context, op), true;
+    if (size.D == 64) return launch_hopper_backward<64>(context, op), true;
+    if (size.D == 128) return launch_hopper_backward<128>(context, op), true;
   }
 #endif
   return false;

@@ -187,10 +187,11 @@ function hopperAttentionBackwardBugs(): Bug[] {
     bug('delta is not of the box', 'delta[t % kBoxRows] = exists', 'delta[(t + 1) % kBoxRows] = exists'),
     bug(
       'queries are overwritten too early',
-      '    own.take_next();\n    int key;',
-      '    own.hand_back(own.take_next());\n    int key;',
+      '    own.take_next();\n    int key',
+      '    own.hand_back(own.take_next());\n    int key',
     ),
     bug('a step that no row of a warpgroup sees is not left out', 'leave_out((mine.first', 'leave_out((boxes.first'),
+    bug('a part of a group is left out', 'part = 0; part < parts', 'part = 1; part < parts'),
     bug('rows that see keys by their window are left out', 'count - 1 + a.window', 'count - 2', 'T 300'),
   ];
 }

@@ -90,6 +90,9 @@ void run() {
   attend(size_of(1, 1, 450, 450, 2, 1, 128, 200), {0});
   attend(size_of(1, 2, 200, 200, 4, 2, 128, 90, 3), {0, 0});
   attend(size_of(1, 1, 260, 260, 4, 1, 64, 0, 2), {0});
+  // So many sequences that groups of heads are divided less, or not at all.
+  attend(size_of(1, 128, 20, 20, 4, 1, 64), std::vector<int32_t>(128));
+  attend(size_of(2, 128, 70, 70, 2, 1, 64), std::vector<int32_t>(128));
 }
 
 const Family family(run);
