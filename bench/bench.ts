@@ -16,17 +16,31 @@ export interface BenchOptions {
   threads: number;
   /** 'generic', 'avx2' or 'avx512'; default: the widest that the processor has. */
   instructionSet?: string;
+  /** With ops: tokens and members that pass through each at once; default: what the device is made for. */
+  rows?: number;
+  members?: number;
   /** Timed runs, after those that warm up. */
   steps: number;
   /** Print the time of each op. */
   profile: boolean;
   /** Training steps compute the inside of layers again in place of keeping it, as `bts stitch` does. */
   recompute: boolean;
+  /** Training steps and decoding are compared with what is as precise as they claim, before they are measured. */
+  verify: boolean;
 }
 
 /** The device that was asked for and no other. Throws NO_DEVICE. */
 export const openDevice = ({ device, threads, precision, instructionSet }: BenchOptions): Device =>
   Device.open(device, present({ threads, precision, instructionSet }));
+
+export const isGpu = (device: string): boolean => device.startsWith('cuda');
+
+/** What GPU a device is, by its name. */
+export function cardOf(device: string): string {
+  const [backend, index] = device.split(':');
+  const gpus = loadAddon(backend as 'cuda').variants();
+  return gpus.find(({ name, supported }) => (index ? name === index : supported))!.detail;
+}
 
 /** What CPU devices compute with on this processor, from the narrowest on. */
 export const instructionSets = (): string[] =>
@@ -47,7 +61,7 @@ export function hiddenStates(device: Device, shape: readonly number[], deviation
 }
 
 /** What was measured; its last line on stdout is this as JSON. Keys are those of the PyTorch side of the comparison. */
-export type Row = Record<string, string | number | boolean>;
+export type Row = Record<string, string | number | boolean | readonly object[]>;
 
 /** Prints the device's ceiling and how much of it was reached. */
 export function reportCeiling(device: Device, peaks: Peaks, reached: { flops?: number; readBytes?: number }): Row {

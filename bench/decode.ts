@@ -3,6 +3,7 @@ import { type BenchOptions, openDevice, printProfile, type Row, reportCeiling } 
 import { peakResidentMiB, resetPeakResident, round, spread } from './measure.js';
 import { SIZES } from './sizes.js';
 import { costOf, openStitched, type Shape } from './stitched.js';
+import { verifyDecoding } from './verify.js';
 
 const PROMPT = 64;
 const CONTINUED = 64;
@@ -10,11 +11,13 @@ const WARM_UP_MS = 3000;
 
 /** Greedy decoding of one sequence with a cache: a prompt of 64 tokens, and 64 more. */
 export async function benchDecode(options: BenchOptions): Promise<Row> {
-  const { size, dtype, steps, profile } = options;
+  const { size, dtype, steps, profile, verify } = options;
   using device = openDevice(options);
   const shape: Shape = SIZES[size];
+  if (verify) await verifyDecoding(device, shape, dtype);
   using model = await openStitched(device, shape, dtype);
-  await verifyCache(model);
+  device.trim();
+  device.memory({ resetPeak: true });
   resetPeakResident();
   // JavaScript, too, is compiled while it runs.
   for (const began = performance.now(); performance.now() - began < WARM_UP_MS; ) await decode(model);
@@ -41,6 +44,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
     fastest_tok_s: round(1 / each.fastest, 2),
     slowest_tok_s: round(1 / each.slowest, 2),
     read_gb_s: round(read / each.median / 1e9, 1),
+    tensor_peak_mib: Math.round(device.memory().peakBytes / 2 ** 20),
     rss_mib: resident,
     ...reportCeiling(device, peaks, { readBytes: read / each.median }),
   };
@@ -76,20 +80,6 @@ function largest(logits: Float32Array): number {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
   return best;
-}
-
-/** Throws unless decoding with the cache gives the logits of a pass over the whole sequence. */
-async function verifyCache(model: LanguageModel): Promise<void> {
-  const ids = prompt(model.config.vocabularySize);
-  using cache = model.createCache(1, PROMPT);
-  await model.extend(cache, ids.slice(0, -1));
-  const stepped = await model.extend(cache, ids.slice(-1));
-  const whole = (await model.logits(ids)).subarray(-stepped.length);
-  const scale = Math.max(...whole.map(Math.abs));
-  const off = stepped.reduce((most, logit, i) => Math.max(most, Math.abs(logit - whole[i]!)), 0);
-  // In bf16 the prompt is rounded where it passes as a whole, and what follows it one by one is not.
-  const tolerance = model.device.precision === 'f32' ? 1e-3 : 0.06;
-  if (!(off <= tolerance * scale)) throw new Error(`logits with the cache are off by ${off} of ${scale}`);
 }
 
 /** Weights that one token is multiplied with: all but the embeddings and the heads of the experts; half the FLOPs. */

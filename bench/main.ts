@@ -1,13 +1,14 @@
+import { writeFile } from 'node:fs/promises';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { availableProcessors } from '../lib/base/processors.js';
 import { reportFailure } from '../lib/cli/failure.js';
-import { instructionSets, type Row } from './bench.js';
+import { cardOf, instructionSets, isGpu, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { benchServe } from './serve.js';
-import { SIZES, type SizeName } from './sizes.js';
+import { SIZES } from './sizes.js';
 import { benchStep } from './step.js';
 import { benchStitch } from './stitch.js';
 import { benchVersus, type VersusOptions } from './versus.js';
@@ -48,9 +49,12 @@ const program = new Command('bench')
     ),
   )
   .option('--steps <n>', 'timed runs', count, 5)
+  .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
+  .option('--members <n>', 'with ops: models at once (default: 1 on a CPU, 4 on a GPU)', count)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
-  .option('--json', 'print the last line alone', false)
+  .option('--no-verify', 'with step, decode: measure what was verified before')
+  .option('--json [file]', 'print the last line alone, or write it to a file, too', false)
   .addOption(new Option('--work <what...>', 'with versus: this alone').choices(['ops', 'step', 'stitch', 'decode']))
   .option('--peer-python <path>', 'with versus: a Python that has torch')
   .option(
@@ -59,15 +63,18 @@ const program = new Command('bench')
   );
 
 const [what] = program.parse().processedArgs as [string];
-const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean }>();
+const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean | string }>();
 const named = program.getOptionValueSource('size') === 'cli';
-const options = { ...given, sizes: named ? [given.size] : (Object.keys(SIZES) as SizeName[]) };
-if (options.json) console.log = () => {};
+const options: VersusOptions = { ...given, ...(named && { sizes: [given.size] }) };
+if (given.json === true) console.log = () => {};
 try {
   const row = await BENCHES[what]!(options);
   const { size, dtype, precision, device, threads } = options;
-  const isa = device === 'cpu' ? { isa: options.instructionSet ?? instructionSets().at(-1)! } : {};
-  process.stdout.write(`${JSON.stringify({ what, size, dtype, precision, device, ...isa, threads, ...row })}\n`);
+  const isa = options.instructionSet ?? instructionSets().at(-1)!;
+  const where = isGpu(device) ? { card: cardOf(device) } : { isa, threads };
+  const line = `${JSON.stringify({ what, size, dtype, precision, device, ...where, ...row })}\n`;
+  if (typeof given.json === 'string') await writeFile(given.json, line);
+  process.stdout.write(line);
 } catch (error) {
-  process.exitCode = reportFailure(error, given.json);
+  process.exitCode = reportFailure(error, given.json !== false);
 }

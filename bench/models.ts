@@ -6,31 +6,35 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exists, writeJson } from '../lib/base/file.js';
 import { configToJson } from '../lib/checkpoint/config.js';
+import { parameterNames } from '../lib/checkpoint/names.js';
+import type { TensorSource } from '../lib/checkpoint/safetensors-writer.js';
 import { writeCheckpoint } from '../lib/checkpoint/shards.js';
-import { tensorSource } from '../lib/model/save.js';
-import { Member } from '../lib/model/transformer/member.js';
+import { FILE_DTYPES, tensorSource } from '../lib/model/save.js';
+import { initialWeight } from '../lib/model/transformer/member.js';
 import { Device } from '../lib/tensor/device.js';
+import { Parameter } from '../lib/tensor/parameter.js';
 import { configOf, type Size } from './sizes.js';
 
 export type Precision = 'f32' | 'bf16';
 
 /**
- * Folders of `count` random models of one shape in the system's temporary folder, where they stay for the next run. A
- * process of its own writes them, so that this one's memory is that of the benchmark alone.
+ * Folders of `count` random models of one shape in the system's temporary folder, where they stay for the next run: 22 GB at
+ * `gpu-paper`. A process of its own writes each of them, so that this one's memory is that of the benchmark alone.
  */
 export async function randomModels(size: Size, dtype: Precision, count: number): Promise<string[]> {
   const { width, layers, feedForwardWidth, heads, keyValueHeads, vocabularySize } = size;
   const shape = [width, layers, feedForwardWidth, heads, keyValueHeads, vocabularySize, dtype].join('-');
   const folders = Array.from({ length: count }, (_, index) => join(tmpdir(), 'bts-bench', shape, `${index}`));
-  for (const [index, folder] of folders.entries()) {
-    if (await exists(folder)) continue;
-    const writer = fork(fileURLToPath(import.meta.url), [JSON.stringify({ size, dtype, index, folder })], {
-      execArgv: process.execArgv,
-    });
-    const [code] = await once(writer, 'exit');
-    if (code !== 0) throw new Error(`writing the random model '${folder}' failed`);
-  }
+  await Promise.all(folders.map((folder, index) => written({ size, dtype, index, folder })));
   return folders;
+}
+
+async function written(order: Order): Promise<void> {
+  if (await exists(order.folder)) return;
+  const { execArgv } = process;
+  const writer = fork(fileURLToPath(import.meta.url), [JSON.stringify(order)], { execArgv });
+  const [code] = await once(writer, 'exit');
+  if (code !== 0) throw new Error(`writing the random model '${order.folder}' failed`);
 }
 
 interface Order {
@@ -43,13 +47,21 @@ interface Order {
 async function writeModel({ size, dtype, index, folder }: Order): Promise<void> {
   using device = Device.open('cpu');
   const config = configOf(size, dtype === 'bf16' ? 'BF16' : 'F32');
-  using member = Member.create(device, config, index + 1);
   const unfinished = `${folder}.${process.pid}`;
   await mkdir(unfinished, { recursive: true });
-  await writeCheckpoint(
-    unfinished,
-    member.parameters.map((parameter) => tensorSource(parameter, dtype)),
+  // One tensor is in memory at a time, not the model.
+  const sources = parameterNames(config).map(
+    (spec): TensorSource => ({
+      name: spec.name,
+      dtype: FILE_DTYPES[dtype],
+      shape: spec.shape,
+      data: async () => {
+        using value = initialWeight(device, config, spec, index + 1);
+        return await tensorSource(new Parameter(spec.name, value), dtype).data();
+      },
+    }),
   );
+  await writeCheckpoint(unfinished, sources);
   await writeJson(join(unfinished, 'config.json'), configToJson(config));
   await rm(folder, { recursive: true, force: true });
   await rename(unfinished, folder);

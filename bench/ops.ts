@@ -1,36 +1,140 @@
-import type { Device } from '../lib/tensor/device.js';
-import type { OpArguments } from '../lib/tensor/native-ops.js';
-import type { Tensor } from '../lib/tensor/tensor.js';
+import { Device } from '../lib/tensor/device.js';
 import { renderTable } from '../lib/terminal/table.js';
-import { type BenchOptions, describeCeiling, hiddenStates, openDevice, type Row } from './bench.js';
+import { type BenchOptions, describeCeiling, isGpu, openDevice, type Row } from './bench.js';
 import { round, time } from './measure.js';
+import { attention } from './ops/attention.js';
+import { elementwise } from './ops/elementwise.js';
+import { optimizer } from './ops/optimizer.js';
+import { fewRowProducts, products, wideLinear } from './ops/products.js';
+import { stitches } from './ops/stitches.js';
+import { type Dimensions, Inputs, type Work } from './ops/work.js';
+import { verifyOp, verifyProduct } from './verify-ops.js';
 
-const ROWS = 512;
-const WIDTH = 3072;
-const FEED_FORWARD = 8192;
-const HEADS = 24;
-const HEAD_WIDTH = 128;
-const VOCABULARY = 8192;
-
-interface Work {
-  op: keyof OpArguments;
-  label: string;
-  flops?: number;
-  /** Least bytes that the op must read and write. */
-  bytes?: number;
-  run: () => void;
-  verify?: () => Promise<void>;
-}
-
-interface Result extends Row {
-  work: string;
+export interface OpResult {
+  /** The op and its shape. */
+  name: string;
   ms: number;
-  gflops: number;
+  /** 10^12 operations, and 10^9 bytes that must be read or written, a second. */
+  tflops: number;
   gb_s: number;
+  /** Of the device's ceiling, whichever of both is nearer to it. */
   share: number;
 }
 
+export interface OpResults {
+  ceiling: string;
+  queue_us: number;
+  read_us: number;
+  ops: OpResult[];
+}
+
 const QUEUED = 10_000;
+/** A timed run repeats an op for as long, so that neither its launch nor waiting for it counts. */
+const LEAST_SECONDS = 0.02;
+// What one run touches must not lie in a cache when the next one comes; above that of any GPU.
+const CACHED_BYTES = 2 ** 28;
+
+/** What passes through an op at once: what fills a GPU with the paper's hub and three experts, or what a CPU does in time. */
+export function dimensionsOf({ device, rows, members }: BenchOptions): Dimensions {
+  const usual = isGpu(device)
+    ? { rows: 8192, members: 4, vocabulary: 32_000, matrices: 28 }
+    : { rows: 512, members: 1, vocabulary: 8192, matrices: 1 };
+  return { ...usual, ...(rows && { rows }), ...(members && { members }) };
+}
+
+function works(device: Device, dimensions: Dimensions): Work[] {
+  return [
+    // Hidden states in f32 go with weights in f32.
+    ...(device.activations === 'f32' ? [wideLinear(dimensions)] : []),
+    ...products(dimensions),
+    ...fewRowProducts(dimensions),
+    ...attention(dimensions),
+    ...(dimensions.members > 1 ? stitches(dimensions) : []),
+    ...elementwise(dimensions),
+    ...optimizer(dimensions),
+  ];
+}
+
+/** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
+export async function benchOps(options: BenchOptions): Promise<Row> {
+  const { ceiling, queue_us, read_us, ops } = await measureOps(options);
+  console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
+  console.log(`ceiling: ${ceiling}`);
+  console.log(
+    renderTable(ops, [
+      { title: 'op', value: ({ name }) => name },
+      { title: 'ms', value: ({ ms }) => ms, digits: 3 },
+      { title: 'TFLOP/s', value: ({ tflops }) => tflops || null, format: threeDigits },
+      { title: 'GB/s', value: ({ gb_s }) => gb_s || null, digits: 0 },
+      { title: 'of ceiling', value: ({ share }) => share, digits: 2 },
+    ]),
+  );
+  const wide = ops.find(({ name }) => name.endsWith('weights in f32'));
+  const product = (options.dtype === 'f32' && wide) || ops.find(({ name }) => name.startsWith('linear_forward'))!;
+  const times = Object.fromEntries(ops.map(({ name, ms }) => [name, ms]));
+  return { matmul_s: round(product.ms / 1000, 6), queue_us, read_us, ...times };
+}
+
+export const threeDigits = (value: number): string => value.toPrecision(3);
+
+export async function measureOps(options: BenchOptions): Promise<OpResults> {
+  using device = openDevice(options);
+  const dimensions = dimensionsOf(options);
+  await verify(device, dimensions);
+  const before = await device.measurePeaks();
+  const timed: { name: string; seconds: number; flops: number; bytes: number }[] = [];
+  for (const work of works(device, dimensions)) timed.push(await measure(device, work, options));
+  const { queue_us, read_us } = await overheads(device);
+  const after = await device.measurePeaks();
+  const peaks = {
+    flops: Math.max(before.flops, after.flops),
+    readBytes: Math.max(before.readBytes, after.readBytes),
+  };
+  const ops = timed.map(({ name, seconds, flops, bytes }): OpResult => {
+    const shares = [flops / seconds / peaks.flops, bytes / seconds / peaks.readBytes];
+    return {
+      name,
+      ms: round(seconds * 1000, 4),
+      tflops: round(flops / seconds / 1e12, 4),
+      gb_s: round(bytes / seconds / 1e9, 1),
+      share: round(Math.max(...shares), 3),
+    };
+  });
+  return { ceiling: describeCeiling(device, peaks), queue_us, read_us, ops };
+}
+
+/** Throws unless every op gives at few rows what a CPU gives in f32, and the first product what its formula says. */
+async function verify(device: Device, dimensions: Dimensions): Promise<void> {
+  await verifyProduct(device, dimensions);
+  if (device.name === 'cpu' && device.precision === 'f32') return;
+  const few = {
+    ...dimensions,
+    rows: Math.min(dimensions.rows, 128),
+    members: Math.min(dimensions.members, 2),
+    matrices: 1,
+  };
+  using cpu = Device.open('cpu');
+  for (const work of works(device, few)) await verifyOp(device, cpu, work);
+}
+
+async function measure(device: Device, { name, prepare }: Work, { steps }: BenchOptions) {
+  device.trim();
+  const held = device.memory().liveBytes;
+  using inputs = new Inputs(device);
+  const first = prepare(inputs);
+  const touched = device.memory().liveBytes - held;
+  const copies = isGpu(device.name) ? Math.ceil(CACHED_BYTES / touched) : 1;
+  const runs = [first, ...Array.from({ length: copies - 1 }, () => prepare(inputs))].map(({ run }) => run);
+  const repeat = async (times: number) => {
+    for (let i = 0; i < times; i++) runs[i % runs.length]!();
+    await device.synchronize();
+  };
+  await repeat(runs.length);
+  const once = (await time(() => repeat(runs.length), 1, 0)).median / runs.length;
+  const times = Math.max(1, Math.ceil(LEAST_SECONDS / once));
+  const seconds = (await time(() => repeat(times), steps, 1)).median / times;
+  return { name, seconds, flops: first.flops ?? 0, bytes: first.bytes ?? 0 };
+}
 
 /** Microseconds that an op costs beside its work, queued after others; and that waiting for a result costs. */
 async function overheads(device: Device): Promise<{ queue_us: number; read_us: number }> {
@@ -43,219 +147,4 @@ async function overheads(device: Device): Promise<{ queue_us: number; read_us: n
     for (let i = 0; i < QUEUED / 10; i++) await nothing.item();
   }, 5);
   return { queue_us: round((queued.median / QUEUED) * 1e6, 2), read_us: round((read.median / QUEUED) * 1e7, 2) };
-}
-
-/** The ops that a step consists of, one by one at the paper's width, each against its ceiling. */
-export async function benchOps(options: BenchOptions): Promise<Row> {
-  const { steps, dtype } = options;
-  using device = openDevice(options);
-  const before = await device.measurePeaks();
-  const timed: { work: Work; seconds: number }[] = [];
-  for (const work of works(device)) {
-    work.run();
-    await work.verify?.();
-    const { median } = await time(async () => {
-      work.run();
-      await device.synchronize();
-    }, steps);
-    timed.push({ work, seconds: median });
-  }
-  const { queue_us, read_us } = await overheads(device);
-  const after = await device.measurePeaks();
-  const peaks = {
-    flops: Math.max(before.flops, after.flops),
-    readBytes: Math.max(before.readBytes, after.readBytes),
-  };
-  const results = timed.map(({ work: { op, label, flops = 0, bytes = 0 }, seconds }): Result => {
-    const shares = [flops / seconds / peaks.flops, bytes / seconds / peaks.readBytes];
-    return {
-      work: `${op} ${label}`,
-      ms: round(seconds * 1000, 3),
-      gflops: round(flops / seconds / 1e9, 1),
-      gb_s: round(bytes / seconds / 1e9, 1),
-      share: round(Math.max(...shares), 3),
-    };
-  });
-  console.log(`an op costs ${queue_us} us beside its work, waiting for a result ${read_us} us`);
-  console.log(`ceiling: ${describeCeiling(device, peaks)}`);
-  console.log(
-    renderTable(results, [
-      { title: 'op', value: ({ work }) => work },
-      { title: 'ms', value: ({ ms }) => ms, digits: 3 },
-      { title: 'GFLOP/s', value: ({ gflops }) => gflops || null, digits: 1 },
-      { title: 'GB/s', value: ({ gb_s }) => gb_s || null, digits: 1 },
-      { title: 'of ceiling', value: ({ share }) => share, digits: 2 },
-    ]),
-  );
-  const product = results.find(({ work }) => work.startsWith('linear_forward') && work.endsWith(dtype))!;
-  const times = Object.fromEntries(results.map(({ work, ms }) => [work, ms]));
-  return { matmul_s: round(product.ms / 1000, 6), queue_us, read_us, ...times };
-}
-
-function works(device: Device): Work[] {
-  let seed = 0;
-  const normal = (...shape: number[]) => {
-    const y = device.empty(shape);
-    device.run('fill_normal', { y, deviation: 1, seed: ++seed });
-    return y;
-  };
-  const hidden = (...shape: number[]) => hiddenStates(device, shape, 1, ++seed);
-  const bf16 = (x: Tensor) => {
-    const y = device.empty(x.shape, 'bf16');
-    device.run('convert', { y, x });
-    return y;
-  };
-  const x = hidden(1, ROWS, WIDTH);
-  const y = hidden(1, ROWS, WIDTH);
-  const dx = hidden(1, ROWS, WIDTH);
-  const weight = normal(WIDTH, WIDTH);
-  const narrow = bf16(weight);
-  const rounded = device.empty(weight.shape);
-  device.run('convert', { y: rounded, x: narrow });
-  const dweight = normal(WIDTH, WIDTH);
-  const products = 2 * ROWS * WIDTH * WIDTH;
-  const label = `${ROWS}x${WIDTH}x${WIDTH}`;
-
-  const matrices = (['f32', 'bf16'] as const).flatMap((dtype): Work[] => {
-    const weights = [dtype === 'f32' ? weight : narrow];
-    const forward = { y, x, weight: weights, bias: undefined, residual: undefined };
-    const backward = { dx, dy: y, weight: weights, accumulate: false };
-    return [
-      {
-        op: 'linear_forward',
-        label: `${label} ${dtype}`,
-        flops: products,
-        run: () => device.run('linear_forward', forward),
-        verify: () => verifyProduct(device, y, x, dtype === 'f32' ? weight : rounded),
-      },
-      {
-        op: 'linear_backward_input',
-        label: `${label} ${dtype}`,
-        flops: products,
-        run: () => device.run('linear_backward_input', backward),
-      },
-    ];
-  });
-
-  const [q, out, dq] = Array.from({ length: 3 }, () => hidden(1, 1, ROWS, HEADS, HEAD_WIDTH)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const [k, v, dk, dv] = Array.from({ length: 4 }, () => hidden(1, 1, ROWS, 1, HEAD_WIDTH)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const lse = normal(1, 1, HEADS, ROWS);
-  const scores = { window: 0, scale: 1 / Math.sqrt(HEAD_WIDTH), softcap: 0 };
-  const common = { q, k, v, out, lse, ...scores };
-  const rms = { residual: undefined, epsilon: 1e-5, offset: 0 };
-  const seen = 2 * HEADS * HEAD_WIDTH * ROWS * (ROWS + 1);
-
-  const [gate, up, act] = Array.from({ length: 3 }, () => hidden(1, ROWS, FEED_FORWARD)) as [Tensor, Tensor, Tensor];
-  const [scale] = [normal(WIDTH)];
-  const logits = hidden(ROWS, VOCABULARY);
-  const targets = device.tensor(new Int32Array(ROWS), [ROWS]);
-  const losses = normal(ROWS);
-  const norm = device.full([1], 1);
-  const moments = [normal(WIDTH, WIDTH), device.full([WIDTH, WIDTH], 1)] as const;
-  const bytes = (...tensors: Tensor[]) =>
-    tensors.reduce((sum, { size, dtype }) => sum + size * (dtype === 'f32' ? 4 : 2), 0);
-
-  return [
-    ...matrices,
-    {
-      op: 'linear_backward_weight',
-      label,
-      flops: products,
-      run: () =>
-        device.run('linear_backward_weight', {
-          dweight: [dweight],
-          dbias: undefined,
-          dy: y,
-          x,
-        }),
-    },
-    {
-      op: 'attention_forward',
-      label: `${ROWS} tokens, ${HEADS} heads of ${HEAD_WIDTH}`,
-      flops: seen,
-      run: () => device.run('attention_forward', { ...common, starts: undefined }),
-    },
-    {
-      op: 'attention_backward',
-      label: `${ROWS} tokens, ${HEADS} heads of ${HEAD_WIDTH}`,
-      flops: 2.5 * seen,
-      run: () =>
-        device.run('attention_backward', {
-          ...common,
-          dq,
-          dk,
-          dv,
-          dout: dq,
-        }),
-    },
-    {
-      op: 'rms_norm_forward',
-      label: `${ROWS}x${WIDTH}`,
-      bytes: bytes(x, y),
-      run: () => device.run('rms_norm_forward', { y, x, weight: [scale!], ...rms }),
-    },
-    {
-      op: 'swiglu_forward',
-      label: `${ROWS}x${FEED_FORWARD}`,
-      bytes: bytes(gate, up, act),
-      run: () => device.run('swiglu_forward', { y: act, gate, up, activation: 'silu' }),
-    },
-    {
-      op: 'cross_entropy_forward',
-      label: `${ROWS}x${VOCABULARY}`,
-      bytes: bytes(logits),
-      run: () =>
-        device.run('cross_entropy_forward', {
-          losses,
-          logits,
-          targets,
-        }),
-    },
-    {
-      op: 'adamw',
-      label: `${WIDTH * WIDTH} parameters`,
-      bytes: 7 * bytes(weight),
-      run: () =>
-        device.run('adamw', {
-          parameters: [weight],
-          gradients: [dweight],
-          firstMoments: [moments[0]],
-          secondMoments: [moments[1]],
-          norm,
-          learningRate: 1e-3,
-          beta1: 0.9,
-          beta2: 0.95,
-          epsilon: 1e-8,
-          weightDecay: 0.1,
-          clipNorm: 1,
-          step: 10,
-        }),
-    },
-  ];
-}
-
-/** Throws unless a sample of y = x W^T is right, in f64. */
-async function verifyProduct({ precision }: Device, y: Tensor, x: Tensor, weight: Tensor): Promise<void> {
-  const [ys, xs, ws] = await Promise.all([y.read(), x.read(), weight.read()]);
-  // Sums reach sqrt(WIDTH), and each step rounds them: errors of either sign add up like their root. In bf16 operands are
-  // rounded, and where hidden states are bf16 the result is once more.
-  const tolerance = precision === 'f32' ? 4 * 2 ** -24 * WIDTH : 4 * 2 ** -8 * Math.sqrt(WIDTH);
-  for (let sample = 0; sample < 64; sample++) {
-    const [row, column] = [(sample * 131) % ROWS, (sample * 1009) % WIDTH];
-    let sum = 0;
-    for (let i = 0; i < WIDTH; i++) sum += xs[row * WIDTH + i]! * ws[column * WIDTH + i]!;
-    const got = ys[row * WIDTH + column]!;
-    if (!(Math.abs(got - sum) <= tolerance)) {
-      throw new Error(`element ${row}, ${column} of a product is ${got}, expected ${sum}`);
-    }
-  }
 }

@@ -1,9 +1,13 @@
 """PyTorch side of the speed comparison: plain-torch Llama models, stitched as in the paper.
 
 What it runs is what `npm run bench` runs: one BTS training step (forward, backward to the stitch layers only,
-clip, AdamW), or KV-cached greedy decoding. Needs torch >= 2.0 and nothing else. Prints one JSON line.
+clip, AdamW), or KV-cached greedy decoding. Needs torch >= 2.5 and nothing else. Prints one JSON line.
 
-  pytorch_bts.py step   --size tiny|small|paper-slice [--dtype float32|bfloat16] [--threads N] [--compile]
+On a GPU weights of the stitches are f32 and autocast multiplies them in bf16. `--compile` compiles the model, `--compile layers`
+its layers and stitches one by one, which takes seconds where the paper's full size would take many minutes; decoding then has a
+cache of fixed size, and a token is one CUDA graph.
+
+  pytorch_bts.py step   --size tiny|small|... [--dtype float32|bfloat16] [--device cpu|cuda] [--compile [layers]]
   pytorch_bts.py stitch --size ...      one Experts-into-Hub layer alone, forward and backward
   pytorch_bts.py decode --size ...      batch 1, 64-token prompt, 64 new tokens
   pytorch_bts.py matmul                 512 x 3072 times 3072 x 3072
@@ -16,6 +20,9 @@ SIZES = {
     "tiny":        (256, 8, 688, 8, 2, 4096, 8, 256),
     "small":       (768, 12, 2048, 12, 4, 8192, 1, 512),
     "paper-slice": (3072, 4, 8192, 24, 1, 4096, 1, 256),  # four layers of the paper's 2.7B models
+    "gpu-small":   (768, 12, 2048, 12, 4, 8192, 16, 512),
+    "gpu-slice":   (3072, 4, 8192, 24, 1, 32000, 4, 2048),
+    "gpu-paper":   (3072, 20, 8192, 24, 1, 32000, 1, 4096),  # all twenty layers
 }
 
 
@@ -28,17 +35,19 @@ class Layer(nn.Module):
                               nn.Linear(d, K * s.D, False), nn.Linear(H * s.D, d, False))
         s.g, s.u, s.dn = nn.Linear(d, f, False), nn.Linear(d, f, False), nn.Linear(f, d, False)
 
-    def forward(s, x, cos, sin, cache=None):
+    def forward(s, x, cos, sin, cache=None, at=None, seen=None):
         B, T, d = x.shape
         h = rms(x, s.n1)
         q, k, v = (w(h).view(B, T, n, s.D).transpose(1, 2) for w, n in ((s.q, s.H), (s.k, s.K), (s.v, s.K)))
         q, k = rope(q, cos, sin), rope(k, cos, sin)
-        if cache is not None:
+        if at is not None:
+            k, v = cache["k"].index_copy_(2, at, k), cache["v"].index_copy_(2, at, v)
+        elif cache is not None:
             k = cache["k"] = torch.cat([cache["k"], k], 2) if "k" in cache else k
             v = cache["v"] = torch.cat([cache["v"], v], 2) if "v" in cache else v
-        if s.K != s.H:
+        if s.K != s.H and not GPU:
             k, v = (t.repeat_interleave(s.H // s.K, 1) for t in (k, v))
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
+        a = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=T > 1, enable_gqa=GPU)
         x = x + s.o(a.transpose(1, 2).reshape(B, T, -1))
         h = rms(x, s.n2)
         return x + s.dn(F.silu(s.g(h)) * s.u(h))
@@ -88,72 +97,155 @@ class BTS(nn.Module):
         s.st = nn.ModuleList(Stitch((S - 1 - k) % 2 == 0, n, d) for k in range(S))
         s.every, s.L, s.D, s.dt = L // S, L, d // H, dt
 
-    def forward(s, ids, start=0, caches=None):
+    def forward(s, ids, start=0, caches=None, at=None, seen=None):
         T = ids.shape[1]
-        ang = torch.arange(start, start + T)[:, None] * (500000.0 ** (-torch.arange(0, s.D, 2) / s.D))[None]
+        positions = torch.arange(start, start + T, device=ids.device) if at is None else at
+        ang = positions[:, None] * (500000.0 ** (-torch.arange(0, s.D, 2, device=ids.device) / s.D))[None]
         cos, sin = (t.repeat(1, 2).to(s.dt) for t in (ang.cos(), ang.sin()))
         hs = [m.emb(ids) for m in s.models]
         for j in range(s.L):
-            hs = [m.layers[j](h, cos, sin, caches[i][j] if caches else None) for i, (m, h) in enumerate(zip(s.models, hs))]
+            hs = [m.layers[j](h, cos, sin, caches[i][j] if caches else None, at, seen) for i, (m, h) in enumerate(zip(s.models, hs))]
             if (j + 1) % s.every == 0:
-                hs = [h.to(s.dt) for h in s.st[(j + 1) // s.every - 1]([h.float() for h in hs])]
+                hs = hs if GPU else [h.float() for h in hs]
+                hs = [h.to(s.dt) for h in s.st[(j + 1) // s.every - 1](hs)]
         hub = s.models[0]
         return hub.head(rms(hs[0], hub.norm))
 
 
+def wait():
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def autocast():
+    return torch.autocast("cuda", torch.bfloat16, enabled=GPU)
+
+
 def median(f, steps):
     ts = []
-    for _ in range(steps + 2):
-        t = time.perf_counter(); f(); ts.append(time.perf_counter() - t)
-    return sorted(ts[2:])[len(ts[2:]) // 2]
+    for _ in range(steps + 3):
+        wait(); t = time.perf_counter(); f(); wait(); ts.append(time.perf_counter() - t)
+    return sorted(ts[3:])[len(ts[3:]) // 2]
+
+
+def compiled(net, how):
+    if how == "whole":
+        return torch.compile(net)
+    for part in [l for m in net.models for l in m.layers] + list(net.st):
+        part.compile()
+    return net
+
+
+PROMPT = CONTINUED = 64
+
+
+def growing_cache(net, ids, L, members):
+    """Prefill, then tokens one by one, with caches that grow: seconds of both."""
+    caches = [[{} for _ in range(L)] for _ in range(members)]
+    wait(); t0 = time.perf_counter(); nxt = net(ids, 0, caches)[:, -1].argmax(-1, keepdim=True); wait(); t1 = time.perf_counter()
+    for i in range(CONTINUED):
+        nxt = net(nxt, PROMPT + i, caches)[:, -1].argmax(-1, keepdim=True)
+    wait()
+    return t1 - t0, time.perf_counter() - t1
+
+
+class FixedCache:
+    """The same with caches of fixed size, so that a token is one CUDA graph."""
+
+    def __init__(s, net, ids, L, members, K, D):
+        s.net, s.ids = net, ids
+        s.caches = [[{n: torch.zeros(1, K, PROMPT + CONTINUED, D, dtype=net.dt, device=ids.device) for n in "kv"} for _ in range(L)] for _ in range(members)]
+        s.at, s.token = torch.zeros(1, dtype=torch.long, device=ids.device), torch.zeros(1, 1, dtype=torch.long, device=ids.device)
+        s.slots = torch.arange(PROMPT + CONTINUED, device=ids.device)
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                s.step()
+        torch.cuda.current_stream().wait_stream(side)
+        s.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(s.graph):
+            s.step()
+
+    def step(s):
+        seen = (s.slots <= s.at)[None, None, None]
+        s.token.copy_(s.net(s.token, 0, s.caches, s.at, seen)[:, -1].argmax(-1, keepdim=True))
+        s.at += 1
+
+    def run(s):
+        wait(); t0 = time.perf_counter()
+        grown = [[{} for _ in layers] for layers in s.caches]
+        s.token.copy_(s.net(s.ids, 0, grown)[:, -1].argmax(-1, keepdim=True))
+        for layers, new in zip(s.caches, grown):
+            for cache, filled in zip(layers, new):
+                for n in "kv":
+                    cache[n][:, :, :PROMPT] = filled[n]
+        s.at.fill_(PROMPT); wait(); t1 = time.perf_counter()
+        for _ in range(CONTINUED):
+            s.graph.replay()
+        wait()
+        return t1 - t0, time.perf_counter() - t1
 
 
 ap = argparse.ArgumentParser()
 ap.add_argument("what", choices=["step", "stitch", "decode", "matmul"]); ap.add_argument("--size", default="tiny", choices=SIZES)
 ap.add_argument("--dtype", default="float32"); ap.add_argument("--threads", type=int, default=2); ap.add_argument("--steps", type=int, default=5)
-ap.add_argument("--experts", type=int, default=3); ap.add_argument("--stitches", type=int, default=4); ap.add_argument("--compile", action="store_true")
+ap.add_argument("--experts", type=int, default=3); ap.add_argument("--stitches", type=int, default=4); ap.add_argument("--device", default="cpu")
+ap.add_argument("--compile", nargs="?", const="whole", choices=["whole", "layers"])
 a = ap.parse_args()
-torch.set_num_threads(a.threads); torch.manual_seed(0)
+GPU = a.device != "cpu"
+torch.set_num_threads(a.threads); torch.manual_seed(0); torch.set_default_device(a.device)
 size, dt = SIZES[a.size], getattr(torch, a.dtype)
 d, L, f, H, K, V, B, T = size
-row = dict(peer="pytorch " + torch.__version__, what=a.what, size=a.size, dtype=a.dtype, threads=a.threads, compile=a.compile, isa=os.environ.get("ONEDNN_MAX_CPU_ISA", torch.backends.cpu.get_cpu_capability()).lower())
+row = dict(peer="pytorch " + torch.__version__, what=a.what, size=a.size, dtype=a.dtype, threads=a.threads, compile=bool(a.compile))
+if GPU:
+    row["card"] = torch.cuda.get_device_name()
+else:
+    row["isa"] = os.environ.get("ONEDNN_MAX_CPU_ISA", torch.backends.cpu.get_cpu_capability()).lower()
 if a.what == "matmul":
     x, w = torch.randn(512, 3072).to(dt), torch.randn(3072, 3072).to(dt)
     row["matmul_s"] = round(median(lambda: F.linear(x, w), a.steps), 6)
 elif a.what == "stitch":
     st = Stitch(True, a.experts, d)
-    hs = [torch.randn(B, T, d, requires_grad=True) for _ in range(a.experts + 1)]
+    hs = [torch.randn(B, T, d, dtype=torch.bfloat16 if GPU else torch.float32, requires_grad=True) for _ in range(a.experts + 1)]
     run = torch.compile(st) if a.compile else st
+    def forward():
+        with autocast():
+            return run(hs)[0]
     with torch.no_grad():
-        row["forward_s"] = round(median(lambda: run(hs), a.steps), 5)
+        row["forward_s"] = round(median(forward, a.steps), 5)
     def fb():
         for h in hs: h.grad = None
-        st.zero_grad(); run(hs)[0].sum().backward()
+        st.zero_grad(); forward().sum().backward()
     row["forward_backward_s"] = round(median(fb, a.steps), 5)
 else:
     net = BTS(size, a.experts, a.stitches, dt)
+    if GPU:
+        torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
     if a.what == "step":
         opt = torch.optim.AdamW(net.st.parameters(), lr=1e-4, fused=True)
-        run = torch.compile(net) if a.compile else net
+        run = compiled(net, a.compile) if a.compile else net
         ids, y = torch.randint(0, V, (B, T)), torch.randint(0, V, (B, T))
         def step():
             opt.zero_grad()
-            F.cross_entropy(run(ids).view(-1, V).float(), y.view(-1)).backward()
+            with autocast():
+                loss = F.cross_entropy(run(ids).view(-1, V).float(), y.view(-1))
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(net.st.parameters(), 1.0); opt.step()
         s = median(step, a.steps)
         row.update(step_s=round(s, 4), tok_s=round(B * T / s, 1))
     else:
-        ids = torch.randint(0, V, (1, 64))
-        def gen():
-            with torch.no_grad():
-                caches = [[{} for _ in range(L)] for _ in range(a.experts + 1)]
-                t0 = time.perf_counter(); nxt = net(ids, 0, caches)[:, -1].argmax(-1, keepdim=True); t1 = time.perf_counter()
-                for i in range(64):
-                    nxt = net(nxt, 64 + i, caches)[:, -1].argmax(-1, keepdim=True)
-                gen.out.append((64 / (t1 - t0), 64 / (time.perf_counter() - t1)))
-        gen.out = []
-        median(gen, max(3, a.steps // 2))
-        o = sorted(gen.out[2:], key=lambda r: r[1])[len(gen.out[2:]) // 2]
-        row.update(prefill_tok_s=round(o[0], 1), decode_tok_s=round(o[1], 2))
+        ids = torch.randint(0, V, (1, PROMPT))
+        with torch.no_grad(), autocast():
+            if a.compile:
+                for layer in (l for m in net.models for l in m.layers):
+                    layer.compile()  # stitches keep their weights cast to bf16 in autocast's own cache
+                run = FixedCache(net, ids, L, a.experts + 1, K, d // H).run
+            else:
+                run = lambda: growing_cache(net, ids, L, a.experts + 1)
+            took = sorted((run() for _ in range(max(3, a.steps // 2) + 2)), key=lambda r: r[1])
+        prefill, decode = took[(len(took) - 1) // 2]
+        row.update(prefill_tok_s=round(PROMPT / prefill, 1), decode_tok_s=round(CONTINUED / decode, 2))
+if GPU:
+    row["gpu_peak_mib"] = torch.cuda.max_memory_allocated() >> 20
 row["rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps(row))

@@ -15,11 +15,11 @@ export async function benchStep(options: BenchOptions): Promise<Row> {
 }
 
 export async function measureStep(shape: Shape, options: BenchOptions): Promise<Row> {
-  const { dtype, steps, profile, recompute } = options;
+  const { dtype, steps, profile, recompute, verify } = options;
   using device = openDevice(options);
+  if (verify) await verifyGradients(device, shape, dtype, { recompute });
   using model = await openStitched(device, shape, dtype);
   const batch = randomBatch(shape);
-  await verifyGradients(model, batch);
   using optimizer = new AdamW(device, model.trainable);
   const executed = await countFlops(device, () => step(model, optimizer, batch, recompute));
   device.trim();

@@ -18,9 +18,10 @@ export async function openStitched(device: Device, shape: Shape, dtype: Precisio
   const model = await StitchedModel.create(device, { hub: hub!, experts: named, stitches });
   const { width } = shape;
   model.trainable.forEach(({ value, name }, index) => {
-    if (name.includes('.gate.')) {
-      device.run('fill_normal', { y: value, deviation: 1 / Math.sqrt(width), seed: index + 1 });
-    }
+    using noise = device.empty(value.shape);
+    device.run('fill_normal', { y: noise, deviation: 1 / Math.sqrt(width), seed: index + 1 });
+    // Gates begin at zero, projections as the identity.
+    device.run('add_scaled', { y: value, x: noise, scale: name.includes('.gate.') ? 1 : 0.5 });
   });
   return model;
 }

@@ -1,21 +1,20 @@
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { whyNotBf16 } from '../lib/tensor/device.js';
 import { renderTable } from '../lib/terminal/table.js';
-import type { BenchOptions, Row } from './bench.js';
+import { type BenchOptions, isGpu, type Row } from './bench.js';
 import { llamaDecode } from './llama.js';
 import { round } from './measure.js';
 import type { Precision } from './models.js';
-import { EXPERTS, SIZES, type SizeName } from './sizes.js';
+import { peerRow, runBench, TORCH_DTYPE } from './peer.js';
+import { CPU_SIZES, EXPERTS, SIZES, type SizeName } from './sizes.js';
+import { versusOnGpu } from './versus-gpu.js';
 
 export interface VersusOptions extends BenchOptions {
   /** A Python that has torch. */
   peerPython?: string;
   /** A folder in which node-llama-cpp is installed; without it llama.cpp is left out. */
   peerLlama?: string;
-  /** Default: all. */
-  sizes: readonly SizeName[];
+  /** Default: those that suit the device. */
+  sizes?: readonly SizeName[];
   /** Default: all. */
   work?: readonly Work['what'][];
 }
@@ -50,13 +49,11 @@ interface LlamaComparison {
   ratio: number;
 }
 
-const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
-const TORCH_DTYPE = { f32: 'float32', bf16: 'bfloat16' } as const;
-
 /** The same work here and in PyTorch, eager and compiled, one after the other in the same minutes. */
 export async function benchVersus(options: VersusOptions): Promise<Row> {
-  const { peerPython, peerLlama, sizes, threads, steps, instructionSet } = options;
+  const { peerPython, peerLlama, sizes = CPU_SIZES, threads, steps, instructionSet } = options;
   if (!peerPython) throw new Error('versus needs --peer-python, the path of a Python that has torch');
+  if (isGpu(options.device)) return await versusOnGpu(options, peerPython);
   const used = new Set<string>();
   const comparisons: Comparison[] = [];
   const llama: LlamaComparison[] = [];
@@ -65,14 +62,14 @@ export async function benchVersus(options: VersusOptions): Promise<Row> {
     if (options.work && !options.work.includes(work.what)) continue;
     const { what, size, dtype, precision, key, isSpeed, peerDtype = dtype } = work;
     const common = ['--size', size, '--threads', `${threads}`, '--steps', `${steps}`];
-    const own = [here('main.ts'), what, ...common, '--dtype', dtype, '--precision', precision];
+    const own = [what, ...common, '--dtype', dtype, '--precision', precision];
     if (instructionSet) own.push('--instruction-set', instructionSet);
-    const ours = await lastRow(process.execPath, [...process.execArgv, ...own]);
+    const ours = await runBench(own);
     const peerWhat = what === 'ops' ? 'matmul' : what;
     const peer = (...more: string[]) =>
-      lastRow(
+      peerRow(
         peerPython,
-        [here('pytorch_bts.py'), peerWhat, ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more],
+        ['pytorch_bts.py', peerWhat, ...common, '--dtype', TORCH_DTYPE[peerDtype], ...more],
         peerLimits(instructionSet),
       );
     const eager = await peer();
@@ -173,11 +170,4 @@ function peerLimits(instructionSet: string | undefined): Record<string, string> 
     return { ATEN_CPU_CAPABILITY: 'default', ONEDNN_MAX_CPU_ISA: 'SSE41', MKL_ENABLE_INSTRUCTIONS: 'SSE4_2' };
   }
   return {};
-}
-
-/** What a program prints last, as JSON. */
-async function lastRow(program: string, args: string[], environment: Record<string, string> = {}): Promise<Row> {
-  const env = { ...process.env, ...environment };
-  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 1 << 26, env });
-  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Row;
 }

@@ -170,6 +170,20 @@ struct FastMath : Math {
   }
 };
 
+// 2^x in one instruction: off by 2^-22 of the result, and zero where that would be subnormal.
+__device__ __forceinline__ float fast_exp2(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::exp2(x);
+#endif
+}
+
+// Off by 2^-22, not of the result but of 1.
+__device__ __forceinline__ float fast_tanh(float x) { return 1 - __fdividef(2, 1 + fast_exp2(x * (2 * 1.44269504f))); }
+
 // --- tensor cores and asynchronous copies. All lanes of the warp call them together.
 
 // D (16x8, f32) += A (16x16, bf16, row-major) B (16x8, bf16, column-major), in the fragments of the PTX manual.

@@ -14,6 +14,8 @@ struct WeightList {
   const void* data[kMembers];
   DType dtype[kMembers];
 
+  __host__ __device__ __forceinline__ Weight operator[](int m) const { return {data[m], dtype[m]}; }
+
   // Members first..first+count-1 of `weights`, at most kMembers; none where the list is empty.
   static WeightList of(Weights weights, int64_t first, int64_t count) {
     WeightList list{};
@@ -49,15 +51,19 @@ void for_members(int64_t members, F&& f) {
   for (int64_t first = 0; first < members; first += kMembers) f(first, std::min<int64_t>(kMembers, members - first));
 }
 
-// Calls f with the elements of member m's weight, in their type. All threads of a block take the same branch where m is the
-// same for all.
+// Calls f with the elements of a weight, in their type. All threads of a block take the same branch where the weight is the same
+// for all.
+template <class F>
+__device__ __forceinline__ void with_elements(const Weight& weight, F&& f) {
+  switch (weight.dtype) {
+    case DType::BF16: return f(static_cast<const bf16*>(weight.data));
+    case DType::F16: return f(static_cast<const f16*>(weight.data));
+    default: return f(static_cast<const float*>(weight.data));
+  }
+}
 template <class F>
 __device__ __forceinline__ void with_elements(const WeightList& list, int m, F&& f) {
-  switch (list.dtype[m]) {
-    case DType::BF16: return f(static_cast<const bf16*>(list.data[m]));
-    case DType::F16: return f(static_cast<const f16*>(list.data[m]));
-    default: return f(static_cast<const float*>(list.data[m]));
-  }
+  with_elements(list[m], f);
 }
 
 }  // namespace bts::cuda

@@ -5,6 +5,7 @@ import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
+import type { Tensor } from '../../tensor/tensor.js';
 import { MEMORY_DTYPES } from '../save.js';
 import type { SharedTensors } from './shared-tensors.js';
 
@@ -116,22 +117,11 @@ export class Member implements Disposable {
     }
   }
 
-  /**
-   * New weights: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), biases 0, norms such that they
-   * multiply by 1.
-   */
+  /** New weights: see `initialWeight`. */
   static create(device: Device, config: ModelConfig, seed: number): Member {
-    return new Member(config, (spec) => {
-      const role = rolesOf(spec)[0]!;
-      const norm = /norm/i.test(role);
-      const value = device.full(spec.shape, norm ? 1 - config.norm.offset : 0);
-      if (!norm && !role.endsWith('Bias')) {
-        const residual = role === 'output' || role === 'down';
-        const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
-        device.run('fill_normal', { y: value, deviation, seed: hash32(seed, hashName(spec.name)) });
-      }
-      return Parameter.trainable(device, spec.name, value);
-    });
+    return new Member(config, (spec) =>
+      Parameter.trainable(device, spec.name, initialWeight(device, config, spec, seed)),
+    );
   }
 
   layer(index: number): Partial<Record<LayerRole, Parameter>> {
@@ -145,4 +135,20 @@ export class Member implements Disposable {
   [Symbol.dispose](): void {
     for (const parameter of [...this.parts, ...this.parameters]) parameter.dispose();
   }
+}
+
+/**
+ * What a weight is before it is trained: normal with deviation 0.02, residual projections scaled down by sqrt(2 L), biases 0,
+ * norms such that they multiply by 1.
+ */
+export function initialWeight(device: Device, config: ModelConfig, spec: ParameterSpec, seed: number): Tensor {
+  const role = rolesOf(spec)[0]!;
+  const norm = /norm/i.test(role);
+  const value = device.full(spec.shape, norm ? 1 - config.norm.offset : 0);
+  if (!norm && !role.endsWith('Bias')) {
+    const residual = role === 'output' || role === 'down';
+    const deviation = residual ? 0.02 / Math.sqrt(2 * config.layers) : 0.02;
+    device.run('fill_normal', { y: value, deviation, seed: hash32(seed, hashName(spec.name)) });
+  }
+  return value;
 }
