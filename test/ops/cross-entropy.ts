@@ -103,6 +103,8 @@ export const crossEntropy: OpTest = {
   cases: [
     ...[1, 3, 31, 33, 123, 1000].flatMap((V) => [...losses(5, V), ...losses(5, V, 20)]),
     ...[1, 33, 1000].flatMap((V) => [...losses(5, V, 20, 15), ...losses(5, V, 1, 30)]),
+    ...losses(3, 4103),
+    ...losses(3, 8264, 20),
     ...losses(0, 7),
     ...notFinite,
   ],

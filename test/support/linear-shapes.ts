@@ -11,13 +11,15 @@ export interface Linear {
   residual?: 'apart' | 'in place';
 }
 
-// Up to four rows stream over the weights; more are multiplied in tiles.
+// A few rows stream over the weights, four on the CPU and seven on a GPU; more are multiplied in tiles.
 export const linearShapes: Linear[] = [
   { N: 1, I: 1, O: 1 },
   { N: 1, I: 33, O: 31 },
   { N: 2, I: 64, O: 3, M: 2 },
   { N: 3, I: 31, O: 33, M: 3 },
   { N: 4, I: 123, O: 130 },
+  { N: 3, I: 1160, O: 40, M: 2, dtypes: ['bf16', 'f32'] },
+  { N: 7, I: 72, O: 21, M: 3, dtypes: ['bf16', 'f16', 'f32'] },
   { N: 5, I: 3, O: 1, M: 2 },
   { N: 5, I: 33, O: 31, M: 5 },
   { N: 31, I: 64, O: 123 },

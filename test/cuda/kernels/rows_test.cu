@@ -174,17 +174,17 @@ void sampling(int V) {
 
 void mixture(int N, int C) {
   in_any_order("mix N " + std::to_string(N) + ", C " + std::to_string(C), [&] {
-    const MixSize size{3, N, C, 2, 0.7f};
+    const GatedSumSize size{3, N, C, 2, 0.7f};
     const auto x = some(3 * N * C, 1), logits = some(N * 3, 2), residual = some(N * C, 3), dy = some(N * C, 4);
     Device<act> y(N * C), gates(N * 3), dx(3 * N * C), dlogits(N * 3);
     const auto ops = make_ops();
-    ops->run(MixForward{.x = x.get(),
-                        .logits = logits.get(),
-                        .residual = residual.get(),
-                        .y = y.get(),
-                        .gates = gates.get(),
-                        .size = size});
-    ops->run(MixBackward{
+    ops->run(GatedSumForward{.x = x.get(),
+                             .logits = logits.get(),
+                             .residual = residual.get(),
+                             .y = y.get(),
+                             .gates = gates.get(),
+                             .size = size});
+    ops->run(GatedSumBackward{
         .dy = dy.get(), .x = x.get(), .logits = logits.get(), .dx = dx.get(), .dlogits = dlogits.get(), .size = size});
     return Results{y.read(), gates.read(), dx.read(), dlogits.read()};
   });
@@ -270,6 +270,8 @@ void run() {
     update(C);
   }
   norm(40, 24);
+  for (const int C : {1031, 1288}) norm(2, C);  // beyond registers, and of several warps
+  for (const int V : {4103, 8264}) losses(2, V);
   for (const int N : {1, 3, 8, 40}) gated(N, 24, 40);
   gated(33, 31, 33);
   gated(300, 16, 136);
