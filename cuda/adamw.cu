@@ -11,16 +11,31 @@ struct Updated {
   const float* gradients[kArrays];
 };
 
-__global__ void adamw_kernel(Updated list, const float* norm, AdamWStep step, float clip_norm) {
+__global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__ Updated list, const float* norm,
+                                                         AdamWStep step, float clip_norm) {
   if (!(fabsf(norm[0]) < INFINITY)) return;
   const Chunk chunk = list.cut.at(blockIdx.x);
   const float clip = fminf(1.0f, clip_norm / (norm[0] + 1e-6f));
-  float* p = list.parameters[chunk.array];
-  float* m = list.first_moments[chunk.array];
-  float* v = list.second_moments[chunk.array];
-  const float* gradient = list.gradients[chunk.array];
-  for (int64_t i = chunk.begin + threadIdx.x; i < chunk.end; i += blockDim.x)
-    adamw_update<Math>(p[i], m[i], v[i], clip * gradient[i], step);
+  float* parameter = list.parameters[chunk.array] + chunk.begin;
+  float* first_moment = list.first_moments[chunk.array] + chunk.begin;
+  float* second_moment = list.second_moments[chunk.array] + chunk.begin;
+  const float* gradient = list.gradients[chunk.array] + chunk.begin;
+  const auto update = [&](auto width, int i) {
+    float p[width], m[width], v[width], g[width];
+    load(p, parameter + i);
+    load(m, first_moment + i);
+    load(v, second_moment + i);
+    load(g, gradient + i);
+    for (int k = 0; k < width; k++) adamw_update<Math>(p[k], m[k], v[k], clip * g[k], step);
+    store(parameter + i, p);
+    store(first_moment + i, m);
+    store(second_moment + i, v);
+  };
+  const int whole = whole_quads(chunk.size, parameter, first_moment, second_moment, gradient);
+#pragma unroll 1
+  for (int i = threadIdx.x * kQuad; i < whole; i += kThreads * kQuad) update(std::integral_constant<int, kQuad>(), i);
+#pragma unroll 1
+  for (int i = whole + threadIdx.x; i < chunk.size; i += kThreads) update(std::integral_constant<int, 1>(), i);
 }
 
 }  // namespace

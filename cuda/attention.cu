@@ -3,6 +3,7 @@
 //   out = softmax(capped(scale q k^T)) v    lse = log of the softmax's sum
 // Few queries over a long cache (decoding) are split over the keys too; a second kernel joins the parts.
 #include "../native/error.h"
+#include "attention_hopper.cuh"
 #include "attention_tiles.cuh"
 #include "cuda_ops.h"
 #include "reduce.cuh"
@@ -184,6 +185,7 @@ void CudaOps::run(const AttentionForward& op) {
   if (size.D > kWidest)
     throw Error("BAD_SHAPE", "attention on CUDA takes heads of width " + std::to_string(kWidest) + " at most, not " +
                                  std::to_string(size.D));
+  if (attended_on_hopper(context_, op)) return;
   context_.scratch().reset();
   const Attend a = Attend::of(size, starts);
   const int64_t rows = size.T * a.group, sequences = size.M * size.B, all = sequences * size.K * rows;

@@ -5,9 +5,9 @@
 // One kernel owns rows of dq and passes over the keys, another owns keys and passes over the rows that see them: P is
 // computed twice, in exchange every sum has one owner and one order, and nothing is added atomically.
 #include "../native/error.h"
+#include "attention_backward_hopper.cuh"
 #include "attention_tiles.cuh"
 #include "cuda_ops.h"
-#include "reduce.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
@@ -22,17 +22,15 @@ struct Arguments {
   const float *lse, *delta;  // [M,B,H,T]
 };
 
-// delta[m,b,h,t] = sum over d of dout out. One warp owns a row.
+// delta [M*B, H, T]. Lanes behind the last row compute it too.
+template <int kPack>
 __global__ void __launch_bounds__(256) delta_kernel(float* delta, const act* dout, const act* out, int64_t rows, int T,
                                                     int H, int D) {
-  const int64_t row = int64_t{blockIdx.x} * 8 + threadIdx.x / 32;  // of [M*B, T, H]
-  if (row >= rows) return;
-  float sum = 0;
-  for (int d = threadIdx.x % 32; d < D; d += 32)
-    sum = fmaf(to_float(dout[row * D + d]), to_float(out[row * D + d]), sum);
-  sum = warp_sum(sum);
+  const int64_t row = int64_t{blockIdx.x} * kRowsOfBlock + threadIdx.x / kLanesOfRow;  // of [M*B, T, H]
+  const float sum = delta_of<kPack>(dout, out, min(row, rows - 1), D);
+  if (row >= rows || threadIdx.x % kLanesOfRow != 0) return;
   const int64_t h = row % H, t = row / H % T, sequence = row / H / T;
-  if (threadIdx.x % 32 == 0) delta[(sequence * H + h) * T + t] = sum;
+  delta[(sequence * H + h) * T + t] = sum;
 }
 
 // Writes rows r of a result, which `place(r)` finds, null where there is none.
@@ -200,8 +198,13 @@ void CudaOps::run(const AttentionBackward& op) {
   context_.scratch().reset();
   const Attend a = Attend::of(size, nullptr);
   const int64_t sequences = size.M * size.B, rows = sequences * size.T * size.H;
+  if (rows == 0) return;
+  if (attended_backward_on_hopper(context_, op)) return;
   float* const delta = context_.scratch().take<float>(rows);
-  GPU_LAUNCH(context_, delta_kernel, dim3(ceil_div(rows, 8)), dim3(256), 0, delta, dout, out, rows, a.T, a.H, a.D);
+  with_width(size.D, {dout, out}, [&](auto pack) {
+    GPU_LAUNCH(context_, delta_kernel<pack>, dim3(ceil_div(rows, kRowsOfBlock)), dim3(256), 0, delta, dout, out, rows,
+               a.T, a.H, a.D);
+  });
   const Arguments s{dq, dk, dv, dout, q, k, v, lse, delta};
   with_head_width(size.D, [&](auto width) {
     using Tiles = Tiles<width>;

@@ -7,6 +7,8 @@
 
 #include "cuda_ops.h"
 #include "gemm/tile.cuh"
+#include "reduce.cuh"
+#include "vectors.cuh"
 
 namespace bts::cuda {
 
@@ -107,6 +109,25 @@ struct BackwardTiles {
   static constexpr size_t kQueriesShared = (2 * Own::kSize + 2 * 2 * Pass::kSize) * sizeof(T);
   static constexpr size_t kKeysShared = kQueriesShared + 2 * 2 * kPass * sizeof(float);
 };
+
+// What the backward asks of each row of queries first, delta: the sum over d of dout out. Some lanes share a row of [.., D]
+// and have the sum each.
+constexpr int kLanesOfRow = 8, kRowsOfBlock = 256 / kLanesOfRow;
+
+template <int kPack, class T>
+__device__ __forceinline__ float delta_of(const T* dout, const T* out, int64_t row, int D) {
+  float sum = 0;
+  for (int d = threadIdx.x % kLanesOfRow * kPack; d < D; d += kLanesOfRow * kPack) {
+    float x[kPack], y[kPack];
+    load(x, dout + row * D + d);
+    load(y, out + row * D + d);
+#pragma unroll
+    for (int i = 0; i < kPack; i++) sum = fmaf(x[i], y[i], sum);
+  }
+#pragma unroll
+  for (int bits = kLanesOfRow / 2; bits > 0; bits /= 2) sum += __shfl_xor_sync(kAllLanes, sum, bits);
+  return sum;
+}
 
 template <class T>
 __device__ __forceinline__ bool rows_aligned(const T* data, int D) {

@@ -8,19 +8,13 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-struct f16 {
-  uint16_t bits;
-};
-__device__ float widen(float x) { return x; }
-__device__ float widen(bf16 x) { return to_float(x); }
-__device__ float widen(f16 x) { return f16_to_float(x.bits); }
-__device__ void narrow(float& y, float x) { y = x; }
-__device__ void narrow(bf16& y, float x) { y = to_bf16(x); }
-__device__ void narrow(f16& y, float x) { y.bits = float_to_f16(x); }
-
-template <class To, class From>
+template <int width, class To, class From>
 __global__ void convert_kernel(To* y, const From* x, int64_t n) {
-  for (int64_t i = grid_thread(); i < n; i += grid_threads()) narrow(y[i], widen(x[i]));
+  for (int64_t i = grid_thread() * width; i < n; i += grid_threads() * width) {
+    float values[width];
+    load(values, x + i);
+    store(y + i, values);
+  }
 }
 
 // Calls f with a null pointer to the type.
@@ -47,8 +41,10 @@ void CudaOps::run(const Convert& op) {
     with_type(from, [&](auto* from_type) {
       using To = std::remove_pointer_t<decltype(to_type)>;
       using From = std::remove_pointer_t<decltype(from_type)>;
-      GPU_LAUNCH(context_, (convert_kernel<To, From>), grid_for(context_, n), kThreads, 0, static_cast<To*>(y),
-                 static_cast<const From*>(x), n);
+      with_width(n, {y, x}, [&](auto width) {
+        GPU_LAUNCH(context_, (convert_kernel<width, To, From>), grid_for(context_, n / width), kThreads, 0,
+                   static_cast<To*>(y), static_cast<const From*>(x), n);
+      });
     });
   });
 }

@@ -1,6 +1,7 @@
-// One block a row of logits. The softmax's maximum and sum are found in one pass over them.
+// One block a row of logits, which is read once: its softmax's maximum and sum are found together, and where the gradient
+// follows, registers keep it.
 #include "reduce.cuh"
-#include "vectors.cuh"
+#include "span.cuh"
 
 #include "cuda_ops.h"
 
@@ -8,48 +9,57 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
+// Packs that a thread reads at once, and the most threads of a row: the backward has room for what the paper's vocabulary
+// takes, 32000, with two blocks on a multiprocessor.
+constexpr int kRead = 8 / sizeof(act), kKept = 16 / sizeof(act);
+constexpr unsigned kForwardThreads = 256, kBackwardThreads = 512;
+
 // The part of a softmax over some of the logits: exp(x_i - max) summed. A NaN may slip past `max` but never past `sum`.
 struct Softmax {
   float max, sum;
 
-  __device__ void merge(float other_max, float other_sum) {
-    const float top = fmaxf(max, other_max);
-    // Equal maxima are not subtracted: both may be minus infinity, of logits that do not count.
-    sum =
-        (max == top ? sum : sum * expf(max - top)) + (other_max == top ? other_sum : other_sum * expf(other_max - top));
+  __device__ __forceinline__ void merge(const Softmax& other) {
+    const float top = fmaxf(max, other.max), base = base_of(top);
+    sum = sum * ActMath::exp(max - base) + other.sum * ActMath::exp(other.max - base);
     max = top;
   }
+
+  // What to subtract: nothing from logits that are all minus infinity.
+  __device__ __forceinline__ static float base_of(float max) { return max == -INFINITY ? 0.0f : max; }
 
   // logsumexp(x) - logit: the large terms cancel first, so small losses keep their digits.
   __device__ float loss(float logit) const { return logf(sum) - (logit - max); }
 };
 
-constexpr size_t kShared = kThreads / 32 * sizeof(Softmax);
+template <class Part>
+__device__ __forceinline__ Softmax softmax_of(const Part& part) {
+  Softmax result{-INFINITY, 0};
+  part.for_packs([&](int i, int) {
+    float x[Part::kWidth];
+    part.get(x, i);
+    for (const float logit : x) result.max = fmaxf(result.max, logit);
+  });
+  const float base = Softmax::base_of(result.max);
+  part.for_packs([&](int i, int) {
+    float x[Part::kWidth];
+    part.get(x, i);
+    for (const float logit : x) result.sum += ActMath::exp(logit - base);
+  });
+  return result;
+}
 
-template <int width>
-__device__ Softmax softmax_of_row(const act* logits, int64_t V, Softmax* shared) {
-  Softmax all{-INFINITY, 0};
-  for (int64_t v = threadIdx.x * width; v < V; v += blockDim.x * width) {
-    float x[width], top = -INFINITY, sum = 0;
-    load(x, logits + v);
-    for (int k = 0; k < width; k++) top = fmaxf(top, x[k]);
-    // Where all are minus infinity there is nothing to subtract.
-    for (int k = 0; k < width; k++) sum += x[k] == -INFINITY ? 0 : expf(x[k] - top);
-    all.merge(top, sum);
-  }
-  for (int bits = 16; bits > 0; bits /= 2) {
-    const float max = __shfl_xor_sync(kAllLanes, all.max, bits), sum = __shfl_xor_sync(kAllLanes, all.sum, bits);
-    all.merge(max, sum);
-  }
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = all;
-  __syncthreads();
-  Softmax row = shared[0];
-  for (unsigned warp = 1; warp < blockDim.x / 32; warp++) row.merge(shared[warp].max, shared[warp].sum);
-  return row;
+// Of the whole row, in every thread.
+template <class First, class Rest>
+__device__ __forceinline__ Softmax softmax_of_row(const First& first, const Rest& rest, int V, float* shared) {
+  Softmax own{-INFINITY, 0};
+  for_spans(first, rest, V, [&](const auto& part) { own.merge(softmax_of(part)); });
+  const float top = block_max(own.max, shared);
+  return {top, block_sum(own.sum * ActMath::exp(own.max - Softmax::base_of(top)), shared)};
 }
 
 template <int width>
-__global__ void cross_entropy_forward_kernel(float* losses, const act* logits, const int32_t* targets, int64_t V) {
+__global__ void __launch_bounds__(kForwardThreads) cross_entropy_forward_kernel(float* losses, const act* logits,
+                                                                                const int32_t* targets, int V) {
   DYNAMIC_SHARED(shared);
   const int64_t n = blockIdx.x;
   const int target = targets[n];
@@ -57,15 +67,16 @@ __global__ void cross_entropy_forward_kernel(float* losses, const act* logits, c
     if (threadIdx.x == 0) losses[n] = 0;
     return;
   }
-  const Softmax softmax = softmax_of_row<width>(logits + n * V, V, reinterpret_cast<Softmax*>(shared));
+  const auto part = [row = logits + n * V, V](int begin) { return Span<act, width, kRead>(row, begin, V); };
+  const Softmax softmax = softmax_of_row(part(0), part, V, reinterpret_cast<float*>(shared));
   if (threadIdx.x == 0) losses[n] = softmax.loss(to_float(logits[n * V + target]));
 }
 
 // loss = log(sum of exp(x)) - x_target; x = cap tanh(z / cap) where there is a cap. Every thread writes where it alone has
 // read, so this may be in place.
 template <int width>
-__global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses, const act* logits,
-                                              const int32_t* targets, int64_t V, float softcap) {
+__global__ void __launch_bounds__(kBackwardThreads, 2) cross_entropy_backward_kernel(
+    act* dlogits, const float* dlosses, const act* logits, const int32_t* targets, int V, float softcap) {
   DYNAMIC_SHARED(shared);
   const int64_t n = blockIdx.x;
   const int target = targets[n];
@@ -73,37 +84,48 @@ __global__ void cross_entropy_backward_kernel(act* dlogits, const float* dlosses
   act* drow = dlogits + n * V;
   if (target < 0) {
     const float zero[width] = {};
-    for (int64_t v = threadIdx.x * width; v < V; v += blockDim.x * width) store(drow + v, zero);
+    for (int v = threadIdx.x * width; v < V; v += blockDim.x * width) store(drow + v, zero);
     return;
   }
-  const Softmax softmax = softmax_of_row<width>(row, V, reinterpret_cast<Softmax*>(shared));
-  const float scale = dlosses[n] / softmax.sum;
-  for (int64_t v = threadIdx.x * width; v < V; v += blockDim.x * width) {
-    float x[width];
-    load(x, row + v);
-    for (int k = 0; k < width; k++) {
-      const float slope = softcap > 0 ? capped_slope(x[k], softcap) : 1.0f;
-      // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
-      x[k] = slope * (v + k == target ? dlosses[n] * expm1f(-softmax.loss(x[k])) : expf(x[k] - softmax.max) * scale);
-    }
-    store(drow + v, x);
-  }
+  const float aimed = to_float(row[target]), dloss = dlosses[n];
+  const Span<act, width, kKept> first(row, 0, V);
+  const auto rest = [=](int begin) { return Span<act, width, 1>(row, begin, V); };
+  const Softmax softmax = softmax_of_row(first, rest, V, reinterpret_cast<float*>(shared));
+  // exp(-loss) - 1 is softmax_target - 1 without the cancellation.
+  const float scale = dloss / softmax.sum, at_target = dloss * expm1f(-softmax.loss(aimed));
+  for_spans(first, rest, V, [&](const auto& part) {
+    part.for_packs([&](int i, int v) {
+      float x[width], d[width];
+      part.get(x, i);
+      for (int k = 0; k < width; k++) d[k] = ActMath::exp(x[k] - softmax.max) * scale;
+      if (v <= target && target < v + width)
+        for (int k = 0; k < width; k++) d[k] = v + k == target ? at_target : d[k];
+      if (softcap > 0)
+        for (int k = 0; k < width; k++) d[k] *= capped_slope(x[k], softcap);
+      store(drow + v, d);
+    });
+  });
 }
+
+constexpr size_t shared_bytes(unsigned threads) { return threads / 32 * sizeof(float); }
 
 }  // namespace
 
 void CudaOps::run(const CrossEntropyForward& op) {
   const auto [logits, targets, losses, N, V] = op;
   with_width(V, {logits}, [&](auto width) {
-    GPU_LAUNCH(context_, cross_entropy_forward_kernel<width>, dim3(N), kThreads, kShared, losses, logits, targets, V);
+    const unsigned threads = threads_of_row(V / width, kRead, kForwardThreads);
+    GPU_LAUNCH(context_, cross_entropy_forward_kernel<width>, dim3(N), threads, shared_bytes(threads), losses, logits,
+               targets, V);
   });
 }
 
 void CudaOps::run(const CrossEntropyBackward& op) {
   const auto [dlosses, logits, targets, dlogits, N, V, softcap] = op;
   with_width(V, {dlogits, logits}, [&](auto width) {
-    GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), kThreads, kShared, dlogits, dlosses, logits,
-               targets, V, softcap);
+    const unsigned threads = threads_of_row(V / width, kKept, kBackwardThreads);
+    GPU_LAUNCH(context_, cross_entropy_backward_kernel<width>, dim3(N), threads, shared_bytes(threads), dlogits,
+               dlosses, logits, targets, V, softcap);
   });
 }
 

@@ -15,11 +15,13 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
-// The type of activations.
+// The type of activations, and how they are computed.
 #if defined(BTS_BF16)
 using act = bf16;
+using ActMath = FastMath;
 #else
 using act = float;
+using ActMath = Math;
 #endif
 
 // The ops' arguments.
@@ -31,6 +33,7 @@ class CudaOps final : public OpsOf<act> {
  public:
   explicit CudaOps(std::shared_ptr<Context> context) : shared_(std::move(context)), context_(*shared_) {}
 
+  int64_t least_rows() const override;
 #define BTS_OP(Op) void run(const Op& op) override;
   BTS_OPS(BTS_OP)
 #undef BTS_OP

@@ -13,12 +13,19 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 __device__ __forceinline__ float rounded(float x) { return to_float(from_float<act>(x)); }
 
 // One block a row of one member: y[m,n,:] = scale table_m[ids[n],:]
-__global__ void embedding_forward_kernel(act* y, WeightList table, const int32_t* ids, int64_t C, float scale) {
+template <int width>
+__global__ void embedding_forward_kernel(act* y, const __grid_constant__ WeightList table, const int32_t* ids,
+                                         int64_t C, float scale) {
   const int64_t first = ids[blockIdx.x] * C;
   const float factor = rounded(scale);
   act* to = y + (int64_t(blockIdx.y) * gridDim.x + blockIdx.x) * C;
-  with_reader(table, blockIdx.y, [&](auto weight) {
-    for (int64_t c = threadIdx.x; c < C; c += blockDim.x) to[c] = from_float<act>(factor * weight[first + c]);
+  with_elements(table, blockIdx.y, [&](auto* weight) {
+    for (int64_t c = threadIdx.x * width; c < C; c += blockDim.x * width) {
+      float x[width];
+      load(x, weight + first + c);
+      for (int k = 0; k < width; k++) x[k] *= factor;
+      store(to + c, x);
+    }
   });
 }
 
@@ -52,8 +59,10 @@ __global__ void embedding_backward_kernel(const __grid_constant__ GradientList d
 void CudaOps::run(const EmbeddingForward& op) {
   const auto& [table, ids, y, N, V, C, scale] = op;
   for_members(std::ssize(table), [&](int64_t first, int64_t count) {
-    GPU_LAUNCH(context_, embedding_forward_kernel, dim3(N, count), kThreads, 0, y + first * N * C,
-               WeightList::of(table, first, count), ids, C, scale);
+    with_width(C, {y}, table, [&](auto width) {
+      GPU_LAUNCH(context_, embedding_forward_kernel<width>, dim3(N, count), kThreads, 0, y + first * N * C,
+                 WeightList::of(table, first, count), ids, C, scale);
+    });
   });
 }
 

@@ -4,24 +4,35 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
+// `count` channels of member m's stream, h_0 or p_e, of a token from `col` on.
+template <int width>
+__device__ __forceinline__ Pack<act, width> fetch_stream(const StitchForward& s, int m, int row, int col, int count,
+                                                         bool whole) {
+  const int64_t NC = int64_t{s.N} * s.C;
+  Pack<act, width> x;
+  fetch_pack(x, (m == 0 ? s.h : s.projected + (m - 1) * NC) + int64_t{row} * s.C + col, count, whole);
+  return x;
+}
+
 // hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), for `count` channels of a token
 // from `col` on. z: h_0 Wg^T of every member, or where there is one gate for a token nothing: it is in `gates`.
-template <int kMembers, int width>
-__device__ __forceinline__ void mix(const StitchForward& s, int row, int col, int count, bool aligned,
-                                    float (&z)[kMembers][width]) {
-  const int64_t NC = int64_t{s.N} * s.C, index = int64_t{row} * s.C + col;
-  const bool whole = aligned && count == width;
+// stream(m): what fetch_stream gives.
+template <int kMembers, int width, class Stream>
+__device__ __forceinline__ void mix(const StitchForward& s, int row, int col, int count, bool whole,
+                                    float (&z)[kMembers][width], const Stream& stream) {
   float sum[width] = {};
   if (s.G != 1) {
+#pragma unroll
+    for (int m = 0; m < kMembers; m++)
+      if (m < s.M) finish_logits(s, z[m], row, m, col, count);
 #pragma unroll
     for (int i = 0; i < width; i++) {
       float g[kMembers];
 #pragma unroll
-      for (int m = 0; m < kMembers; m++)
-        if (m < s.M && i < count) g[m] = logit(s, z[m][i], row, m, col + i);
-      if (i < count) softmax(g, s.M);
+      for (int m = 0; m < kMembers; m++) g[m] = z[m][i];
+      softmax(g, s.M);
 #pragma unroll
-      for (int m = 0; m < kMembers; m++) z[m][i] = m < s.M && i < count ? g[m] : 0.0f;
+      for (int m = 0; m < kMembers; m++) z[m][i] = g[m];
     }
   }
 #pragma unroll
@@ -34,20 +45,40 @@ __device__ __forceinline__ void mix(const StitchForward& s, int row, int col, in
 #pragma unroll
       for (int i = 0; i < width; i++) z[m][i] = g;
     }
-    float x[width];
-    load_pack(x, m == 0 ? s.h + index : s.projected + (m - 1) * NC + index, count, whole);
+    const Pack<act, width> x = stream(m);
 #pragma unroll
-    for (int i = 0; i < width; i++) sum[i] = fmaf(z[m][i], x[i], sum[i]);
+    for (int i = 0; i < width; i++) sum[i] = fmaf(z[m][i], to_float(x.at[i]), sum[i]);
   }
-  stream_pack(s.out + index, sum, count, whole);
+  stream_pack(s.out + int64_t{row} * s.C + col, sum, count, whole);
 }
 
 template <class S>
-__device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>* logits, const Tile& corner) {
-  const bool aligned = packs_aligned<kPack<S>>(s);
-  for_packs<S, S::kB>(logits, [&](int r, int c, float (&z)[S::kB][kPack<S>]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(s.C - col, kPack<S>);
-    if (row < s.N && count > 0) mix(s, row, col, count, aligned, z);
+__device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>* logits, float* staging,
+                                           const Tile& corner) {
+  constexpr int kWidth = kPack<S::kB>;
+  constexpr int kAhead = S::kB <= 4 ? S::kB : 0;  // of more streams the packs would not fit the registers
+  struct Streams {
+    Pack<act, kWidth> of[kAhead + 1];
+  };
+  const bool aligned = packs_aligned<kWidth>(s);
+  const auto place = [&](int r, int c, auto&& f) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.C - col, kWidth);
+    if (row < s.N && count > 0) f(row, col, count, aligned && count == kWidth);
+  };
+  const auto fetch = [&](int r, int c) {
+    Streams streams;
+    place(r, c, [&](int row, int col, int count, bool whole) {
+#pragma unroll
+      for (int m = 0; m < kAhead; m++)
+        if (m < s.M) streams.of[m] = fetch_stream<kWidth>(s, m, row, col, count, whole);
+    });
+    return streams;
+  };
+  for_packs<S, S::kB>(logits, staging, fetch, [&](int r, int c, float (&z)[S::kB][kWidth], const Streams& streams) {
+    place(r, c, [&](int row, int col, int count, bool whole) {
+      mix(s, row, col, count, whole, z,
+          [&](int m) { return m < kAhead ? streams.of[m] : fetch_stream<kWidth>(s, m, row, col, count, whole); });
+    });
   });
 }
 
@@ -68,7 +99,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) mix_kernel(const __grid_consta
   for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
     Sums<S> logits[S::kB] = {};
     pipeline.template multiply<S::kB>(logits, Stage::steps(s.C), s.M);
-    finish_mix<S>(s, logits, tile.corner());
+    finish_mix<S>(s, logits, pipeline.staging(), tile.corner());
   }
 }
 
@@ -84,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) mix_rows_kernel(const __grid_constan
 #pragma unroll
     for (int m = 0; m < kMembers; m++)
       if (m < s.M) load(z[m], logits + (int64_t{row} * s.M + m) * s.C + col);
-  mix(s, row, col, width, true, z);
+  mix(s, row, col, width, true, z, [&](int m) { return fetch_stream<width>(s, m, row, col, width, true); });
 }
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
 
@@ -109,7 +140,7 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
   for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
     Sums<S> logits[S::kB] = {};
     ring.multiply(logits, Stage::steps(s.C));
-    finish_mix<S>(s, logits, tile.corner());
+    finish_mix<S>(s, logits, ring.staging(), tile.corner());
   }
 #endif
 }
@@ -152,14 +183,15 @@ void CudaOps::run(const ExpertsIntoHubForward& op) {
   if (size.N <= kGemvRows) return launch_rows(context_, s, launch_logits(context_, s, gate_weight, 0));
   round_gates(context_, s, gate_weight);
   const Operands read = mix_operands(size, sizeof(act));
+  if (!is_aligned(s, false)) return launch_mix<Unaligned<MixOf16>>(context_, s, read);
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
-  if (runs_on_hopper(context_, s)) {
-    const bool launched =
-        size.M <= HopperMixOf4::kB
-            ? launched_on_hopper<HopperMixOf4>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf4>)
-            : launched_on_hopper<HopperMixOf8>(context_, s, read, 1, false, hopper_mix_kernel<HopperMixOf8>);
-    if (launched) return;
-  }
+  const auto on_hopper = [&](auto tile, auto kernel) {
+    launch_on_hopper<decltype(tile)>(context_, s, read, 1, false, kernel);
+  };
+  if (context_.hopper() && size.M <= HopperMixOf4::kB)
+    return on_hopper(HopperMixOf4(), hopper_mix_kernel<HopperMixOf4>);
+  if (context_.hopper() && size.M <= HopperMixOf8::kB)
+    return on_hopper(HopperMixOf8(), hopper_mix_kernel<HopperMixOf8>);
 #endif
   if (size.M > MixOf8::kB) return launch_mix<MixOf16>(context_, s, read);
   if (size.M > MixOf4::kB) return launch_mix<MixOf8>(context_, s, read);

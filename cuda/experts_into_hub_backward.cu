@@ -43,45 +43,58 @@ __global__ void __launch_bounds__(kThreads) mix_gradients_kernel(StitchBackward 
 
 // One gate for all channels of a token: the same, with the gate's gradient summed over the channels. One warp owns a
 // token.
+template <int width>
 __global__ void __launch_bounds__(kThreads, 1) token_mix_gradients_kernel(StitchBackward s) {
-  const int n = blockIdx.x * (kThreads / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int n = blockIdx.x * (kThreads / 32) + threadIdx.x / 32, first = threadIdx.x % 32 * width;
   if (n >= s.N) return;
   const int64_t NC = int64_t{s.N} * s.C, row = int64_t{n} * s.C;
-  float dg[kStitchMembers] = {}, centre = 0;
-  for (int c = lane; c < s.C; c += 32) {
-    const float d = to_float(s.dout[row + c]);
+  float dg[kStitchMembers] = {}, g[kStitchMembers] = {}, centre = 0;
+  for (int c = first; c < s.C; c += 32 * width) {
+    float d[width];
+    load(d, s.dout + row + c);
 #pragma unroll
-    for (int m = 0; m < kStitchMembers; m++)
-      if (m < s.M) dg[m] = fmaf(d, to_float(m == 0 ? s.h[row + c] : s.projected[(m - 1) * NC + row + c]), dg[m]);
+    for (int m = 0; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      float x[width];
+      load(x, (m == 0 ? s.h : s.projected + (m - 1) * NC) + row + c);
+#pragma unroll
+      for (int k = 0; k < width; k++) dg[m] = fmaf(d[k], x[k], dg[m]);
+    }
   }
 #pragma unroll
   for (int m = 0; m < kStitchMembers; m++) {
     if (m >= s.M) break;
     dg[m] = warp_sum(dg[m]);
-    centre += to_float(s.gates[int64_t{n} * s.M + m]) * dg[m];
+    g[m] = to_float(s.gates[int64_t{n} * s.M + m]);
+    centre = fmaf(g[m], dg[m], centre);
   }
+  if (first == 0)
 #pragma unroll
-  for (int m = 0; m < kStitchMembers; m++) {
-    if (m >= s.M) break;
-    const int64_t at = int64_t{n} * s.M + m;
-    const float g = to_float(s.gates[at]);
-    if (lane == 0) s.dz[at] = from_float<act>(drop(s.dropping, g * (dg[m] - centre), at));
-    if (m > 0)
-      for (int c = lane; c < s.C; c += 32) {
-        const int64_t i = (m - 1) * NC + row + c;
-        s.dp[i] = from_float<act>(g * to_float(s.dout[row + c]) + (s.dprojected ? to_float(s.dprojected[i]) : 0.0f));
-      }
+    for (int m = 0; m < kStitchMembers; m++)
+      if (m < s.M)
+        s.dz[n * s.dz_stride + m] = from_float<act>(drop(s.dropping, g[m] * (dg[m] - centre), int64_t{n} * s.M + m));
+  for (int c = first; c < s.C; c += 32 * width) {
+    float d[width];
+    load(d, s.dout + row + c);
+#pragma unroll
+    for (int m = 1; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      const int64_t i = (m - 1) * NC + row + c;
+      float dp[width], kept[width] = {};
+      if (s.dprojected) load(kept, s.dprojected + i);
+#pragma unroll
+      for (int k = 0; k < width; k++) dp[k] = fmaf(g[m], d[k], kept[k]);
+      store(s.dp + i, dp);
+    }
   }
 }
 
 void launch_gradients(Context& context, const StitchBackward& s) {
-  if (s.G == 1) {
-    GPU_LAUNCH(context, token_mix_gradients_kernel, dim3(ceil_div(s.N, kThreads / 32)), dim3(kThreads), 0, s);
-    return;
-  }
   const int64_t NC = int64_t{s.N} * s.C;
   with_width(s.C, {s.dz, s.dp, s.dout, s.dprojected, s.h, s.gates, s.projected}, [&](auto width) {
-    GPU_LAUNCH(context, mix_gradients_kernel<width>, dim3(ceil_div(NC, kThreads * width)), dim3(kThreads), 0, s);
+    if (s.G == 1)
+      GPU_LAUNCH(context, token_mix_gradients_kernel<width>, dim3(ceil_div(s.N, kThreads / 32)), dim3(kThreads), 0, s);
+    else GPU_LAUNCH(context, mix_gradients_kernel<width>, dim3(ceil_div(NC, kThreads * width)), dim3(kThreads), 0, s);
   });
 }
 
@@ -92,7 +105,7 @@ void CudaOps::run(const ExpertsIntoHubBackward& op) {
       op;
   const StitchBackward s = stitch_backward(context_, nullptr, dhub, dprojected, h, gates, projected, size);
   launch_gradients(context_, s);
-  launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 0);
+  launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, 0, false);
   if (!dh) return;
   const int64_t NC = size.N * size.C;
   const Weight gate{gate_weight, DType::F32};

@@ -3,12 +3,14 @@
 #include "arrays.cuh"
 #include "cuda_ops.h"
 #include "reduce.cuh"
+#include "span.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-constexpr size_t kShared = kThreads / 32 * sizeof(double);
+constexpr int kJoining = 1024;  // threads that add what blocks have added
+constexpr size_t kShared = kJoining / 32 * sizeof(double);
 
 struct Squared {
   Cut cut;
@@ -16,19 +18,30 @@ struct Squared {
 };
 
 // partial[chunk] = the sum of its squares, in f64
-__global__ void squares_kernel(double* partial, Squared list) {
+__global__ void __launch_bounds__(kThreads) squares_kernel(double* partial, const __grid_constant__ Squared list) {
   DYNAMIC_SHARED(shared);
   const Chunk chunk = list.cut.at(blockIdx.x);
-  const float* g = list.gradients[chunk.array];
+  const float* g = list.gradients[chunk.array] + chunk.begin;
+  const int whole = whole_quads(chunk.size, g);
+  using Part = Span<float, kQuad, 4>;
   double sum = 0;
-  for (int64_t i = chunk.begin + threadIdx.x; i < chunk.end; i += blockDim.x) sum += double(g[i]) * g[i];
+  for (int begin = 0; begin < whole; begin += Part::size()) {
+    const Part part(g, begin, whole);
+    part.for_packs([&](int i, int) {
+      float x[kQuad];
+      part.get(x, i);
+      for (int k = 0; k < kQuad; k++) sum += double(x[k]) * x[k];
+    });
+  }
+  for (int i = whole + threadIdx.x; i < chunk.size; i += kThreads) sum += double(g[i]) * g[i];
   sum = block_sum(sum, reinterpret_cast<double*>(shared));
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void norm_kernel(float* norm, const double* partial, int64_t chunks) {
+__global__ void __launch_bounds__(kJoining) norm_kernel(float* norm, const double* partial, int64_t chunks) {
   DYNAMIC_SHARED(shared);
   double sum = 0;
+#pragma unroll 8
   for (int64_t i = threadIdx.x; i < chunks; i += blockDim.x) sum += partial[i];
   sum = block_sum(sum, reinterpret_cast<double*>(shared));
   if (threadIdx.x == 0) norm[0] = float(sqrt(sum));
@@ -52,7 +65,7 @@ void CudaOps::run(const GlobalNorm& op) {
     GPU_LAUNCH(context_, squares_kernel, dim3(list.cut.chunks()), kThreads, kShared, next, list);
     next += list.cut.chunks();
   });
-  GPU_LAUNCH(context_, norm_kernel, dim3(1), kThreads, kShared, norm, partial, chunks);
+  GPU_LAUNCH(context_, norm_kernel, dim3(1), kJoining, kShared, norm, partial, chunks);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

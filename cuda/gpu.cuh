@@ -127,13 +127,62 @@ __device__ __forceinline__ uint16_t float_to_f16(float x) {
 #endif
 }
 
+// The third type of weights.
+struct f16 {
+  uint16_t bits;
+};
+__device__ __forceinline__ float to_float(f16 x) { return f16_to_float(x.bits); }
+template <>
+__device__ __forceinline__ f16 from_float<f16>(float x) {
+  return {float_to_f16(x)};
+}
+
 // For the formulas that both backends share (see native/host_device.h).
 struct Math {
   __device__ __forceinline__ static float exp(float x) { return expf(x); }
   __device__ __forceinline__ static float tanh(float x) { return tanhf(x); }
   __device__ __forceinline__ static float erfc(float x) { return erfcf(x); }
   __device__ __forceinline__ static float sqrt(float x) { return sqrtf(x); }
+  __device__ __forceinline__ static float divide(float x, float y) { return x / y; }
 };
+
+// For results that are rounded to bf16. What is exact to the last bit is many instructions and a branch, which would cost more
+// time than the memory that it works for.
+struct FastMath : Math {
+  __device__ __forceinline__ static float exp(float x) {
+    constexpr float kLog2E = 1.4426950408889634f;
+#if defined(__CUDACC__)
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * kLog2E));
+    return y;
+#else
+    return exp2f(x * kLog2E);
+#endif
+  }
+  __device__ __forceinline__ static float divide(float x, float y) {
+#if defined(__CUDACC__)
+    float reciprocal;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(y));
+    return x * reciprocal;
+#else
+    return x * (1 / y);
+#endif
+  }
+};
+
+// 2^x in one instruction: off by 2^-22 of the result, and zero where that would be subnormal.
+__device__ __forceinline__ float fast_exp2(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::exp2(x);
+#endif
+}
+
+// Off by 2^-22, not of the result but of 1.
+__device__ __forceinline__ float fast_tanh(float x) { return 1 - __fdividef(2, 1 + fast_exp2(x * (2 * 1.44269504f))); }
 
 // --- tensor cores and asynchronous copies. All lanes of the warp call them together.
 
@@ -200,6 +249,19 @@ template <int in_flight>
 inline void cp_async_wait() {
   emu::cp_wait(in_flight);
 }
+#endif
+
+// A load of what this multiprocessor reads once: it leaves the L1 cache to others.
+#if defined(__CUDACC__)
+__device__ __forceinline__ uint4 load_streaming(const uint4* from) {
+  uint4 x;
+  asm volatile("ld.global.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(from));
+  return x;
+}
+#else
+inline uint4 load_streaming(const uint4* from) { return *from; }
 #endif
 
 // A store of what nobody on the device reads soon: it leaves the L2 cache first.

@@ -4,43 +4,62 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
+// `count` channels of member m's stream of a token from `col` on.
+template <int width>
+__device__ __forceinline__ Pack<act, width> fetch_stream(const StitchForward& s, int m, int row, int col, int count,
+                                                         bool whole) {
+  Pack<act, width> x;
+  fetch_pack(x, s.h + m * (int64_t{s.N} * s.C) + int64_t{row} * s.C + col, count, whole);
+  return x;
+}
+
 // out_e = h_e + g_e (p_e - h_e), g_e = sigmoid(dropout(h_0 Wg_e^T + bg_e)), for `count` channels of a token from `col` on. z:
 // h_0 Wg_e^T, unless there is one gate for a token; p: p_e. With the first expert slot 0 is written: the hub goes on as it
-// is, and its gate is never read.
+// is, and its gate is never read. stream: h_e.
 template <int width>
-__device__ __forceinline__ void blend(const StitchForward& s, int e, int row, int col, int count, bool aligned,
-                                      const float (&z)[width], const float (&p)[width]) {
+__device__ __forceinline__ void blend(const StitchForward& s, int e, int row, int col, int count, bool whole,
+                                      float (&z)[width], const float (&p)[width], const Pack<act, width>& stream) {
   const int64_t NC = int64_t{s.N} * s.C, index = (e + 1) * NC + int64_t{row} * s.C + col;
-  const bool whole = aligned && count == width;
-  float gate[width] = {}, out[width];
-  load_pack(out, s.h + index, count, whole);
+  float out[width];
+  if (s.G != 1) finish_logits(s, z, row, e + 1, col, count);
+  const float one = s.G == 1 ? to_float(s.gates[gate_index(s, row, e + 1, 0)]) : 0.0f;
 #pragma unroll
   for (int i = 0; i < width; i++) {
-    if (i >= count) break;
-    gate[i] = s.G == 1 ? to_float(s.gates[gate_index(s, row, e + 1, 0)]) : sigmoid(logit(s, z[i], row, e + 1, col + i));
-    out[i] = fmaf(gate[i], p[i] - out[i], out[i]);
+    const float h = to_float(stream.at[i]);
+    z[i] = s.G == 1 ? one : sigmoid(z[i]);
+    out[i] = fmaf(z[i], p[i] - h, h);
   }
-  if (s.G != 1) stream_pack(s.gates + gate_index(s, row, e + 1, col), gate, count, whole);
+  if (s.G != 1) stream_pack(s.gates + gate_index(s, row, e + 1, col), z, count, whole);
   stream_pack(s.out + index, out, count, whole);
   if (e > 0) return;
-  const int64_t hub = index - NC;
-  load_pack(out, s.h + hub, count, whole);
-  stream_pack(s.out + hub, out, count, whole);
-  if (s.G == 1) return;
+  const Pack<act, width> hub = fetch_stream<width>(s, 0, row, col, count, whole);
 #pragma unroll
-  for (int i = 0; i < width; i++) gate[i] = 0;
-  stream_pack(s.gates + gate_index(s, row, 0, col), gate, count, whole);
+  for (int i = 0; i < width; i++) out[i] = to_float(hub.at[i]), z[i] = 0;
+  stream_pack(s.out + index - NC, out, count, whole);
+  if (s.G != 1) stream_pack(s.gates + gate_index(s, row, 0, col), z, count, whole);
 }
 
 // sums: projection and logit. The experts' tiles stand side by side.
 template <class S>
-__device__ __forceinline__ void finish_blend(const StitchForward& s, const Sums<S>* sums, int e, int row0, int col0) {
-  const bool aligned = packs_aligned<kPack<S>>(s);
-  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kPack<S>]) {
-    const int row = row0 + r, col = col0 + c, count = min(s.C - col, kPack<S>);
-    if (row >= s.N || count <= 0) return;
-    stream_pack(s.projected + (int64_t{e} * s.N + row) * s.C + col, x[0], count, aligned && count == kPack<S>);
-    blend(s, e, row, col, count, aligned, x[1], x[0]);
+__device__ __forceinline__ void finish_blend(const StitchForward& s, const Sums<S>* sums, float* staging, int e,
+                                             int row0, int col0) {
+  const bool aligned = packs_aligned<kPack<2>>(s);
+  const auto place = [&](int r, int c, auto&& f) {
+    const int row = row0 + r, col = col0 + c, count = min(s.C - col, kPack<2>);
+    if (row < s.N && count > 0) f(row, col, count, aligned && count == kPack<2>);
+  };
+  const auto fetch = [&](int r, int c) {
+    Pack<act, kPack<2>> stream;
+    place(r, c, [&](int row, int col, int count, bool whole) {
+      stream = fetch_stream<kPack<2>>(s, e + 1, row, col, count, whole);
+    });
+    return stream;
+  };
+  for_packs<S, 2>(sums, staging, fetch, [&](int r, int c, float (&z)[2][kPack<2>], const Pack<act, kPack<2>>& stream) {
+    place(r, c, [&](int row, int col, int count, bool whole) {
+      stream_pack(s.projected + (int64_t{e} * s.N + row) * s.C + col, z[0], count, whole);
+      blend(s, e, row, col, count, whole, z[1], z[0], stream);
+    });
   });
 }
 
@@ -66,7 +85,8 @@ __global__ void __launch_bounds__(S::kThreads, 1) blend_kernel(const __grid_cons
   for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     pipeline.template multiply<2>(sums, Stage::steps(s.C));
-    finish_blend<S>(s, sums, tile.corner().col / width, tile.corner().row, tile.corner().col % width);
+    finish_blend<S>(s, sums, pipeline.staging(), tile.corner().col / width, tile.corner().row,
+                    tile.corner().col % width);
   }
 }
 
@@ -81,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) blend_rows_kernel(const __grid_const
     float z[width] = {}, p[width];
     if (logits) load(z, logits + (int64_t{row} * (s.M - 1) + e) * s.C + col);
     load(p, s.projected + int64_t{e} * s.N * s.C + i);
-    blend(s, e, row, col, width, true, z, p);
+    blend(s, e, row, col, width, true, z, p, fetch_stream<width>(s, e + 1, row, col, width, true));
   }
 }
 
@@ -111,7 +131,7 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
   for (Walk tile(s.order, 1, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     ring.multiply(sums, Stage::steps(s.C));
-    finish_blend<S>(s, sums, tile.corner().col / width, tile.corner().row, tile.corner().col % width);
+    finish_blend<S>(s, sums, ring.staging(), tile.corner().col / width, tile.corner().row, tile.corner().col % width);
   }
 #endif
 }
@@ -153,12 +173,12 @@ void CudaOps::run(const HubIntoExpertsForward& op) {
   const auto projections = operands(context_, proj, size.C * size.C);
   std::copy(projections.begin(), projections.end(), s.proj);
   const Operands read = blend_operands(size, sizeof(act));
+  const bool aligned = is_aligned(s, true);
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
-  if (runs_on_hopper(context_, s) &&
-      launched_on_hopper<HopperGated>(context_, s, read, s.M - 1, true, hopper_blend_kernel<HopperGated>))
-    return;
+  if (aligned && context_.hopper())
+    return launch_on_hopper<HopperGated>(context_, s, read, s.M - 1, true, hopper_blend_kernel<HopperGated>);
 #endif
-  with_tile<act, WideGated, LargeGated, LargeGated>(context_, size.N, size.C, size.M - 1, [&](auto tile) {
+  with_tile<act, WideGated, LargeGated, LargeGated>(context_, aligned, size.N, size.C, size.M - 1, [&](auto tile) {
     launch_blend<decltype(tile)>(context_, s, read);
   });
 }

@@ -9,6 +9,8 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
+int64_t CudaOps::least_rows() const { return kGemvRows + 1; }
+
 void CudaOps::run(const LinearForward& op) {
   const auto& [x, weight, bias, residual, y, N, I, O] = op;
   context_.scratch().reset();
@@ -32,9 +34,10 @@ void CudaOps::run(const LinearBackwardInput& op) {
   context_.scratch().reset();
   const auto w = operands(context_, weight, I * O);
   for_members(w.size(), [&](int64_t first, int64_t count) {
-    Gemm<act, act> gemm(N, I, accumulate);
+    Gemm<act, act> gemm(N, I);
     for (int64_t m = first; m < first + count; m++) {
-      gemm.group(dx + m * N * I);
+      act* const result = dx + m * N * I;
+      accumulate ? gemm.accumulate(result) : gemm.group(result);
       gemm.add({dy + m * N * O, O}, {w[m], I}, O);
     }
     launch_gemm<Depth::Inner, Depth::Outer>(context_, gemm);
@@ -45,9 +48,9 @@ void CudaOps::run(const LinearBackwardInput& op) {
 void CudaOps::run(const LinearBackwardWeight& op) {
   const auto& [dy, x, dweight, dbias, N, I, O] = op;
   for_members(dweight.size(), [&](int64_t first, int64_t count) {
-    Gemm<act, float> gemm(O, I, true);
+    Gemm<act, float> gemm(O, I);
     for (int64_t m = first; m < first + count; m++) {
-      gemm.group(dweight[m]);
+      gemm.accumulate(dweight[m]);
       gemm.add({dy + m * N * O, O}, {x + m * N * I, I}, N);
     }
     launch_gemm<Depth::Outer, Depth::Outer>(context_, gemm);

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
-#include "gpu.cuh"
+#include "vectors.cuh"
 
 namespace bts::cuda {
 
@@ -12,6 +13,8 @@ constexpr int kMembers = 16;  // that one launch takes; more are several launche
 struct WeightList {
   const void* data[kMembers];
   DType dtype[kMembers];
+
+  __host__ __device__ __forceinline__ Weight operator[](int m) const { return {data[m], dtype[m]}; }
 
   // Members first..first+count-1 of `weights`, at most kMembers; none where the list is empty.
   static WeightList of(Weights weights, int64_t first, int64_t count) {
@@ -23,6 +26,14 @@ struct WeightList {
     return list;
   }
 };
+
+// As with_width of vectors.cuh, where rows of the weights are read as well.
+template <class F>
+void with_width(int64_t n, std::initializer_list<const void*> places, Weights weights, F&& f) {
+  std::vector<const void*> all(places);
+  for (const Weight& weight : weights) all.push_back(weight.data);
+  with_width(n, all, f);
+}
 
 struct GradientList {
   float* data[kMembers];
@@ -40,28 +51,19 @@ void for_members(int64_t members, F&& f) {
   for (int64_t first = 0; first < members; first += kMembers) f(first, std::min<int64_t>(kMembers, members - first));
 }
 
-struct ReadF32 {
-  const float* data;
-  __device__ float operator[](int64_t i) const { return data[i]; }
-};
-struct ReadBf16 {
-  const bf16* data;
-  __device__ float operator[](int64_t i) const { return to_float(data[i]); }
-};
-struct ReadF16 {
-  const uint16_t* data;
-  __device__ float operator[](int64_t i) const { return f16_to_float(data[i]); }
-};
-
-// Calls f with a reader whose [i] is element i of member m's weight in f32. All threads of a block take the same branch
-// where m is the same for all.
+// Calls f with the elements of a weight, in their type. All threads of a block take the same branch where the weight is the same
+// for all.
 template <class F>
-__device__ __forceinline__ void with_reader(const WeightList& list, int m, F&& f) {
-  switch (list.dtype[m]) {
-    case DType::BF16: return f(ReadBf16{static_cast<const bf16*>(list.data[m])});
-    case DType::F16: return f(ReadF16{static_cast<const uint16_t*>(list.data[m])});
-    default: return f(ReadF32{static_cast<const float*>(list.data[m])});
+__device__ __forceinline__ void with_elements(const Weight& weight, F&& f) {
+  switch (weight.dtype) {
+    case DType::BF16: return f(static_cast<const bf16*>(weight.data));
+    case DType::F16: return f(static_cast<const f16*>(weight.data));
+    default: return f(static_cast<const float*>(weight.data));
   }
+}
+template <class F>
+__device__ __forceinline__ void with_elements(const WeightList& list, int m, F&& f) {
+  with_elements(list[m], f);
 }
 
 }  // namespace bts::cuda

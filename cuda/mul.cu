@@ -8,7 +8,7 @@ namespace {
 constexpr int kRows = kThreads / 32;  // of a block
 
 struct Product {
-  __device__ float operator()(float a, float b) const { return a * b; }
+  __device__ void operator()(float (&x)[2]) const { x[0] *= x[1]; }
 };
 
 // One factor a row: one warp a row.
@@ -52,7 +52,7 @@ dim3 grid_of_rows(int64_t R) { return dim3(static_cast<unsigned>((R + kRows - 1)
 
 void CudaOps::run(const MulForward& op) {
   const auto [a, b, y, R, C, G] = op;
-  if (G == C) return map(context_, y, a, b, R * C, Product());
+  if (G == C) return map(context_, {y}, {a, b}, R * C, Product());
   with_width(C, {y, a}, [&](auto width) {
     GPU_LAUNCH(context_, scale_rows_kernel<width>, grid_of_rows(R), dim3(32, kRows), 0, y, a, b, R, C);
   });
@@ -61,8 +61,8 @@ void CudaOps::run(const MulForward& op) {
 void CudaOps::run(const MulBackward& op) {
   const auto [dy, a, b, da, db, R, C, G] = op;
   if (G == C) {
-    if (da) map(context_, da, dy, b, R * C, Product());
-    if (db) map(context_, db, dy, a, R * C, Product());
+    if (da) map(context_, {da}, {dy, b}, R * C, Product());
+    if (db) map(context_, {db}, {dy, a}, R * C, Product());
     return;
   }
   with_width(C, {da, dy, a}, [&](auto width) {

@@ -9,37 +9,54 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-// One block a row [H,D]: every thread turns the same pairs of all heads that it gets to, then copies what is not turned.
+constexpr int kHeads = 2;  // whose pairs a thread reads before it turns the first
+
+// One block a row [H,D]. A thread turns the same pairs of several heads, whose angles it reads once, then copies what is not
+// turned.
 template <int width>
-__global__ void rope_kernel(act* y, const act* x, WeightList table, const int32_t* starts, int B, int T, int H, int D,
-                            int R, float direction) {
-  const int row = blockIdx.x, half = R / 2, packs = half / width;
-  const int m = row / (B * T), position = (starts ? starts[row / T % B] : 0) + row % T;
-  const float* angles = static_cast<const float*>(table.data[m]) + int64_t(position) * R;
-  for (int i = threadIdx.x; i < H * packs; i += blockDim.x) {
-    const int pair = i % packs * width;
-    const int64_t first = (int64_t(row) * H + i / packs) * D + pair;
-    float a[width], b[width], cosine[width], sine[width];
-    load(a, x + first);
-    load(b, x + first + half);
+__global__ void __launch_bounds__(kThreads) rope_kernel(act* y, const act* x, const __grid_constant__ WeightList table,
+                                                        const int32_t* starts, int T, int H, int D, int R,
+                                                        float direction) {
+  const int n = blockIdx.x, half = R / 2;
+  const int64_t row = (int64_t(blockIdx.y) * gridDim.x + n) * H * D;
+  const int position = (starts ? starts[n / T] : 0) + n % T;
+  const float* angles = static_cast<const float*>(table.data[blockIdx.y]) + int64_t(position) * R;
+  for (int pair = threadIdx.x * width; pair < half; pair += blockDim.x * width) {
+    float cosine[width], sine[width];
     load(cosine, angles + pair);
     load(sine, angles + half + pair);
-    for (int k = 0; k < width; k++) {
-      const float low = a[k], high = b[k], s = direction * sine[k];
-      a[k] = turned_low(low, high, cosine[k], s);
-      b[k] = turned_high(low, high, cosine[k], s);
+    for (int first = threadIdx.y; first < H; first += kHeads * blockDim.y) {
+      Pack<act, width> low[kHeads], high[kHeads];
+      const auto for_heads = [&](auto&& f) {
+#pragma unroll
+        for (int i = 0; i < kHeads; i++) {
+          const int head = first + i * blockDim.y;
+          if (head < H) f(i, row + head * D + pair);
+        }
+      };
+      for_heads([&](int i, int64_t at) {
+        low[i] = pack_at<width>(x + at);
+        high[i] = pack_at<width>(x + at + half);
+      });
+      for_heads([&](int i, int64_t at) {
+        float a[width], b[width];
+        for (int k = 0; k < width; k++) {
+          const float before = to_float(low[i].at[k]), after = to_float(high[i].at[k]), s = direction * sine[k];
+          a[k] = turned_low(before, after, cosine[k], s);
+          b[k] = turned_high(before, after, cosine[k], s);
+        }
+        store(y + at, a);
+        store(y + at + half, b);
+      });
     }
-    store(y + first, a);
-    store(y + first + half, b);
   }
-  const int rest = (D - R) / width;
   if (y == x) return;
-  for (int i = threadIdx.x; i < H * rest; i += blockDim.x) {
-    const int64_t at = (int64_t(row) * H + i / rest) * D + R + i % rest * width;
-    float kept[width];
-    load(kept, x + at);
-    store(y + at, kept);
-  }
+  for (int head = threadIdx.y; head < H; head += blockDim.y)
+    for (int d = R + threadIdx.x * width; d < D; d += blockDim.x * width) {
+      float kept[width];
+      load(kept, x + row + head * D + d);
+      store(y + row + head * D + d, kept);
+    }
 }
 
 }  // namespace
@@ -48,12 +65,12 @@ void CudaOps::run(const Rope& op) {
   const auto& [x, table, starts, y, B, T, H, D, R, inverse] = op;
   const int64_t stride = B * T * H * D;
   // Both halves of what is turned, and what is left of each head, begin on whole accesses.
-  with_width(std::gcd(R / 2, D), {y, x}, [&](auto width) {
-    const int64_t packs = H * (R / 2 / width);
-    const int threads = packs >= kThreads ? kThreads : int(packs + 31) / 32 * 32;
+  with_width(std::gcd(R / 2, D), {y, x}, table, [&](auto width) {
+    const auto packs = static_cast<unsigned>(std::clamp<int64_t>(R / 2 / width, 1, kThreads));
+    const auto heads = static_cast<unsigned>(std::clamp<int64_t>((H + kHeads - 1) / kHeads, 1, kThreads / packs));
     for_members(std::ssize(table), [&](int64_t first, int64_t count) {
-      GPU_LAUNCH(context_, rope_kernel<width>, dim3(count * B * T), threads, 0, y + first * stride, x + first * stride,
-                 WeightList::of(table, first, count), starts, B, T, H, D, R, inverse ? -1.0f : 1.0f);
+      GPU_LAUNCH(context_, rope_kernel<width>, dim3(B * T, count), dim3(packs, heads), 0, y + first * stride,
+                 x + first * stride, WeightList::of(table, first, count), starts, T, H, D, R, inverse ? -1.0f : 1.0f);
     });
   });
 }

@@ -2,7 +2,7 @@
 // sums are of whole numbers, so the order in which threads add cannot change which token is drawn.
 #include <algorithm>
 
-#include "gemm/gemm.cuh"
+#include "members.cuh"
 #include "reduce.cuh"
 
 #include "cuda_ops.h"
@@ -164,7 +164,9 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(int32_t* ids, float* s
   const Draw& draw = options.rows[blockIdx.x];
   float* scores = scratch + blockIdx.x * V;
   const int64_t n = first + blockIdx.x;
-  for (int64_t v = threadIdx.x; v < V; v += kThreads) scores[v] = element(logits, n * V + v);
+  with_elements(logits, [&](const auto* x) {
+    for (int64_t v = threadIdx.x; v < V; v += kThreads) scores[v] = to_float(x[n * V + v]);
+  });
   if (S > 0) {
     __syncthreads();
     for (int64_t i = threadIdx.x; i < S; i += kThreads) {

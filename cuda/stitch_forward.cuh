@@ -4,6 +4,8 @@
 // in the weights' own precision, and a gate for a whole token is so little that what follows it is bound by memory.
 #pragma once
 
+#include <algorithm>
+
 #include "../native/error.h"
 #include "cuda_ops.h"
 #include "drop.cuh"
@@ -13,6 +15,7 @@
 #include "gemm/operands.h"
 #include "gemm/ring.cuh"
 #include "gemm/tile_walk.cuh"
+#include "reduce.cuh"
 #include "stitch_tiles.h"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -36,9 +39,18 @@ __device__ __forceinline__ int64_t gate_index(const StitchForward& s, int row, i
   return (int64_t{row} * s.M + m) * s.G + (s.G == 1 ? 0 : col);
 }
 
-__device__ __forceinline__ float logit(const StitchForward& s, float z, int row, int m, int col) {
-  if (s.gate_bias) z += s.gate_bias[m * s.G + (s.G == 1 ? 0 : col)];
-  return drop(s.dropping, z, gate_index(s, row, m, col));
+// z of gate m becomes logits: `count` of them from (row, col) on.
+template <int width>
+__device__ __forceinline__ void finish_logits(const StitchForward& s, float (&z)[width], int row, int m, int col,
+                                              int count) {
+  if (s.gate_bias)
+#pragma unroll
+    for (int i = 0; i < width; i++)
+      if (i < count) z[i] += s.gate_bias[m * s.G + (s.G == 1 ? 0 : col + i)];
+  if (s.dropping.below != 0)  // once, not for each: the words are long, and seldom drawn
+#pragma unroll
+    for (int i = 0; i < width; i++)
+      if (i < count) z[i] = drop(s.dropping, z[i], gate_index(s, row, m, col + i));
 }
 
 __device__ __forceinline__ float sigmoid(float z) { return 1 / (1 + __expf(-z)); }
@@ -53,34 +65,54 @@ __device__ __forceinline__ void softmax(float (&g)[kMembers], int M) {
 #pragma unroll
   for (int m = 0; m < kMembers; m++)
     if (m < M) sum += g[m] = __expf(g[m] - top);
+  const float scale = 1 / sum;
 #pragma unroll
-  for (int m = 0; m < kMembers; m++)
-    if (m < M) g[m] /= sum;
+  for (int m = 0; m < kMembers; m++) g[m] *= scale;
 }
 
+constexpr int kTokens = 4;  // of a warp: a weight that was read serves them all
+
 // One gate for all channels of a token. gates[n,m] = softmax (or sigmoid, from member 1 on) of dropout(h_0 Wg^T + bg).
-// Weights are read in f32 where they are; one warp owns a token.
-__global__ void __launch_bounds__(256) token_gates_kernel(const __grid_constant__ StitchForward s, const float* weight,
-                                                          bool is_softmax) {
-  const int row = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (row >= s.N) return;
-  float g[kStitchMembers] = {};
-  for (int c = lane; c < s.C; c += 32) {
-    const float x = to_float(s.h[int64_t{row} * s.C + c]);
+// Weights are read in f32 where they are; one warp owns kTokens tokens.
+template <int width>
+__global__ void __launch_bounds__(kThreads) token_gates_kernel(const __grid_constant__ StitchForward s,
+                                                               const float* weight, bool is_softmax) {
+  const int first = (blockIdx.x * (kThreads / 32) + threadIdx.x / 32) * kTokens, lane = threadIdx.x % 32;
+  if (first >= s.N) return;
+  const int tokens = min(s.N - first, kTokens);
+  float g[kTokens][kStitchMembers] = {};
+  for (int c = lane * width; c < s.C; c += 32 * width) {
+    float x[kTokens][width] = {};
+#pragma unroll
+    for (int t = 0; t < kTokens; t++)
+      if (t < tokens) load(x[t], s.h + int64_t{first + t} * s.C + c);
+#pragma unroll
+    for (int m = 0; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      float w[width];
+      load(w, weight + int64_t{m} * s.C + c);
+#pragma unroll
+      for (int t = 0; t < kTokens; t++)
+#pragma unroll
+        for (int k = 0; k < width; k++) g[t][m] = fmaf(x[t][k], w[k], g[t][m]);
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTokens; t++) {
+    const int row = first + t;
+#pragma unroll
+    for (int m = 0; m < kStitchMembers; m++) {
+      if (m >= s.M) break;
+      float z[1] = {warp_sum(g[t][m])};
+      if (row < s.N) finish_logits(s, z, row, m, 0, 1);
+      g[t][m] = z[0];
+    }
+    if (is_softmax) softmax(g[t], s.M);
 #pragma unroll
     for (int m = 0; m < kStitchMembers; m++)
-      if (m < s.M) g[m] = fmaf(x, weight[int64_t{m} * s.C + c], g[m]);
+      if (row < s.N && m < s.M && lane == m)
+        s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[t][m] : m ? sigmoid(g[t][m]) : 0.0f);
   }
-#pragma unroll
-  for (int m = 0; m < kStitchMembers; m++) {
-    for (int step = 16; step > 0; step /= 2) g[m] += __shfl_xor_sync(0xffffffffu, g[m], step);
-    if (m < s.M) g[m] = logit(s, g[m], row, m, 0);
-  }
-  if (is_softmax) softmax(g, s.M);
-#pragma unroll
-  for (int m = 0; m < kStitchMembers; m++)
-    if (m < s.M && lane == m)
-      s.gates[int64_t{row} * s.M + m] = from_float<act>(is_softmax ? g[m] : m ? sigmoid(g[m]) : 0.0f);
 }
 
 // Whether the packs of all that a stitch reads and writes lie on their own size.
@@ -147,7 +179,16 @@ inline const float* launch_logits(Context& context, const StitchForward& s, cons
 
 inline void launch_token_gates(const Context& context, const StitchForward& s, const float* gate_weight,
                                bool is_softmax) {
-  GPU_LAUNCH(context, token_gates_kernel, dim3(ceil_div(s.N, 8)), dim3(256), 0, s, gate_weight, is_softmax);
+  with_width(s.C, {s.h, gate_weight}, [&](auto width) {
+    GPU_LAUNCH(context, token_gates_kernel<width>, dim3(ceil_div(s.N, kTokens * kThreads / 32)), dim3(kThreads), 0, s,
+               gate_weight, is_softmax);
+  });
+}
+
+// Whether every row that tiles read begins on 16 bytes. `projections`: they read the weights of those.
+inline bool is_aligned(const StitchForward& s, bool projections) {
+  const auto aligned = [&](const act* data) { return Matrix<act>{data, s.C}.aligned(); };
+  return aligned(s.h) && aligned(s.gate_weight) && (!projections || std::all_of(s.proj, s.proj + s.M - 1, aligned));
 }
 
 // `results` stand side by side.
@@ -165,26 +206,18 @@ struct StitchMaps {
   TensorMap h, gate[kStitchMembers], proj[kExperts];
 };
 
-// Takes the tiles on if this is a Hopper and the matrices can be mapped. `projections`: the tiles read those, too.
+// `projections`: the tiles read those, too.
 template <class S, class Kernel>
-bool launched_on_hopper(const Context& context, StitchForward s, const Operands& read, int results, bool projections,
-                        Kernel kernel) {
+void launch_on_hopper(const Context& context, StitchForward s, const Operands& read, int results, bool projections,
+                      Kernel kernel) {
   using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
   order_tiles<S>(context, s, read, results);
   StitchMaps maps;
   const auto weight = [&](const act* data) { return tensor_map(data, s.C, s.C, s.C, Ring::kRightBox); };
   maps.h = tensor_map(s.h, s.N, s.C, s.C, Ring::kLeftBox);
   for (int m = 0; m < s.M; m++) maps.gate[m] = weight(s.gate_weight + m * int64_t{s.C} * s.C);
-  for (int e = 0; projections && e + 1 < s.M; e++) {
-    if (!Matrix<act>{s.proj[e], s.C}.aligned()) return false;
-    maps.proj[e] = weight(s.proj[e]);
-  }
+  for (int e = 0; projections && e + 1 < s.M; e++) maps.proj[e] = weight(s.proj[e]);
   GPU_LAUNCH(context, kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
-  return true;
-}
-
-inline bool runs_on_hopper(const Context& context, const StitchForward& s) {
-  return context.hopper() && s.M <= HopperMixOf8::kB && Matrix<act>{s.h, s.C}.aligned();
 }
 
 #endif

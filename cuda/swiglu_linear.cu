@@ -23,28 +23,22 @@ struct Arguments {
   TileOrder order;  // of the tiles of one member
 };
 
-// x += the bias, if there is one, of columns col..col+count-1.
-template <int width>
-__device__ __forceinline__ void add_bias(float (&x)[width], const WeightList& bias, int m, int col, int count) {
-  if (!bias.data[m]) return;
-#pragma unroll
-  for (int i = 0; i < width; i++)
-    if (i < count) x[i] += element({bias.data[m], bias.dtype[m]}, col + i);
-}
-
 // Writes a tile of member m: sums[0] of the gate and sums[1] beside it.
 template <class S>
-__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, int m, const Tile& corner) {
+__device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, float* staging, int m,
+                                       const Tile& corner) {
   act* const y = s.y + m * int64_t{s.N} * s.F;
   const bool aligned = Matrix<act>{y, s.F}.aligned();
-  for_packs<S, 2>(sums, [&](int r, int c, float (&x)[2][kPack<S>]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<S>);
+  for_packs<S, 2>(sums, staging, [&](int r, int c, float (&x)[2][kPack<2>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<2>);
     if (row >= s.N || count <= 0) return;
-    add_bias(x[0], s.gate_bias, m, col, count);
-    add_bias(x[1], s.up_bias, m, col, count);
+    add_bias(x[0], s.gate_bias[m], col, count);
+    add_bias(x[1], s.up_bias[m], col, count);
+    with_activation(s.activation, [&](auto activation) {
 #pragma unroll
-    for (int i = 0; i < kPack<S>; i++) x[0][i] = activated(s.activation, x[0][i]) * x[1][i];
-    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<S>);
+      for (int i = 0; i < kPack<2>; i++) x[0][i] = activation.value(x[0][i]) * x[1][i];
+    });
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<2>);
   });
 }
 
@@ -67,7 +61,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) swiglu_linear_kernel(const __g
   for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     pipeline.template multiply<2>(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.result(), tile.corner());
+    finish<S>(s, sums, pipeline.staging(), tile.result(), tile.corner());
   }
 }
 
@@ -95,16 +89,16 @@ struct Maps {
   TensorMap x[kMembers], gate[kMembers], up[kMembers];
 };
 
-__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, HopperGated>::kThreads), 1)
-hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+template <class S>
+__global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads), 1) hopper_swiglu_linear_kernel(
+    const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
 #if defined(BTS_HOPPER_CODE)
-  using S = HopperGated;
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
   using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
   Ring<Depth::Inner, Depth::Inner, S> ring(shared);
   if (ring.loads()) {
-    keep_registers<kLoadingRegisters>();
+    if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;
     for (Walk loads(s.order, s.M, s.C); loads.more(); loads.next_step()) {
       const int m = loads.result();
@@ -114,33 +108,43 @@ hopper_swiglu_linear_kernel(const __grid_constant__ Arguments s, const __grid_co
     }
     return;
   }
-  claim_registers<kMultiplyingRegisters>();
+  if constexpr (kMovesRegisters<S>) claim_registers<kMultiplyingRegisters>();
   for (Walk tile(s.order, s.M, s.C); tile.more(); tile.next_tile()) {
     Sums<S> sums[2] = {};
     ring.multiply(sums, Stage::steps(s.C));
-    finish<S>(s, sums, tile.result(), tile.corner());
+    finish<S>(s, sums, ring.staging(), tile.result(), tile.corner());
   }
 #endif
 }
 
-#endif
-
-// Takes the op on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
-bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& unordered) {
-#if defined(BTS_HOPPER) && defined(BTS_BF16)
-  using S = HopperGated;
+template <class S>
+void launch_in_boxes(const Context& context, const Arguments& unordered) {
   using Ring = cuda::Ring<Depth::Inner, Depth::Inner, S>;
-  if (!context.hopper() || !has_enough_tiles<S>(context, unordered.N, unordered.F, unordered.M)) return false;
   const Arguments s = in_order<S>(context, unordered);
   Maps maps;
   for (int m = 0; m < s.M; m++) {
-    const Matrix<act> x{s.x + m * int64_t{s.N} * s.C, s.C}, gate{s.gate[m], s.C}, up{s.up[m], s.C};
-    if (!x.aligned() || !gate.aligned() || !up.aligned()) return false;
-    maps.x[m] = tensor_map(x.data, s.N, s.C, s.C, Ring::kLeftBox);
-    maps.gate[m] = tensor_map(gate.data, s.F, s.C, s.C, Ring::kRightBox);
-    maps.up[m] = tensor_map(up.data, s.F, s.C, s.C, Ring::kRightBox);
+    maps.x[m] = tensor_map(s.x + m * int64_t{s.N} * s.C, s.N, s.C, s.C, Ring::kLeftBox);
+    maps.gate[m] = tensor_map(s.gate[m], s.F, s.C, s.C, Ring::kRightBox);
+    maps.up[m] = tensor_map(s.up[m], s.F, s.C, s.C, Ring::kRightBox);
   }
-  GPU_LAUNCH(context, hopper_swiglu_linear_kernel, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+  GPU_LAUNCH(context, hopper_swiglu_linear_kernel<S>, grid_of(context, s), dim3(Ring::kThreads), Ring::kBytes, s, maps);
+}
+
+#endif
+
+bool is_aligned(const Arguments& s) {
+  const auto aligned = [&](const act* data) { return Matrix<act>{data, s.C}.aligned(); };
+  return aligned(s.x) && std::all_of(s.gate, s.gate + s.M, aligned) && std::all_of(s.up, s.up + s.M, aligned);
+}
+
+// Takes the op, whose matrices are aligned, on if this is a Hopper.
+bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Arguments& s) {
+#if defined(BTS_HOPPER) && defined(BTS_BF16)
+  if (!context.hopper()) return false;
+  const auto suits = [&](auto tile) { return suits_hopper<decltype(tile)>(context, s.N, s.F, s.M); };
+  if (suits(HopperGated())) launch_in_boxes<HopperGated>(context, s);
+  else if (suits(FlatHopperGated())) launch_in_boxes<FlatHopperGated>(context, s);
+  else launch_in_boxes<SmallFlatHopperGated>(context, s);
   return true;
 #else
   return false;
@@ -165,8 +169,9 @@ void CudaOps::run(const SwigluLinear& op) {
     s.up_bias = WeightList::of(up_bias, first, count);
     s.M = static_cast<int>(count), s.N = static_cast<int>(N), s.C = static_cast<int>(C), s.F = static_cast<int>(F);
     s.activation = activation;
-    if (launched_on_hopper(context_, s)) return;
-    with_tile<act, WideGated, LargeGated, SmallGated>(context_, N, F, count,
+    const bool aligned = is_aligned(s);
+    if (aligned && launched_on_hopper(context_, s)) return;
+    with_tile<act, WideGated, LargeGated, SmallGated>(context_, aligned, N, F, count,
                                                       [&](auto tile) { launch_tiles<decltype(tile)>(context_, s); });
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <type_traits>
 
 #include "gpu.cuh"
@@ -16,14 +17,25 @@ struct alignas(sizeof(T) * width < 16 ? sizeof(T) * width : 16) Pack {
 };
 
 template <int width, class T>
-__device__ __forceinline__ void load(float (&x)[width], const T* from) {
-  const auto pack = *reinterpret_cast<const Pack<T, width>*>(from);
+__device__ __forceinline__ Pack<T, width> pack_at(const T* from) {
+  return *reinterpret_cast<const Pack<T, width>*>(from);
+}
+
+template <int width, class T>
+__device__ __forceinline__ void widen(float (&x)[width], const Pack<T, width>& pack) {
+#pragma unroll
   for (int k = 0; k < width; k++) x[k] = to_float(pack.at[k]);
+}
+
+template <int width, class T>
+__device__ __forceinline__ void load(float (&x)[width], const T* from) {
+  widen(x, pack_at<width>(from));
 }
 
 template <int width, class T>
 __device__ __forceinline__ void store(T* to, const float (&x)[width]) {
   Pack<T, width> pack;
+#pragma unroll
   for (int k = 0; k < width; k++) pack.at[k] = from_float<T>(x[k]);
   *reinterpret_cast<Pack<T, width>*>(to) = pack;
 }
@@ -34,11 +46,15 @@ __device__ __forceinline__ int64_t grid_threads() { return int64_t(gridDim.x) * 
 
 // Calls f with the widest access, kWide or 1 as a constant, that rows of n elements at these places allow.
 template <class F>
-void with_width(int64_t n, std::initializer_list<const void*> places, F&& f) {
+void with_width(int64_t n, std::span<const void* const> places, F&& f) {
   bool wide = n % kWide == 0;
   for (const void* place : places) wide = wide && reinterpret_cast<uintptr_t>(place) % 16 == 0;
   if (wide) f(std::integral_constant<int, kWide>());
   else f(std::integral_constant<int, 1>());
+}
+template <class F>
+void with_width(int64_t n, std::initializer_list<const void*> places, F&& f) {
+  with_width(n, std::span(places.begin(), places.size()), f);
 }
 
 constexpr int kThreads = 256;

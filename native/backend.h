@@ -71,6 +71,9 @@ struct Backend {
   std::function<std::unique_ptr<Graph>()> make_graph = nullptr;  // null: work is queued anew each time
 
   DType activations() const { return ops.index() == 0 ? DType::F32 : DType::BF16; }
+  int64_t least_rows() const {
+    return std::visit([](const auto& ops) { return ops->least_rows(); }, ops);
+  }
   template <class A>
   OpsOf<A>& ops_of() {
     return *std::get<std::unique_ptr<OpsOf<A>>>(ops);

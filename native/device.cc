@@ -223,8 +223,9 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::begin_recording>("beginRecording"),
                       InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
-                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::profile>("profile"),
-                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::least_rows>("leastRows"),
+                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
+                      InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)
@@ -339,6 +340,13 @@ Napi::Value Device::memory(const Napi::CallbackInfo& info) {
     result.Set("reservedBytes", static_cast<double>(statistics.reserved));
     if (info[0].ToBoolean().Value()) state->memory().reset_peak();
     return result;
+  });
+}
+
+// leastRows(): see OpsOf::least_rows
+Napi::Value Device::least_rows(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), static_cast<double>(open()->least_rows()));
   });
 }
 

@@ -52,6 +52,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   std::map<std::string, Timing> take_timings() { return backend_.stopwatch->take(); }
   bool closed() const { return !queue_; }
   DType activations() const { return backend_.activations(); }
+  int64_t least_rows() const { return backend_.least_rows(); }
   MemoryPool& memory() { return memory_; }
 
  private:
@@ -87,6 +88,7 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value end_recording(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value least_rows(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

@@ -16,6 +16,8 @@ export interface KernelFacts {
   staticSharedBytes: number;
   /** Bytes that did not fit the registers, stores and loads. */
   spillBytes: number;
+  /** Whether ptxas has each product of four warps wait for the one before it. */
+  serialized: boolean;
   /** HMMA: tensor cores. */
   tensor: number;
   /** HGMMA: Hopper's, of four warps together. */
@@ -38,6 +40,7 @@ type Counted = 'tensor' | 'warpgroupTensor' | 'boxCopies' | 'asynchronousCopies'
 const opcodes: Record<number, Counted> = {
   572: 'tensor',
   2544: 'warpgroupTensor',
+  3568: 'warpgroupTensor', // with a left operand in registers
   1460: 'boxCopies',
   4014: 'asynchronousCopies',
   2107: 'matrixLoads',
@@ -119,6 +122,7 @@ function aboutKernel(log: string, mangled: string) {
     registers: number(/Used (\d+) registers/),
     staticSharedBytes: number(/(\d+) bytes smem/),
     spillBytes: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
+    serialized: log.split('\n').some((line) => line.includes('are serialized') && line.includes(`'${mangled}'`)),
   };
 }
 

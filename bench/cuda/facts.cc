@@ -12,6 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "../../cuda/attention_backward_hopper.cuh"
+#include "../../cuda/attention_hopper.cuh"
 #include "../../cuda/attention_tiles.cuh"
 #include "../../cuda/gemm/gemm.cuh"
 #include "../../cuda/gemm/ring.cuh"
@@ -223,10 +225,25 @@ void shared_bytes(const char* precision) {
   product("hopper_gemm_kernel<Inner, Inner, Shape<128, 128", Ring<In, In, SmallHopperTile>::kBytes);
   product("hopper_gemm_kernel<Inner, Outer, Shape<128, 128", Ring<In, Out, SmallHopperTile>::kBytes);
   product("hopper_gemm_kernel<Outer, Outer, Shape<128, 128", Ring<Out, Out, SmallHopperTile>::kBytes);
-  product("hopper_swiglu_linear_kernel", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_gemm_kernel<Inner, Inner, Shape<64, 256", Ring<In, In, FlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Outer, Shape<64, 256", Ring<In, Out, FlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Outer, Outer, Shape<64, 256", Ring<Out, Out, FlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Inner, Shape<64, 128", Ring<In, In, SmallFlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Inner, Outer, Shape<64, 128", Ring<In, Out, SmallFlatHopperTile>::kBytes);
+  product("hopper_gemm_kernel<Outer, Outer, Shape<64, 128", Ring<Out, Out, SmallFlatHopperTile>::kBytes);
+  product("hopper_swiglu_linear_kernel<Shape<128", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_swiglu_linear_kernel<Shape<64, 128", Ring<In, In, FlatHopperGated>::kBytes);
+  product("hopper_swiglu_linear_kernel<Shape<64, 64", Ring<In, In, SmallFlatHopperGated>::kBytes);
   product("hopper_mix_kernel<Shape<128, 64", Ring<In, In, HopperMixOf4>::kBytes);
   product("hopper_mix_kernel<Shape<128, 32", Ring<In, In, HopperMixOf8>::kBytes);
   product("hopper_blend_kernel", Ring<In, In, HopperGated>::kBytes);
+  product("hopper_attention_kernel<64, 2", HopperAttention<64, 2>::kBytes);
+  product("hopper_attention_kernel<64, 3", HopperAttention<64, 3>::kBytes);
+  product("hopper_attention_kernel<128, 2", HopperAttention<128, 2>::kBytes);
+  product("hopper_query_gradients_kernel<64", HopperQueries<64>::kSharedBytes);
+  product("hopper_query_gradients_kernel<128", HopperQueries<128>::kSharedBytes);
+  product("hopper_key_gradients_kernel<64", HopperKeys<64>::kSharedBytes);
+  product("hopper_key_gradients_kernel<128", HopperKeys<128>::kSharedBytes);
   product("attention_kernel<64>", ForwardTiles<T, 64>::kSharedBytes);
   product("attention_kernel<128>", ForwardTiles<T, 128>::kSharedBytes);
   product("attention_kernel<256>", ForwardTiles<T, 256>::kSharedBytes);

@@ -120,11 +120,12 @@ function sharedBytes({ kernel, precision, staticSharedBytes }: Row, facts: Facts
 
 /** What is wrong with a kernel. */
 function complaints(row: Row, facts: Facts): string[] {
-  const { arch, kernel, precision, spillBytes, tensor, warpgroupTensor, boxCopies } = row;
+  const { arch, kernel, precision, spillBytes, serialized, tensor, warpgroupTensor, boxCopies } = row;
   const shared = sharedBytes(row, facts),
     most = sharedLimits[arch];
   const found: string[] = [];
   if (spillBytes > 0) found.push(`spills ${spillBytes} bytes`);
+  if (serialized) found.push('multiplies one product after the other');
   if (precision === 'bf16' && onTensorCores.test(kernel) && tensor === 0) found.push('does not use tensor cores');
   if (onWarpgroups.test(kernel) && (warpgroupTensor === 0 || boxCopies === 0))
     found.push('does not multiply by warpgroups, or from tiles that are copied whole');
@@ -160,7 +161,15 @@ const traffic = Object.entries(facts.stitch).flatMap(([gpu, { l2Bytes, layers }]
 );
 /** What an architecture must have and has not, where all files were compiled. */
 function missing(): string[] {
-  const hopper = ['hopper_gemm_kernel', 'hopper_swiglu_linear_kernel', 'hopper_mix_kernel', 'hopper_blend_kernel'];
+  const hopper = [
+    'hopper_gemm_kernel',
+    'hopper_swiglu_linear_kernel',
+    'hopper_mix_kernel',
+    'hopper_blend_kernel',
+    'hopper_attention_kernel',
+    'hopper_query_gradients_kernel',
+    'hopper_key_gradients_kernel',
+  ];
   if (values.file || !kernels.some(({ arch }) => arch === '90a')) return [];
   return hopper
     .filter((name) => !kernels.some(({ arch, kernel }) => arch === '90a' && kernel.startsWith(name)))

@@ -138,8 +138,8 @@ void switch_to(Thread* to, [[maybe_unused]] bool for_good = false) {
 }
 
 const char* name_of(Wait wait) {
-  constexpr const char* names[] = {"running",  "__syncwarp",    "shuffle", "ballot",   "mma",
-                                   "ldmatrix", "__syncthreads", "wgmma",   "mbarrier", "returned"};
+  constexpr const char* names[] = {"running",       "__syncwarp", "shuffle",  "ballot",        "mma",     "ldmatrix",
+                                   "__syncthreads", "wgmma",      "mbarrier", "named barrier", "returned"};
   return names[static_cast<int>(wait)];
 }
 

@@ -55,7 +55,19 @@ struct Place {
   int line;
 };
 
-enum class Wait : uint8_t { None, SyncWarp, Shuffle, Ballot, Mma, LoadMatrix, SyncThreads, Wgmma, Barrier, Done };
+enum class Wait : uint8_t {
+  None,
+  SyncWarp,
+  Shuffle,
+  Ballot,
+  Mma,
+  LoadMatrix,
+  SyncThreads,
+  Wgmma,
+  Barrier,
+  NamedBarrier,
+  Done
+};
 
 struct Warp;
 

@@ -1,69 +1,111 @@
-// What becomes of a block's sums: the lanes of a quad, which hold two neighbouring columns of every tile, trade them for
-// packs of eight, so that everything that follows a product reads and writes 16 bytes at a time.
+// What becomes of a block's sums: they pass through shared memory, from the 16 x 8 tiles of products to rows, so that
+// everything that follows a product reads and writes 16 bytes at a time, in one short loop that stays in the instruction cache.
 #pragma once
 
+#include <algorithm>
+
+#include "../members.cuh"
 #include "../vectors.cuh"
 #include "pipeline.cuh"
 
 namespace bts::cuda {
 
-// Columns of a pack: a quad trades four tiles, or two where a warp has no more.
-template <class S>
-constexpr int kPack = S::kJ % 4 == 0 ? 8 : 4;
+// Columns of a pack where kCount results are finished together: 16 bytes, unless so many would not fit the registers.
+template <int kCount>
+constexpr int kPack = kCount <= 4   ? 8
+                      : kCount <= 8 ? 4
+                                    : 2;
 
-// x[r] = x[r ^ lane]: an exchange that undoes itself, without a run-time index into registers.
-template <int n>
-__device__ __forceinline__ void rotate_by_lane(float (&x)[n]) {
-  const auto swap_if = [](bool swap, float& a, float& b) {
-    const float first = swap ? b : a, second = swap ? a : b;
-    a = first;
-    b = second;
-  };
-#pragma unroll
-  for (int bit = 1; bit < n; bit *= 2)
-#pragma unroll
-    for (int r = 0; r < n; r++)
-      if (!(r & bit)) swap_if(threadIdx.x & bit, x[r], x[r | bit]);
-}
+// Rows that pass at a time, and floats of each: tiles of 8 columns of all results, one result beside the other. The tiles of a
+// row change places with the row's number, so that four rows of one tile, which a half warp writes at once, touch all banks.
+struct Staging {
+  static constexpr int kRows = 8, kTile = 8, kCols = 128, kSize = kRows * kCols;  // of a warp
+  template <class S>
+  static constexpr int kOfBlock = kSize * (S::kThreads / 32);
 
-// x[q] of lane t of n neighbours becomes x[t] of lane q.
-template <int n>
-__device__ __forceinline__ void transpose(float (&x)[n]) {
-  rotate_by_lane(x);
-#pragma unroll
-  for (int r = 1; r < n; r++) x[r] = __shfl_xor_sync(0xffffffffu, x[r], r);
-  rotate_by_lane(x);
-}
+  static __device__ __forceinline__ int at(int row, int tile) { return row * kCols + (tile ^ row) * kTile; }
+};
 
-// Calls f(row, col, x) for all that a thread holds of kCount results: x[n] is a pack of result n whose first element is
-// (row, col) of [kM, kN]. All lanes of a warp call this together; f is for one lane.
-template <class S, int kCount, class F>
-__device__ __forceinline__ void for_packs(const Sums<S>* sums, F&& f) {
-  constexpr int kTiles = kPack<S> / 2;
-  const int lane = threadIdx.x % kTiles, quarter = threadIdx.x % 4 / kTiles;
+// Calls finish(row, col, x, fetch(row, col)) for all packs of kCount results: x[n] is a pack of result n whose first element is
+// (row, col) of [kM, kN]. What fetch() reads from device memory is under way before a result is written. All lanes of a warp
+// call this together; fetch and finish are for one lane. staging: Staging::kOfBlock<S>.
+template <class S, int kCount, class Fetch, class Finish>
+__device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, Fetch&& fetch, Finish&& finish) {
+  constexpr int kWidth = kPack<kCount>, kOfTile = Staging::kTile / kWidth;
+  constexpr int kTiles = std::min(S::kJ, Staging::kCols / Staging::kTile / kCount);  // of each result at a time
+  constexpr int kAcross = S::kJ / kTiles, kParts = S::kI * 2 * kAcross;
+  constexpr int kAll = Staging::kRows * kTiles * kOfTile, kPieces = ceil_div(kAll, 32);  // of a warp, and of a lane
+  using Fetched = decltype(fetch(0, 0));
+  constexpr int kAtOnce = std::clamp<int>(128 / sizeof(Fetched), 1, kPieces);  // more would not fit the registers
+  static_assert(S::kJ % kTiles == 0 && kPieces % kAtOnce == 0);
+  const int lane = threadIdx.x % 32;
+  float* const mine = staging + threadIdx.x / 32 * Staging::kSize;
+#pragma unroll 1
+  for (int part = 0; part < kParts; part++) {
+    // Where piece p of this lane lies: among the rows that pass, and in the tile.
+    const auto row_at = [&](int p) { return (p * 32 + lane) / (kTiles * kOfTile); };
+    const auto col_at = [&](int p) { return (p * 32 + lane) % (kTiles * kOfTile) * kWidth; };
+    const auto row = [&](int p) { return S::first_row() + part / kAcross * Staging::kRows + row_at(p); };
+    const auto col = [&](int p) { return S::first_col() + part % kAcross * kTiles * Staging::kTile + col_at(p); };
+    const auto exists = [&](int p) { return kAll % 32 == 0 || row_at(p) < Staging::kRows; };
+    Fetched fetched[kAtOnce];
+    const auto fetch_from = [&](int first) {
 #pragma unroll
-  for (int i = 0; i < S::kI; i++)
+      for (int p = 0; p < kAtOnce; p++)
+        if (exists(first + p)) fetched[p] = fetch(row(first + p), col(first + p));
+    };
+    fetch_from(0);
+    __syncwarp();
 #pragma unroll
-    for (int j = 0; j < S::kJ; j += kTiles)
+    for (int each = 0; each < kParts; each++) {  // registers have no run-time index
+      if (each != part) continue;
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        float x[kCount][kPack<S>];
+      for (int n = 0; n < kCount; n++)
+#pragma unroll
+        for (int j = 0; j < kTiles; j++) {
+          const float* const sum = &sums[n][each / kAcross / 2][each % kAcross * kTiles + j][each / kAcross % 2 * 2];
+          *reinterpret_cast<float2*>(mine + Staging::at(lane / 4, n * kTiles + j) + lane % 4 * 2) =
+              make_float2(sum[0], sum[1]);
+        }
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (int first = 0; first < kPieces; first += kAtOnce) {
+      if (first > 0) fetch_from(first);
+#pragma unroll
+      for (int p = 0; p < kAtOnce; p++) {
+        if (!exists(first + p)) continue;
+        float x[kCount][kWidth];
+        const int col_in_part = col_at(first + p);
 #pragma unroll
         for (int n = 0; n < kCount; n++)
-#pragma unroll
-          for (int c = 0; c < 2; c++) {
-            float column[kTiles];
-#pragma unroll
-            for (int q = 0; q < kTiles; q++) column[q] = sums[n][i][j + q][half * 2 + c];
-            transpose(column);
-#pragma unroll
-            for (int q = 0; q < kTiles; q++) x[n][q * 2 + c] = column[q];
-          }
-        f(S::row(i, half * 2), S::first_col() + (j + lane) * 8 + quarter * kPack<S>, x);
+          load(x[n], mine + Staging::at(row_at(first + p), n * kTiles + col_in_part / Staging::kTile) +
+                         col_in_part % Staging::kTile);
+        finish(row(first + p), col(first + p), x, fetched[p]);
       }
+    }
+  }
+}
+
+// The same where nothing is read: finish(row, col, x).
+template <class S, int kCount, class Finish>
+__device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, Finish&& finish) {
+  struct Nothing {};
+  for_packs<S, kCount>(
+      sums, staging, [](int, int) { return Nothing(); },
+      [&](int row, int col, float (&x)[kCount][kPack<kCount>], Nothing) { finish(row, col, x); });
 }
 
 // A pack in device memory: `count` of its elements exist, and it is read and written at once where it is `whole`.
+template <int width, class T>
+__device__ __forceinline__ void fetch_pack(Pack<T, width>& pack, const T* from, int count, bool whole) {
+  if (whole) {
+    pack = *reinterpret_cast<const Pack<T, width>*>(from);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < width; i++) pack.at[i] = i < count ? from[i] : T{};
+}
 template <int width, class T>
 __device__ __forceinline__ void load_pack(float (&x)[width], const T* from, int count, bool whole) {
   if (whole) return load(x, from);
@@ -90,6 +132,17 @@ __device__ __forceinline__ void stream_pack(T* to, const float (&x)[width], int 
     __builtin_memcpy(&piece, reinterpret_cast<const char*>(&pack) + i * sizeof piece, sizeof piece);
     store_streaming(reinterpret_cast<uint4*>(to) + i, piece);
   }
+}
+
+// x += the bias, if there is one, of columns col..col+count-1.
+template <int width>
+__device__ __forceinline__ void add_bias(float (&x)[width], const Weight& bias, int col, int count) {
+  if (!bias.data) return;
+  with_elements(bias, [&](auto* elements) {
+#pragma unroll
+    for (int i = 0; i < width; i++)
+      if (i < count) x[i] += to_float(elements[col + i]);
+  });
 }
 
 }  // namespace bts::cuda

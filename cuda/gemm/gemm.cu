@@ -69,44 +69,43 @@ __device__ __forceinline__ int steps_of(const Gemm& gemm, const Group& group) {
 // Writes a tile's sums with all that is added to them.
 template <bool kHasExtras, class S, class T, class Out>
 __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename Gemm<T, Out>::Group& group,
-                                       const Sums<S>* sums, const Tile& corner) {
-  const bool aligned =
-      Matrix<Out>{group.out, gemm.cols}.aligned() && (!kHasExtras || Matrix<T>{group.residual, gemm.cols}.aligned());
-  const bool scale_aligned = kHasExtras && gemm.scale_cols > 1 && group.scale.aligned();
-  for_packs<S, 1>(sums, [&](int r, int c, float (&x)[1][kPack<S>]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kPack<S>);
-    if (row >= gemm.rows || count <= 0) return;
-    float (&value)[kPack<S>] = x[0];
-    const int64_t index = static_cast<int64_t>(row) * gemm.cols + col;
-    const bool whole = aligned && count == kPack<S>;
-    if (kHasExtras && group.bias.data)
+                                       const Sums<S>* sums, float* staging, const Tile& corner) {
+  const bool aligned = Matrix<Out>{group.out, gemm.cols}.aligned() && Matrix<Out>{group.residual, gemm.cols}.aligned();
+  const bool scaled = kHasExtras && group.scale.data, per_column = scaled && gemm.scale_cols > 1;
+  const auto place = [&](int r, int c, auto&& f) {
+    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kPack<1>);
+    if (row < gemm.rows && count > 0) f(row, col, int64_t{row} * gemm.cols + col, count, aligned && count == kPack<1>);
+  };
+  const auto fetch = [&](int r, int c) {
+    Pack<Out, kPack<1>> residual{};
+    if (group.residual)
+      place(r, c, [&](int, int, int64_t index, int count, bool whole) {
+        fetch_pack(residual, group.residual + index, count, whole);
+      });
+    return residual;
+  };
+  for_packs<S, 1>(sums, staging, fetch,
+                  [&](int r, int c, float (&x)[1][kPack<1>], const Pack<Out, kPack<1>>& residual) {
+                    place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
+                      float (&value)[kPack<1>] = x[0];
+                      if (kHasExtras) add_bias(value, group.bias, col, count);
+                      if (scaled) {
+                        float scale[kPack<1>];
+                        const T* const from = group.scale.data + row * group.scale.stride;
+                        if (per_column) load_pack(scale, from + col, count, group.scale.aligned() && count == kPack<1>);
 #pragma unroll
-      for (int i = 0; i < kPack<S>; i++)
-        if (i < count) value[i] += element(group.bias, col + i);
-    if (kHasExtras && group.residual) {
-      float residual[kPack<S>], scale[kPack<S>];
-      load_pack(residual, group.residual + index, count, whole);
-      if (group.scale.data && gemm.scale_cols > 1) {
-        load_pack(scale, group.scale.data + row * group.scale.stride + col, count, scale_aligned && count == kPack<S>);
-      } else {
-        const float one = group.scale.data ? to_float(group.scale.data[row * group.scale.stride]) : 1.0f;
+                        for (int i = 0; i < kPack<1>; i++)
+                          value[i] = fmaf(per_column ? scale[i] : to_float(*from), to_float(residual.at[i]), value[i]);
+                      } else {
 #pragma unroll
-        for (int i = 0; i < kPack<S>; i++) scale[i] = one;
-      }
-#pragma unroll
-      for (int i = 0; i < kPack<S>; i++) value[i] = fmaf(scale[i], residual[i], value[i]);
-    }
-    if (gemm.accumulate) {
-      float before[kPack<S>];
-      load_pack(before, group.out + index, count, whole);
-#pragma unroll
-      for (int i = 0; i < kPack<S>; i++) value[i] += before[i];
-    }
-    store_pack(group.out + index, value, count, whole);
-  });
+                        for (int i = 0; i < kPack<1>; i++) value[i] += to_float(residual.at[i]);
+                      }
+                      store_pack(group.out + index, value, count, whole);
+                    });
+                  });
 }
 
-// The gradient of a weight has no bias and no residual.
+// The gradient of a weight has no bias and no scale.
 constexpr bool has_extras(Depth left) { return left == Depth::Inner; }
 
 template <Depth LA, Depth LB, class S, class T, class Out>
@@ -130,7 +129,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) gemm_kernel(const __grid_const
   for (Walk tile(gemm, order); tile.more(); tile.next_tile()) {
     Sums<S> sums[1] = {};
     pipeline.template multiply<1>(sums, steps_of<Stage>(gemm, tile.group()));
-    finish<has_extras(LA), S>(gemm, tile.group(), sums, tile.corner());
+    finish<has_extras(LA), S>(gemm, tile.group(), sums, pipeline.staging(), tile.corner());
   }
 }
 
@@ -172,7 +171,7 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
   DYNAMIC_SHARED(shared);
   Ring<LA, LB, S> ring(shared);
   if (ring.loads()) {
-    keep_registers<kLoadingRegisters>();
+    if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;
     for (Walk loads(gemm, order); loads.more();) {
       if (loads.empty()) {
@@ -187,11 +186,11 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
     }
     return;
   }
-  claim_registers<kMultiplyingRegisters>();
+  if constexpr (kMovesRegisters<S>) claim_registers<kMultiplyingRegisters>();
   for (Walk tile(gemm, order); tile.more(); tile.next_tile()) {
     Sums<S> sums[1] = {};
     ring.multiply(sums, steps_of<Stage>(gemm, tile.group()));
-    finish<has_extras(LA), S>(gemm, tile.group(), sums, tile.corner());
+    finish<has_extras(LA), S>(gemm, tile.group(), sums, ring.staging(), tile.corner());
   }
 #endif
 }
@@ -216,19 +215,26 @@ void launch_hopper(const Context& context, const Gemm<bf16, Out>& gemm) {
 
 #endif
 
-// Takes the product on if this is a Hopper, its matrices can be mapped, and there are enough tiles for it.
+template <class T, class Out>
+bool is_aligned(const Gemm<T, Out>& gemm) {
+  return std::all_of(gemm.segments, gemm.segments + gemm.segment_count,
+                     [](const auto& segment) { return segment.a.aligned() && segment.b.aligned(); });
+}
+
+// Takes the product, which is aligned, on if this is a Hopper.
 template <Depth LA, Depth LB, class T, class Out>
 bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]] const Gemm<T, Out>& gemm) {
 #if defined(BTS_HOPPER)
   if constexpr (std::is_same_v<T, bf16>) {
     if (!context.hopper()) return false;
-    for (int s = 0; s < gemm.segment_count; s++)
-      if (!gemm.segments[s].a.aligned() || !gemm.segments[s].b.aligned()) return false;
-    const auto enough = [&](auto tile) {
-      return has_enough_tiles<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
+    const auto suits = [&](auto tile) {
+      return suits_hopper<decltype(tile)>(context, gemm.rows, gemm.cols, gemm.group_count);
     };
-    if (enough(HopperTile())) return launch_hopper<LA, LB, HopperTile>(context, gemm), true;
-    if (enough(SmallHopperTile())) return launch_hopper<LA, LB, SmallHopperTile>(context, gemm), true;
+    if (suits(HopperTile())) launch_hopper<LA, LB, HopperTile>(context, gemm);
+    else if (suits(SmallHopperTile())) launch_hopper<LA, LB, SmallHopperTile>(context, gemm);
+    else if (suits(FlatHopperTile())) launch_hopper<LA, LB, FlatHopperTile>(context, gemm);
+    else launch_hopper<LA, LB, SmallFlatHopperTile>(context, gemm);
+    return true;
   }
 #endif
   return false;
@@ -239,8 +245,9 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
 template <Depth LA, Depth LB, class T, class Out>
 void launch_gemm(const Context& context, const Gemm<T, Out>& gemm) {
   if (gemm.rows == 0 || gemm.cols == 0 || gemm.group_count == 0) return;
-  if (launched_on_hopper<LA, LB>(context, gemm)) return;
-  with_tile<T, WideTile, LargeTile, SmallTile>(context, gemm.rows, gemm.cols, gemm.group_count,
+  const bool aligned = is_aligned(gemm);
+  if (aligned && launched_on_hopper<LA, LB>(context, gemm)) return;
+  with_tile<T, WideTile, LargeTile, SmallTile>(context, aligned, gemm.rows, gemm.cols, gemm.group_count,
                                                [&](auto tile) { launch<LA, LB, decltype(tile)>(context, gemm); });
 }
 

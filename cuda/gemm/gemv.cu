@@ -1,110 +1,170 @@
 // y[m,n,o] = sum over i of x[m,n,i] W_m[o,i] (+ bias_m[o]) (+ residual[m,n,o]) for a handful of rows n.
 // The weights are all there is to move: every lane keeps several 16-byte loads of them in flight, and x comes out of
-// the L1 cache. One warp owns kOutputs outputs, so a sum has one owner and one order.
+// the L1 cache. A block owns kTile outputs, and adds in one order.
 #include "gemv.h"
 
 #include "../activation.cuh"
 #include "../members.cuh"
+#include "../reduce.cuh"
+#include "mma.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-constexpr int kWarps = 8, kOutputs = 2, kVectorLength = 8, kUnroll = 2;
+constexpr int kWarps = 8, kTile = 16, kRows = 8;
+// Blocks that a multiprocessor should have: f32, which is there to check, needs more registers.
+constexpr int kBlocks = sizeof(act) == 2 ? 3 : 2;
+static_assert(kGemvRows <= kRows);
+// Sums of a tile in shared memory, [kTile, kRows] of each warp: parts that have to be added.
+constexpr int kPart = kTile * kRows, kParts = kWarps * kPart;
 
-__device__ __forceinline__ void load8(float (&to)[8], const float* from) {
-  const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
-  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-  to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-}
-__device__ __forceinline__ void load8(float (&to)[8], const bf16* from) {
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) to[2 * i] = low_half(words[i]), to[2 * i + 1] = high_half(words[i]);
-}
-__device__ __forceinline__ void load8(float (&to)[8], const uint16_t* from) {  // f16
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) to[2 * i] = f16_to_float(words[i] & 0xffff), to[2 * i + 1] = f16_to_float(words[i] >> 16);
-}
-__device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ float widen(bf16 x) { return to_float(x); }
-__device__ __forceinline__ float widen(uint16_t x) { return f16_to_float(x); }
+// What one load brings: 16 bytes.
+template <class W>
+constexpr int kVectorLength = 16 / sizeof(W);
 
-// This lane's share of the dot products of some rows of a weight with R rows of x.
-template <int R, int outputs, class W>
-__device__ __forceinline__ void dot_rows(float (&sums)[outputs][R], const act* x, const W* const (&rows)[outputs],
-                                         int N, int I) {
-  const int lane = threadIdx.x % 32;
-  const bool aligned = I % kVectorLength == 0 && reinterpret_cast<uintptr_t>(rows[0]) % 16 == 0 &&
-                       reinterpret_cast<uintptr_t>(x) % 16 == 0;
-  if (!aligned) {
-    for (int i = lane; i < I; i += 32)
+template <class W>
+__device__ __forceinline__ Pack<W, kVectorLength<W>> stream(const W* from) {
+  const uint4 bits = load_streaming(reinterpret_cast<const uint4*>(from));
+  Pack<W, kVectorLength<W>> pack;
+  memcpy(&pack, &bits, sizeof pack);
+  return pack;
+}
+
+// On tensor cores, weights in bf16: a warp has every kWarps-th piece of the depth for all outputs. Which of its elements a
+// lane calls its first does not matter to a sum, as long as both operands agree: 16 bytes that lie side by side are what two
+// products want of a lane.
+__device__ __forceinline__ void dot_tile(float* parts, const bf16* x, const bf16* w, int N, int I, int first, int O) {
+  constexpr int kPiece = 64, kAhead = 2;  // elements of a row that a warp takes at once; pieces on their way
+  const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4, lane = threadIdx.x % 4;
+  // Past the last output the last row is read again, and not written.
+  const bf16* const rows[2] = {w + int64_t{min(first + row, O - 1)} * I, w + int64_t{min(first + row + 8, O - 1)} * I};
+  const bf16* const values = x + int64_t{row} * I;
+  float sums[4] = {};
+#pragma unroll 1
+  for (int begin = warp * kPiece; begin < I; begin += kAhead * kWarps * kPiece) {
+    constexpr int kLoads = 2 * kAhead;
+    uint4 a[kLoads][2], b[kLoads];
 #pragma unroll
-      for (int o = 0; o < outputs; o++)
+    for (int l = 0; l < kLoads; l++) {
+      const int i = begin + l / 2 * (kWarps * kPiece) + l % 2 * (kPiece / 2) + lane * 8;
 #pragma unroll
-        for (int n = 0; n < R; n++)
-          if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), widen(rows[o][i]), sums[o][n]);
-    return;
-  }
-#pragma unroll kUnroll
-  for (int i = lane * kVectorLength; i < I; i += 32 * kVectorLength) {
-    float w[outputs][kVectorLength];
+      for (int half = 0; half < 2; half++)
+        a[l][half] = i < I ? load_streaming(reinterpret_cast<const uint4*>(rows[half] + i)) : uint4{};
+      b[l] = i < I && row < N ? *reinterpret_cast<const uint4*>(values + i) : uint4{};
+    }
 #pragma unroll
-    for (int o = 0; o < outputs; o++) load8(w[o], rows[o] + i);
-#pragma unroll
-    for (int n = 0; n < R; n++) {
-      if (n >= N) break;
-      float v[kVectorLength];
-      load8(v, x + n * int64_t{I} + i);
-#pragma unroll
-      for (int o = 0; o < outputs; o++)
-#pragma unroll
-        for (int e = 0; e < kVectorLength; e++) sums[o][n] = fmaf(v[e], w[o][e], sums[o][n]);
+    for (int l = 0; l < kLoads; l++) {
+      mma_m16n8k16_bf16(sums, {a[l][0].x, a[l][1].x, a[l][0].y, a[l][1].y}, {b[l].x, b[l].y});
+      mma_m16n8k16_bf16(sums, {a[l][0].z, a[l][1].z, a[l][0].w, a[l][1].w}, {b[l].z, b[l].w});
     }
   }
+#pragma unroll
+  for (int e = 0; e < 4; e++)
+    parts[warp * kPart + row_of(threadIdx.x % 32, e) * kRows + col_of(threadIdx.x % 32, e)] = sums[e];
 }
 
-// Calls f with the elements of member m's weight, in their type.
-template <class F>
-__device__ __forceinline__ void with_elements(const WeightList& weight, int m, F&& f) {
-  switch (weight.dtype[m]) {
-    case DType::BF16: return f(static_cast<const bf16*>(weight.data[m]));
-    case DType::F16: return f(static_cast<const uint16_t*>(weight.data[m]));
-    default: return f(static_cast<const float*>(weight.data[m]));
-  }
-}
-
-// Two blocks at least on a multiprocessor: left to guess, ptxas spills for the sake of a fourth.
-// The x of one member and of the next are `apart` elements apart.
-template <int R, class Out>
-__global__ void __launch_bounds__(kWarps * 32, 2) gemv_kernel(Out* y, const act* x, int64_t apart, WeightList weight,
-                                                              WeightList bias, const act* residual, int N, int I,
-                                                              int O) {
-  const int m = blockIdx.y, lane = threadIdx.x % 32;
-  const int o0 = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
-  if (o0 >= O) return;
+// By multiply-adds: a warp has the whole depth for kTile / kWarps outputs, and R rows of x, N of which there are.
+template <int R, class W>
+__device__ __forceinline__ void dot_rows(float* part, const act* x, const W* w, int N, int I, int first, int O,
+                                         bool aligned) {
+  constexpr int kOutputs = kTile / kWarps, kLength = kVectorLength<W>, kAhead = 16 / kLength;
+  const int lane = threadIdx.x % 32, output = threadIdx.x / 32 * kOutputs;
+  const W* rows[kOutputs];
+#pragma unroll
+  for (int o = 0; o < kOutputs; o++) rows[o] = w + int64_t{min(first + output + o, O - 1)} * I;
   float sums[kOutputs][R] = {};
-  with_elements(weight, m, [&](auto* w) {
-    // Past the last output the last row is read again, and not written.
-    const std::remove_reference_t<decltype(*w)>* const rows[kOutputs] = {w + int64_t{o0} * I,
-                                                                         w + int64_t{o0 + 1 < O ? o0 + 1 : o0} * I};
-    dot_rows<R>(sums, x + m * apart, rows, N, I);
-  });
+  if (aligned) {
+#pragma unroll 1
+    for (int begin = lane * kLength; begin < I; begin += kAhead * 32 * kLength) {
+      Pack<W, kLength> packs[kAhead][kOutputs];
+#pragma unroll
+      for (int a = 0; a < kAhead; a++)
+#pragma unroll
+        for (int o = 0; o < kOutputs; o++)
+          if (const int i = begin + a * 32 * kLength; i < I) packs[a][o] = stream(rows[o] + i);
+#pragma unroll
+      for (int a = 0; a < kAhead; a++) {
+        const int i = begin + a * 32 * kLength;
+        if (i >= I) break;
+#pragma unroll
+        for (int n = 0; n < R; n++) {
+          if (n >= N) break;
+          float v[kLength];
+          load(v, x + n * int64_t{I} + i);
+#pragma unroll
+          for (int o = 0; o < kOutputs; o++)
+#pragma unroll
+            for (int e = 0; e < kLength; e++) sums[o][n] = fmaf(v[e], to_float(packs[a][o].at[e]), sums[o][n]);
+        }
+      }
+    }
+  } else {
+#pragma unroll 1
+    for (int i = lane; i < I; i += 32)
+#pragma unroll
+      for (int o = 0; o < kOutputs; o++)
+#pragma unroll
+        for (int n = 0; n < R; n++)
+          if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), to_float(rows[o][i]), sums[o][n]);
+  }
 #pragma unroll
   for (int o = 0; o < kOutputs; o++)
 #pragma unroll
     for (int n = 0; n < R; n++) {
-      for (int step = 16; step > 0; step /= 2) sums[o][n] += __shfl_xor_sync(0xffffffffu, sums[o][n], step);
-      if (lane != o * R + n || n >= N || o0 + o >= O) continue;
-      float value = sums[o][n];
-      const int64_t at = (m * int64_t{N} + n) * O + o0 + o;
-      if (bias.data[m]) with_reader(bias, m, [&](auto reader) { value += reader[o0 + o]; });
-      if (residual) value += to_float(residual[at]);
-      y[at] = from_float<Out>(value);
+      const float sum = warp_sum(sums[o][n]);
+      if (lane == o * R + n) part[(output + o) * kRows + n] = sum;
     }
+}
+
+// Whether rows of I elements begin on 16 bytes.
+__device__ __forceinline__ bool aligned(const act* x, const void* w, int I) {
+  return I % 8 == 0 && (reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(w)) % 16 == 0;
+}
+
+// Parts in which the sums of a tile come.
+__device__ __forceinline__ int parts_of(const act* x, const WeightList& weight, int m, int I) {
+  return sizeof(act) == 2 && weight.dtype[m] == DType::BF16 && aligned(x, weight.data[m], I) ? kWarps : 1;
+}
+
+// Products of a tile of member m's weight, outputs `first`.., with x: their parts, in shared memory. By all threads of the
+// block, which meet afterwards.
+template <int R>
+__device__ __forceinline__ void multiply(float* parts, const act* x, const WeightList& weight, int m, int N, int I,
+                                         int first, int O) {
+  with_elements(weight, m, [&]<class W>(const W* w) {
+    if constexpr (std::is_same_v<act, bf16> && std::is_same_v<W, bf16>)
+      if (aligned(x, w, I)) return dot_tile(parts, x, w, N, I, first, O);
+    dot_rows<R>(parts, x, w, N, I, first, O, aligned(x, w, I));
+  });
+}
+
+// Output `output` of a tile, of row n.
+__device__ __forceinline__ float sum_of(const float* parts, int count, int output, int n) {
+  float sum = 0;
+  for (int part = 0; part < count; part++) sum += parts[part * kPart + output * kRows + n];
+  return sum;
+}
+
+// The x of one member and of the next are `apart` elements apart.
+template <int R, class Out>
+__global__ void __launch_bounds__(kWarps * 32, kBlocks) gemv_kernel(Out* y, const act* x, int64_t apart,
+                                                                    const __grid_constant__ WeightList weight,
+                                                                    const __grid_constant__ WeightList bias,
+                                                                    const act* residual, int N, int I, int O) {
+  DYNAMIC_SHARED(shared);
+  auto* parts = reinterpret_cast<float*>(shared);
+  const int m = blockIdx.y, first = blockIdx.x * kTile;
+  x += m * apart;
+  multiply<R>(parts, x, weight, m, N, I, first, O);
+  __syncthreads();
+  const int n = threadIdx.x / kTile, o = first + threadIdx.x % kTile;
+  if (n >= N || o >= O) return;
+  float value = sum_of(parts, parts_of(x, weight, m, I), threadIdx.x % kTile, n);
+  const int64_t at = (m * int64_t{N} + n) * O + o;
+  if (bias.data[m]) with_elements(bias, m, [&](auto* b) { value += to_float(b[o]); });
+  if (residual) value += to_float(residual[at]);
+  y[at] = from_float<Out>(value);
 }
 
 struct Gated {
@@ -115,31 +175,27 @@ struct Gated {
   Activation activation;
 };
 
-// One warp owns one output: a row of either weight.
 template <int R>
-__global__ void __launch_bounds__(kWarps * 32, 2) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
-  const int m = blockIdx.y, lane = threadIdx.x % 32, f = blockIdx.x * kWarps + threadIdx.x / 32;
-  if (f >= s.F) return;
-  float sums[2][R] = {};
+__global__ void __launch_bounds__(kWarps * 32, kBlocks) swiglu_gemv_kernel(const __grid_constant__ Gated s) {
+  DYNAMIC_SHARED(shared);
+  auto* parts = reinterpret_cast<float*>(shared);
+  const int m = blockIdx.y, first = blockIdx.x * kTile;
+  const act* const x = s.x + m * int64_t{s.N} * s.C;
+#pragma unroll
+  for (int b = 0; b < 2; b++) multiply<R>(parts + b * kParts, x, s.weights[b], m, s.N, s.C, first, s.F);
+  __syncthreads();
+  const int n = threadIdx.x / kTile, f = first + threadIdx.x % kTile;
+  if (n >= s.N || f >= s.F) return;
+  float values[2];
 #pragma unroll
   for (int b = 0; b < 2; b++) {
-    float dots[1][R] = {};
-    with_elements(s.weights[b], m, [&](auto* w) {
-      const std::remove_reference_t<decltype(*w)>* const rows[1] = {w + int64_t{f} * s.C};
-      dot_rows<R>(dots, s.x + m * int64_t{s.N} * s.C, rows, s.N, s.C);
-    });
-#pragma unroll
-    for (int n = 0; n < R; n++) {
-      for (int step = 16; step > 0; step /= 2) dots[0][n] += __shfl_xor_sync(0xffffffffu, dots[0][n], step);
-      sums[b][n] = dots[0][n];
-      if (s.biases[b].data[m]) with_reader(s.biases[b], m, [&](auto reader) { sums[b][n] += reader[f]; });
-    }
+    values[b] = sum_of(parts + b * kParts, parts_of(x, s.weights[b], m, s.C), threadIdx.x % kTile, n);
+    if (s.biases[b].data[m]) with_elements(s.biases[b], m, [&](auto* bias) { values[b] += to_float(bias[f]); });
   }
-#pragma unroll
-  for (int n = 0; n < R; n++)
-    if (lane == n && n < s.N)
-      s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(activated(s.activation, sums[0][n]) * sums[1][n]);
+  s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(activated(s.activation, values[0]) * values[1]);
 }
+
+dim3 tiles_of(int64_t outputs, int64_t members) { return dim3((outputs + kTile - 1) / kTile, members); }
 
 template <int R>
 void launch_gated_rows(Context& context, Gated s, Weights gate, Weights up, Weights gate_bias, Weights up_bias) {
@@ -152,7 +208,7 @@ void launch_gated_rows(Context& context, Gated s, Weights gate, Weights up, Weig
     s.weights[1] = WeightList::of(up, first, count);
     s.biases[0] = WeightList::of(gate_bias, first, count);
     s.biases[1] = WeightList::of(up_bias, first, count);
-    GPU_LAUNCH(context, swiglu_gemv_kernel<R>, dim3((s.F + kWarps - 1) / kWarps, count), dim3(kWarps * 32), 0, s);
+    GPU_LAUNCH(context, swiglu_gemv_kernel<R>, tiles_of(s.F, count), dim3(kWarps * 32), 2 * kParts * sizeof(float), s);
   });
 }
 
@@ -160,10 +216,9 @@ template <int R, class Out>
 void launch_rows(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias,
                  const act* residual, int64_t N, int64_t I, int64_t O) {
   for_members(weight.size(), [&](int64_t first, int64_t count) {
-    const int64_t blocks = (O + kWarps * kOutputs - 1) / (kWarps * kOutputs);
-    GPU_LAUNCH(context, (gemv_kernel<R, Out>), dim3(blocks, count), dim3(kWarps * 32), 0, y + first * N * O,
-               x + first * apart, apart, WeightList::of(weight, first, count), WeightList::of(bias, first, count),
-               residual ? residual + first * N * O : nullptr, N, I, O);
+    GPU_LAUNCH(context, (gemv_kernel<R, Out>), tiles_of(O, count), dim3(kWarps * 32), kParts * sizeof(float),
+               y + first * N * O, x + first * apart, apart, WeightList::of(weight, first, count),
+               WeightList::of(bias, first, count), residual ? residual + first * N * O : nullptr, N, I, O);
   });
 }
 

@@ -5,8 +5,7 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
-// At most; beyond that tensor cores are worth their tiles. Fewer than LEAST_ROWS of lib/model/decoding/append-tokens.ts: what
-// must not depend on how many rows are computed together has at least that many, and is summed in tiles.
+// At most; beyond that tensor cores are worth their tiles, which sum in another order.
 constexpr int64_t kGemvRows = 7;
 
 // y_m = x_m W_m^T (+ bias_m) (+ residual_m) for N <= kGemvRows, each weight read once and in its own precision.

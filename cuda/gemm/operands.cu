@@ -6,19 +6,21 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-constexpr int kThreads = 256, kBlocks = 64;  // for each weight
-
 struct Copies {
   act* to[kMembers];
 };
 
 // to_m[i] = from_m[i]
+template <int width>
 __global__ void __launch_bounds__(kThreads) convert_kernel(const __grid_constant__ Copies copies,
                                                            const __grid_constant__ WeightList from, int64_t n) {
   const int m = blockIdx.y;
-  with_reader(from, m, [&](auto reader) {
-    for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += int64_t{gridDim.x} * kThreads)
-      copies.to[m][i] = from_float<act>(reader[i]);
+  with_elements(from, m, [&](auto* weight) {
+    for (int64_t i = grid_thread() * width; i < n; i += grid_threads() * width) {
+      float x[width];
+      load(x, weight + i);
+      store(copies.to[m] + i, x);
+    }
   });
 }
 
@@ -40,9 +42,11 @@ std::vector<const act*> operands(Context& context, Weights weights, int64_t n) {
   for_members(others.size(), [&](int64_t first, int64_t count) {
     Copies to{};
     std::copy_n(copies.begin() + first, count, to.to);
-    const int64_t blocks = std::min<int64_t>(kBlocks, (n + kThreads - 1) / kThreads);
-    GPU_LAUNCH(context, convert_kernel, dim3(blocks, count), dim3(kThreads), 0, to,
-               WeightList::of(others, first, count), n);
+    const Weights group = Weights(others).subspan(first, count);
+    with_width(n, {}, group, [&](auto width) {
+      const dim3 grid(grid_for(context, n / width).x, count);
+      GPU_LAUNCH(context, convert_kernel<width>, grid, kThreads, 0, to, WeightList::of(group, 0, count), n);
+    });
   });
   return result;
 }

@@ -12,6 +12,7 @@ template <int M, int N, int WarpsM, int WarpsN, int Stages, int B = 1>
 struct Shape {
   static constexpr int kM = M, kN = N, kWarpsM = WarpsM, kWarpsN = WarpsN, kStages = Stages, kB = B;
   static constexpr int kThreads = WarpsM * WarpsN * 32;
+  static constexpr bool kAligned = true;                           // every row of both operands begins on 16 bytes
   static constexpr int kI = M / WarpsM / 16, kJ = N / WarpsN / 8;  // 16 x 8 tiles of one warp
   static_assert(kI >= 1 && kJ >= 2);
 
@@ -23,6 +24,12 @@ struct Shape {
   static __device__ __forceinline__ int col(int j, int e) { return first_col() + j * 8 + col_of(threadIdx.x % 32, e); }
 };
 
+// The same work on operands whose rows begin anywhere: their copies by element are code that the others are better without.
+template <class S>
+struct Unaligned : S {
+  static constexpr bool kAligned = false;
+};
+
 template <class S>
 using Sums = float[S::kI][S::kJ][4];
 
@@ -32,10 +39,10 @@ struct Panel {
   static constexpr int kDepth = 128 / sizeof(T);
   using Tile = std::conditional_t<L == Depth::Inner, Swizzled<T, kExtent, kDepth>, Swizzled<T, kDepth, kExtent>>;
 
-  template <int kThreads>
+  template <class S>
   static __device__ __forceinline__ void load(T* to, const Matrix<T>& from, int at, int extent, int k, int depth) {
-    if constexpr (L == Depth::Inner) load_tile<Tile, kThreads>(to, from, at, extent, k, depth);
-    else load_tile<Tile, kThreads>(to, from, k, depth, at, extent);
+    if constexpr (L == Depth::Inner) load_tile<Tile, S::kThreads, S::kAligned>(to, from, at, extent, k, depth);
+    else load_tile<Tile, S::kThreads, S::kAligned>(to, from, k, depth, at, extent);
   }
 };
 
@@ -54,10 +61,10 @@ struct Stage {
   template <class Operands>
   static __device__ __forceinline__ void load(T* stage, const Matrix<T>& left, const Operands& right, int count,
                                               int row, int rows, int col, int cols, int k, int depth) {
-    Left::template load<S::kThreads>(stage, left, row, rows, k, depth);
+    Left::template load<S>(stage, left, row, rows, k, depth);
 #pragma unroll
     for (int b = 0; b < S::kB; b++)
-      if (b < count) Right::template load<S::kThreads>(stage + kLeft + b * kRight, right(b), col, cols, k, depth);
+      if (b < count) Right::template load<S>(stage + kLeft + b * kRight, right(b), col, cols, k, depth);
   }
 };
 
@@ -77,6 +84,11 @@ class Pipeline {
       : stages_(reinterpret_cast<T*>(shared)), ahead_(ahead) {
     for (int i = 0; i + 1 < S::kStages; i++) load(i);
   }
+  // What was multiplied last, until the next product begins: shared memory for what becomes of the sums.
+  __device__ __forceinline__ float* staging() const {
+    __syncthreads();  // it has been read by all
+    return reinterpret_cast<float*>(stages_ + (reading_ < 0 ? S::kStages - 1 : reading_) * Stage::kSize);
+  }
   // A block must not end with copies in flight.
   __device__ __forceinline__ ~Pipeline() { cp_async_wait<0>(); }
 
@@ -90,6 +102,7 @@ class Pipeline {
     for (int step = 0; step < steps; step++) {
 #pragma unroll kUnroll
       for (int k = 0; k < Stage::kDepth; k += kStep) {
+        if (k == (loads_late() ? kLate : 0)) load(free_);
 #pragma unroll
         for (int b = 0; b < kB; b++) {
           // What is resting in shared memory must be multiplied before the next stage may overwrite it.
@@ -116,6 +129,11 @@ class Pipeline {
 
  private:
   static constexpr int kUnroll = kInRegisters<T> ? Stage::kDepth / kStep : 1;
+  static constexpr int kLate = Stage::kDepth / 2;
+
+  // Asking for a stage takes a warp as long as multiplying a quarter of one: of the warps that share tensor cores, which are
+  // four apart, one does it while the other multiplies.
+  static __device__ __forceinline__ bool loads_late() { return threadIdx.x / 128 % 2 == 1; }
 
   __device__ __forceinline__ auto left_at(int k) const {
     return left_operand<typename Stage::Left::Tile, LA, S::kI>(stages_ + reading_ * Stage::kSize, S::first_row(), k);
@@ -130,36 +148,17 @@ class Pipeline {
     cp_async_commit();  // also when empty: the wait below counts groups
   }
 
-  // Goes on to the next stage.
+  // Goes on to the next stage, and leaves the place of the one before it to be filled.
   __device__ __forceinline__ void arrive() {
     cp_async_wait<S::kStages - 2>();
     __syncthreads();  // the stage has arrived for all, and the one before it has been read by all
-    const int read = reading_ < 0 ? S::kStages - 1 : reading_;
+    free_ = reading_ < 0 ? S::kStages - 1 : reading_;
     reading_ = reading_ + 1 == S::kStages ? 0 : reading_ + 1;
-    load(read);
   }
 
   T* stages_;
   Ahead ahead_;
-  int reading_ = -1;
+  int reading_ = -1, free_ = 0;
 };
-
-// sums[b] += A[row.., :] B_b[col.., :]^T for b < count, over the whole depth. A has `rows` rows and each B `cols` (as the
-// product sees them, whatever L says of memory). right(b) names B_b.
-template <class T, Depth LA, Depth LB, class S, class Right>
-__device__ __forceinline__ void block_product(float (*sums)[S::kI][S::kJ][4], unsigned char* shared,
-                                              const Matrix<T>& left, const Right& right, int count, int row, int rows,
-                                              int col, int cols, int depth) {
-  using Stage = cuda::Stage<T, LA, LB, S>;
-  __syncthreads();  // the product before may still be reading
-  int k = 0;
-  const auto ahead = [&](T* stage) {
-    if (k >= depth) return;
-    Stage::load(stage, left, right, count, row, rows, col, cols, k, depth);
-    k += Stage::kDepth;
-  };
-  Pipeline<T, LA, LB, S, decltype(ahead)> pipeline(shared, ahead);
-  pipeline.template multiply<S::kB>(sums, Stage::steps(depth), count);
-}
 
 }  // namespace bts::cuda

@@ -47,26 +47,23 @@ __device__ __forceinline__ void load_rows(typename Tile::Element* tile, const Ro
 }
 
 // tile = from[row.., col..]; zeros where that lies outside of [rows, cols]. A thread copies the same piece of every
-// kPass-th row: one address and one step take it through the tile.
-template <class Tile, int kThreads, class T>
+// kPass-th row: one address and one step take it through the tile. Rows that are not aligned are copied by element.
+template <class Tile, int kThreads, bool kAligned, class T>
 __device__ __forceinline__ void load_tile(T* tile, const Matrix<T>& from, int row, int rows, int col, int cols) {
   constexpr int kPieces = Tile::kCols / kVector<T>, kPass = kThreads / kPieces;
+  [[maybe_unused]] constexpr int kUnroll = kAligned ? ceil_div(Tile::kRows, kPass) : 1;
   static_assert(kThreads % kPieces == 0);
   const int r = threadIdx.x / kPieces, c = threadIdx.x % kPieces * kVector<T>;
   const int left = min(max(cols - col - c, 0), kVector<T>), rows_left = rows - row - r;
   const T* source = from.data + int64_t{row + r} * from.stride + col + c;
   const int64_t step = kPass * from.stride;
-  if (from.aligned()) {
-#pragma unroll
-    for (int i = 0; i < Tile::kRows; i += kPass, source += step) {
-      if (Tile::kRows % kPass != 0 && r + i >= Tile::kRows) break;
-      cp_async16(tile + Tile::at(r + i, c), source, i < rows_left ? left * sizeof(T) : 0);
-    }
-  } else {
-#pragma unroll 1
-    for (int i = 0; i < Tile::kRows; i += kPass, source += step) {
-      if (Tile::kRows % kPass != 0 && r + i >= Tile::kRows) break;
-      T* const to = tile + Tile::at(r + i, c);
+#pragma unroll kUnroll
+  for (int i = 0; i < Tile::kRows; i += kPass, source += step) {
+    if (Tile::kRows % kPass != 0 && r + i >= Tile::kRows) break;
+    T* const to = tile + Tile::at(r + i, c);
+    if constexpr (kAligned) {
+      cp_async16(to, source, i < rows_left ? left * sizeof(T) : 0);
+    } else {
       for (int k = 0; k < kVector<T>; k++) to[k] = i < rows_left && k < left ? source[k] : T{};
     }
   }

@@ -7,12 +7,13 @@
 
 namespace bts::cuda {
 
-namespace { constexpr int kBoxCols = 64; }  // namespace
-
 #if !defined(__CUDACC__)
 
-TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t stride, int box_rows) {
-  return {data, rows, cols, stride * 2, static_cast<uint32_t>(box_rows), kBoxCols, {}};
+TensorMap tensor_map(const void* data, std::initializer_list<Dimension> dimensions) {
+  TensorMap map{data, {}, static_cast<int>(dimensions.size()), {}};
+  auto* to = map.dimensions;
+  for (const Dimension& of : dimensions) *to++ = {of.size, of.stride * 2, of.box};
+  return map;
 }
 
 #elif defined(BTS_SM90A)
@@ -30,19 +31,29 @@ auto encoder() {
 
 }  // namespace
 
-TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t stride, int box_rows) {
+TensorMap tensor_map(const void* data, std::initializer_list<Dimension> dimensions) {
   static const auto encode = encoder();
+  constexpr int kMost = 4;
   TensorMap map;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride) * 2};
-  const cuuint32_t box[] = {kBoxCols, static_cast<cuuint32_t>(box_rows)}, element_strides[] = {1, 1};
-  const CUresult status = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides,
-                                 box, element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  cuuint64_t sizes[kMost], strides[kMost];
+  cuuint32_t box[kMost], element_strides[kMost];
+  cuuint32_t count = 0;
+  std::string shape;
+  for (const Dimension& of : dimensions) {
+    sizes[count] = of.size;
+    strides[count] = of.stride * 2;
+    box[count] = of.box;
+    element_strides[count++] = 1;
+    shape = std::to_string(of.size) + " every " + std::to_string(of.stride) + (shape.empty() ? "" : ", ") + shape;
+  }
+  // The innermost stride is understood.
+  const CUresult status =
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, count, const_cast<void*>(data), sizes, strides + 1, box,
+             element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
-    throw Error("DEVICE_FAILED", "cuTensorMapEncodeTiled failed with " + std::to_string(static_cast<int>(status)) +
-                                     " for [" + std::to_string(rows) + ", " + std::to_string(cols) + "] with rows " +
-                                     std::to_string(stride) + " apart");
+    throw Error("DEVICE_FAILED",
+                "cuTensorMapEncodeTiled failed with " + std::to_string(static_cast<int>(status)) + " for " + shape);
   return map;
 }
 

@@ -1,7 +1,8 @@
-// Matrices as Hopper's tensor memory accelerator reads them.
+// Arrays as Hopper's tensor memory accelerator reads them.
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #if !defined(__CUDACC__)
 #include "../emulation/hopper.h"
@@ -24,9 +25,24 @@ using TensorMap = CUtensorMap;
 #endif
 
 #if defined(BTS_HOPPER)
-// Of a matrix of bf16, and of the box that one copy takes of it: `box_rows` (at most 256) rows of 64 elements, 128 bytes.
-// `data` and `stride`, in elements, are multiples of 16 bytes. Throws DEVICE_FAILED.
-TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t stride, int box_rows);
+// One dimension of an array: how many there are, how many elements lie between two, and how many one copy takes.
+struct Dimension {
+  int64_t size, stride;
+  int box;
+};
+
+// Of an array of bf16 with two dimensions or four, the innermost first, whose neighbours are elements, and of the boxes that
+// copies take of it: 64 elements of the innermost, 128 bytes, at most 256 of the others. `data` and all strides are
+// multiples of 16 bytes. Throws DEVICE_FAILED.
+TensorMap tensor_map(const void* data, std::initializer_list<Dimension> dimensions);
+
+// The columns of a box.
+constexpr int kBoxCols = 64;
+
+// Of a matrix, in boxes of `box_rows` rows.
+inline TensorMap tensor_map(const void* data, int64_t rows, int64_t cols, int64_t stride, int box_rows) {
+  return tensor_map(data, {{cols, 1, kBoxCols}, {rows, stride, box_rows}});
+}
 #endif
 
 }  // namespace bts::cuda

@@ -2,7 +2,6 @@ import { BtsError } from '../base/errors.js';
 import type { DecoderModel } from '../model/decoder-model.js';
 import { advance } from '../model/decoding/decode-together.js';
 import { cachedTokenBytes, type KeyValueCache } from '../model/decoding/key-value-cache.js';
-import { LEAST_ROWS } from '../model/decoding/padding.js';
 import type { Decoding } from './decoding.js';
 import type { Answer, Job } from './job.js';
 import { PrefixStore } from './prefix-store.js';
@@ -60,8 +59,8 @@ export class DecodeBatch implements Decoding {
 
   async step(): Promise<void> {
     this.clearEnded();
-    if (4 * this.taken <= this.lanes.length && this.lanes.length > LEAST_ROWS) {
-      this.resize(widthFor(this.taken), this.cache!.capacity);
+    if (4 * this.taken <= this.lanes.length && this.lanes.length > this.widthFor(0)) {
+      this.resize(this.widthFor(this.taken), this.cache!.capacity);
     }
     const cache = this.cache!;
     // Idle lanes compute something, too: it is never read.
@@ -74,6 +73,11 @@ export class DecodeBatch implements Decoding {
     );
   }
 
+  /** Lanes of a cache for so many. */
+  private widthFor(sequences: number): number {
+    return powerOfTwo(Math.max(this.model.device.leastRows, sequences));
+  }
+
   rest(): void {
     this.release();
     this.prefixes.clear();
@@ -83,7 +87,7 @@ export class DecodeBatch implements Decoding {
   private makeRoom(job: Job): void {
     this.clearEnded();
     const isFree = this.taken === 0 && this.promised.size === 0;
-    const width = widthFor(this.taken + job.answers.length);
+    const width = this.widthFor(this.taken + job.answers.length);
     const capacity = Math.min(this.model.config.maxPositions, powerOfTwo(Math.max(LEAST_CAPACITY, job.capacity)));
     const has = { width: this.lanes.length, capacity: this.cache?.capacity ?? 0 };
     // A cache that nobody is in is made to measure, unless it is about what is needed.
@@ -158,4 +162,3 @@ export class DecodeBatch implements Decoding {
 }
 
 const powerOfTwo = (count: number) => 2 ** Math.ceil(Math.log2(count));
-const widthFor = (sequences: number) => powerOfTwo(Math.max(LEAST_ROWS, sequences));

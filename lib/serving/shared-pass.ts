@@ -2,7 +2,6 @@ import type { DecoderModel } from '../model/decoder-model.js';
 import { appendTokens, type Place } from '../model/decoding/append-tokens.js';
 import type { KeyValueCache } from '../model/decoding/key-value-cache.js';
 import { type LogProbabilities, logProbabilities } from '../model/decoding/log-probabilities.js';
-import { LEAST_ROWS } from '../model/decoding/padding.js';
 import { sample } from '../model/decoding/sampler.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { PromptPass } from './decoding.js';
@@ -23,7 +22,7 @@ export class SharedPass implements PromptPass {
     private readonly onEnd: (pass: SharedPass) => void,
   ) {
     const { prompt, promptLogprobs } = job.request;
-    this.cache = model.createCache(1, prompt.length + LEAST_ROWS);
+    this.cache = model.createCache(1, prompt.length + model.device.leastRows);
     // Whoever asks about the prompt needs the logits of all of it.
     const shared = promptLogprobs === undefined ? prefixes.find(prompt) : undefined;
     if (shared) copyBeginning(shared.cache, shared.length, this.cache);

@@ -112,7 +112,15 @@ export class Device implements Disposable {
     /** Why 'auto' did not take a GPU. */
     readonly fallback: string | undefined,
     private readonly native: NativeDevice,
-  ) {}
+  ) {
+    this.leastRows = native.leastRows();
+  }
+
+  /**
+   * From so many rows on, a product sums each row in one way, however many rows there are; fewer may be summed in another.
+   * What must not depend on what is computed beside it takes at least that many.
+   */
+  readonly leastRows: number;
 
   /**
    * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with

@@ -2,8 +2,11 @@
 
 #include "cpu_ops.h"
 #include "gemm/gemm.h"
+#include "gemm/gemv.h"
 
 namespace bts::cpu::BTS_ISA {
+
+int64_t CpuOps::least_rows() const { return kStreamRows + 1; }
 
 void CpuOps::run(const LinearForward& op) {
   const auto& [x, weight, bias, residual, y, N, I, O] = op;

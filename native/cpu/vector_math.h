@@ -89,6 +89,7 @@ struct Math {
   static vfloat tanh(vfloat x) { return BTS_ISA::tanh(x); }
   static vfloat erfc(vfloat x) { return BTS_ISA::erfc(x); }
   static float sqrt(float x) { return __builtin_sqrtf(x); }
+  static vfloat divide(auto x, vfloat y) { return x / y; }
 };
 
 }  // namespace bts::cpu::BTS_ISA

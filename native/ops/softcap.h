@@ -28,7 +28,8 @@ HOST_DEVICE T capped(T x, float cap) {
 // The derivative, of the value.
 template <class T>
 HOST_DEVICE T capped_slope(T y, float cap) {
-  return 1 - y / cap * (y / cap);
+  const T part = y * (1 / cap);
+  return 1 - part * part;
 }
 
 }  // namespace bts

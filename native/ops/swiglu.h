@@ -59,12 +59,12 @@ template <class Math>
 struct Silu {
   template <class T>
   HOST_DEVICE static T value(T x) {
-    return x / (1 + Math::exp(-x));
+    return Math::divide(x, 1 + Math::exp(-x));
   }
   // s + x s' with s = 1 / (1 + exp(-x)), s' = s (1 - s)
   template <class T>
   HOST_DEVICE static T times_slope(T d, T x) {
-    const T s = 1 / (1 + Math::exp(-x));
+    const T s = Math::divide(1.0f, 1 + Math::exp(-x));
     return d * s * (1 + x * (1 - s));
   }
 };
@@ -94,7 +94,7 @@ struct GeluTanh {
 
   template <class T>
   HOST_DEVICE static T sigmoid(T x) {
-    return 1 / (1 + Math::exp(x * (kLinear + kCubic * x * x)));
+    return Math::divide(1.0f, 1 + Math::exp(x * (kLinear + kCubic * x * x)));
   }
   template <class T>
   HOST_DEVICE static T value(T x) {

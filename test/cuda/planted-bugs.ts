@@ -1,6 +1,7 @@
 /**
- * `npm run cuda:planted-bugs [plain|address|thread|device ...]`: plants one bug after the other into a copy of the grouped
- * products and shows which checks find it. Exits 1 where a bug is found by none, or no longer fits the source.
+ * `npm run cuda:planted-bugs [plain|address|thread|device ...] [WORD ...]`: plants one bug after the other into a copy of the
+ * kernels, all or those with such a word in their names, and shows which checks find it. Exits 1 where a bug is found by none,
+ * or no longer fits the source.
  */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,6 +18,8 @@ interface Bug {
   arch?: string;
   /** The checks that look for it, by default all. */
   flavours?: Flavour[];
+  /** The file that is compiled again, by default that of the grouped products. */
+  compiled?: string;
 }
 
 const bugs: Bug[] = [
@@ -93,6 +96,8 @@ const bugs: Bug[] = [
     test: 'gemm bf16 weight groups 2 x 2', // two segments and nothing else to add: the numbers stay right
   },
   ...hopperBugs(),
+  ...hopperAttentionBugs(),
+  ...hopperAttentionBackwardBugs(),
 ];
 
 /** Bugs of what Hopper alone has: the emulation finds them itself, with words or with NaN. */
@@ -108,9 +113,15 @@ function hopperBugs(): Bug[] {
   const deep = 'gemm bf16 forward groups 2 x 1, 136 x 264 x 200';
   return [
     bug('missing fence before a group of products', ring, '      wgmma_fence();\n', '', deep),
-    bug('missing wait for a stage', ring, '      barrier_wait(arrived_ + slot_, round_ & 1);\n', '', deep),
-    bug('wrong parity for a stage', ring, 'arrived_ + slot_, round_ & 1', 'arrived_ + slot_, ~round_ & 1', deep),
-    bug('wrong parity for a place in the ring', ring, 'read_ + slot_, ~round_ & 1', 'read_ + slot_, round_ & 1', deep),
+    bug('missing wait for a stage', ring, '    barrier_wait(arrived_ + place, round_ & 1);\n', '', deep),
+    bug('wrong parity for a stage', ring, 'arrived_ + place, round_ & 1', 'arrived_ + place, ~round_ & 1', deep),
+    bug(
+      'wrong parity for a place in the ring',
+      ring,
+      'read_ + place_, ~round_ & 1',
+      'read_ + place_, round_ & 1',
+      deep,
+    ),
     bug('a stage is handed back too early', ring, 'wgmma_wait<1>();', 'wgmma_wait<2>();', deep),
     bug('missing wait for the last products', ring, '    wgmma_wait<0>();\n', '', deep),
     bug('fewer bytes are announced than land', ring, '(Stage::kLeft + count', '(count', deep),
@@ -125,6 +136,65 @@ function hopperBugs(): Bug[] {
   ];
 }
 
+/** Those of attention, which keeps several products in flight and has its warpgroups take turns. */
+function hopperAttentionBugs(): Bug[] {
+  const kernel = 'cuda/attention_hopper.cuh';
+  const bug = (name: string, from: string, to: string, file = kernel): Bug => ({
+    name: `Hopper's attention: ${name}`,
+    changes: [{ file, from, to }],
+    test: 'hopper attention, T 150, D 128',
+    arch: '90',
+    flavours: ['plain'],
+    compiled: 'attention_hopper_test',
+  });
+  const wait = '    wgmma_wait<0>();\n    settle(scores);';
+  return [
+    bug('weights are rounded while they are multiplied', wait, `    round_weights();\n${wait}`),
+    bug('sums shrink while they grow', wait, `    for (float& sum : d) sum *= shrink[0];\n${wait}`),
+    bug('scores are read before they are there', 'wgmma_wait<1>();', 'wgmma_wait<2>();'),
+    bug('scores do not begin at zero', ', k > 0);', ', true);'),
+    bug('a left operand in registers has its rows exchanged', 'scores[k * 8 + i * 2]', 'scores[k * 8 + (i ^ 1) * 2]'),
+    bug('the strips of the values lie elsewhere', 'kKeys * 128>(', 'kKeys * 64>('),
+    bug('a named barrier counts too few', 'wait(1 + group, 2 * 128)', 'wait(1 + group, 128)'),
+    bug('nobody has the first turn', '  if (group == kWarpgroups - 1) pass_turn();\n', ''),
+    bug('a turn is left over', '  if (group == 0) take_turn();', '  if (group < 0) take_turn();'),
+    bug(
+      'queries are overwritten too early',
+      '    key = places.take_next();\n',
+      '$&    query_places.hand_back(query);\n',
+    ),
+    bug('a tile goes on with the softmax of the one before', '      softmax = RunningSoftmax();\n', ''),
+    bug('a cache is read beyond its end', 'of.key + kKeys > end', 'false'),
+    bug('a box has too many rows', '{rows, heads * kWidth, box}', '{rows, heads * kWidth, box + 8}'),
+  ];
+}
+
+/** Those of its backward, where what passes by comes in two rings, and rows bring numbers along. */
+function hopperAttentionBackwardBugs(): Bug[] {
+  const bug = (name: string, from: string, to: string, test = 'T 330'): Bug => ({
+    name: `Hopper's attention backward: ${name}`,
+    changes: [{ file: 'cuda/attention_backward_hopper.cuh', from, to }],
+    test: `hopper attention backward, ${test}`,
+    arch: '90',
+    flavours: ['plain'],
+    compiled: 'attention_backward_hopper_test',
+  });
+  return [
+    bug('keys are handed back while dq grows', '      weigh_step(weights, step', '      keys.hand_back(key);\n$&'),
+    bug('dS is rounded before dP is there', '      wgmma_wait<1>();\n      settle(dp);', '      wgmma_wait<2>();'),
+    bug('rows behind the last one bring nothing', 'if (row >= rows || thread', 'if (!exists || thread'),
+    bug('lse is not announced', ' + sizeof from.lse,', ','),
+    bug('delta is not of the box', 'delta[t % kBoxRows] = exists', 'delta[(t + 1) % kBoxRows] = exists'),
+    bug(
+      'queries are overwritten too early',
+      '    own.take_next();\n    int key;',
+      '    own.hand_back(own.take_next());\n    int key;',
+    ),
+    bug('a step that no row of a warpgroup sees is not left out', 'leave_out((mine.first', 'leave_out((boxes.first'),
+    bug('rows that see keys by their window are left out', 'count - 1 + a.window', 'count - 2', 'T 300'),
+  ];
+}
+
 function replaceOnce(file: string, from: string, to: string): void {
   const text = readFileSync(file, 'utf8');
   if (text.split(from).length !== 2)
@@ -132,8 +202,18 @@ function replaceOnce(file: string, from: string, to: string): void {
   writeFileSync(file, text.replace(from, to));
 }
 
-const chosen = process.argv.slice(2);
-const only = ['main', 'context', 'tensor_map', 'gemm', 'gemm_test'];
+const isFlavour = (word: string) => flavours.includes(word as Flavour);
+const chosen = process.argv.slice(2).filter(isFlavour);
+const words = process.argv.slice(2).filter((word) => !isFlavour(word));
+const only = [
+  'main',
+  'context',
+  'tensor_map',
+  'gemm',
+  'gemm_test',
+  'attention_hopper_test',
+  'attention_backward_hopper_test',
+];
 /** Where the kernels without bugs are, those of `npm run cuda:checks`. */
 const soundFolder = (flavour: Flavour) => join(root, 'build/cuda-checks', flavour);
 const work = mkdtempSync(join(tmpdir(), 'bts-bugs-'));
@@ -155,6 +235,7 @@ for (const flavour of flavours) {
 
 let undetected = false;
 for (const [index, bug] of bugs.entries()) {
+  if (words.length > 0 && !words.some((word) => bug.name.includes(word))) continue;
   const tree = join(work, `bug-${index}`);
   for (const folder of ['cuda', 'native', 'test/cuda'])
     cpSync(join(root, folder), join(tree, folder), { recursive: true });
@@ -165,7 +246,7 @@ for (const [index, bug] of bugs.entries()) {
     const binary = await build(flavour, join(tree, flavour), {
       tree,
       only,
-      changed: ['gemm'],
+      changed: [bug.compiled ?? 'gemm'],
       base: soundFolder(flavour),
     });
     const { failed, tookTooLong, output } = await execute(

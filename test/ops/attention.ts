@@ -187,6 +187,16 @@ const cases: Case[] = [
   ),
   attentionForward({ M: 3, T: 1, S: 131, H: 2, D: 80, starts: [130, 7] }),
 
+  // Widths that have a kernel of their own on Hopper: several tiles and steps, and what lies behind their ends.
+  ...[64, 128].flatMap((D) => [
+    attentionForward({ M: 2, T: 270, H: 2, K: 1, D }),
+    attentionForward({ T: 130, S: 200, H: 4, K: 2, D }, false),
+    attentionForward({ T: 70, S: 300, H: 2, K: 1, D, window: 100, starts: [0, 127, 230] }),
+    attentionBackward({ M: 2, T: 270, H: 2, K: 1, D }),
+    attentionBackward({ T: 200, H: 4, K: 2, D, window: 100 }),
+    attentionBackward({ T: 140, H: 2, K: 1, D, softcap: 3, scale: 0.2 }),
+  ]),
+
   attentionForward({ T: 0 }),
   attentionForward({ B: 0, T: 5 }),
   attentionBackward({ T: 0 }),

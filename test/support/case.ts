@@ -63,11 +63,9 @@ export const describe = (options: object) =>
 export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
   if (dtype === 'f32' || dtype === 'activation') return device.tensor(Float32Array.from(data), shape);
   if (dtype === 'i32') return device.tensor(Int32Array.from(data), shape);
-  return device.tensor(
-    Uint16Array.from(data, (x) => encode(x, dtype)),
-    shape,
-    dtype,
-  );
+  const bits = new Uint16Array(data.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
+  return device.tensor(bits, shape, dtype);
 }
 
 /** The numbers in a tensor. */
@@ -76,7 +74,10 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
   const { dtype } = tensor;
   if (dtype === 'f32') return Float64Array.from(new Float32Array(buffer));
   if (dtype === 'i32') return Float64Array.from(new Int32Array(buffer));
-  return Float64Array.from(new Uint16Array(buffer), (bits) => decode(bits, dtype));
+  const bits = new Uint16Array(buffer);
+  const values = new Float64Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = decode(bits[i]!, dtype);
+  return values;
 }
 
 const isList = (value: unknown): value is Values[] => Array.isArray(value);

@@ -47,7 +47,7 @@ export async function* scoreTexts(
   for (let first = 0; first < order.length; first += batchSize) {
     expectRunning(signal);
     const batch = order.slice(first, first + batchSize);
-    const tokens = Math.min(maxPositions, padded(batch[0]!.inputs.length));
+    const tokens = Math.min(maxPositions, padded(model.device, batch[0]!.inputs.length));
     const rows = emptyBatch({ batchSize: batch.length, sequenceLength: tokens });
     for (const [b, window] of batch.entries()) {
       rows.inputs.set(window.inputs, b * tokens);

@@ -50,7 +50,10 @@ export async function appendTokens(
     if (index >= 0 && index < length) continue;
     throw new BtsError('BAD_OPTION', `place ${index} of sequence ${sequence} is none of the ${length} tokens it gets.`);
   }
-  const tokens = padded(sequences.reduce((most, { length }) => Math.max(most, length), 1));
+  const tokens = padded(
+    device,
+    sequences.reduce((most, { length }) => Math.max(most, length), 1),
+  );
   cache.expectRoom(tokens);
   const ids = new Int32Array(batch * tokens);
   for (const [b, sequence] of sequences.entries()) ids.set(sequence, b * tokens);
@@ -68,7 +71,7 @@ export async function appendTokens(
   for (const [b, sequence] of sequences.entries()) cache.lengths[b]! += sequence.length;
   for (let first = 0; first < places.length; first += PLACES) {
     const now = places.slice(first, first + PLACES);
-    const rows = new Int32Array(padded(now.length));
+    const rows = new Int32Array(padded(device, now.length));
     for (const [i, { sequence, index }] of now.entries()) rows[i] = sequence * tokens + index;
     using part = scope.inner();
     const logits = model.transformer.head(part, h, part.track(device.tensor(rows, [rows.length])));

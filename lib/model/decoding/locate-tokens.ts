@@ -33,11 +33,11 @@ export function locateTokens(
 }
 
 function computeAnew(model: Decoder, cache: KeyValueCache, b: number, tokens: readonly number[], row: number): void {
-  using own = model.createCache(1, padded(tokens.length));
+  using own = model.createCache(1, padded(model.device, tokens.length));
   for (let first = 0; first < tokens.length; first += ANEW) {
     using scope = Scope.inference(model.device);
     const part = tokens.slice(first, first + ANEW);
-    const ids = new Int32Array(padded(part.length));
+    const ids = new Int32Array(padded(model.device, part.length));
     ids.set(part);
     const stand = uploaded(scope, { starts: Int32Array.of(first), tableStarts: Int32Array.of(first + row) });
     const inputs = scope.track(model.device.tensor(ids, [ids.length]));

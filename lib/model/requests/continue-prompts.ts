@@ -3,7 +3,7 @@ import { largest } from '../../base/extremes.js';
 import { DecoderModel } from '../decoder-model.js';
 import { appendTokens } from '../decoding/append-tokens.js';
 import { advance, decodeTogether, type Lane } from '../decoding/decode-together.js';
-import { LEAST_ROWS, padded } from '../decoding/padding.js';
+import { padded } from '../decoding/padding.js';
 import { sample } from '../decoding/sampler.js';
 import type { LanguageModel } from '../language-model.js';
 import { prefill } from './prefill.js';
@@ -67,9 +67,9 @@ async function* continueGroup<Sequence extends PromptLane>(
   const longest = largest(lanes.map(({ prompt }) => prompt.length));
   const most = largest(lanes.map(({ capacity }) => capacity));
   // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
-  using entry = model.createCache(1, prefix + padded(longest - prefix));
+  using entry = model.createCache(1, prefix + padded(model.device, longest - prefix));
   await prefill(model, entry, lanes[0]!.prompt.slice(0, prefix));
-  using cache = model.createCache(Math.max(LEAST_ROWS, Math.min(batchSize, lanes.length)), most);
+  using cache = model.createCache(Math.max(model.device.leastRows, Math.min(batchSize, lanes.length)), most);
 
   const begin = async (lane: Sequence) => {
     entry.lengths[0] = prefix;

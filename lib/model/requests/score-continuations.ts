@@ -48,7 +48,7 @@ async function* scoreGroup<Request extends ContinuationRequest>(
   const batch = Math.ceil(requests.length / Math.ceil(requests.length / batchSize));
   const longest = largest(requests.map(({ context }) => context.length));
   const longestEnd = largest(requests.flatMap(({ continuations }) => continuations.map((tokens) => tokens.length)));
-  const capacity = prefix + padded(longest - prefix) + padded(longestEnd);
+  const capacity = prefix + padded(model.device, longest - prefix) + padded(model.device, longestEnd);
   using cache = model.createCache(batch, capacity, { gates });
   await prefill(model, cache, requests[0]!.context.slice(0, prefix));
   for (let first = 0; first < requests.length; first += batch) {

@@ -22,19 +22,20 @@ void product(const char* layout, int groups, int rows, int cols, int depth, int 
   if (!wanted(name, double(groups) * segments * rows * cols * depth)) return;
   const auto bias = numbers<float>(cols, 5), start = numbers<Out>(int64_t{groups} * rows * cols, 6),
              residual = numbers<act>(int64_t{groups} * rows * cols, 7);
-  const bool extras = LA == Depth::Inner;  // forward and input gradients; weight gradients only accumulate
+  constexpr bool extras = LA == Depth::Inner;  // forward and input gradients; weight gradients only accumulate
   Device<float> device_bias(bias);
   Device<Out> out(start);
   Device<act> device_residual(residual);
   std::vector<Device<act>> keep;
   std::vector<double> exact(start.size());
   std::vector<float> plain(start.size());
-  Gemm<act, Out> gemm(rows, cols, accumulate);
+  Gemm<act, Out> gemm(rows, cols);
   for (int g = 0; g < groups; g++) {
-    auto& group = gemm.group(out.get() + int64_t{g} * rows * cols);
-    if (extras) {
+    Out* const result = out.get() + int64_t{g} * rows * cols;
+    auto& group = accumulate ? gemm.accumulate(result) : gemm.group(result);
+    if constexpr (extras) {
       group.bias = {device_bias.get(), DType::F32};
-      group.residual = device_residual.get() + int64_t{g} * rows * cols;
+      if (!accumulate) group.residual = device_residual.get() + int64_t{g} * rows * cols;
     }
     std::vector<double> sum(int64_t{rows} * cols);
     std::vector<float> sum32(sum.size());
@@ -55,8 +56,9 @@ void product(const char* layout, int groups, int rows, int cols, int depth, int 
     }
     for (int64_t i = 0; i < int64_t{rows} * cols; i++) {
       const int64_t o = int64_t{g} * rows * cols + i;
-      exact[o] = sum[i] + (extras ? double{bias[i % cols]} + residual[o] : 0) + (accumulate ? start[o] : 0);
-      plain[o] = rounded<Out>(sum32[i] + (extras ? bias[i % cols] + residual[o] : 0) + (accumulate ? start[o] : 0));
+      const float added = accumulate ? start[o] : extras ? residual[o] : 0, shift = extras ? bias[i % cols] : 0;
+      exact[o] = sum[i] + added + shift;
+      plain[o] = rounded<Out>(sum32[i] + added + shift);
     }
   }
   launch_gemm<LA, LB>(context(), gemm);

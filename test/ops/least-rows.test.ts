@@ -1,0 +1,64 @@
+/** What `Device.leastRows` promises: a product sums a row in one way, whatever rows are computed beside it. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Device } from '../../lib/tensor/device.js';
+import type { Tensor } from '../../lib/tensor/tensor.js';
+import { devices } from '../support/devices.js';
+
+const DEPTH = 136;
+const OUTPUTS = 200;
+const ROWS = 300;
+
+let seed = 0;
+
+/** Normal numbers of hidden states or weights. */
+function normal(device: Device, shape: number[], dtype: 'f32' | 'bf16'): Tensor {
+  const wide = device.empty(shape);
+  device.run('fill_normal', { y: wide, deviation: 1, seed: ++seed });
+  if (dtype === 'f32') return wide;
+  const narrow = device.empty(shape, dtype);
+  device.run('convert', { y: narrow, x: wide });
+  wide.dispose();
+  return narrow;
+}
+
+for (const device of devices()) {
+  const { activations, leastRows } = device;
+  for (const dtype of ['f32', 'bf16'] as const) {
+    test(`${device.label}: rows from the ${leastRows}th on change no bit of those before, weights in ${dtype}`, async () => {
+      using all = normal(device, [1, ROWS, DEPTH], activations);
+      using weight = normal(device, [OUTPUTS, DEPTH], dtype);
+      using other = normal(device, [OUTPUTS, DEPTH], dtype);
+      const bytes = await all.readBytes();
+      const products = async (rows: number): Promise<Buffer[]> => {
+        const Numbers = activations === 'f32' ? Float32Array : Uint16Array;
+        const part = new Numbers(new Uint8Array(bytes).buffer, 0, rows * DEPTH);
+        using x = device.tensor(part, [1, rows, DEPTH], activations);
+        using y = device.empty([1, rows, OUTPUTS], activations);
+        using gated = device.empty([1, rows, OUTPUTS], activations);
+        device.run('linear_forward', { y, x, weight: [weight], bias: undefined, residual: undefined });
+        device.run('swiglu_linear', {
+          y: gated,
+          x,
+          gate: [weight],
+          up: [other],
+          gateBias: undefined,
+          upBias: undefined,
+          activation: 'silu',
+        });
+        return await Promise.all([y, gated].map(async (tensor) => Buffer.from(await tensor.readBytes())));
+      };
+      const least = await products(leastRows);
+      for (const rows of [leastRows + 1, 17, 33, 65, 130, ROWS]) {
+        for (const [i, result] of (await products(rows)).entries()) {
+          const same = result.subarray(0, least[i]!.length).equals(least[i]!);
+          assert.ok(same, `${['linear', 'gated'][i]} differs in the first rows of ${rows}`);
+        }
+      }
+    });
+  }
+
+  test.after(() => device.dispose());
+}
+
+test.run();
