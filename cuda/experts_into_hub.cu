@@ -4,22 +4,17 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-// `count` channels of member m's stream, h_0 or p_e, of a token from `col` on.
-template <int width>
-__device__ __forceinline__ Pack<act, width> fetch_stream(const StitchForward& s, int m, int row, int col, int count,
-                                                         bool whole) {
-  const int64_t NC = int64_t{s.N} * s.C;
-  Pack<act, width> x;
-  fetch_pack(x, (m == 0 ? s.h : s.projected + (m - 1) * NC) + int64_t{row} * s.C + col, count, whole);
-  return x;
+// Where member m's stream of a token is, h_0 or p_e, from channel `col` on.
+__device__ __forceinline__ const act* stream(const StitchForward& s, int m, int row, int col) {
+  return (m == 0 ? s.h : s.projected + (m - 1) * (int64_t{s.N} * s.C)) + int64_t{row} * s.C + col;
 }
 
 // hub = g_0 h_0 + sum over e of g_e p_e, g = softmax over members of dropout(h_0 Wg^T + bg), for `count` channels of a token
 // from `col` on. z: h_0 Wg^T of every member, or where there is one gate for a token nothing: it is in `gates`.
-// stream(m): what fetch_stream gives.
-template <int kMembers, int width, class Stream>
+// read(m, x): x becomes member m's stream.
+template <int kMembers, int width, class Read>
 __device__ __forceinline__ void mix(const StitchForward& s, int row, int col, int count, bool whole,
-                                    float (&z)[kMembers][width], const Stream& stream) {
+                                    float (&z)[kMembers][width], const Read& read) {
   float sum[width] = {};
   if (s.G != 1) {
 #pragma unroll
@@ -45,9 +40,10 @@ __device__ __forceinline__ void mix(const StitchForward& s, int row, int col, in
 #pragma unroll
       for (int i = 0; i < width; i++) z[m][i] = g;
     }
-    const Pack<act, width> x = stream(m);
+    float x[width];
+    read(m, x);
 #pragma unroll
-    for (int i = 0; i < width; i++) sum[i] = fmaf(z[m][i], to_float(x.at[i]), sum[i]);
+    for (int i = 0; i < width; i++) sum[i] = fmaf(z[m][i], x[i], sum[i]);
   }
   stream_pack(s.out + int64_t{row} * s.C + col, sum, count, whole);
 }
@@ -55,10 +51,10 @@ __device__ __forceinline__ void mix(const StitchForward& s, int row, int col, in
 template <class S>
 __device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>* logits, float* staging,
                                            const Tile& corner) {
-  constexpr int kWidth = kPack<S::kB>;
+  constexpr int kWidth = kPack<S::kB, act>;
   constexpr int kAhead = S::kB <= 4 ? S::kB : 0;  // of more streams the packs would not fit the registers
   struct Streams {
-    Pack<act, kWidth> of[kAhead + 1];
+    Fetched<act, kWidth> of[kAhead + 1];
   };
   const bool aligned = packs_aligned<kWidth>(s);
   const auto place = [&](int r, int c, auto&& f) {
@@ -70,16 +66,19 @@ __device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>
     place(r, c, [&](int row, int col, int count, bool whole) {
 #pragma unroll
       for (int m = 0; m < kAhead; m++)
-        if (m < s.M) streams.of[m] = fetch_stream<kWidth>(s, m, row, col, count, whole);
+        if (m < s.M) streams.of[m].fetch(stream(s, m, row, col), count, whole);
     });
     return streams;
   };
-  for_packs<S, S::kB>(logits, staging, fetch, [&](int r, int c, float (&z)[S::kB][kWidth], const Streams& streams) {
-    place(r, c, [&](int row, int col, int count, bool whole) {
-      mix(s, row, col, count, whole, z,
-          [&](int m) { return m < kAhead ? streams.of[m] : fetch_stream<kWidth>(s, m, row, col, count, whole); });
-    });
-  });
+  for_packs<S, S::kB, act>(logits, staging, fetch,
+                           [&](int r, int c, float (&z)[S::kB][kWidth], const Streams& streams) {
+                             place(r, c, [&](int row, int col, int count, bool whole) {
+                               mix(s, row, col, count, whole, z, [&](int m, float (&x)[kWidth]) {
+                                 if (m < kAhead) streams.of[m].widen(x);
+                                 else load_pack(x, stream(s, m, row, col), count, whole);
+                               });
+                             });
+                           });
 }
 
 template <class S>
@@ -115,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) mix_rows_kernel(const __grid_constan
 #pragma unroll
     for (int m = 0; m < kMembers; m++)
       if (m < s.M) load(z[m], logits + (int64_t{row} * s.M + m) * s.C + col);
-  mix(s, row, col, width, true, z, [&](int m) { return fetch_stream<width>(s, m, row, col, width, true); });
+  mix(s, row, col, width, true, z, [&](int m, float (&x)[width]) { load(x, stream(s, m, row, col)); });
 }
 #if defined(BTS_HOPPER) && defined(BTS_BF16)
 
@@ -126,7 +125,7 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
   using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared, s.order);
   if (ring.loads()) {
     keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "gemm/mma.cuh"
+#include "gemm/tile_order.cuh"
 #include "runtime/tensor_map.h"
 
 // Kernels have a body where these instructions exist; elsewhere they are empty and never launched.
@@ -81,11 +82,12 @@ inline void named_barrier_arrive(int number, int threads, EMU_PLACE) {
 // of 1024 bytes, as Swizzled has it, with zeros for what lies outside of the array; its bytes count at the barrier. One
 // thread asks for it.
 #if defined(__CUDACC__)
-__device__ __forceinline__ void copy_box(void* to, const TensorMap& map, int col, int row, Barrier* barrier) {
+__device__ __forceinline__ void copy_box(void* to, const TensorMap& map, int col, int row, Keep keep,
+                                         Barrier* barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
-      "[%4];\n" ::"r"(shared_address(to)),
-      "l"(&map), "r"(col), "r"(row), "r"(shared_address(barrier))
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1, {%2, %3}], [%4], %5;\n" ::"r"(shared_address(to)),
+      "l"(&map), "r"(col), "r"(row), "r"(shared_address(barrier)), "l"(keep)
       : "memory");
 }
 __device__ __forceinline__ void copy_box(void* to, const TensorMap& map, int x, int y, int z, int w, Barrier* barrier) {
@@ -105,7 +107,7 @@ __device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t 
 // Shows what the calling thread has written to shared memory to the products and copies that are asked for after it.
 __device__ __forceinline__ void show_to_copies() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 #else
-inline void copy_box(void* to, const TensorMap& map, int col, int row, Barrier* barrier, EMU_PLACE) {
+inline void copy_box(void* to, const TensorMap& map, int col, int row, Keep, Barrier* barrier, EMU_PLACE) {
   emu::copy_box(to, map, {col, row}, barrier, {file, line});
 }
 inline void copy_box(void* to, const TensorMap& map, int x, int y, int z, int w, Barrier* barrier, EMU_PLACE) {

@@ -4,37 +4,32 @@ namespace bts::cuda::BTS_PRECISION {
 
 namespace {
 
-// `count` channels of member m's stream of a token from `col` on.
-template <int width>
-__device__ __forceinline__ Pack<act, width> fetch_stream(const StitchForward& s, int m, int row, int col, int count,
-                                                         bool whole) {
-  Pack<act, width> x;
-  fetch_pack(x, s.h + m * (int64_t{s.N} * s.C) + int64_t{row} * s.C + col, count, whole);
-  return x;
+// Where member m's stream of a token is, from channel `col` on.
+__device__ __forceinline__ const act* stream(const StitchForward& s, int m, int row, int col) {
+  return s.h + m * (int64_t{s.N} * s.C) + int64_t{row} * s.C + col;
 }
 
 // out_e = h_e + g_e (p_e - h_e), g_e = sigmoid(dropout(h_0 Wg_e^T + bg_e)), for `count` channels of a token from `col` on. z:
 // h_0 Wg_e^T, unless there is one gate for a token; p: p_e. With the first expert slot 0 is written: the hub goes on as it
-// is, and its gate is never read. stream: h_e.
+// is, and its gate is never read. own: h_e.
 template <int width>
 __device__ __forceinline__ void blend(const StitchForward& s, int e, int row, int col, int count, bool whole,
-                                      float (&z)[width], const float (&p)[width], const Pack<act, width>& stream) {
+                                      float (&z)[width], const float (&p)[width], const float (&own)[width]) {
   const int64_t NC = int64_t{s.N} * s.C, index = (e + 1) * NC + int64_t{row} * s.C + col;
   float out[width];
   if (s.G != 1) finish_logits(s, z, row, e + 1, col, count);
   const float one = s.G == 1 ? to_float(s.gates[gate_index(s, row, e + 1, 0)]) : 0.0f;
 #pragma unroll
   for (int i = 0; i < width; i++) {
-    const float h = to_float(stream.at[i]);
     z[i] = s.G == 1 ? one : sigmoid(z[i]);
-    out[i] = fmaf(z[i], p[i] - h, h);
+    out[i] = fmaf(z[i], p[i] - own[i], own[i]);
   }
   if (s.G != 1) stream_pack(s.gates + gate_index(s, row, e + 1, col), z, count, whole);
   stream_pack(s.out + index, out, count, whole);
   if (e > 0) return;
-  const Pack<act, width> hub = fetch_stream<width>(s, 0, row, col, count, whole);
+  load_pack(out, stream(s, 0, row, col), count, whole);
 #pragma unroll
-  for (int i = 0; i < width; i++) out[i] = to_float(hub.at[i]), z[i] = 0;
+  for (int i = 0; i < width; i++) z[i] = 0;
   stream_pack(s.out + index - NC, out, count, whole);
   if (s.G != 1) stream_pack(s.gates + gate_index(s, row, 0, col), z, count, whole);
 }
@@ -43,22 +38,23 @@ __device__ __forceinline__ void blend(const StitchForward& s, int e, int row, in
 template <class S>
 __device__ __forceinline__ void finish_blend(const StitchForward& s, const Sums<S>* sums, float* staging, int e,
                                              int row0, int col0) {
-  const bool aligned = packs_aligned<kPack<2>>(s);
+  constexpr int kWidth = kPack<2, act>;
+  const bool aligned = packs_aligned<kWidth>(s);
   const auto place = [&](int r, int c, auto&& f) {
-    const int row = row0 + r, col = col0 + c, count = min(s.C - col, kPack<2>);
-    if (row < s.N && count > 0) f(row, col, count, aligned && count == kPack<2>);
+    const int row = row0 + r, col = col0 + c, count = min(s.C - col, kWidth);
+    if (row < s.N && count > 0) f(row, col, count, aligned && count == kWidth);
   };
   const auto fetch = [&](int r, int c) {
-    Pack<act, kPack<2>> stream;
-    place(r, c, [&](int row, int col, int count, bool whole) {
-      stream = fetch_stream<kPack<2>>(s, e + 1, row, col, count, whole);
-    });
-    return stream;
+    Fetched<act, kWidth> own;
+    place(r, c, [&](int row, int col, int count, bool whole) { own.fetch(stream(s, e + 1, row, col), count, whole); });
+    return own;
   };
-  for_packs<S, 2>(sums, staging, fetch, [&](int r, int c, float (&z)[2][kPack<2>], const Pack<act, kPack<2>>& stream) {
+  for_packs<S, 2, act>(sums, staging, fetch, [&](int r, int c, float (&z)[2][kWidth], const auto& fetched) {
     place(r, c, [&](int row, int col, int count, bool whole) {
+      float own[kWidth];
+      fetched.widen(own);
       stream_pack(s.projected + (int64_t{e} * s.N + row) * s.C + col, z[0], count, whole);
-      blend(s, e, row, col, count, whole, z[1], z[0], stream);
+      blend(s, e, row, col, count, whole, z[1], z[0], own);
     });
   });
 }
@@ -98,10 +94,11 @@ __global__ void __launch_bounds__(kThreads) blend_rows_kernel(const __grid_const
   if (i >= int64_t{s.N} * s.C) return;
   const int row = i / s.C, col = i % s.C;
   for (int e = 0; e + 1 < s.M; e++) {
-    float z[width] = {}, p[width];
+    float z[width] = {}, p[width], own[width];
     if (logits) load(z, logits + (int64_t{row} * (s.M - 1) + e) * s.C + col);
     load(p, s.projected + int64_t{e} * s.N * s.C + i);
-    blend(s, e, row, col, width, true, z, p, fetch_stream<width>(s, e + 1, row, col, width, true));
+    load(own, stream(s, e + 1, row, col));
+    blend(s, e, row, col, width, true, z, p, own);
   }
 }
 
@@ -115,7 +112,7 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
   using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
   const int width = ceil_div(s.C, S::kN) * S::kN;  // of one expert's tiles
-  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared, s.order);
   if (ring.loads()) {
     keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;

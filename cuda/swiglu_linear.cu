@@ -29,16 +29,16 @@ __device__ __forceinline__ void finish(const Arguments& s, const Sums<S>* sums, 
                                        const Tile& corner) {
   act* const y = s.y + m * int64_t{s.N} * s.F;
   const bool aligned = Matrix<act>{y, s.F}.aligned();
-  for_packs<S, 2>(sums, staging, [&](int r, int c, float (&x)[2][kPack<2>]) {
-    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<2>);
+  for_packs<S, 2, act>(sums, staging, [&](int r, int c, float (&x)[2][kPack<2, act>]) {
+    const int row = corner.row + r, col = corner.col + c, count = min(s.F - col, kPack<2, act>);
     if (row >= s.N || count <= 0) return;
     add_bias(x[0], s.gate_bias[m], col, count);
     add_bias(x[1], s.up_bias[m], col, count);
     with_activation(s.activation, [&](auto activation) {
 #pragma unroll
-      for (int i = 0; i < kPack<2>; i++) x[0][i] = activation.value(x[0][i]) * x[1][i];
+      for (int i = 0; i < kPack<2, act>; i++) x[0][i] = activation.value(x[0][i]) * x[1][i];
     });
-    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<2>);
+    store_pack(y + int64_t{row} * s.F + col, x[0], count, aligned && count == kPack<2, act>);
   });
 }
 
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__((Ring<Depth::Inner, Depth::Inner, S>::kThreads
   using Stage = cuda::Stage<act, Depth::Inner, Depth::Inner, S>;
   using Walk = TileWalk<S, Stage::kDepth>;
   DYNAMIC_SHARED(shared);
-  Ring<Depth::Inner, Depth::Inner, S> ring(shared);
+  Ring<Depth::Inner, Depth::Inner, S> ring(shared, s.order);
   if (ring.loads()) {
     if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;

@@ -10,11 +10,38 @@
 
 namespace bts::cuda {
 
-// Columns of a pack where kCount results are finished together: 16 bytes, unless so many would not fit the registers.
-template <int kCount>
-constexpr int kPack = kCount <= 4   ? 8
-                      : kCount <= 8 ? 4
-                                    : 2;
+// Columns of a pack of T where kCount results are finished together: 16 bytes, unless so many would not fit the registers.
+template <int kCount, class T>
+constexpr int kPack = std::min<int>(16 / sizeof(T), kCount > 8   ? 2
+                                                    : kCount > 4 ? 4
+                                                                 : 8);
+
+// A pack as it was read. In whole words: of halves it would be put together, and waited for, where it is asked for.
+template <class T, int width>
+struct Fetched {
+  static constexpr int kWords = sizeof(T) * width / 4;
+  uint32_t words[kWords];
+
+  // `count` elements exist, and are read at once where they are `whole`.
+  __device__ __forceinline__ void fetch(const T* from, int count, bool whole) {
+    if (whole) {
+      const auto read = *reinterpret_cast<const Pack<uint32_t, kWords>*>(from);
+#pragma unroll
+      for (int i = 0; i < kWords; i++) words[i] = read.at[i];
+      return;
+    }
+    Pack<T, width> pack;
+#pragma unroll
+    for (int i = 0; i < width; i++) pack.at[i] = i < count ? from[i] : T{};
+    __builtin_memcpy(words, &pack, sizeof words);
+  }
+  __device__ __forceinline__ void widen(float (&x)[width]) const {
+    Pack<T, width> pack;
+    __builtin_memcpy(&pack, words, sizeof words);
+#pragma unroll
+    for (int i = 0; i < width; i++) x[i] = to_float(pack.at[i]);
+  }
+};
 
 // Rows that pass at a time, and floats of each: tiles of 8 columns of all results, one result beside the other. The tiles of a
 // row change places with the row's number, so that four rows of one tile, which a half warp writes at once, touch all banks.
@@ -27,16 +54,16 @@ struct Staging {
 };
 
 // Calls finish(row, col, x, fetch(row, col)) for all packs of kCount results: x[n] is a pack of result n whose first element is
-// (row, col) of [kM, kN]. What fetch() reads from device memory is under way before a result is written. All lanes of a warp
+// (row, col) of [kM, kN], as wide as one of T. What fetch() reads from device memory is under way before a result is written. All lanes of a warp
 // call this together; fetch and finish are for one lane. staging: Staging::kOfBlock<S>.
-template <class S, int kCount, class Fetch, class Finish>
+template <class S, int kCount, class T, class Fetch, class Finish>
 __device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, Fetch&& fetch, Finish&& finish) {
-  constexpr int kWidth = kPack<kCount>, kOfTile = Staging::kTile / kWidth;
+  constexpr int kWidth = kPack<kCount, T>, kOfTile = Staging::kTile / kWidth;
   constexpr int kTiles = std::min(S::kJ, Staging::kCols / Staging::kTile / kCount);  // of each result at a time
   constexpr int kAcross = S::kJ / kTiles, kParts = S::kI * 2 * kAcross;
   constexpr int kAll = Staging::kRows * kTiles * kOfTile, kPieces = ceil_div(kAll, 32);  // of a warp, and of a lane
-  using Fetched = decltype(fetch(0, 0));
-  constexpr int kAtOnce = std::clamp<int>(128 / sizeof(Fetched), 1, kPieces);  // more would not fit the registers
+  using OfPiece = decltype(fetch(0, 0));
+  constexpr int kAtOnce = std::clamp<int>(128 / sizeof(OfPiece), 1, kPieces);  // more would not fit the registers
   static_assert(S::kJ % kTiles == 0 && kPieces % kAtOnce == 0);
   const int lane = threadIdx.x % 32;
   float* const mine = staging + threadIdx.x / 32 * Staging::kSize;
@@ -48,7 +75,7 @@ __device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, F
     const auto row = [&](int p) { return S::first_row() + part / kAcross * Staging::kRows + row_at(p); };
     const auto col = [&](int p) { return S::first_col() + part % kAcross * kTiles * Staging::kTile + col_at(p); };
     const auto exists = [&](int p) { return kAll % 32 == 0 || row_at(p) < Staging::kRows; };
-    Fetched fetched[kAtOnce];
+    OfPiece fetched[kAtOnce];
     const auto fetch_from = [&](int first) {
 #pragma unroll
       for (int p = 0; p < kAtOnce; p++)
@@ -88,24 +115,15 @@ __device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, F
 }
 
 // The same where nothing is read: finish(row, col, x).
-template <class S, int kCount, class Finish>
+template <class S, int kCount, class T, class Finish>
 __device__ __forceinline__ void for_packs(const Sums<S>* sums, float* staging, Finish&& finish) {
   struct Nothing {};
-  for_packs<S, kCount>(
+  for_packs<S, kCount, T>(
       sums, staging, [](int, int) { return Nothing(); },
-      [&](int row, int col, float (&x)[kCount][kPack<kCount>], Nothing) { finish(row, col, x); });
+      [&](int row, int col, float (&x)[kCount][kPack<kCount, T>], Nothing) { finish(row, col, x); });
 }
 
 // A pack in device memory: `count` of its elements exist, and it is read and written at once where it is `whole`.
-template <int width, class T>
-__device__ __forceinline__ void fetch_pack(Pack<T, width>& pack, const T* from, int count, bool whole) {
-  if (whole) {
-    pack = *reinterpret_cast<const Pack<T, width>*>(from);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < width; i++) pack.at[i] = i < count ? from[i] : T{};
-}
 template <int width, class T>
 __device__ __forceinline__ void load_pack(float (&x)[width], const T* from, int count, bool whole) {
   if (whole) return load(x, from);

@@ -72,37 +72,40 @@ __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename 
                                        const Sums<S>* sums, float* staging, const Tile& corner) {
   const bool aligned = Matrix<Out>{group.out, gemm.cols}.aligned() && Matrix<Out>{group.residual, gemm.cols}.aligned();
   const bool scaled = kHasExtras && group.scale.data, per_column = scaled && gemm.scale_cols > 1;
+  constexpr int kWidth = kPack<1, Out>;
   const auto place = [&](int r, int c, auto&& f) {
-    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kPack<1>);
-    if (row < gemm.rows && count > 0) f(row, col, int64_t{row} * gemm.cols + col, count, aligned && count == kPack<1>);
+    const int row = corner.row + r, col = corner.col + c, count = min(gemm.cols - col, kWidth);
+    if (row < gemm.rows && count > 0) f(row, col, int64_t{row} * gemm.cols + col, count, aligned && count == kWidth);
   };
   const auto fetch = [&](int r, int c) {
-    Pack<Out, kPack<1>> residual{};
+    Fetched<Out, kWidth> residual{};
     if (group.residual)
       place(r, c, [&](int, int, int64_t index, int count, bool whole) {
-        fetch_pack(residual, group.residual + index, count, whole);
+        residual.fetch(group.residual + index, count, whole);
       });
     return residual;
   };
-  for_packs<S, 1>(sums, staging, fetch,
-                  [&](int r, int c, float (&x)[1][kPack<1>], const Pack<Out, kPack<1>>& residual) {
-                    place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
-                      float (&value)[kPack<1>] = x[0];
-                      if (kHasExtras) add_bias(value, group.bias, col, count);
-                      if (scaled) {
-                        float scale[kPack<1>];
-                        const T* const from = group.scale.data + row * group.scale.stride;
-                        if (per_column) load_pack(scale, from + col, count, group.scale.aligned() && count == kPack<1>);
+  for_packs<S, 1, Out>(sums, staging, fetch, [&](int r, int c, float (&x)[1][kWidth], const auto& fetched) {
+    place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
+      float (&value)[kWidth] = x[0];
+      float residual[kWidth];
+      fetched.widen(residual);
+      if (kHasExtras) add_bias(value, group.bias, col, count);
+      if (scaled) {
+        float scale[kWidth];
+        const T* const from = group.scale.data + row * group.scale.stride;
+        if (per_column) load_pack(scale, from + col, count, group.scale.aligned() && count == kWidth);
 #pragma unroll
-                        for (int i = 0; i < kPack<1>; i++)
-                          value[i] = fmaf(per_column ? scale[i] : to_float(*from), to_float(residual.at[i]), value[i]);
-                      } else {
+        for (int i = 0; i < kWidth; i++)
+          value[i] = fmaf(per_column ? scale[i] : to_float(*from), residual[i], value[i]);
+      } else {
 #pragma unroll
-                        for (int i = 0; i < kPack<1>; i++) value[i] += to_float(residual.at[i]);
-                      }
-                      store_pack(group.out + index, value, count, whole);
-                    });
-                  });
+        for (int i = 0; i < kWidth; i++) value[i] += residual[i];
+      }
+      if (gemm.streams) stream_pack(group.out + index, value, count, whole);
+      else store_pack(group.out + index, value, count, whole);
+    });
+  });
 }
 
 // The gradient of a weight has no bias and no scale.
@@ -169,7 +172,7 @@ __global__ void __launch_bounds__((Ring<LA, LB, S>::kThreads), 1) hopper_gemm_ke
   using Stage = cuda::Stage<bf16, LA, LB, S>;
   using Walk = cuda::Walk<S, Stage::kDepth, bf16, Out>;
   DYNAMIC_SHARED(shared);
-  Ring<LA, LB, S> ring(shared);
+  Ring<LA, LB, S> ring(shared, order);
   if (ring.loads()) {
     if constexpr (kMovesRegisters<S>) keep_registers<kLoadingRegisters>();
     if (threadIdx.x != S::kThreads) return;

@@ -28,7 +28,8 @@ struct Gemm {
   Segment segments[kMaxSegments];
   int group_count = 0, segment_count = 0;
   int rows, cols;
-  int scale_cols = 1;  // cols: one factor per element; 1: one per row
+  bool streams = false;  // results leave the L2 cache first
+  int scale_cols = 1;    // cols: one factor per element; 1: one per row
 
   Gemm(int rows, int cols) : rows(rows), cols(cols) {}
 

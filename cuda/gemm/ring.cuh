@@ -84,8 +84,10 @@ class Ring {
   static constexpr int kRightBox = LB == Depth::Inner ? S::kN : Stage::kDepth;
 
   // By all threads of the block.
-  __device__ __forceinline__ explicit Ring(unsigned char* shared)
-      : stages_(reinterpret_cast<bf16*>(shared)),
+  __device__ __forceinline__ Ring(unsigned char* shared, const TileOrder& order)
+      : left_(order.left()),
+        right_(order.right()),
+        stages_(reinterpret_cast<bf16*>(shared)),
         places_(reinterpret_cast<unsigned char*>(staging() + Staging::kOfBlock<S>), kWarps) {
     __syncthreads();
   }
@@ -104,10 +106,11 @@ class Ring {
                                        int count = S::kB) {
     places_.fill_next((Stage::kLeft + count * Stage::kRight) * sizeof(bf16), [&](int place, Barrier* arrived) {
       bf16* const stage = stages_ + place * Stage::kSize;
-      load_panel<LA, S::kM>(stage, left, row, k, arrived);
+      load_panel<LA, S::kM>(stage, left, row, k, left_, arrived);
 #pragma unroll
       for (int b = 0; b < S::kB; b++)
-        if (b < count) load_panel<LB, S::kN>(stage + Stage::kLeft + b * Stage::kRight, right(b), col, k, arrived);
+        if (b < count)
+          load_panel<LB, S::kN>(stage + Stage::kLeft + b * Stage::kRight, right(b), col, k, right_, arrived);
     });
   }
 
@@ -137,17 +140,18 @@ class Ring {
 
  private:
   template <Depth L, int kExtent>
-  static __device__ __forceinline__ void load_panel(bf16* panel, const TensorMap& map, int at, int k,
+  static __device__ __forceinline__ void load_panel(bf16* panel, const TensorMap& map, int at, int k, Keep keep,
                                                     Barrier* arrived) {
     if constexpr (L == Depth::Inner) {
-      copy_box(panel, map, k, at, arrived);
+      copy_box(panel, map, k, at, keep, arrived);
     } else {
 #pragma unroll
       for (int strip = 0; strip < kExtent / 64; strip++)
-        copy_box(panel + strip * (kStrip / sizeof(bf16)), map, at + strip * 64, k, arrived);
+        copy_box(panel + strip * (kStrip / sizeof(bf16)), map, at + strip * 64, k, keep, arrived);
     }
   }
 
+  Keep left_, right_;
   bf16* stages_;
   Places<S::kStages> places_;
 };

@@ -11,12 +11,19 @@ struct Tile {
   int row, col;
 };
 
+// What the L2 cache does with what a copy of the tensor memory accelerator reads: policies as createpolicy makes them.
+enum class Keep : uint64_t { Normal = 0x1000000000000000, Briefly = 0x12F0000000000000, Long = 0x14F0000000000000 };
+
 // One operand stays in the L2 cache, band by band, while the other passes by once for each band: bands of rows of tiles
 // are walked column by column, or bands of columns row by row. Every other band is walked backwards, as what passed last
 // is still there when the next band begins.
 struct TileOrder {
   int tile_rows, tile_cols, band;
   bool columns_stay;
+  Keep stays = Keep::Normal, passes = Keep::Normal;
+
+  __host__ __device__ __forceinline__ Keep left() const { return columns_stay ? passes : stays; }
+  __host__ __device__ __forceinline__ Keep right() const { return columns_stay ? stays : passes; }
 
   __host__ __device__ __forceinline__ Tile at(int index) const {
     const int across = columns_stay ? tile_cols : tile_rows, along = columns_stay ? tile_rows : tile_cols;
