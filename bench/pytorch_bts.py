@@ -41,7 +41,7 @@ class Layer(nn.Module):
         q, k, v = (w(h).view(B, T, n, s.D).transpose(1, 2) for w, n in ((s.q, s.H), (s.k, s.K), (s.v, s.K)))
         q, k = rope(q, cos, sin), rope(k, cos, sin)
         if at is not None:
-            k, v = cache["k"].index_copy_(2, at, k), cache["v"].index_copy_(2, at, v)
+            k, v = (cache[n].index_copy_(2, at, t.to(cache[n].dtype)) for n, t in (("k", k), ("v", v)))
         elif cache is not None:
             k = cache["k"] = torch.cat([cache["k"], k], 2) if "k" in cache else k
             v = cache["v"] = torch.cat([cache["v"], v], 2) if "v" in cache else v

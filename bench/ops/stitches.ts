@@ -23,10 +23,14 @@ export function stitches(dimensions: Dimensions): Work[] {
 
 const labelOf = (gates: number) => (gates === 1 ? 'scalar' : 'channel');
 
-/** Rows by all projections, and by the gates that are read: a stitch into the experts has none of the hub's own. */
-function flopsOf({ rows, members }: Dimensions, direction: Direction, gates: number): number {
-  const gated = direction === 'experts_into_hub' ? members : members - 1;
-  return product(rows, WIDTH, gated * gates + (members - 1) * WIDTH);
+/** Members whose gates are read: a stitch into the experts has none of the hub's own. */
+const gated = ({ members }: Dimensions, direction: Direction) =>
+  direction === 'experts_into_hub' ? members : members - 1;
+
+/** Rows by all projections, and by all gates. */
+function flopsOf(dimensions: Dimensions, direction: Direction, gates: number): number {
+  const { rows, members } = dimensions;
+  return product(rows, WIDTH, gated(dimensions, direction) * gates + (members - 1) * WIDTH);
 }
 
 function tensors(make: Inputs, { rows, members }: Dimensions, direction: Direction, gates: number) {
@@ -54,7 +58,8 @@ function forward(dimensions: Dimensions, direction: Direction, gates: number): W
     name: `${direction}_forward ${labelOf(gates)}`,
     prepare: (make) => {
       const { args, forward } = tensors(make, dimensions, direction, gates);
-      const bytes = bytesOf(args.h, args.gateWeight, ...args.proj, ...forward.results);
+      const read = (bytesOf(args.gateWeight) * gated(dimensions, direction)) / dimensions.members;
+      const bytes = read + bytesOf(args.h, ...args.proj, ...forward.results);
       return { ...forward, flops: flopsOf(dimensions, direction, gates), bytes };
     },
   };

@@ -15,7 +15,7 @@ import { StitchedModel } from '../../lib/model/stitched-model.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { Scope } from '../../lib/tensor/scope.js';
 import { AdamW } from '../../lib/train/adamw.js';
-import { type Close, distance, judged, largestError, TIMES_NAIVE } from '../support/closeness.js';
+import { type Close, distance, judged, largestError, TIMES_LARGEST } from '../support/closeness.js';
 import { devices, openCpu, shared } from '../support/devices.js';
 import { openNaive } from '../support/naive-bf16.js';
 import { refuses, replaced } from '../support/replaced.js';
@@ -230,7 +230,7 @@ for (const device of devices()) {
       using naive = openNaive(device);
       const logits = await next(device);
       const lost = logits[got[at]!]! - logits[want[at]!]!;
-      const allowed = 2 * TIMES_NAIVE * largestError(await next(naive), await next(cpu));
+      const allowed = 2 * TIMES_LARGEST * largestError(await next(naive), await next(cpu));
       assert.ok(lost <= allowed, `token ${at} wins by ${lost}, allowed are ${allowed}`);
     });
 

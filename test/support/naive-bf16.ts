@@ -1,6 +1,6 @@
 /**
  * A model computed naively in bf16, on a device that computes in f32: what its error is, a device of that precision may make
- * about as well. Every op rounds what it writes, and products round what they take, as a program does that is written op by op.
+ * about as well. Every op rounds what it writes, and products round what they take, op by op, with nothing fused.
  */
 import { Device } from '../../lib/tensor/device.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
@@ -44,8 +44,8 @@ export function naiveBf16(device: Device, { products = false } = {}): Device {
     using rounded = copy(x);
     run('convert', { y: x, x: rounded });
   };
-  device.run = (op, args) => {
-    const given: Given = { ...args };
+  const rounding = (op: Op, args: Given) => {
+    const given = { ...args };
     const copies: Tensor[] = [];
     const rounded = (x: unknown) => {
       if (!(x instanceof Tensor) || x.dtype !== 'f32') return x;
@@ -61,6 +61,24 @@ export function naiveBf16(device: Device, { products = false } = {}): Device {
     for (const each of copies) each.dispose();
     if (products || IN_F32.includes(op)) return;
     for (const name of WRITTEN) if (given[name] instanceof Tensor) round(given[name]);
+  };
+  device.run = (op, called) => {
+    const args: Given = { ...called };
+    if (products) return rounding(op, args);
+    // What one op does here are several there.
+    if (args.residual) {
+      rounding(op, { ...args, residual: undefined });
+      return rounding('add', { y: args.y, a: args.y, b: args.residual });
+    }
+    if (op === 'swiglu_linear') {
+      const { y, x, gate, up, gateBias, upBias, activation } = called as OpArguments['swiglu_linear'];
+      using gated = device.empty(y.shape);
+      const linear = { x, residual: undefined };
+      rounding('linear_forward', { ...linear, y: gated, weight: gate, bias: gateBias });
+      rounding('linear_forward', { ...linear, y, weight: up, bias: upBias });
+      return rounding('swiglu_forward', { y, gate: gated, up: y, activation });
+    }
+    rounding(op, args);
   };
   return device;
 }
