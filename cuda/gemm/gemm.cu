@@ -85,27 +85,28 @@ __device__ __forceinline__ void finish(const Gemm<T, Out>& gemm, const typename 
       });
     return residual;
   };
-  for_packs<S, 1, Out>(sums, staging, fetch, [&](int r, int c, float (&x)[1][kWidth], const Fetched<Out, kWidth>& fetched) {
-    place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
-      float (&value)[kWidth] = x[0];
-      float residual[kWidth];
-      fetched.widen(residual);
-      if (kHasExtras) add_bias(value, group.bias, col, count);
-      if (scaled) {
-        float scale[kWidth];
-        const T* const from = group.scale.data + row * group.scale.stride;
-        if (per_column) load_pack(scale, from + col, count, group.scale.aligned() && count == kWidth);
+  for_packs<S, 1, Out>(sums, staging, fetch,
+                       [&](int r, int c, float (&x)[1][kWidth], const Fetched<Out, kWidth>& fetched) {
+                         place(r, c, [&](int row, int col, int64_t index, int count, bool whole) {
+                           float (&value)[kWidth] = x[0];
+                           float residual[kWidth];
+                           fetched.widen(residual);
+                           if (kHasExtras) add_bias(value, group.bias, col, count);
+                           if (scaled) {
+                             float scale[kWidth];
+                             const T* const from = group.scale.data + row * group.scale.stride;
+                             if (per_column)
+                               load_pack(scale, from + col, count, group.scale.aligned() && count == kWidth);
 #pragma unroll
-        for (int i = 0; i < kWidth; i++)
-          value[i] = fmaf(per_column ? scale[i] : to_float(*from), residual[i], value[i]);
-      } else {
+                             for (int i = 0; i < kWidth; i++)
+                               value[i] = fmaf(per_column ? scale[i] : to_float(*from), residual[i], value[i]);
+                           } else {
 #pragma unroll
-        for (int i = 0; i < kWidth; i++) value[i] += residual[i];
-      }
-      if (gemm.streams) stream_pack(group.out + index, value, count, whole);
-      else store_pack(group.out + index, value, count, whole);
-    });
-  });
+                             for (int i = 0; i < kWidth; i++) value[i] += residual[i];
+                           }
+                           store_pack(group.out + index, value, count, whole);
+                         });
+                       });
 }
 
 // The gradient of a weight has no bias and no scale.

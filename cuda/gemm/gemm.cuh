@@ -28,8 +28,7 @@ struct Gemm {
   Segment segments[kMaxSegments];
   int group_count = 0, segment_count = 0;
   int rows, cols;
-  bool streams = false;  // results leave the L2 cache first
-  int scale_cols = 1;    // cols: one factor per element; 1: one per row
+  int scale_cols = 1;  // cols: one factor per element; 1: one per row
 
   Gemm(int rows, int cols) : rows(rows), cols(cols) {}
 

@@ -129,7 +129,7 @@ class Pipeline {
 
  private:
   static constexpr int kUnroll = kInRegisters<T> ? Stage::kDepth / kStep : 1;
-  static constexpr int kLate = Stage::kDepth / 2;
+  static constexpr int kLate = S::kB <= 8 ? Stage::kDepth / 2 : 0;  // of more, two places would cost registers
 
   // Asking for a stage takes a warp as long as multiplying a quarter of one: of the warps that share tensor cores, which are
   // four apart, one does it while the other multiplies.

@@ -12,7 +12,7 @@ struct Tile {
 };
 
 // What the L2 cache does with what a copy of the tensor memory accelerator reads: policies as createpolicy makes them.
-enum class Keep : uint64_t { Normal = 0x1000000000000000, Briefly = 0x12F0000000000000, Long = 0x14F0000000000000 };
+enum class Keep : uint64_t { Normal = 0x1000000000000000, Briefly = 0x12F0000000000000 };
 
 // One operand stays in the L2 cache, band by band, while the other passes by once for each band: bands of rows of tiles
 // are walked column by column, or bands of columns row by row. Every other band is walked backwards, as what passed last
@@ -20,10 +20,9 @@ enum class Keep : uint64_t { Normal = 0x1000000000000000, Briefly = 0x12F0000000
 struct TileOrder {
   int tile_rows, tile_cols, band;
   bool columns_stay;
-  Keep stays = Keep::Normal, passes = Keep::Normal;
 
-  __host__ __device__ __forceinline__ Keep left() const { return columns_stay ? passes : stays; }
-  __host__ __device__ __forceinline__ Keep right() const { return columns_stay ? stays : passes; }
+  __host__ __device__ __forceinline__ Keep left() const { return columns_stay ? Keep::Briefly : Keep::Normal; }
+  __host__ __device__ __forceinline__ Keep right() const { return columns_stay ? Keep::Normal : Keep::Briefly; }
 
   __host__ __device__ __forceinline__ Tile at(int index) const {
     const int across = columns_stay ? tile_cols : tile_rows, along = columns_stay ? tile_rows : tile_cols;
@@ -39,10 +38,10 @@ struct TileOrder {
 struct Operands {
   int64_t left, right;
 
-  // In how many bands an operand of so many bytes stays: a band may fill seven eighths of the L2 cache, the rest is for the
-  // operand that passes by.
+  // In how many bands an operand of so many bytes stays: a band may fill seven sixteenths of the L2 cache. The cache of large
+  // GPUs is two halves, and what all multiprocessors read is kept in both; the rest is for the operand that passes by.
   static int64_t bands(int64_t bytes, size_t l2_bytes) {
-    const int64_t room = std::max<int64_t>(1, static_cast<int64_t>(l2_bytes) / 8 * 7);
+    const int64_t room = std::max<int64_t>(1, static_cast<int64_t>(l2_bytes) / 16 * 7);
     return std::max<int64_t>(1, (bytes + room - 1) / room);
   }
   // Bytes read from device memory if an operand of `stays` bytes stays, band by band, and one of `passes` bytes passes by each
