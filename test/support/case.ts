@@ -64,7 +64,12 @@ export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
   if (dtype === 'f32' || dtype === 'activation') return device.tensor(Float32Array.from(data), shape);
   if (dtype === 'i32') return device.tensor(Int32Array.from(data), shape);
   const bits = new Uint16Array(data.length);
-  for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
+  if (dtype === 'bf16') {
+    const words = new Uint32Array(Float32Array.from(data).buffer); // whose upper halves are what bf16 holds
+    for (let i = 0; i < bits.length; i++) bits[i] = words[i]! >>> 16;
+  } else {
+    for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
+  }
   return device.tensor(bits, shape, dtype);
 }
 
@@ -75,6 +80,11 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
   if (dtype === 'f32') return Float64Array.from(new Float32Array(buffer));
   if (dtype === 'i32') return Float64Array.from(new Int32Array(buffer));
   const bits = new Uint16Array(buffer);
+  if (dtype === 'bf16') {
+    const words = new Uint32Array(bits.length);
+    for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
+    return Float64Array.from(new Float32Array(words.buffer));
+  }
   const values = new Float64Array(bits.length);
   for (let i = 0; i < bits.length; i++) values[i] = decode(bits[i]!, dtype);
   return values;

@@ -19,9 +19,19 @@ function roundToEven(x: number): number {
   return rest > 0.5 || (rest === 0.5 && down % 2 !== 0) ? down + 1 : down;
 }
 
+const single = new Float32Array(1);
+const word = new Uint32Array(single.buffer);
+
+/** Whether bf16, the upper half of f32, holds x: so is most of what large cases are made of, and rounding takes long. */
+function isBf16(x: number): boolean {
+  single[0] = x;
+  return single[0] === x && (word[0]! & 0xffff) === 0;
+}
+
 /** The value of the element type nearest to x; activations are taken for f32. */
 export function narrow(x: number, dtype: Element): number {
   if (dtype === 'f32' || dtype === 'activation') return Math.fround(x);
+  if (dtype === 'bf16' && isBf16(x)) return x;
   const format = formats[dtype];
   if (!format) return x;
   if (x === 0 || !Number.isFinite(x)) return x;
