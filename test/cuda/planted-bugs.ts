@@ -35,6 +35,18 @@ const bugs: Bug[] = [
     test: 'gemm bf16 forward groups 2 x 1, 123',
   },
   {
+    name: 'missing barrier before sums take the place of a stage',
+    changes: [{ file: 'cuda/gemm/pipeline.cuh', from: '    __syncthreads();  // it has been read by all\n', to: '' }],
+    test: 'gemm bf16 forward groups 2 x 1, 123',
+  },
+  {
+    name: 'missing barrier between sums and the rows that are read of them',
+    changes: [
+      { file: 'cuda/gemm/epilogue.cuh', from: '    __syncwarp();\n#pragma unroll 1\n', to: '#pragma unroll 1\n' },
+    ],
+    test: 'gemm bf16 forward groups 2 x 1, 123',
+  },
+  {
     name: 'missing wait for asynchronous copies',
     changes: [
       { file: 'cuda/gemm/pipeline.cuh', from: 'cp_async_wait<S::kStages - 2>();', to: 'cp_async_wait<S::kStages>();' },
