@@ -62,7 +62,7 @@ __device__ __forceinline__ void finish_mix(const StitchForward& s, const Sums<S>
     if (row < s.N && count > 0) f(row, col, count, aligned && count == kWidth);
   };
   const auto fetch = [&](int r, int c) {
-    Streams streams;
+    Streams streams{};
     place(r, c, [&](int row, int col, int count, bool whole) {
 #pragma unroll
       for (int m = 0; m < kAhead; m++)

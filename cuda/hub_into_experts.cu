@@ -45,7 +45,7 @@ __device__ __forceinline__ void finish_blend(const StitchForward& s, const Sums<
     if (row < s.N && count > 0) f(row, col, count, aligned && count == kWidth);
   };
   const auto fetch = [&](int r, int c) {
-    Fetched<act, kWidth> own;
+    Fetched<act, kWidth> own{};
     place(r, c, [&](int row, int col, int count, bool whole) { own.fetch(stream(s, e + 1, row, col), count, whole); });
     return own;
   };

@@ -1,7 +1,7 @@
 import { BtsError } from '../base/errors.js';
 import type { DecoderModel } from '../model/decoder-model.js';
 import { advance } from '../model/decoding/decode-together.js';
-import { cachedTokenBytes, type KeyValueCache } from '../model/decoding/key-value-cache.js';
+import { type CacheOptions, cachedTokenBytes, type KeyValueCache } from '../model/decoding/key-value-cache.js';
 import type { Decoding } from './decoding.js';
 import type { Answer, Job } from './job.js';
 import { PrefixStore } from './prefix-store.js';
@@ -26,6 +26,7 @@ export class DecodeBatch implements Decoding {
 
   constructor(
     private readonly model: DecoderModel,
+    private readonly options: CacheOptions,
     /** How many bytes all of its caches may take now. */
     private readonly mostBytes: () => number,
   ) {
@@ -46,7 +47,7 @@ export class DecodeBatch implements Decoding {
     this.makeRoom(job);
     this.promised.set(job, job.answers.length);
     try {
-      return new SharedPass(this.model, job, this.prefixes, (pass) => {
+      return new SharedPass(this.model, this.options, job, this.prefixes, (pass) => {
         this.promised.delete(job);
         if (pass.remaining > 0) return;
         for (const answer of job.answers) if (!answer.isDone) this.join(answer, pass.cache);
@@ -125,7 +126,7 @@ export class DecodeBatch implements Decoding {
 
   /** Moves the sequences to another cache. Throws OUT_OF_MEMORY, and then all is as it was. */
   private resize(width: number, capacity: number): void {
-    const cache = this.model.createCache(width, capacity);
+    const cache = this.model.createCache(width, capacity, this.options);
     const lanes: (Answer | undefined)[] = new Array(width).fill(undefined);
     let to = 0;
     for (const [from, lane] of this.lanes.entries()) {

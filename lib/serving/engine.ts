@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { BtsError } from '../base/errors.js';
 import { DecoderModel } from '../model/decoder-model.js';
+import type { CacheOptions } from '../model/decoding/key-value-cache.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { DecodeBatch } from './decode-batch.js';
@@ -17,7 +18,7 @@ const MOST_SETS = 4;
 const MEMORY_SHARE = 0.25;
 const GIB = 2 ** 30;
 
-/** The requests for one set of experts. */
+/** The requests for one set of experts, with gates or without. */
 interface ExpertSet {
   model: LanguageModel;
   decoding: Decoding;
@@ -109,7 +110,7 @@ export class Engine {
     this.sets.clear();
   }
 
-  private check({ prompt, seeds, without }: AnswerRequest): void {
+  private check({ prompt, seeds, without, gates }: AnswerRequest): void {
     const { vocabularySize, maxPositions } = this.model.config;
     const { maxSequences } = this.settings;
     if (prompt.length === 0) throw new BtsError('BAD_OPTION', 'the prompt is empty: it has no tokens.');
@@ -131,6 +132,9 @@ export class Engine {
         'BAD_OPTION',
         `${seeds.length} answers to one prompt were asked for, and ${maxSequences} are computed together at most (maxSequences).`,
       );
+    }
+    if (gates && !this.model.hasGates) {
+      throw new BtsError('BAD_OPTION', 'gates: the model has none, only stitched models have.');
     }
     const experts = this.experts;
     const unknown = without.find((name) => !experts.includes(name));
@@ -170,7 +174,7 @@ export class Engine {
       const job = this.queue.first;
       if (!job || this.taken + Math.max(1, job.answers.length) > this.settings.maxSequences) return;
       try {
-        const set = this.setOf(job.request.without);
+        const set = this.setOf(job.request);
         this.passes.push({ pass: set.decoding.begin(job), set });
         set.jobs.add(job);
         this.queue.shift();
@@ -224,16 +228,18 @@ export class Engine {
     if (error instanceof BtsError && error.code === 'DEVICE_FAILED') this.deviceFailure = error;
   }
 
-  private setOf(without: readonly string[]): ExpertSet {
-    const key = [...new Set(without)].sort().join();
+  /** Who asks for gates is computed apart from those who do not: telling them costs a little. */
+  private setOf({ without, gates = false }: AnswerRequest): ExpertSet {
+    const key = JSON.stringify([gates, [...new Set(without)].sort()]);
     let set = this.sets.get(key);
     if (!set) {
       this.forgetSets();
       const model = this.model instanceof StitchedModel ? this.model.without(without) : this.model;
+      const options: CacheOptions = { gates: gates ? {} : undefined };
       const decoding =
         model instanceof DecoderModel
-          ? new DecodeBatch(model, () => this.mostBytes() - this.cacheBytes + (set?.decoding.bytes ?? 0))
-          : new SeparateSequences(model);
+          ? new DecodeBatch(model, options, () => this.mostBytes() - this.cacheBytes + (set?.decoding.bytes ?? 0))
+          : new SeparateSequences(model, options);
       set = { model, decoding, jobs: new Set() };
     }
     // The one used last comes last.

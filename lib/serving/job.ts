@@ -3,6 +3,7 @@ import type { Lane } from '../model/decoding/decode-together.js';
 import { type GeneratedToken, Generation, type GenerationPlan } from '../model/decoding/generation.js';
 import type { LogProbabilities } from '../model/decoding/log-probabilities.js';
 import type { TokenModel } from '../model/decoding/token-model.js';
+import type { TokenGates } from '../model/stitches/gate-log.js';
 import { Pipe } from './pipe.js';
 
 /** A prompt and how it is to be answered. */
@@ -13,6 +14,8 @@ export interface AnswerRequest extends Omit<GenerationPlan, 'index' | 'seed'> {
   promptLogprobs?: number | undefined;
   /** Experts of a stitched model that take no part. */
   without: readonly string[];
+  /** Tells with each token of an answer what the stitches gave the members, and with the first one that of the prompt. */
+  gates?: boolean | undefined;
   /** Clients take turns. */
   client: string;
   /** Ends the answers; what comes then is the error ABORTED. */
@@ -112,9 +115,9 @@ export class Answer implements Lane {
     return this.isOver || this.job.ended;
   }
 
-  push(id: number, logits?: Float32Array): void {
+  push(id: number, logits?: Float32Array, gates?: readonly TokenGates[]): void {
     // Logits come also where only another sequence of the step asks for them.
-    this.generation.push(id, this.needsLogits ? logits : undefined);
+    this.generation.push(id, this.needsLogits ? logits : undefined, gates);
     this.isOver = this.generation.isDone;
     this.job.tell(this.generation.latest);
   }

@@ -1,5 +1,5 @@
 import { advance } from '../model/decoding/decode-together.js';
-import type { TokenCache } from '../model/decoding/key-value-cache.js';
+import type { CacheOptions, TokenCache } from '../model/decoding/key-value-cache.js';
 import { logProbabilities } from '../model/decoding/log-probabilities.js';
 import type { LanguageModel } from '../model/language-model.js';
 import type { Decoding, PromptPass } from './decoding.js';
@@ -12,7 +12,10 @@ import type { Answer, Job } from './job.js';
 export class SeparateSequences implements Decoding {
   private sequences: { answer: Answer; cache: TokenCache }[] = [];
 
-  constructor(private readonly model: LanguageModel) {}
+  constructor(
+    private readonly model: LanguageModel,
+    private readonly options: CacheOptions,
+  ) {}
 
   get running(): number {
     return this.sequences.filter(({ answer }) => !answer.isDone).length;
@@ -22,7 +25,7 @@ export class SeparateSequences implements Decoding {
   readonly bytes = 0;
 
   begin(job: Job): PromptPass {
-    return new WholePass(this.model, job, (answer, cache) => this.sequences.push({ answer, cache }));
+    return new WholePass(this.model, this.options, job, (answer, cache) => this.sequences.push({ answer, cache }));
   }
 
   async step(): Promise<void> {
@@ -51,6 +54,7 @@ class WholePass implements PromptPass {
 
   constructor(
     private readonly model: LanguageModel,
+    private readonly options: CacheOptions,
     readonly job: Job,
     private readonly join: (answer: Answer, cache: TokenCache) => void,
   ) {
@@ -62,7 +66,7 @@ class WholePass implements PromptPass {
     this.job.tellPrompt(promptLogprobs === undefined ? undefined : await this.scores(prompt, promptLogprobs));
     for (const answer of this.job.answers) {
       if (answer.isDone) continue;
-      const cache = this.model.createCache(1, answer.capacity);
+      const cache = this.model.createCache(1, answer.capacity, this.options);
       try {
         await advance(this.model, cache, prompt, [answer]);
       } catch (error) {

@@ -1,8 +1,9 @@
 import type { DecoderModel } from '../model/decoder-model.js';
 import { appendTokens, type Place } from '../model/decoding/append-tokens.js';
-import type { KeyValueCache } from '../model/decoding/key-value-cache.js';
+import type { CacheOptions, KeyValueCache } from '../model/decoding/key-value-cache.js';
 import { type LogProbabilities, logProbabilities } from '../model/decoding/log-probabilities.js';
 import { sample } from '../model/decoding/sampler.js';
+import type { TokenGates } from '../model/stitches/gate-log.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { PromptPass } from './decoding.js';
 import type { Job } from './job.js';
@@ -12,19 +13,21 @@ import type { PrefixStore } from './prefix-store.js';
 export class SharedPass implements PromptPass {
   readonly cache: KeyValueCache;
   private readonly scores: LogProbabilities[] = [];
+  private readonly gates: TokenGates[] = [];
   private isOver = false;
 
   constructor(
     private readonly model: DecoderModel,
+    options: CacheOptions,
     readonly job: Job,
     private readonly prefixes: PrefixStore,
     /** Is told before the cache is given away: when the prompt is computed, or when it ends before that. */
     private readonly onEnd: (pass: SharedPass) => void,
   ) {
-    const { prompt, promptLogprobs } = job.request;
-    this.cache = model.createCache(1, prompt.length + model.device.leastRows);
-    // Whoever asks about the prompt needs the logits of all of it.
-    const shared = promptLogprobs === undefined ? prefixes.find(prompt) : undefined;
+    const { prompt, promptLogprobs, gates } = job.request;
+    this.cache = model.createCache(1, prompt.length + model.device.leastRows, options);
+    // Whoever asks about the prompt needs all of it computed.
+    const shared = promptLogprobs === undefined && !gates ? prefixes.find(prompt) : undefined;
     if (shared) copyBeginning(shared.cache, shared.length, this.cache);
   }
 
@@ -44,8 +47,9 @@ export class SharedPass implements PromptPass {
       const count = logits.shape[0]!;
       const place = first + start + at;
       if (promptLogprobs !== undefined) await this.score(logits, place, promptLogprobs);
-      if (place + count === prompt.length) await this.draw(logits, count - 1);
+      if (place + count === prompt.length) await this.draw(logits, count - 1, tokens.length);
     });
+    if (this.remaining > 0) await this.keepGates(tokens.length);
     if (this.remaining === 0) this.end();
     return tokens.length;
   }
@@ -61,14 +65,22 @@ export class SharedPass implements PromptPass {
     }
   }
 
-  /** Draws the first token of each answer. */
-  private async draw(logits: Tensor, row: number): Promise<void> {
+  /** Those of the tokens that were appended last. */
+  private async keepGates(tokens: number): Promise<void> {
+    const rows = (await this.cache.gates?.latest) ?? [];
+    this.gates.push(...rows.slice(0, tokens));
+  }
+
+  /** Draws the first token of each answer, behind the `tokens` that were appended last. */
+  private async draw(logits: Tensor, row: number, tokens: number): Promise<void> {
+    await this.keepGates(tokens);
+    const gates = this.cache.gates && this.gates;
     this.job.tellPrompt(this.job.request.promptLogprobs === undefined ? undefined : this.scores);
     using last = logits.slice(row, row + 1);
     for (const answer of this.job.answers) {
       if (answer.isDone) continue;
       const [id = 0] = await sample(last, [answer.draw]);
-      answer.push(id, answer.needsLogits ? await last.read() : undefined);
+      answer.push(id, answer.needsLogits ? await last.read() : undefined, gates);
     }
   }
 

@@ -160,6 +160,60 @@ clients('experts are switched off for one request', async () => {
   assert.is.not(all, some);
 });
 
+clients('tells gates as generate does, as a whole and bit by bit', async () => {
+  const body = { model: 'generalist', prompt: 'x = 1; y =', max_tokens: 12, temperature: 0, gates: true };
+  const tokens = await collect(generalist.generate(body.prompt, { maxTokens: 12, temperature: 0, gates: true }));
+  const wanted = { gates: tokens.map(({ gates }) => gates), prompt_gates: tokens[0]!.promptGates };
+  const told = ({ gates, prompt_gates }: typeof wanted) => ({ gates, prompt_gates });
+
+  const [whole] = (await openai.completions.create(body)).choices;
+  assert.equal(told(whole as never), wanted);
+  const parts: (typeof wanted)[] = [];
+  for await (const { choices } of await openai.completions.create({ ...body, stream: true })) {
+    parts.push(choices[0] as never);
+  }
+  assert.equal(
+    parts.flatMap(({ gates }) => gates),
+    wanted.gates,
+  );
+  assert.equal(parts[0]!.prompt_gates, wanted.prompt_gates);
+
+  const metrics = await (await fetch(`${server.url}/metrics`, { headers: { Authorization: 'Bearer secret' } })).text();
+  assert.match(metrics, 'bts_gated_tokens_total{model="generalist"} 24\n');
+  const [, sum] = /bts_gates_total\{model="generalist",stitch="(?:experts_into_hub) \d+",member="hub"\} ([\d.]+)/.exec(
+    metrics,
+  )!;
+  assert.ok(Number(sum) > 0 && Number(sum) < 24, `the hub's gates add up to ${sum}`);
+
+  // With other experts they are other gates, and who does not ask is told none.
+  const { gates: some } = told(
+    (await openai.completions.create({ ...body, without: ['math'] } as never)).choices[0] as never,
+  );
+  assert.equal(some[0]!.members, ['hub', 'code']);
+  const [plain] = (await openai.completions.create({ ...body, gates: undefined } as never)).choices;
+  assert.is('gates' in plain!, false);
+});
+
+clients('tells gates in a conversation, and says where there are none', async () => {
+  const body = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 5, temperature: 0, gates: true };
+  using templated = await StitchedModel.load(device, join(folder, 'stitched'));
+  const own = await serve({ templated });
+  const answered = await own.post('/v1/chat/completions', body);
+  const { choices } = (await answered.json()) as { choices: { gates: { members: string[] }[] }[] };
+  await own.close();
+  const { gates } = choices[0]!;
+  assert.is(gates.length, 5);
+  assert.equal(gates[0]!.members, ['hub', 'code', 'math']);
+
+  const refused = await server.post(
+    '/v1/chat/completions',
+    { ...body, model: 'hub' },
+    { Authorization: 'Bearer secret' },
+  );
+  assert.is(refused.status, 400);
+  assert.match(await refused.text(), 'gates: the model has none');
+});
+
 clients('chats by the template of the checkpoint', async () => {
   const messages = [
     { role: 'system' as const, content: 'be brief' },

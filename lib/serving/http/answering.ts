@@ -56,6 +56,7 @@ export function toRequest(
     stopTokens: new Set(model.stopTokens),
     seeds: Array.from({ length: answers }, (_, i) => (i === 0 ? seed : hash32(seed, i))),
     without: body.without ?? [],
+    gates: body.gates ?? false,
     client,
     signal,
   };

@@ -10,6 +10,7 @@ import type { Asker } from './answering.js';
 import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
+import { countGates } from './gates.js';
 import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
 import { type Reply, streamedReply, wholeReply } from './reply.js';
@@ -55,7 +56,8 @@ export function createApp(
     const began = performance.now();
     let isFirst = true;
     const labels = { model: served.id };
-    const onToken = () => {
+    const onToken = (part: object) => {
+      countGates(metrics, served.id, part);
       if (!isFirst) return;
       isFirst = false;
       metrics.observe('bts_first_token_seconds', 'From a request to the first of its answer.', since(began));

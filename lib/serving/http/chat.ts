@@ -1,6 +1,7 @@
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import { type Asker, finishReason, merged, toRequest } from './answering.js';
 import { Fault } from './faults.js';
+import { gatesOf, joinGates, type ToldGates } from './gates.js';
 import type { Reply, Usage } from './reply.js';
 import type { ChatBody } from './requests.js';
 import type { ServedModel } from './served-model.js';
@@ -34,6 +35,7 @@ export function chat(served: ServedModel, body: ChatBody, asker: Asker): Reply {
         delta: { ...role, content: event.text },
         logprobs: logprobs === undefined ? null : { content: [tokenLogprobs(served, event)] },
         finish_reason: event.finish ? finishReason(event.finish) : null,
+        ...gatesOf(event),
       };
     }
     if (request.seeds.length > 0) return;
@@ -54,7 +56,7 @@ function tokenLogprobs({ tokenText }: ServedModel, token: GeneratedToken): objec
   return { ...told(id, logProbability), top_logprobs: top };
 }
 
-interface Told {
+interface Told extends ToldGates {
   index: number;
   delta: { content: string };
   logprobs: { content: object[] } | null;
@@ -71,5 +73,6 @@ function join(parts: readonly object[]): object {
     message: { role: 'assistant', content, refusal: null },
     logprobs: logprobs && { content: told.flatMap(({ logprobs }) => logprobs?.content ?? []) },
     finish_reason: told.at(-1)!.finish_reason,
+    ...joinGates(told),
   };
 }

@@ -4,6 +4,7 @@ import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import { type Asker, finishReason, merged, toRequest } from './answering.js';
 import { Fault } from './faults.js';
+import { gatesOf, joinGates, type ToldGates } from './gates.js';
 import type { Reply, Usage } from './reply.js';
 import type { CompletionBody } from './requests.js';
 import type { ServedModel } from './served-model.js';
@@ -18,6 +19,7 @@ class Choice {
   private readonly tokenLogprobs: (number | null)[] = [];
   private readonly topLogprobs: (Record<string, number> | null)[] = [];
   private readonly offsets: number[] = [];
+  private gates: ToldGates = {};
 
   constructor(
     private readonly index: number,
@@ -31,6 +33,7 @@ class Choice {
     this.text += token.text;
     if (token.finish) this.finish = finishReason(token.finish);
     if (this.tellsLogprobs) this.pushToken(token.id, token as LogProbabilities);
+    this.gates = joinGates([this.gates, gatesOf(token)]);
   }
 
   pushPrompt(text: string, ids: readonly number[], scores: readonly LogProbabilities[]): void {
@@ -62,7 +65,7 @@ class Choice {
         }
       : null;
     const next = new Choice(index, this.served, this.tellsLogprobs, this.at);
-    return [{ index, text, logprobs, finish_reason: finish }, next];
+    return [{ index, text, logprobs, finish_reason: finish, ...this.gates }, next];
   }
 }
 
@@ -134,7 +137,7 @@ export async function complete(served: ServedModel, body: CompletionBody, asker:
   return { kind: 'text_completion', id: 'cmpl', chunkKind: 'text_completion', choices, usage, join: joinChoices };
 }
 
-interface Told {
+interface Told extends ToldGates {
   index: number;
   text: string;
   logprobs: Record<string, unknown[]> | null;
@@ -149,7 +152,7 @@ function joinChoices(parts: readonly object[]): object {
     first.finish_reason = part.finish_reason;
     for (const [name, values] of Object.entries(part.logprobs ?? {})) first.logprobs![name]!.push(...values);
   }
-  return first;
+  return Object.assign(first, joinGates(parts as readonly Told[]));
 }
 
 function promptsOf({ prompt }: CompletionBody): readonly (string | readonly number[])[] {

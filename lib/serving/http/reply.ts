@@ -27,10 +27,10 @@ function headOf(reply: Reply, kind: string, model: string) {
 }
 
 /** The answer as a whole. Throws what computing it throws. */
-export async function wholeReply(reply: Reply, model: string, onToken: () => void): Promise<Response> {
+export async function wholeReply(reply: Reply, model: string, onToken: (part: object) => void): Promise<Response> {
   const parts = new Map<number, object[]>();
   for await (const part of reply.choices()) {
-    onToken();
+    onToken(part);
     const { index } = part as { index: number };
     const before = parts.get(index);
     if (before) before.push(part);
@@ -48,14 +48,18 @@ export async function wholeReply(reply: Reply, model: string, onToken: () => voi
 export async function streamedReply(
   reply: Reply,
   model: string,
-  { tellsUsage, onToken, onEnd }: { tellsUsage: boolean; onToken: () => void; onEnd: (error?: unknown) => unknown },
+  {
+    tellsUsage,
+    onToken,
+    onEnd,
+  }: { tellsUsage: boolean; onToken: (part: object) => void; onEnd: (error?: unknown) => unknown },
 ): Promise<Response> {
   const head = headOf(reply, reply.chunkKind, model);
   // Whoever asks for the usage is told with every chunk that it is not known yet.
   const usage = tellsUsage ? { usage: null } : {};
   async function* events(): AsyncGenerator<object> {
     for await (const choice of reply.choices()) {
-      onToken();
+      onToken(choice);
       yield { ...head, choices: [choice], ...usage };
     }
     if (tellsUsage) yield { ...head, choices: [], usage: total(reply.usage) };

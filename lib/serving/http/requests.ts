@@ -25,6 +25,8 @@ const common = {
   stream_options: z.strictObject({ include_usage: flag().nullish() }).nullish(),
   /** Experts of a stitched model that take no part. */
   without: z.array(z.string()).nullish(),
+  /** Tells with each token of the answer what the stitches gave the members, and with the first one that of the prompt. */
+  gates: flag().nullish(),
   frequency_penalty: neutral(0),
   presence_penalty: neutral(0),
   logit_bias: z.strictObject({}).nullish(),
