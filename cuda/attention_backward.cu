@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) query_gradients_ke
 enum class Of { Both, Keys, Values };
 
 template <int kWidth, Of kOf>
-__global__ void __launch_bounds__(Tiles<kWidth>::kThreads) key_gradients_kernel(Arguments s, Attend a) {
+__global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) key_gradients_kernel(Arguments s, Attend a) {
   DYNAMIC_SHARED(shared);
   constexpr int kOwn = Tiles<kWidth>::kOwn, kPass = Tiles<kWidth>::kPass, kThreads = Tiles<kWidth>::kThreads;
   constexpr bool kKeys = kOf != Of::Values, kValues = kOf != Of::Keys;
