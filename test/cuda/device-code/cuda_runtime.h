@@ -135,6 +135,7 @@ __device__ inline float __expf(float x) {
   return y;
 }
 __device__ inline float expf(float x) { return __expf(x); }
+__device__ inline float __fdividef(float a, float b) { return a / b; }
 __device__ inline float logf(float x) {
   float y;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -178,7 +179,7 @@ __device__ inline uint64_t min(uint64_t a, uint64_t b) { return b < a ? b : a; }
 __device__ inline uint64_t max(uint64_t a, uint64_t b) { return a < b ? b : a; }
 __device__ inline double min(double a, double b) { return b < a ? b : a; }
 __device__ inline double max(double a, double b) { return a < b ? b : a; }
-__device__ void __syncwarp(unsigned = ~0u);
+__device__ inline void __syncwarp(unsigned mask = ~0u) { asm volatile("bar.warp.sync %0;" ::"r"(mask) : "memory"); }
 __device__ bool __any_sync(unsigned, bool);
 __device__ unsigned __ballot_sync(unsigned, bool);
 __device__ double exp(double);
