@@ -13,10 +13,10 @@ __device__ __forceinline__ void forget_origin([[maybe_unused]] T& x) {
 #if defined(__CUDACC__)
   if constexpr (sizeof x % 4 == 0) {
     uint32_t words[sizeof x / 4];
-    memcpy(words, &x, sizeof x);
+    __builtin_memcpy(words, &x, sizeof x);
 #pragma unroll
     for (uint32_t& word : words) asm volatile("" : "+r"(word));
-    memcpy(&x, words, sizeof x);
+    __builtin_memcpy(&x, words, sizeof x);
   }
 #endif
 }

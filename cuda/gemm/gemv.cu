@@ -27,7 +27,7 @@ template <class W>
 __device__ __forceinline__ Pack<W, kVectorLength<W>> stream(const W* from) {
   const uint4 bits = load_streaming(reinterpret_cast<const uint4*>(from));
   Pack<W, kVectorLength<W>> pack;
-  memcpy(&pack, &bits, sizeof pack);
+  __builtin_memcpy(&pack, &bits, sizeof pack);
   return pack;
 }
 

@@ -43,11 +43,13 @@ const translated = [
   'attention',
   'attention_backward',
   'column_sums',
+  'experts_into_hub',
+  'experts_into_hub_backward',
   'gemm',
   'gemv',
+  'hub_into_experts',
+  'hub_into_experts_backward',
   'operands',
-  'stitch',
-  'stitch_backward',
 ];
 
 /** Whether this machine can build a flavour; the reason where it cannot. */
