@@ -19,9 +19,6 @@ struct Shape {
   // The corner of this warp's sums within [kM, kN].
   static __device__ __forceinline__ int first_row() { return threadIdx.x / 32 / WarpsN * (kI * 16); }
   static __device__ __forceinline__ int first_col() { return threadIdx.x / 32 % WarpsN * (kJ * 8); }
-  // Place of sum (i, j, e) of this thread.
-  static __device__ __forceinline__ int row(int i, int e) { return first_row() + i * 16 + row_of(threadIdx.x % 32, e); }
-  static __device__ __forceinline__ int col(int j, int e) { return first_col() + j * 8 + col_of(threadIdx.x % 32, e); }
 };
 
 // The same work on operands whose rows begin anywhere: their copies by element are code that the others are better without.

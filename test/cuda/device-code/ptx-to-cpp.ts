@@ -3,6 +3,7 @@
  * gpu.cuh, inline assembly and all. Only clang's PTX: NVIDIA's licence forbids translating the output of its own compiler to
  * another platform.
  */
+import { createHash } from 'node:crypto';
 import { label, register, type Scope, translate, width } from './instructions.js';
 
 interface Kernel {
@@ -78,9 +79,15 @@ function functionOf(kernel: Kernel, shared: Map<string, number>, lineOf: (positi
     ...code,
     '}',
     `static const unsigned O_${kernel.name}[] = {${offsets.join(', ')}}, S_${kernel.name}[] = {${sizes.join(', ')}};`,
-    `static const Registration I_${kernel.name}({"${kernel.name}", K_${kernel.name}, ${offsets.length}, O_${kernel.name}, S_${kernel.name}, ${bytes}, ${most}});`,
+    `static const Registration I_${kernel.name}({"${kernel.name}", K_${kernel.name}, ${offsets.length}, O_${kernel.name}, S_${kernel.name}, ${bytes}, ${most}, "${digestOf(kernel)}"});`,
   ].join('\n');
 }
+
+/** The same for the same kernel, whichever file of several it comes from: labels have the number of their function. */
+const digestOf = ({ body }: Kernel): string =>
+  createHash('sha256')
+    .update(body.replace(/BB\d+_/g, 'BB_').replace(/\s+/g, ' '))
+    .digest('hex');
 
 /** Statements, braces and labels of a body, in order. */
 function* statementsOf(body: string): Generator<{ text: string; position: number }> {

@@ -4,6 +4,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -160,7 +161,9 @@ u32 shfl(int mode, u32 value, u32 lane, u32 clamp, u32 mask, bool* valid, int li
 }
 
 Registration::Registration(const Kernel& kernel) {
-  kernels().emplace(kernel.name, kernel);  // one of a header comes with each file that launches it
+  // One of a header comes with each file that launches it.
+  if (std::string_view(kernels().emplace(kernel.name, kernel).first->second.digest) != kernel.digest)
+    throw std::logic_error(std::string("two kernels are named ") + kernel.name);
 }
 
 }  // namespace px

@@ -113,6 +113,7 @@ struct Kernel {
   int parameter_count;
   const unsigned *offsets, *sizes;
   unsigned parameter_bytes, most_threads;
+  const char* digest;  // of its body
 };
 struct Registration {
   explicit Registration(const Kernel& kernel);
