@@ -3,8 +3,6 @@ import { checkOptions } from '../../base/options-check.js';
 import { flag, fraction } from '../../base/schema.js';
 import type { Placement } from '../../checkpoint/stitch-manifest.js';
 import type { Device } from '../../tensor/device.js';
-import * as ops from '../../tensor/ops/index.js';
-import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
@@ -59,6 +57,8 @@ export class GateLog implements Disposable {
   private readonly values: Tensor;
   /** Numbers that are kept for each member of a row: G or 1. */
   private readonly width: number;
+  /** [1, G], where sums are kept. */
+  private readonly ones: Tensor | undefined;
 
   constructor(
     device: Device,
@@ -68,18 +68,21 @@ export class GateLog implements Disposable {
   ) {
     const { members, plan, gateWidth } = layout;
     this.width = options.quantiles || options.channels ? gateWidth : 1;
-    this.values = device.empty([plan.length, rows * members.length * this.width]);
+    this.values = device.empty([plan.length, rows * members.length * this.width], device.activations);
+    this.ones = this.width < gateWidth ? device.full([1, gateWidth], 1) : undefined;
   }
 
   /** Queues that the gates [N, M, G] of stitch `s` are kept. */
   take(scope: Scope, s: number, gates: Tensor): void {
     const { gateWidth } = this.layout;
+    const rows = gates.size / gateWidth;
     using inner = scope.inner();
-    const flat = inner.track(gates.reshape(1, gates.size / gateWidth, gateWidth));
-    const kept = this.width === gateWidth ? flat : sumOfChannels(inner, flat);
-    const from = inner.track(kept.reshape(1, kept.size));
-    const to = inner.track(this.values.slice(s));
-    scope.device.run('convert', { y: to, x: from });
+    const x = inner.track(gates.reshape(1, rows, gateWidth));
+    const y = inner.track(inner.track(this.values.slice(s)).reshape(1, rows, this.width));
+    // All backends are quick at products: a sum is one with ones.
+    if (this.ones)
+      scope.device.run('linear_forward', { y, x, weight: [this.ones], bias: undefined, residual: undefined });
+    else scope.device.run('convert', { y, x });
   }
 
   /** By row. */
@@ -108,13 +111,8 @@ export class GateLog implements Disposable {
 
   [Symbol.dispose](): void {
     this.values.dispose();
+    this.ones?.dispose();
   }
-}
-
-/** [1, rows, 1] of [1, rows, G]: a product with ones, as all backends are quick at products. */
-function sumOfChannels(scope: Scope, gates: Tensor): Tensor {
-  const width = gates.shape[2]!;
-  return ops.linear(scope, gates, [new Parameter('ones', scope.track(scope.device.full([1, width], 1)))]);
 }
 
 /** Quantiles between the two nearest values, as NumPy's default has them. */
