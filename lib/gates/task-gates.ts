@@ -1,7 +1,10 @@
+import type { z } from 'zod';
 import { type Abortable, throwIfAborted } from '../base/errors.js';
 import { largest } from '../base/extremes.js';
+import { checkOptions } from '../base/options-check.js';
 import { mapInTurns } from '../base/turns.js';
 import type { DataFolder } from '../eval/data/data-folder.js';
+import { evaluateOptions } from '../eval/evaluate.js';
 import { continuations } from '../eval/prompt.js';
 import type { Column } from '../eval/registry.js';
 import { PromptEncoder } from '../eval/run/prompts.js';
@@ -17,11 +20,14 @@ export const LOOKED_AT = 100;
 /** All channels' gates of a batch take no more. */
 const MOST_BYTES = 2 ** 28;
 
-export interface TaskGateOptions extends Abortable {
+const taskGateOptions = {
+  /** Documents that are computed together, at most; default 8. */
+  batchSize: evaluateOptions.batchSize,
+};
+
+export interface TaskGateOptions extends z.input<z.ZodObject<typeof taskGateOptions>>, Abortable {
   /** Where the benchmarks lie. */
   data: DataFolder;
-  /** Documents that are computed together, at most; default 8. */
-  batchSize?: number | undefined;
   /** Documents looked at, of all benchmarks together. */
   onProgress?: (documents: number, benchmark: string) => void;
 }
@@ -30,7 +36,7 @@ export interface TaskGateOptions extends Abortable {
  * Which members each stitch listens to where a model answers benchmarks, given what `evaluate` found: means over the tokens of
  * its own answers, of the choices it finds likeliest and of the texts it wrote, behind the prompts that it was asked with; of
  * texts that are scored, over all of their tokens. At most 100 documents of each task are looked at, in a pass of their own, so
- * that scores stay what they are. It costs what scoring these answers does. Throws what reading documents throws; ABORTED.
+ * that scores stay what they are. It costs what scoring these answers does. Throws BAD_OPTION, what reading documents throws, ABORTED.
  */
 export async function taskGates(
   model: StitchedModel,
@@ -38,7 +44,8 @@ export async function taskGates(
   results: readonly TaskResult[],
   options: TaskGateOptions,
 ): Promise<TaskGates[]> {
-  const { data, batchSize = 8, signal, onProgress } = options;
+  const others = { data: true, onProgress: true, signal: true } as const;
+  const { data, batchSize, signal, onProgress } = checkOptions('taskGates', taskGateOptions, options, others);
   const encoder = new PromptEncoder(model.tokenizer);
   const found: TaskGates[] = [];
   let documents = 0;
