@@ -103,9 +103,9 @@ test('gates prints them by stitch and domain, draws them, and refuses a model th
     const { stdout, error } = await callCli('gates', at('stitched'), ...args, '--svg', at('gates.svg'));
     assert.is(error, undefined, error?.message);
     const [head, , ...printed] = stdout.trim().split('\n');
-    assert.match(head!, /^after layer +kind +domain +hub +code +entropy +saturated % +never heard$/);
-    assert.match(printed[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3} +[01]\.\d{3} +0\.0 +-$/);
-    assert.match(printed[3]!, /^ *2 +hub into experts +math +- +0\.\d{3} +[01]\.\d{3} +0\.0 +-$/);
+    assert.match(head!, /^after layer +kind +domain +hub +code +entropy +saturated % +never heard +tokens$/);
+    assert.match(printed[0]!, /^ *1 +experts into hub +code +0\.\d{3} +0\.\d{3} +[01]\.\d{3} +0\.0 +- +\d+$/);
+    assert.match(printed[3]!, /^ *2 +hub into experts +math +- +0\.\d{3} +[01]\.\d{3} +0\.0 +- +\d+$/);
     assert.match(await readFile(at('gates.svg'), 'utf8'), /^<svg .*[\s\S]*<\/svg>\n$/);
     const prompts = ['--prompt', 'def f(x):', '--prompt', 'Q: é?', '--threads', '1'];
     const forms = ['svg', 'html', 'csv', 'json'].flatMap((form) => [`--${form}`, at(`prompts.${form}`)]);
@@ -145,6 +145,10 @@ test('gates prints them by stitch and domain, draws them, and refuses a model th
     assert.ok(labels.includes('Q: é?') && labels.includes('Gates of stitched on a text that switches'));
     const both = await callCli('gates', at('stitched'), ...prompts, ...args);
     assert.match(both.error?.message ?? '', /of prompts .* or of domains/);
+    const other = await callCli('gates', at('stitched'), ...prompts, '--svg', at('x.html'));
+    assert.match(other.error?.message ?? '', /--svg '.*x\.html': by its ending it is for --html/);
+    const unknown = await callCli('gates', at('stitched'), ...prompts, '--csv', at('x.xls'));
+    assert.match(unknown.error?.message ?? '', /x\.xls': its ending says .* one of \.svg, \.html/);
     const refused = await callCli('gates', at('hub'), ...args);
     assert.match(refused.error?.message ?? '', /not a stitched model/);
   });
