@@ -17,7 +17,7 @@ import { LIMITS } from '../../eval/sandbox/runner.js';
 import { Sandbox, sandboxOptions } from '../../eval/sandbox/sandbox.js';
 import type { Task } from '../../eval/task.js';
 import type { TaskGates } from '../../gates/gate-sums.js';
-import { type TaskGateOptions, taskGates } from '../../gates/task-gates.js';
+import { LOOKED_AT, type TaskGateOptions, taskGates } from '../../gates/task-gates.js';
 import { isStitched, loadModel, readModelConfig } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { note, print, printJson } from '../../terminal/output.js';
@@ -51,10 +51,11 @@ export const taskOptions = {
     description: 'Where results and every sample are kept; a run that was stopped goes on there',
     argument: 'folder',
   }),
-  gates: flag().default(false).meta({
-    description:
-      'Also tell what the stitches of stitched models gave their members in answers to the first 100 documents',
-  }),
+  gates: flag()
+    .default(false)
+    .meta({
+      description: `Also tell what stitches gave the members of stitched models, in answers to the first ${LOOKED_AT} documents of each`,
+    }),
   gatesFile: text('a file').optional().meta({
     description: 'The same of one stitched model into a file: .svg, .html, .csv or .json, by its ending',
     argument: 'file',
@@ -128,11 +129,14 @@ export async function evaluateTasks(
     if (values.out !== undefined) await writeReport(values.out, report);
     warnOfCuts(report.models.at(-1)!);
   }
-  const gated = report.models.flatMap(({ model, gates }) => (gates ? [shownGates(model, gates)] : []));
+  const gated = report.models.flatMap(({ model, gates }) => (gates ? [{ model, ...shownGates(model, gates) }] : []));
   if (values.gatesFile !== undefined) await writeGates(gated[0]!, formOf(values.gatesFile), values.gatesFile);
   if (output.json) printJson(report);
   else if (output.csv) print(toCsv(report));
-  else print([reportTable(report, output), ...gated.map((shown) => shown.table(output))].join('\n\n'));
+  else {
+    const tables = gated.map(({ model, table }) => `Gates of ${model} in its answers:\n\n${table(output)}`);
+    print([reportTable(report, output), ...tables].join('\n\n'));
+  }
 }
 
 /** Whether gates are to be looked at. Throws BAD_OPTION where no model has any, or a file is to show those of several. */
