@@ -109,7 +109,8 @@ function meansOf(points: readonly Point[], each: number): Point[] {
   });
 }
 
-const counted = (tokens: number) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`;
+/** So many tokens, in words. */
+export const counted = (tokens: number) => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`;
 
 /** What a stitch does, for people. */
 export const describe = ({ afterLayer, kind }: Placement) =>

@@ -174,6 +174,7 @@ test('a map has a number for every domain, member and layer, read on its color',
   const picture = readSvg(svg);
   expectInside(picture);
   expectApart(picture);
+  assert.is(picture.texts.filter(({ text }) => text === '500 tokens').length, 6);
   const numbers = picture.texts.filter(({ text }) => /^0\.\d\d$/.test(text)).map(({ text }) => text);
   for (const value of ['0.34', '0.36', '0.10', '0.20', '0.30', '0.90']) assert.ok(numbers.includes(value), value);
   assert.ok(numbers.length >= 3 * 4 + 3 * 3);
