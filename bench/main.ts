@@ -5,6 +5,7 @@ import { reportFailure } from '../lib/cli/failure.js';
 import { cardOf, instructionSets, isGpu, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
+import { benchGates } from './gates.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { benchServe } from './serve.js';
@@ -17,6 +18,7 @@ const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
+  gates: benchGates,
   serve: benchServe,
   ops: benchOps,
   scale: benchScale,
@@ -38,7 +40,7 @@ const program = new Command('bench')
   .addOption(
     new Option(
       '--precision <type>',
-      'with step, stitch, decode, serve, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
+      'with step, stitch, decode, gates, serve, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
     ).choices(['f32', 'bf16']),
   )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
