@@ -55,7 +55,7 @@ for (const device of devices()) {
         return await Promise.all([y, gated].map(async (tensor) => Buffer.from(await tensor.readBytes())));
       };
       const least = await products(count);
-      for (const rows of [count + 1, 5, 17, 33, 65, 130, ROWS]) {
+      for (const rows of [5, 17, 33, 65, 130, ROWS].filter((rows) => rows > count)) {
         for (const [i, result] of (await products(rows)).entries()) {
           const same = result.subarray(0, least[i]!.length).equals(least[i]!);
           assert.ok(same, `${['linear', 'gated'][i]} differs in the first rows of ${rows}`);
