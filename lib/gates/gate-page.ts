@@ -1,10 +1,7 @@
-import { INK, lineStyle, mixed } from '../plots/style.js';
+import { INK, lineStyle, mixed, TINT } from '../plots/style.js';
 import { escapeXml } from '../plots/vega.js';
 import { describe, type FigureOptions, stitchOf } from './figures.js';
 import { type GatedText, type GatedToken, membersOf } from './gated-text.js';
-
-/** Of the color of the member that leads, from a lead of nothing to all. */
-const TINT = { least: 0.18, most: 0.45 };
 
 /** A self-contained page: the figure, and the texts with each token tinted by the member that leads in it. */
 export function gatePage(svg: string, texts: readonly GatedText[], options: FigureOptions): string {
