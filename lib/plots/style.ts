@@ -17,6 +17,7 @@ export const DARK = {
   background: '#17191d',
   ink: '#ececf0',
   colors: ['#ececf0', '#7cc2fd', '#f0b43b', '#bc4aff', '#8c8c4c', '#f22598'],
+  tint: { least: 0.18, most: 0.36 },
 } as const;
 
 /** How the i-th of several lines is drawn. Lines differ in dashes, too, where there are more than colors. */
@@ -78,7 +79,7 @@ export const CHART_STYLE: Config = {
 };
 
 /** How much of a member's color a text's background has, by how far the member leads: from nothing to all. */
-export const TINT = { least: 0.18, most: 0.45 };
+export const TINT: { least: number; most: number } = { least: 0.18, most: 0.45 };
 
 /** A color with white in it: `part` of it, from 0 to 1. */
 export function mixed(color: string, part: number): string {

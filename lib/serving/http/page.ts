@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { serveStatic } from '@hono/node-server/serve-static';
 import type { Hono } from 'hono';
+import { compress } from 'hono/compress';
 import { etag } from 'hono/etag';
 import { paletteSheet } from './palette.js';
 
@@ -32,7 +33,7 @@ const HEADERS = {
 export function addPage(app: Hono): void {
   const palette = paletteSheet();
   for (const path of ['/', '/page/*']) {
-    app.use(path, etag(), async (c, next) => {
+    app.use(path, compress(), etag(), async (c, next) => {
       await next();
       if (c.res.ok) for (const [name, value] of Object.entries(HEADERS)) c.header(name, value);
     });

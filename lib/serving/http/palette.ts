@@ -12,21 +12,28 @@ export function paletteSheet(): string {
     const dash = DASHES[i % DASHES.length]!;
     return `.member-${i} { --dash: ${dash.join(' ') || 'none'}; --underline: ${gradient(dash)}; }`;
   });
-  return `${[
-    `:root { color-scheme: light dark; --tint-least: ${percent(TINT.least)}; --tint-more: ${percent(TINT.most - TINT.least)}; }`,
+  const lines = [
+    ':root { color-scheme: light dark; }',
     ...dashes,
-    ...colors('white', INK, COLORS),
+    ...colors({ background: 'white', ink: INK, colors: COLORS, tint: TINT }),
     '@media (prefers-color-scheme: dark) {',
-    ...colors(DARK.background, DARK.ink, DARK.colors),
+    ...colors(DARK),
     '}',
-  ].join('\n')}\n`;
+  ];
+  return `${lines.join('\n')}\n`;
 }
 
-function colors(background: string, ink: string, ofLines: readonly string[]): string[] {
-  const members = Array.from({ length: LOOKS }, (_, i) => {
-    return `.member-${i} { --color: ${ofLines[i % ofLines.length]}; }`;
-  });
-  return [`:root { --background: ${background}; --ink: ${ink}; }`, ...members];
+interface Palette {
+  background: string;
+  ink: string;
+  colors: readonly string[];
+  tint: typeof TINT;
+}
+
+function colors({ background, ink, colors, tint: { least, most } }: Palette): string[] {
+  const tints = `--tint-least: ${percent(least)}; --tint-more: ${percent(most - least)};`;
+  const members = Array.from({ length: LOOKS }, (_, i) => `.member-${i} { --color: ${colors[i % colors.length]}; }`);
+  return [`:root { --background: ${background}; --ink: ${ink}; ${tints} }`, ...members];
 }
 
 /** As long as the dashes and gaps are, in turn. */

@@ -1,6 +1,7 @@
 /** The gates of one answer: its chart, and of one token all members at each stitch. */
 import { Chart } from './chart.js';
 import { cloned, made, part } from './dom.js';
+import { onceAFrame } from './frame.js';
 import { gateRows } from './gate-table.js';
 import { meaningOf, placeOf, told } from './gates.js';
 
@@ -11,7 +12,6 @@ export class GateView {
   #stitch = part(this.#inside, 'stitch', HTMLSelectElement);
   #slider = part(this.#inside, 'slider', HTMLInputElement);
   #chart;
-  #isDue = false;
   /** @type {Answer | undefined} */
   #answer;
 
@@ -40,15 +40,7 @@ export class GateView {
     this.refresh();
   }
 
-  /** What changed is drawn once before the next frame. */
-  refresh() {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    requestAnimationFrame(() => {
-      this.#isDue = false;
-      this.#draw();
-    });
-  }
+  refresh = onceAFrame(() => this.#draw());
 
   #draw() {
     const answer = this.#answer;
@@ -59,14 +51,14 @@ export class GateView {
     const { members } = answer.options;
     const [shown] = gates.stitches.slice(stitch);
     this.#offerStitches(answer);
-    this.#part('meaning').textContent = shown ? `${meaningOf(shown)}, mean over channels` : '';
+    this.#part('meaning').textContent = shown ? meaningOf(shown) : '';
     this.#chart.draw(answer.gates, { stitch, at, members });
 
     const name = answer.nameOf(at);
     this.#slider.max = `${texts.length}`;
     this.#slider.value = `${at + 1}`;
     this.#slider.setAttribute('aria-valuetext', `${at + 1} of ${texts.length}, ${told(name, gates, stitch)}`);
-    this.#part('caption').replaceChildren(made('strong', {}, name), ` token ${at + 1} of ${texts.length}`);
+    this.#part('caption').replaceChildren(made('strong', {}, name), `token ${at + 1} of ${texts.length}`);
     const { head, rows } = gateRows(gates, stitch, members);
     this.#part('head').replaceChildren(head);
     this.#part('body').replaceChildren(...rows);

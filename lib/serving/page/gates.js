@@ -50,11 +50,11 @@ export function leaderOf(gates, stitch) {
 
 /** What a stitch's gates are, for people. */
 export const meaningOf = (/** @type {StitchGates} */ { placement }) =>
-  placement.kind === 'experts_into_hub' ? 'share of each member in the hub' : 'share of the hub in each expert';
+  `shares ${placement.kind === 'experts_into_hub' ? 'in the hub' : 'of the hub'}, means over channels`;
 
 /** Where a stitch stands. */
 export const placeOf = (/** @type {StitchGates} */ { placement }) =>
-  `after layer ${placement.afterLayer}, into the ${placement.kind === 'experts_into_hub' ? 'hub' : 'experts'}`;
+  `layer ${placement.afterLayer}, into the ${placement.kind === 'experts_into_hub' ? 'hub' : 'experts'}`;
 
 /** Three places tell apart what differs by a hundredth. */
 export const shown = (/** @type {number} */ gate) => gate.toFixed(3);

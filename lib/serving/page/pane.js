@@ -2,9 +2,10 @@
 import { Answer } from './answer.js';
 import { ask } from './api.js';
 import { cloned, made, part } from './dom.js';
+import { onceAFrame } from './frame.js';
 import { GateView } from './gate-view.js';
 import { Members, told } from './gates.js';
-import { following, scrollToEnd } from './scrolling.js';
+import { Follower } from './scrolling.js';
 
 /** @import { Message, Model, Question, Sampling } from './api.js' */
 /** @typedef {{ prompt: string, isChat: boolean, sampling: Sampling }} Asked */
@@ -17,6 +18,8 @@ export class Pane {
   off = new Set();
   #log = part(this.element, 'log', HTMLElement);
   #gates = new GateView(part(this.element, 'gates', HTMLElement));
+  #follower = new Follower(this.#log);
+  #follow = onceAFrame(() => this.#follower.follow());
   #members = new Members([]);
   #stopping = new AbortController();
 
@@ -87,8 +90,9 @@ export class Pane {
       let finish;
       for await (const token of ask(question, signal)) {
         finish = token.finish;
-        following(this.#log, () => answer.push(token.text, token.gates));
+        answer.push(token.text, token.gates);
         this.#gates.refresh();
+        this.#follow();
       }
       answer.end(finish === 'stop' ? 'stop' : 'length');
       this.announce(`${this.title}: ${answer.text}`);
@@ -99,7 +103,7 @@ export class Pane {
     } finally {
       answer.element.removeAttribute('aria-busy');
       this.#gates.refresh();
-      scrollToEnd(this.#log);
+      this.#follow();
     }
   }
 
@@ -142,7 +146,7 @@ export class Pane {
     part(this.element, 'empty', HTMLElement).hidden = true;
     this.#log.append(answer.element);
     this.#gates.show(answer);
-    scrollToEnd(this.#log);
+    this.#follower.toEnd();
     return answer;
   }
 }

@@ -1,13 +1,22 @@
 /** Nearer to the end than this, whoever reads wants to see what comes. */
 const NEAR = 40;
 
-export function scrollToEnd(/** @type {HTMLElement} */ element) {
-  element.scrollTop = element.scrollHeight;
-}
+/** Stays at the end of what grows, unless its reader has gone elsewhere. */
+export class Follower {
+  #isAtEnd = true;
 
-/** Makes a change, and stays at the end of what scrolls if it was there. */
-export function following(/** @type {HTMLElement} */ element, /** @type {() => void} */ change) {
-  const { scrollHeight, scrollTop, clientHeight } = element;
-  change();
-  if (scrollHeight - scrollTop - clientHeight < NEAR) scrollToEnd(element);
+  constructor(/** @type {HTMLElement} */ element) {
+    this.element = element;
+    element.addEventListener('scroll', () => {
+      this.#isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+    });
+  }
+
+  follow() {
+    if (this.#isAtEnd) this.toEnd();
+  }
+
+  toEnd() {
+    this.element.scrollTop = this.element.scrollHeight;
+  }
 }
