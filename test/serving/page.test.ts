@@ -355,6 +355,12 @@ check('an answer comes bit by bit and can be stopped', async () => {
     await page.getByText(/^\d+ tokens, stopped$/).waitFor();
     const count = await page.locator('.token').count();
     assert.ok(count < 60_000, `${count} tokens`);
+    const below = await pane(page)
+      .locator('.log')
+      .evaluate<number, { scrollHeight: number; scrollTop: number; clientHeight: number }>(
+        ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight,
+      );
+    assert.ok(below < 40, `what came last is in sight, ${below} pixels are not`);
     assert.is(await ends(page).textContent(), `${count} tokens, stopped`);
     // Nobody computes it any more, and the next question is answered.
     const running = async () =>

@@ -8,6 +8,8 @@ import { countTicks, valueAxis } from './scale.js';
 
 /** Room for the labels of both axes. */
 const EDGE = { left: 44, right: 10, top: 8, bottom: 20 };
+/** Tokens that stand nearer have thin lines. */
+const CROWDED = 3;
 const PIXELS_A_TICK = { across: 64, up: 22 };
 
 export class Chart {
@@ -47,7 +49,12 @@ export class Chart {
     const curves = [...lines].map(([name, points]) => {
       const [first, ...rest] = points.map(({ token, gate }) => `${x(token)} ${y(gate)}`);
       const path = `M${first}${rest.map((point) => `L${point}`).join('')}${rest.length === 0 ? 'h0' : ''}`;
-      return drawn('path', { class: `curve ${members.lookOf(name)}`, 'data-member': name, d: path });
+      return drawn('path', {
+        class: `curve ${members.lookOf(name)}`,
+        'stroke-width': step < CROWDED ? 1 : 2,
+        'data-member': name,
+        d: path,
+      });
     });
     const dots = [...lines].flatMap(([name, points]) => {
       const there = points.find(({ token }) => token === at);
