@@ -120,7 +120,10 @@ check('answers a conversation, each token tinted by the member that leads it', a
     await send(page, 'hello');
     const { message, gates } = await asked({ messages: [user('hello')] });
     assert.is(await answers(page).textContent(), message.content);
-    assert.is(await ends(page).textContent(), '40 tokens, ended at the limit');
+    assert.is(
+      await ends(page).textContent(),
+      'generalist, all experts, temperature 0.7, seed 0: 40 tokens, ended at the limit',
+    );
     const looks = await page
       .locator('.token')
       .evaluateAll<string[], Shown>((all) => all.map((token) => /member-\d/.exec(token.className)![0]));
@@ -290,6 +293,15 @@ check('the chart grows with the tokens: a line a member, of the stitch that is c
       assert.is(new Set(labels).size, labels.length);
       assert.ok(labels.length >= 4);
     }
+    // What was marked stays so, and the text is tinted by the stitch that is shown.
+    await answers(page).focus();
+    await page.keyboard.press('Home');
+    const first = page.locator('.token').first();
+    for (const [s, { mean }] of gates[0]!.stitches.entries()) {
+      await pane(page).getByLabel('Stitch after').selectOption({ index: s });
+      const look = new RegExp(`member-${mean.indexOf(Math.max(...mean))} .*at`);
+      await until(async () => look.test((await first.getAttribute('class'))!));
+    }
     await page.getByLabel('Max tokens').fill('26');
     await button(page, 'Again').click();
     await pane(page).getByText('token 26 of 26').waitFor();
@@ -352,7 +364,7 @@ check('an answer comes bit by bit and can be stopped', async () => {
     await page.locator('.token').nth(20).waitFor({ state: 'attached' });
     assert.is(await page.locator('.exchange').getAttribute('aria-busy'), 'true');
     await button(page, 'Stop').click();
-    await page.getByText(/^\d+ tokens, stopped$/).waitFor();
+    await page.getByText(/: \d+ tokens, stopped$/).waitFor();
     const count = await page.locator('.token').count();
     assert.ok(count < 60_000, `${count} tokens`);
     const below = await pane(page)
@@ -361,7 +373,7 @@ check('an answer comes bit by bit and can be stopped', async () => {
         ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight,
       );
     assert.ok(below < 40, `what came last is in sight, ${below} pixels are not`);
-    assert.is(await ends(page).textContent(), `${count} tokens, stopped`);
+    assert.match((await ends(page).textContent())!, `: ${count} tokens, stopped`);
     // Nobody computes it any more, and the next question is answered.
     const running = async () =>
       (await (await fetch(`${server.url}/metrics`)).text()).match(
@@ -369,7 +381,7 @@ check('an answer comes bit by bit and can be stopped', async () => {
       )![1];
     await until(async () => (await running()) === '0');
     await send(page, 'go on', 5);
-    assert.is(await ends(page).nth(1).textContent(), '5 tokens, ended at the limit');
+    assert.match((await ends(page).nth(1).textContent())!, ': 5 tokens, ended at the limit');
   });
 });
 
@@ -428,7 +440,7 @@ check('what goes wrong is said in a sentence', async () => {
       ['user', 'assistant', 'user', 'assistant', 'user'],
     );
     await idle(page);
-    assert.is(await ends(page).last().textContent(), '3 tokens, ended at the limit');
+    assert.match((await ends(page).last().textContent())!, ': 3 tokens, ended at the limit');
   });
 });
 
@@ -459,7 +471,7 @@ check('asks for the key where there is one, and keeps it in the tab', async () =
       assert.ok(await page.getByLabel('Chat').isDisabled(), 'the model has no template');
       const [request] = await Promise.all([page.waitForRequest('**/v1/completions'), send(page, 'hello', 5)]);
       assert.is(request.headers().authorization, `Bearer ${KEY}`);
-      assert.is(await ends(page).textContent(), '5 tokens, ended at the limit');
+      assert.match((await ends(page).textContent())!, ': 5 tokens, ended at the limit');
 
       await send(page, 'hello', 501);
       await page.getByText('The server refuses that: max_tokens: 501 were asked for, 500 are allowed.').waitFor();
@@ -481,6 +493,7 @@ check('serves dense models as well, which have neither gates nor experts', async
   await onPage(async (page) => {
     await send(page, 'hello');
     const before = await answers(page).textContent();
+    await pane(page).getByRole('switch', { name: 'math' }).uncheck();
     await page.getByLabel('Model').selectOption('dense');
     await send(page, 'and then?');
     const messages = [user('hello'), assistant(before!), user('and then?')];
@@ -490,6 +503,9 @@ check('serves dense models as well, which have neither gates nor experts', async
     assert.not.ok(await pane(page).locator('svg').isVisible());
     assert.is(await page.getByRole('switch').count(), 0);
     assert.not.ok(await button(page, 'Second pane').isVisible());
+    // A long text scrolls by keys, though there is no token to go to.
+    await send(page, 'go on', 3000);
+    await expectAccessible(page, 'a long answer of a dense model');
     await page.getByLabel('Model').selectOption('generalist');
     assert.is(await page.getByRole('switch').count(), 2);
   });

@@ -1,8 +1,8 @@
 /** The colors of pictures as a stylesheet, for light and dark. */
 import { COLORS, DARK, DASHES, INK, TINT } from '../../plots/style.js';
 
-/** As many members look different from each other, in color or dashes; then they repeat. */
-export const LOOKS = 12;
+/** As many members look different from each other, in color or dashes; then they repeat (page/gates.js). */
+const LOOKS = 12;
 
 const percent = (part: number) => `${Math.round(100 * part)}%`;
 

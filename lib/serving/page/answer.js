@@ -79,11 +79,15 @@ export class Answer {
     for (const [t, gates] of this.gates.entries()) this.view.tint(t, gates, stitch);
   }
 
-  end(/** @type {keyof typeof ENDS} */ how) {
+  /**
+   * @param {string} by whom it was answered
+   * @param {keyof typeof ENDS} how
+   */
+  end(by, how) {
     this.#end = how;
     const { length } = this.texts;
     const counted = `${length} ${length === 1 ? 'token' : 'tokens'}, ${ENDS[how]}`;
-    part(this.element, 'end', HTMLElement).textContent = length > 0 || how !== 'failed' ? counted : '';
+    part(this.element, 'end', HTMLElement).textContent = `${by}: ${counted}`;
   }
 
   fail(/** @type {string} */ sentence) {

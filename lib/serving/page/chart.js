@@ -63,9 +63,9 @@ export class Chart {
     });
     this.svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     this.svg.replaceChildren(...rules, ...numbers, cursor, ...curves, ...dots);
-    const [first] = tokens[0]?.stitches.slice(stitch) ?? [];
-    if (first)
-      this.svg.setAttribute('aria-label', `${meaningOf(first)}, by token: lines for ${[...lines.keys()].join(', ')}`);
+    const [shown] = tokens[0]?.stitches.slice(stitch) ?? [];
+    const meaning = shown ? meaningOf(shown) : '';
+    this.svg.setAttribute('aria-label', `${meaning}, by token: lines for ${[...lines.keys()].join(', ')}`);
   }
 
   /** The token, counted from 0, that stands nearest to a place on the screen. */

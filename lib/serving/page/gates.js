@@ -2,6 +2,9 @@
 
 /** @import { StitchGates, TokenGates } from '../../model/stitches/gate-log.js' */
 
+/** Those that palette.css has. */
+const LOOKS = 12;
+
 /** Numbers for members, in the order in which they are met: so each keeps its look whoever is switched off. */
 export class Members {
   #numbers = new Map([['hub', 0]]);
@@ -16,9 +19,8 @@ export class Members {
     return number;
   }
 
-  /** As palette.css has it. */
   lookOf(/** @type {string} */ name) {
-    return `member-${this.numberOf(name) % 12}`;
+    return `member-${this.numberOf(name) % LOOKS}`;
   }
 }
 

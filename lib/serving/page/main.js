@@ -69,7 +69,11 @@ function openSecond() {
   const [first] = panes;
   if (!first) return;
   const { model, answers } = first;
-  const pane = new Pane(model, { off: model.experts, announce, onClose: closeSecond });
+  const onClose = () => {
+    closeSecond();
+    compare.focus();
+  };
+  const pane = new Pane(model, { off: model.experts, announce, onClose });
   pane.adopt(answers.slice(0, -1));
   add(pane);
   if (last && answers.length > 0) void answer([pane], last);
@@ -82,7 +86,6 @@ function closeSecond() {
     pane.element.remove();
   }
   panes = first ? [first] : [];
-  compare.focus();
   update();
 }
 

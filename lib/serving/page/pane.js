@@ -61,12 +61,18 @@ export class Pane {
     this.#name();
   }
 
-  get title() {
+  /** Who answers: those who are not switched off. */
+  get who() {
     const { experts, id } = this.model;
     if (experts.length === 0) return id;
-    if (this.off.size === 0) return 'All experts';
-    if (this.off.size === experts.length) return 'The hub alone';
-    return `Without ${experts.filter((name) => this.off.has(name)).join(', ')}`;
+    if (this.off.size === 0) return 'all experts';
+    if (this.off.size === experts.length) return 'the hub alone';
+    return `without ${experts.filter((name) => this.off.has(name)).join(', ')}`;
+  }
+
+  get title() {
+    const { who } = this;
+    return who === this.model.id ? who : `${who.charAt(0).toUpperCase()}${who.slice(1)}`;
   }
 
   #name() {
@@ -78,7 +84,9 @@ export class Pane {
   async ask(/** @type {Asked} */ { prompt, isChat, sampling }) {
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
+    const { title, who } = this;
     const { id, gates } = this.model;
+    const by = `${who === id ? id : `${id}, ${who}`}, temperature ${sampling.temperature}, seed ${sampling.seed}`;
     const common = { model: id, gates, without: [...this.off], ...sampling };
     /** @type {Question} */
     const question = isChat
@@ -94,11 +102,11 @@ export class Pane {
         this.#gates.refresh();
         this.#follow();
       }
-      answer.end(finish === 'stop' ? 'stop' : 'length');
-      this.announce(`${this.title}: ${answer.text}`);
+      answer.end(by, finish === 'stop' ? 'stop' : 'length');
+      this.announce(`${title}: ${answer.text}`);
     } catch (error) {
       if (!signal.aborted) answer.fail(/** @type {Error} */ (error).message);
-      answer.end(signal.aborted ? 'stopped' : 'failed');
+      answer.end(by, signal.aborted ? 'stopped' : 'failed');
       return error;
     } finally {
       answer.element.removeAttribute('aria-busy');

@@ -53,11 +53,12 @@ export class TokenText {
    */
   tint(token, gates, stitch) {
     const span = this.#spans[token];
+    if (!span) return;
     const leader = leaderOf(gates, stitch);
-    if (!span || !leader) return;
-    span.className = `token ${this.members.lookOf(leader.name)}`;
+    span.className = leader ? `token ${this.members.lookOf(leader.name)}` : 'token';
     span.classList.toggle('break', span.textContent.startsWith('\n'));
-    span.style.setProperty('--lead', leader.lead.toFixed(3));
+    span.classList.toggle('at', span === this.#marked);
+    span.style.setProperty('--lead', (leader?.lead ?? 0).toFixed(3));
   }
 
   /** Marks the token that is looked at; with undefined none. */
