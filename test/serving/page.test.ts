@@ -359,9 +359,10 @@ check('a second pane answers the same beside it, on the same seed', async () => 
 check('an answer comes bit by bit and can be stopped', async () => {
   await onPage(async (page) => {
     await page.getByLabel('Max tokens').fill('60000');
+    await page.getByLabel('Temperature').fill('0');
     await page.getByRole('textbox').fill('on and on');
     await button(page, 'Send').click();
-    await page.locator('.token').nth(20).waitFor({ state: 'attached' });
+    await page.locator('.token').nth(1500).waitFor({ state: 'attached' });
     assert.is(await page.locator('.exchange').getAttribute('aria-busy'), 'true');
     await button(page, 'Stop').click();
     await page.getByText(/: \d+ tokens, stopped$/).waitFor();
@@ -503,11 +504,22 @@ check('serves dense models as well, which have neither gates nor experts', async
     assert.not.ok(await pane(page).locator('svg').isVisible());
     assert.is(await page.getByRole('switch').count(), 0);
     assert.not.ok(await button(page, 'Second pane').isVisible());
-    // A long text scrolls by keys, though there is no token to go to.
-    await send(page, 'go on', 3000);
-    await expectAccessible(page, 'a long answer of a dense model');
     await page.getByLabel('Model').selectOption('generalist');
     assert.is(await page.getByRole('switch').count(), 2);
+  });
+});
+
+check('a long answer scrolls by keys, also where there are no tokens to go to', async () => {
+  await onPage(async (page) => {
+    await page.getByLabel('Model').selectOption('dense');
+    await page.getByLabel('Temperature').fill('0');
+    await send(page, 'go on', 2500);
+    const log = "document.querySelector('.log')";
+    assert.ok(await page.evaluate<boolean>(`${log}.scrollHeight > ${log}.clientHeight + 40`));
+    await expectAccessible(page, 'a long answer');
+    await page.locator('.log').focus();
+    await page.keyboard.press('Home');
+    await until(async () => (await page.evaluate<number>(`${log}.scrollTop`)) === 0);
   });
 });
 
