@@ -133,6 +133,8 @@ check('answers a conversation, each token tinted by the member that leads it', a
       gates.map((token) => `member-${members.indexOf(leaderOf(token))}`),
     );
     assert.is(new Set(looks).size, 3, 'each member leads somewhere');
+    // Ends of lines are seen, and are no part of the text.
+    assert.is(await page.locator('.token .end-of-line').count(), message.content.split('\n').length - 1);
     // Who leads is told by dashes, too.
     const styles = (property: string) =>
       page.evaluate<string[]>(

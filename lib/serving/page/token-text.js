@@ -12,6 +12,13 @@ import { leaderOf } from './gates.js';
  * @param {'passing' | 'chosen' | 'by key'} how
  */
 
+/** A text in which ends of lines and tabs are seen, too; what is copied is the text itself. */
+const visible = (/** @type {string} */ text) =>
+  text.split(/(?=[\n\t])/).flatMap((part) => {
+    if (part.startsWith('\n')) return [made('i', { className: 'end-of-line' }), part];
+    return part.startsWith('\t') ? [made('i', { className: 'tab' }), part] : [part];
+  });
+
 export class TokenText {
   /** @type {HTMLSpanElement[]} */
   #spans = [];
@@ -40,7 +47,7 @@ export class TokenText {
       return;
     }
     if (this.#spans.length === 0) this.#listen();
-    const span = made('span', {}, text);
+    const span = made('span', {}, ...visible(text));
     this.#spans.push(span);
     this.tint(this.#spans.length - 1, gates, stitch);
     this.element.append(span);
@@ -56,7 +63,6 @@ export class TokenText {
     if (!span) return;
     const leader = leaderOf(gates, stitch);
     span.className = leader ? `token ${this.members.lookOf(leader.name)}` : 'token';
-    span.classList.toggle('break', span.textContent.startsWith('\n'));
     span.classList.toggle('at', span === this.#marked);
     span.style.setProperty('--lead', (leader?.lead ?? 0).toFixed(3));
   }
@@ -74,7 +80,8 @@ export class TokenText {
     element.setAttribute('role', 'group');
     element.setAttribute('aria-label', 'Answer. Arrow keys go from token to token.');
     const tokenOf = (/** @type {Event} */ { target }) => {
-      const at = this.#spans.indexOf(/** @type {HTMLSpanElement} */ (target));
+      const token = target instanceof HTMLElement ? target.closest('span') : null;
+      const at = token ? this.#spans.indexOf(token) : -1;
       return at < 0 ? undefined : at;
     };
     element.addEventListener('pointerover', (event) => {
