@@ -136,6 +136,11 @@ export class Tokenizer {
     return renderChat(chatTemplates, named, messages, options);
   }
 
+  /** Whether the checkpoint has a template for conversations, one that needs not be named. */
+  get hasChatTemplate(): boolean {
+    return this.definition.chatTemplates.has('default');
+  }
+
   /** The tokens of a conversation. @throws what `applyChatTemplate` throws */
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[] {
     return this.encode(this.applyChatTemplate(messages, options), { specials: false });

@@ -1,11 +1,8 @@
-import { INK, lineStyle, mixed } from '../plots/style.js';
+import { INK, lineStyle, mixed, TINT } from '../plots/style.js';
 import { lineWithin } from '../plots/text-width.js';
 import { escapeXml } from '../plots/vega.js';
 import { describe, type FigureOptions, stitchOf } from './figures.js';
 import { type GatedText, type GatedToken, membersOf } from './gated-text.js';
-
-/** Of the color of the member that leads, from a lead of nothing to all. */
-const TINT = { least: 0.18, most: 0.45 };
 
 /** Of what names a text. */
 const HEADING_WIDTH = 600;

@@ -48,6 +48,11 @@ export abstract class LanguageModel implements Disposable {
     throw new BtsError('BAD_TOKENIZER', 'the model has no tokenizer: its folder lacks tokenizer.json. Pass token ids.');
   }
 
+  /** Whether a conversation can be put to it without naming a template. */
+  get hasChatTemplate(): boolean {
+    return this.maybeTokenizer?.hasChatTemplate ?? false;
+  }
+
   /** Tokens at which generation ends: those of the configuration, and the tokenizer's end of text. */
   get stopTokens(): readonly number[] {
     return [...new Set([...this.config.eosTokens, ...(this.maybeTokenizer?.stopTokens ?? [])])];

@@ -12,7 +12,15 @@ const FONT = 'Helvetica, Arial, DejaVu Sans, sans-serif';
  * any two are more than 25 apart in CIELAB under each (Machado et al. 2009). Beyond them, dashes tell.
  */
 export const COLORS: readonly string[] = [INK, '#0072b2', '#b34700', '#9000f0', '#787860', '#601860'];
-const DASHES: readonly number[][] = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+export const DASHES: readonly number[][] = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+
+/** The same where the background is dark: as far apart, and with that contrast against it. */
+export const DARK = {
+  background: '#17191d',
+  ink: '#ececf0',
+  colors: ['#ececf0', '#7cc2fd', '#f0b43b', '#bc4aff', '#8c8c4c', '#f22598'],
+  tint: { least: 0.18, most: 0.36 },
+} as const;
 
 /** How the i-th of several lines is drawn. Lines differ in dashes, too, where there are more than colors. */
 export function lineStyle(i: number): { color: string; dash: number[] } {
@@ -73,6 +81,9 @@ export const CHART_STYLE: Config = {
     text: { font: FONT },
   } as Config['style'] & object,
 };
+
+/** How much of a member's color a text's background has, by how far the member leads: from nothing to all. */
+export const TINT: { least: number; most: number } = { least: 0.18, most: 0.45 };
 
 /** A color with white in it: `part` of it, from 0 to 1. */
 export function mixed(color: string, part: number): string {

@@ -15,8 +15,10 @@ test('serves models under their names, and finishes what is there when it is sto
       cwd: folder,
     });
     await until(() => server.stdout().includes('\n'));
-    const [line, url = ''] = /^'tiny', 'other' at (http:\/\/127\.0\.0\.1:\d+)\/v1\n$/.exec(server.stdout()) ?? [];
+    const [line, url = ''] =
+      /^'tiny', 'other' at (http:\/\/127\.0\.0\.1:\d+)\/v1, and a page at \1\n$/.exec(server.stdout()) ?? [];
     assert.ok(line, server.stdout() + server.stderr());
+    assert.match(await (await fetch(url)).text(), /^<!doctype html>/);
     const headers = { 'Content-Type': 'application/json', Authorization: 'Bearer k' };
     const list = (await (await fetch(`${url}/v1/models`, { headers })).json()) as { data: { id: string }[] };
     assert.equal(

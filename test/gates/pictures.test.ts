@@ -6,7 +6,7 @@ import { renderGates } from '../../lib/gates/gate-map.js';
 import { gatePage, tint } from '../../lib/gates/gate-page.js';
 import type { GatedText, GatedToken } from '../../lib/gates/gated-text.js';
 import { meansCsv, tokensCsv } from '../../lib/gates/tables.js';
-import { COLORS, INK, lineStyle, RAMP } from '../../lib/plots/style.js';
+import { COLORS, DARK, INK, lineStyle, RAMP } from '../../lib/plots/style.js';
 import { textWidth } from '../../lib/plots/text-width.js';
 import { channels, contrast, expectApart, expectInside, linear, readSvg } from '../support/svg.js';
 
@@ -200,6 +200,17 @@ test('colors stand out from white, and on every mixture of the ramp one of black
   }
 });
 
+test('so it is where the background is dark', () => {
+  for (const color of [...DARK.colors, DARK.ink]) assert.ok(contrast(color, DARK.background) >= 4.5, color);
+  for (const color of DARK.colors) {
+    for (const part of [DARK.tint.least, DARK.tint.most]) {
+      const [ground, own] = [channels(DARK.background), channels(color)];
+      const tinted = `rgb(${ground.map((value, i) => Math.round(value + (own[i]! - value) * part)).join(',')})`;
+      assert.ok(contrast(tinted, DARK.ink) >= 4.5, `${part} of ${color}`);
+    }
+  }
+});
+
 /** Linear RGB as seen by people who lack one kind of cone (Machado, Oliveira and Fernandes 2009). */
 const SEEN = {
   by_most: [1, 0, 0, 0, 1, 0, 0, 0, 1],
@@ -223,11 +234,13 @@ function lab(color: string, seen: readonly number[]): number[] {
 
 test('lines are told apart by everybody: by color, and beyond the colors by dashes', () => {
   for (const [kind, matrix] of Object.entries(SEEN)) {
-    for (const [i, a] of COLORS.entries()) {
-      for (const b of COLORS.slice(i + 1)) {
-        const [from, to] = [lab(a, matrix), lab(b, matrix)];
-        const distance = Math.hypot(...from.map((value, axis) => value - to[axis]!));
-        assert.ok(distance >= 25, `${a} and ${b} are ${distance.toFixed(0)} apart for ${kind}`);
+    for (const colors of [COLORS, DARK.colors]) {
+      for (const [i, a] of colors.entries()) {
+        for (const b of colors.slice(i + 1)) {
+          const [from, to] = [lab(a, matrix), lab(b, matrix)];
+          const distance = Math.hypot(...from.map((value, axis) => value - to[axis]!));
+          assert.ok(distance >= 25, `${a} and ${b} are ${distance.toFixed(0)} apart for ${kind}`);
+        }
       }
     }
   }

@@ -17,6 +17,8 @@ import { deviceOptions } from '../options/training-options.js';
 const Schema = z.object({ ...serverOptions, ...engineOptions, ...deviceOptions, ...hashOptions });
 
 const EXAMPLES = `
+At / there is a page to ask it on, which shows the gates of each token.
+
 Endpoints: /v1/models, /v1/completions, /v1/chat/completions (by the checkpoint's chat template), /tokenize, /detokenize,
 /health, /metrics (Prometheus). Requests are OpenAI's; beside its fields there are top_k, min_p, repetition_penalty and, of
 stitched models, without: ["math"], which switches experts off.
@@ -56,7 +58,7 @@ async function run(folders: readonly string[], values: z.output<typeof Schema>, 
       note(`bts: unexpected error: ${error instanceof Error ? error.stack : error}`);
     });
     const names = [...models.keys()].map((name) => `'${name}'`).join(', ');
-    process.stdout.write(`${names} at ${server.url}/v1\n`);
+    process.stdout.write(`${names} at ${server.url}/v1, and a page at ${server.url}\n`);
     if (!signal.aborted) await once(signal, 'abort');
     await server.close();
   } finally {

@@ -13,6 +13,7 @@ import { Fault, toFault } from './faults.js';
 import { countGates } from './gates.js';
 import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
+import { addPage } from './page.js';
 import { type Reply, streamedReply, wholeReply } from './reply.js';
 import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody } from './requests.js';
 import type { ServedModel } from './served-model.js';
@@ -101,6 +102,7 @@ export function createApp(
     if (isStopping) throw stopping();
     return failed ? toFault(failed).toResponse() : c.json({ status: 'ok' });
   });
+  addPage(app);
   app.use(async (c, next) => {
     if (settings.apiKey !== undefined && !isKey(c.req.header('authorization'), settings.apiKey)) {
       throw new Fault(401, 'UNAUTHORIZED', "expected the server's key: send 'Authorization: Bearer KEY'.");
@@ -120,6 +122,8 @@ export function createApp(
     owned_by: 'branch-train-stitch',
     max_model_len: model.config.maxPositions,
     experts: engine.experts,
+    gates: model.hasGates,
+    chat: model.hasChatTemplate,
   });
   app.get('/v1/models', (c) => c.json({ object: 'list', data: models.map(describe) }));
   app.get('/v1/models/:id{.+}', (c) => c.json(describe(find(c.req.param('id')))));
@@ -199,6 +203,7 @@ const since = (began: number) => (performance.now() - began) / 1000;
 const stopping = () => new Fault(503, 'STOPPING', 'the server is being stopped.');
 
 const PATHS = [
+  '/',
   '/v1/completions',
   '/v1/chat/completions',
   '/v1/models',
