@@ -67,16 +67,30 @@ inline void with_count(int64_t n, F&& f) {
   }
 }
 
+// Brings part `part` of `parts` of what the next `cols` columns take closer, while these ones are multiplied.
+template <int cols, class Reader>
+inline void fetch_next(const Product& p, Reader weights, int64_t j0, int64_t part, int64_t parts) {
+  constexpr int64_t kLine = 64;
+  const auto* next = reinterpret_cast<const char*>(weights.p + (j0 + cols) * p.b.col_stride);
+  const int64_t lines = cols * p.b.col_stride * sizeof(*weights.p) / kLine;
+  for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
+    __builtin_prefetch(next + i * kLine, 0, 2);
+}
+
 // The columns from j0 on for all rows: their weights are read from memory once, and then from a cache.
 template <int cols, class Reader>
 void columns(const Product& p, Reader weights, int64_t j0) {
-  for (int64_t i = 0; i < p.rows; i += kTileRows)
+  const int64_t tiles = (p.rows + kTileRows - 1) / kTileRows;
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    const int64_t i = tile * kTileRows;
+    if (tiles > 1) fetch_next<cols>(p, weights, j0, tile, tiles);
     with_count<kTileRows>(std::min<int64_t>(kTileRows, p.rows - i), [&](auto rows) {
       Sums<rows, cols> sums = {};
       add_products<rows, cols>(sums, row(p, i), p.a.row_stride, weights.from(j0 * p.b.col_stride), p.b.col_stride,
                                p.depth);
       finish<rows, cols>(p, sums, i, j0);
     });
+  }
 }
 
 }  // namespace
