@@ -209,7 +209,7 @@ async function ofDomains(folder: string, model: LanguageModel, values: Values, s
 }
 
 /** Means over each text's tokens. */
-function textTable(texts: readonly GatedText[]): string {
+export function textTable(texts: readonly GatedText[]): string {
   const rows = meansOfTexts(texts);
   const members = membersOf(texts);
   return renderTable(rows, [
