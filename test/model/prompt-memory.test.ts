@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { replaceFolder } from '../../lib/base/folder.js';
 import { EnsembleModel } from '../../lib/model/baselines/ensemble.js';
 import { RoutedModel } from '../../lib/model/baselines/routed.js';
+import { generate } from '../../lib/model/decoding/generate.js';
 import { PromptMemory } from '../../lib/model/decoding/prompt-memory.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
@@ -61,7 +62,7 @@ for (const [name, cuts, create] of systems) {
       for (let turn = 0; turn < 5; turn++) {
         const expected = await collect(model.generate(prompt, { ...OPTIONS, gates }));
         const count = counted(model);
-        const told = await collect(model.generate(prompt, { ...OPTIONS, gates, memory }));
+        const told = await collect(generate(model, prompt, { ...OPTIONS, gates }, memory));
         assert.equal(
           told.map(({ id, finish }) => [id, finish]),
           expected.map(({ id, finish }) => [id, finish]),
@@ -78,7 +79,7 @@ for (const [name, cuts, create] of systems) {
       // The same question in other words, and another conversation.
       for (const other of [[...prompt.slice(0, -3), 9, 9], [...randomTokens(12, 77)]]) {
         const expected = await collect(model.generate(other, OPTIONS));
-        const told = await collect(model.generate(other, { ...OPTIONS, memory }));
+        const told = await collect(generate(model, other, OPTIONS, memory));
         assert.equal(told, expected);
       }
     }
@@ -91,9 +92,9 @@ memories('an answer that was stopped is gone on from, and another model begins a
   using memory = new PromptMemory();
   const prompt = [...randomTokens(40, 1)];
   let stopped = 0;
-  for await (const _ of model.generate(prompt, { ...OPTIONS, memory })) if (++stopped === 3) break;
+  for await (const _ of generate(model, prompt, OPTIONS, memory)) if (++stopped === 3) break;
   for (const one of [model, model.without(['math']), model]) {
-    const told = await collect(one.generate([...prompt, 5], { ...OPTIONS, memory }));
+    const told = await collect(generate(one, [...prompt, 5], OPTIONS, memory));
     assert.equal(told, await collect(one.generate([...prompt, 5], OPTIONS)));
   }
 });

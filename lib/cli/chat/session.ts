@@ -1,5 +1,6 @@
 import { hash32 } from '../../base/random.js';
 import { type GatedText, meansOfTexts, membersOf } from '../../gates/gated-text.js';
+import { generate } from '../../model/decoding/generate.js';
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { GenerateOptions } from '../../model/decoding/options.js';
 import { PromptMemory } from '../../model/decoding/prompt-memory.js';
@@ -72,7 +73,7 @@ export class Session implements Disposable {
       if (dropped > before) note(`(the first ${dropped} messages do not fit the model any more, and are left out)`);
       const asked = { ...settings, seed: this.answers === 0 ? seed : hash32(seed, this.answers) };
       const { memory, model } = this;
-      for await (const token of model.generate(prompt, { ...asked, gates: model.hasGates, memory, signal })) {
+      for await (const token of generate(model, prompt, { ...asked, gates: model.hasGates, signal }, memory)) {
         tokens.push(token);
         if (!json) this.show(token);
       }

@@ -15,12 +15,15 @@ export type Prompt = string | readonly number[] | readonly ChatMessage[];
 /**
  * Generates token by token with a cache. A stop token comes last and adds no text; text from a stop string on is cut.
  * Several prompts are continued side by side, each as it would be alone but for the rounding of sums; their tokens come
- * interleaved. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+ * interleaved. Of one prompt only what `memory` does not hold is computed, and gates are told of that.
+ *
+ * Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
  */
 export async function* generate(
   model: TokenModel,
   prompts: Prompt | readonly Prompt[],
   options: GenerateOptions,
+  memory?: PromptMemory,
 ): AsyncGenerator<GeneratedToken, void> {
   const checked = checkGenerateOptions(options, model.config.vocabularySize);
   const { batchSize, signal } = checked;
@@ -38,7 +41,6 @@ export async function* generate(
     lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
   if (maxTokens === 0) return;
-  const { memory } = options;
   if (memory && lanes.length === 1) yield* memory.continue(model, lanes[0]!, cacheOptions, signal);
   else if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
     yield* together(model, lanes, batchSize, cacheOptions, signal);

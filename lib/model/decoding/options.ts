@@ -6,7 +6,6 @@ import { fraction, integer, nonNegative, positive, seed, text } from '../../base
 import { batchSize } from '../../data/batch-options.js';
 import type { ChatOptions } from '../../data/tokenizer/chat-template.js';
 import type { GateRecordOptions } from '../stitches/gate-log.js';
-import type { PromptMemory } from './prompt-memory.js';
 
 export const samplingOptions = {
   /** 0 takes the likeliest token; default 1. */
@@ -62,15 +61,12 @@ export interface GenerateOptions extends SamplingOptions, z.input<z.ZodObject<ty
   gates?: boolean | GateRecordOptions | undefined;
   /** Of a conversation: what its template is told besides the messages. The answer is begun, unless it says otherwise. */
   chat?: ChatOptions;
-  /** @internal Of one prompt: what was computed for the one before it, and is kept for the next. Gates are told of what is new. */
-  memory?: PromptMemory | undefined;
 }
 
 const OTHERS: OptionNames<Omit<GenerateOptions, keyof typeof generateOptions>> = {
   stopTokens: true,
   gates: true,
   chat: true,
-  memory: true,
   signal: true,
 };
 
