@@ -73,6 +73,7 @@ const COMMANDS: Record<string, string[]> = {
   baseline: ['trainOptions', 'batchOptions', 'prepareOptions', 'deviceOptions'],
   generate: ['generateOptions', 'deviceOptions'],
   chat: ['generateOptions', 'deviceOptions'],
+  serve: ['serverOptions', 'engineOptions', 'deviceOptions'],
   eval: ['evaluateOptions', 'heldOutOptions', 'prepareOptions', 'deviceOptions'],
   gates: ['gateOptions', 'prepareOptions', 'deviceOptions'],
   reproduce: ['reproduceOptions'],

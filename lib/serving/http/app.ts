@@ -26,12 +26,8 @@ export interface App {
   stop(): void;
 }
 
-/** The API of OpenAI for the models given. `log` is told of what nobody expected. */
-export function createApp(
-  models: readonly ServedModel[],
-  settings: ServerSettings,
-  log: (error: unknown) => void,
-): App {
+/** The API of OpenAI for the models given. */
+export function createApp(models: readonly ServedModel[], settings: ServerSettings): App {
   const app = new Hono();
   const metrics = new Metrics();
   const created = Math.floor(Date.now() / 1000);
@@ -145,7 +141,7 @@ export function createApp(
   app.notFound((c) => new Fault(404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path} here.`).toResponse());
   app.onError((error) => {
     const fault = toFault(error);
-    if (fault.status >= 500 && !(error instanceof Fault || error instanceof BtsError)) log(error);
+    if (fault.status >= 500 && !(error instanceof Fault || error instanceof BtsError)) settings.onError(error);
     return fault.toResponse();
   });
   return {
