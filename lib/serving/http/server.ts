@@ -55,7 +55,7 @@ export async function serve(
     throw new BtsError('BAD_OPTION', `port: cannot listen at ${host}:${port}: ${why}.`, { cause });
   }
   const { address, family, port: actual } = server.address() as AddressInfo;
-  const end = async () => {
+  const close = async () => {
     app.stop();
     const closed = once(server, 'close');
     server.close();
@@ -66,11 +66,6 @@ export async function serve(
     await closed;
     clearInterval(closing);
     clearTimeout(late);
-  };
-  let ended: Promise<void> | undefined;
-  const close = () => {
-    ended ??= end();
-    return ended;
   };
   const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${actual}`;
   return { url, close, [Symbol.asyncDispose]: close };
