@@ -6,7 +6,7 @@ import { cors } from 'hono/cors';
 import { BtsError } from '../../base/errors.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
 import type { Engine } from '../engine.js';
-import type { Asker } from './answering.js';
+import { type Asker, expectFits } from './answering.js';
 import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
@@ -14,7 +14,7 @@ import { countGates } from './gates.js';
 import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
 import { type Reply, streamedReply, wholeReply } from './reply.js';
-import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody } from './requests.js';
+import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody, textsOf } from './requests.js';
 import type { ServedModel } from './served-model.js';
 import { TimeLimit } from './time-limit.js';
 
@@ -123,7 +123,9 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
   app.post('/v1/chat/completions', async (c) => answer(c, await readBody(c.req.raw, ChatBody), chat));
   app.post('/tokenize', async (c) => {
     const { model: name, prompt = '', messages, add_special_tokens } = await readBody(c.req.raw, TokenizeBody);
-    const { model } = find(name);
+    const served = find(name);
+    const { model } = served;
+    expectFits(served, messages ? textsOf(messages) : [prompt], messages ? 'messages' : 'prompt');
     const tokens = messages
       ? model.tokenizer.encodeChat(messages, { addGenerationPrompt: true })
       : add_special_tokens === false
@@ -133,7 +135,13 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
   });
   app.post('/detokenize', async (c) => {
     const { model: name, tokens } = await readBody(c.req.raw, DetokenizeBody);
-    return c.json({ prompt: find(name).model.tokenizer.decode(tokens) });
+    const { model } = find(name);
+    const { maxPositions } = model.config;
+    if (tokens.length > maxPositions) {
+      const message = `tokens: ${tokens.length} came, the model takes at most ${maxPositions}.`;
+      throw new Fault(400, 'BAD_OPTION', message, 'tokens');
+    }
+    return c.json({ prompt: model.tokenizer.decode(tokens) });
   });
   app.get('/metrics', (c) =>
     c.body(metrics.text(readings(models)), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
