@@ -5,6 +5,7 @@ import { reportFailure } from '../lib/cli/failure.js';
 import { cardOf, instructionSets, isGpu, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
+import { benchLoad, type LoadOptions } from './load.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { benchServe } from './serve.js';
@@ -13,11 +14,12 @@ import { benchStep } from './step.js';
 import { benchStitch } from './stitch.js';
 import { benchVersus, type VersusOptions } from './versus.js';
 
-const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
+const BENCHES: Record<string, (options: VersusOptions & LoadOptions) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
   serve: benchServe,
+  load: benchLoad,
   ops: benchOps,
   scale: benchScale,
   flops: benchFlops,
@@ -51,6 +53,8 @@ const program = new Command('bench')
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
   .option('--members <n>', 'with ops: models at once (default: 1 on a CPU, 4 on a GPU)', count)
+  .option('--minutes <n>', 'with load: how long', count, 1)
+  .option('--half-open <n>', 'with load: connections that say nothing, or not all', count, 2000)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--no-verify', 'with step, decode: measure what was verified before')
@@ -63,9 +67,9 @@ const program = new Command('bench')
   );
 
 const [what] = program.parse().processedArgs as [string];
-const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean | string }>();
+const given = program.opts<Omit<VersusOptions & LoadOptions, 'sizes'> & { json: boolean | string }>();
 const named = program.getOptionValueSource('size') === 'cli';
-const options: VersusOptions = { ...given, ...(named && { sizes: [given.size] }) };
+const options: VersusOptions & LoadOptions = { ...given, ...(named && { sizes: [given.size] }) };
 if (given.json === true) console.log = () => {};
 try {
   const row = await BENCHES[what]!(options);

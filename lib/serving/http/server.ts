@@ -46,7 +46,8 @@ export async function serve(
   server.timeout = 1000 * settings.timeout + READING_MS;
   const { host, port } = settings;
   try {
-    server.listen(port, host);
+    // Many that come at once do not shut others out.
+    server.listen({ port, host, backlog: MOST_CONNECTIONS });
     await once(server, 'listening');
   } catch (cause) {
     for (const { engine } of served) await engine.close();
