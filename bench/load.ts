@@ -93,7 +93,9 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
   const client = async (number: number) => {
     const source = new Random(number, 'load');
     while (!isOver()) {
-      await act(() => source.uniform()).catch((error) => faults.push(`client ${number}: ${error} ${error.cause ?? ''}`));
+      await act(() => source.uniform()).catch((error) =>
+        faults.push(`client ${number}: ${error} ${error.cause ?? ''}`),
+      );
     }
   };
   const endless = async () => {
@@ -119,13 +121,20 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
   const seconds = (performance.now() - began) / 1000;
   const parts = [between(samples, 0.1, 0.2), between(samples, 0.45, 0.55), between(samples, 0.9, 1)];
   const tokens = (await server.metrics()).sum('bts_generated_tokens_total');
-  const { code, running } = { running: (await server.metrics()).sum('bts_running_sequences'), code: await server.stop() };
+  const { code, running } = {
+    running: (await server.metrics()).sum('bts_running_sequences'),
+    code: await server.stop(),
+  };
   expect(code === 0, `the server ended with ${code}`);
   expect(running === 0, `${running} sequences are computed that nobody waits for`);
   expect(server.errors.length === 0, `the server said: ${server.errors.slice(0, 5).join('; ')}`);
   const [early, middle, late] = parts as [Memory, Memory, Memory];
-  console.log(`${round(seconds, 0)} s, ${JSON.stringify(counts)}, ${halfOpen} half-open connections, ended ${silent.ended} times`);
-  console.log(`MiB of the process: ${early.rss}, ${middle.rss}, ${late.rss}; of the device: ${early.device}, ${middle.device}, ${late.device}`);
+  console.log(
+    `${round(seconds, 0)} s, ${JSON.stringify(counts)}, ${halfOpen} half-open connections, ended ${silent.ended} times`,
+  );
+  console.log(
+    `MiB of the process: ${early.rss}, ${middle.rss}, ${late.rss}; of the device: ${early.device}, ${middle.device}, ${late.device}`,
+  );
   if (faults.length > 0) throw new Error(`under load:\n${faults.join('\n')}`);
   return {
     seconds: round(seconds, 0),
@@ -144,8 +153,13 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
 type Memory = ReturnType<typeof between>;
 
 /** Medians of a part of the time. */
-function between(samples: readonly { at: number; rss: number; device: number; lines: number }[], from: number, to: number) {
+function between(
+  samples: readonly { at: number; rss: number; device: number; lines: number }[],
+  from: number,
+  to: number,
+) {
   const own = samples.filter(({ at }) => at >= from && at <= to);
-  const median = (of: (one: (typeof own)[number]) => number) => (own.length > 0 ? round(spread(own.map(of)).median, 1) : 0);
+  const median = (of: (one: (typeof own)[number]) => number) =>
+    own.length > 0 ? round(spread(own.map(of)).median, 1) : 0;
   return { rss: median(({ rss }) => rss), device: median(({ device }) => device), lines: median(({ lines }) => lines) };
 }

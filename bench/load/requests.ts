@@ -18,7 +18,12 @@ export const GOOD: readonly Sent[] = Array.from({ length: 48 }, (_, i) => {
     return { path: CHAT, body: JSON.stringify({ model, messages, ...sampling, ...stitched, logprobs: i % 4 === 1 }) };
   }
   const prompt = i % 6 === 4 ? [text, [...Buffer.from(text)]] : text;
-  const more = { logprobs: i % 4 === 1 ? 2 : null, echo: i % 9 === 3, n: 1 + (i % 2), stop: i % 10 === 7 ? ['q', 'z'] : null };
+  const more = {
+    logprobs: i % 4 === 1 ? 2 : null,
+    echo: i % 9 === 3,
+    n: 1 + (i % 2),
+    stop: i % 10 === 7 ? ['q', 'z'] : null,
+  };
   return { path: COMPLETIONS, body: JSON.stringify({ model, prompt, ...sampling, ...stitched, ...more }) };
 });
 
@@ -69,7 +74,11 @@ export function refused(random: () => number): Refused {
     () => ({ path: COMPLETIONS, body: ask({ prompt: 'x'.repeat(9 << 20) }), statuses: [413], mayEnd: true }),
     () => ({ path: CHAT, body: `{"model": "hub", "messages": [${many('{}', 300_000)}]}`, statuses: [413] }),
     () => ({ path: CHAT, body: ask({}), statuses: [400] }),
-    () => ({ path: CHAT, body: JSON.stringify({ model: 'generalist', messages: [{ ...user, role: 5 }] }), statuses: [400] }),
+    () => ({
+      path: CHAT,
+      body: JSON.stringify({ model: 'generalist', messages: [{ ...user, role: 5 }] }),
+      statuses: [400],
+    }),
     () => ({ path: '/detokenize', body: '{"model": "hub", "tokens": [999]}', statuses: [400] }),
     () => ({ path: '/tokenize', body: '{"model": "hub"}', statuses: [400] }),
     () => ({ path: `/${word()}/${word()}`, body: '{}', statuses: [404] }),

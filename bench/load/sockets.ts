@@ -11,7 +11,9 @@ const head = ({ path, body }: Sent, length = Buffer.byteLength(body)) =>
 /** Sends several requests on one connection without waiting for answers: the statuses and answers in their order. */
 export async function pipelined(port: number, sent: readonly Sent[]): Promise<{ status: number; text: string }[]> {
   const socket = connect(port, '127.0.0.1');
-  const all = sent.map((one, i) => `${head(one)}${i === sent.length - 1 ? 'Connection: close\r\n' : ''}\r\n${one.body}`);
+  const all = sent.map(
+    (one, i) => `${head(one)}${i === sent.length - 1 ? 'Connection: close\r\n' : ''}\r\n${one.body}`,
+  );
   socket.write(all.join(''));
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
@@ -78,7 +80,14 @@ export class HalfOpen {
     socket.on('connect', () => {
       isOpen = true;
       const whole = { path: '/v1/completions', body: 'x'.repeat(1000) };
-      const parts = ['', 'PO', head(whole), `${head(whole, 1e6)}\r\n{"prompt": "`, 'nonsense\r\n\r\n', `X: ${'y'.repeat(20_000)}`];
+      const parts = [
+        '',
+        'PO',
+        head(whole),
+        `${head(whole, 1e6)}\r\n{"prompt": "`,
+        'nonsense\r\n\r\n',
+        `X: ${'y'.repeat(20_000)}`,
+      ];
       socket.write(parts[i % parts.length]!);
     });
     socket.on('data', () => {});

@@ -5,6 +5,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import { BtsError } from '../../base/errors.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { createApp } from './app.js';
+import { limitConnections } from './connections.js';
 import { checkServeOptions, type ServeOptions } from './options.js';
 import { ServedModel } from './served-model.js';
 
@@ -42,7 +43,7 @@ export async function serve(
     overrideGlobalObjects: false,
     serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: BODY_MS, connectionsCheckingInterval: CHECK_MS },
   }) as Server;
-  server.maxConnections = MOST_CONNECTIONS;
+  limitConnections(server, MOST_CONNECTIONS);
   server.timeout = 1000 * settings.timeout + READING_MS;
   const { host, port } = settings;
   try {
