@@ -48,7 +48,7 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
     alone.push(text);
   }
 
-  const counts = { answers: 0, refusals: 0, leavers: 0, slow: 0, pipelined: 0 };
+  const counts = { answers: 0, refusals: 0, leavers: 0, slow: 0, pipelined: 0, endedEarly: 0 };
   const faults: string[] = [];
   const expect = (holds: boolean, what: string) => {
     if (!holds) faults.push(what);
@@ -68,8 +68,9 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
       const bad = refused(random);
       counts.refusals++;
       const got = await post(bad).catch((error) => {
-        if (bad.mayEnd) return undefined;
-        throw error;
+        if (!bad.mayEnd) throw error;
+        counts.endedEarly++;
+        return undefined;
       });
       if (!got) return;
       const { status, text } = got;
@@ -105,13 +106,20 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
       for (let waited = 0; waited < ENDLESS_MS && !isOver(); waited += 500) await sleep(500);
     }
   };
-  const samples: { at: number; rss: number; device: number; lines: number }[] = [];
+  const samples: { rss: number; device: number; lines: number }[] = [];
+  /** Seconds that /metrics took at most. */
+  let longestWait = 0;
   const sample = async () => {
     while (!isOver()) {
+      const asked = performance.now();
       const metrics = await server.metrics();
+      const waited = (performance.now() - asked) / 1000;
+      longestWait = Math.max(longestWait, waited);
       const rss = await server.residentMiB();
       const device = metrics.sum('bts_device_bytes') / 2 ** 20;
-      samples.push({ at: (performance.now() - began) / ms, rss, device, lines: metrics.lines });
+      samples.push({ rss, device, lines: metrics.lines });
+      if (waited > 10)
+        console.log(`${round((performance.now() - began) / 1000, 0)} s: /metrics took ${round(waited, 0)} s`);
       await sleep(SAMPLE_MS);
     }
   };
@@ -147,19 +155,15 @@ async function load(server: LoadedServer, ms: number, halfOpen: number): Promise
     rss_mib: parts.map(({ rss }) => ({ rss })),
     device_mib: parts.map(({ device }) => ({ device })),
     metric_lines: late.lines - early.lines,
+    longest_wait_s: round(longestWait, 1),
   };
 }
 
 type Memory = ReturnType<typeof between>;
 
-/** Medians of a part of the time. */
-function between(
-  samples: readonly { at: number; rss: number; device: number; lines: number }[],
-  from: number,
-  to: number,
-) {
-  const own = samples.filter(({ at }) => at >= from && at <= to);
-  const median = (of: (one: (typeof own)[number]) => number) =>
-    own.length > 0 ? round(spread(own.map(of)).median, 1) : 0;
+/** Medians of a part of the samples, from a share of their number to another. */
+function between(all: readonly { rss: number; device: number; lines: number }[], from: number, to: number) {
+  const own = all.slice(Math.floor(from * all.length), Math.max(1, Math.ceil(to * all.length)));
+  const median = (of: (one: (typeof own)[number]) => number) => round(spread(own.map(of)).median, 1);
   return { rss: median(({ rss }) => rss), device: median(({ device }) => device), lines: median(({ lines }) => lines) };
 }
