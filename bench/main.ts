@@ -6,6 +6,7 @@ import { cardOf, instructionSets, isGpu, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
 import { benchGates } from './gates.js';
+import { benchLoad, type LoadOptions } from './load.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { benchServe } from './serve.js';
@@ -14,12 +15,13 @@ import { benchStep } from './step.js';
 import { benchStitch } from './stitch.js';
 import { benchVersus, type VersusOptions } from './versus.js';
 
-const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
+const BENCHES: Record<string, (options: VersusOptions & LoadOptions) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
   gates: benchGates,
   serve: benchServe,
+  load: benchLoad,
   ops: benchOps,
   scale: benchScale,
   flops: benchFlops,
@@ -57,6 +59,8 @@ const program = new Command('bench')
     'with ops: models at once (default: 1 on a CPU, 4 on a GPU); with serve: the hub and experts (default: 4)',
     count,
   )
+  .option('--minutes <n>', 'with load: how long', count, 1)
+  .option('--half-open <n>', 'with load: connections that say nothing, or not all', count, 2000)
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--no-verify', 'with step, decode: measure what was verified before')
@@ -66,9 +70,9 @@ const program = new Command('bench')
   .option('--peer-llama <folder>', 'with versus, serve: where node-llama-cpp is installed, to compare with llama.cpp');
 
 const [what] = program.parse().processedArgs as [string];
-const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean | string }>();
+const given = program.opts<Omit<VersusOptions & LoadOptions, 'sizes'> & { json: boolean | string }>();
 const named = program.getOptionValueSource('size') === 'cli';
-const options: VersusOptions = { ...given, ...(named && { sizes: [given.size] }) };
+const options: VersusOptions & LoadOptions = { ...given, ...(named && { sizes: [given.size] }) };
 if (given.json === true) console.log = () => {};
 try {
   const row = await BENCHES[what]!(options);

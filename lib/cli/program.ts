@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { baselineCommand } from './commands/baseline.js';
+import { chatCommand } from './commands/chat.js';
 import { checkCommand } from './commands/check.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
@@ -28,6 +29,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   sparseCommand,
   baselineCommand,
   generateCommand,
+  chatCommand,
   serveCommand,
   evalCommand,
   gatesCommand,

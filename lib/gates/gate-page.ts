@@ -68,7 +68,7 @@ const shown = (text: string) =>
   escapeXml(text).replaceAll('\n', '<i class="end"></i>\n').replaceAll('\t', '<i class="tab"></i>\t');
 
 /** The member with the largest gate, and by how much it leads the next one. */
-function leaderOf(gates: readonly number[]): { leader: number; lead: number } {
+export function leaderOf(gates: readonly number[]): { leader: number; lead: number } {
   const largest = Math.max(...gates);
   const leader = gates.indexOf(largest);
   const next = Math.max(0, ...gates.filter((_, m) => m !== leader));

@@ -7,6 +7,15 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined));
 }
 
+/**
+ * Writes a part of a text that a model generates to stdout. It may be any characters: those that would control a terminal are
+ * left out there. `paint` has the rest in its hands.
+ */
+export function writeText(text: string, paint = (shown: string) => shown): void {
+  const shown = process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
+  if (shown !== '') process.stdout.write(paint(shown));
+}
+
 /** Tells a person something beside the results, on stderr. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);

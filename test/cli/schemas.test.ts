@@ -72,6 +72,8 @@ const COMMANDS: Record<string, string[]> = {
   sparse: ['trainOptions', 'batchOptions', 'prepareOptions', 'deviceOptions'],
   baseline: ['trainOptions', 'batchOptions', 'prepareOptions', 'deviceOptions'],
   generate: ['generateOptions', 'deviceOptions'],
+  chat: ['generateOptions', 'deviceOptions'],
+  serve: ['serverOptions', 'engineOptions', 'deviceOptions'],
   eval: ['evaluateOptions', 'heldOutOptions', 'prepareOptions', 'deviceOptions'],
   gates: ['gateOptions', 'prepareOptions', 'deviceOptions'],
   reproduce: ['reproduceOptions'],
@@ -79,7 +81,7 @@ const COMMANDS: Record<string, string[]> = {
 /** Where a command has a default of its own, or leaves an option out: one that has no say in what it does. */
 const OWN_DEFAULTS = ['stitch.recompute', 'add.steps', 'remove.steps'];
 const OWN_RATES = ['add.learningRate', 'remove.learningRate', 'sparse.learningRate', 'baseline.learningRate'];
-const LEFT_OUT = ['check.dropout', 'check.seed', 'generate.batchSize'];
+const LEFT_OUT = ['check.dropout', 'check.seed', 'generate.batchSize', 'chat.batchSize', 'chat.logprobs'];
 
 test('a command takes the defaults that the library has', () => {
   const program = createProgram(new AbortController().signal);

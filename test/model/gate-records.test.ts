@@ -6,7 +6,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { replaceFolder } from '../../lib/base/folder.js';
 import { SparseModel } from '../../lib/model/baselines/sparse-model.js';
+import { type GeneratedToken, Generation } from '../../lib/model/decoding/generation.js';
+import { checkSampling } from '../../lib/model/decoding/options.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
+import type { LanguageModel } from '../../lib/model/language-model.js';
+import { continuePrompts } from '../../lib/model/requests/continue-prompts.js';
 import { scoreContinuations } from '../../lib/model/requests/score-continuations.js';
 import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
 import type { TokenGates } from '../../lib/model/stitches/gate-log.js';
@@ -105,6 +109,39 @@ for (const [what, options] of Object.entries(VARIANTS)) {
     assert.ok(tokens.slice(1).every((token) => token.promptGates === undefined));
   });
 }
+
+records('of requests that are continued, whatever they have in common', async () => {
+  using dense = await DenseModel.load(device, hub);
+  using model = await create();
+  const folder = join(root, 'continued');
+  await replaceFolder(folder, (path) => model.write(path));
+  using sparse = await SparseModel.create(device, folder, 1);
+  const common = [...randomTokens(30)];
+  const prompts = [...Array.from({ length: 9 }, (_, i) => [...common, i, 2 * i]), [1, 2, 3]];
+  const lanes = (of: LanguageModel) =>
+    prompts.map((prompt, index) => {
+      const plan = { index, prompt, isText: false, seed: 5, maxTokens: 4 + index, stop: [], logprobs: undefined };
+      return new Generation(of, { ...plan, stopTokens: new Set<number>(), sampling: checkSampling({}) });
+    });
+  const options = { batchSize: 3, sharePrefixes: true, gates: {} };
+  const told: GeneratedToken[][] = prompts.map(() => []);
+  await model.gates([1], 1); // what a model keeps is made at first use
+  const before = await liveBytes(device);
+  for await (const { latest } of continuePrompts(model, lanes(model), options)) told[latest.index]!.push(latest);
+  assert.is(await liveBytes(device), before);
+  for (const [p, tokens] of told.entries()) {
+    const prompt = prompts[p]!;
+    assert.is(tokens.length, 4 + p);
+    const want = await traced(model, [...prompt, ...tokens.map(({ id }) => id)], 1);
+    for (const [i, token] of tokens.entries()) expectMeans(model, token.gates!, want[prompt.length - 1 + i]!);
+    // The two tokens behind what nine of them have in common; all of the last one.
+    const own = tokens[0]!.promptGates!;
+    assert.is(own.length, p < 9 ? 1 : 2);
+    for (const [i, row] of own.entries()) expectMeans(model, row, want[prompt.length - 1 - own.length + i]!);
+  }
+  for await (const { latest } of continuePrompts(sparse, lanes(sparse), options)) assert.ok(latest.gates);
+  await fails(() => collect(continuePrompts(dense, lanes(dense), options)), 'BAD_OPTION', /no gates/);
+});
 
 records('of several prompts each has its own', async () => {
   using model = await create();

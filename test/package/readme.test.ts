@@ -29,6 +29,7 @@ const SHORTER: [long: RegExp, short: string][] = [
   [/bts quickstart/, 'bts quickstart --effort 0.02'],
   [/--steps \d+/, '--steps 2'],
   [/--tasks all/, '--tasks all --limit 1'],
+  [/^bts chat .*/, '$& --plain < /dev/null'],
   [/^bts reproduce .*/, '$& --commands'],
   [
     /^bts serve .*/,

@@ -26,7 +26,7 @@ limits.before(async () => {
   const path = await writeModel(device, join(folder, 'tiny'), { config });
   await writeChatTemplate(path, "{% if messages|length > 1 %}{{ raise_exception('one at a time') }}{% endif %}hi");
   model = await DenseModel.load(device, path);
-  server = await serve({ tiny: model }, { maxBody: 0.25 });
+  server = await serve({ tiny: model }, { maxBody: 0.25, maxQueue: 1000 });
 });
 limits.after(async () => {
   await server.close();
@@ -47,9 +47,12 @@ async function metric(name: string, from = server): Promise<number> {
 
 const COMPLETIONS = '/v1/completions';
 const CHAT = '/v1/chat/completions';
-const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+const deep = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
 const ask = { prompt: 'x', max_tokens: 1 };
 const user = { role: 'user', content: 'x' };
+
+/** More of them than a request may hold. */
+const many = (value: string) => new Array(20_000).fill(value).join();
 
 /** What is sent where, and what comes back: status, code, field, words. */
 const REFUSED: [path: string, body: unknown, status: number, code: string, param: string | null, words: RegExp][] = [
@@ -58,7 +61,8 @@ const REFUSED: [path: string, body: unknown, status: number, code: string, param
   [COMPLETIONS, '{"prompt": "\u0000"}', 400, 'BAD_REQUEST', null, /not JSON/],
   [COMPLETIONS, 'null', 400, 'BAD_OPTION', null, /expected object/],
   [COMPLETIONS, '[]', 400, 'BAD_OPTION', null, /expected object/],
-  [COMPLETIONS, `{"prompt": ${deep}}`, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, `{"prompt": ${deep(10_000)}}`, 400, 'BAD_OPTION', 'prompt', /expected a text/],
+  [COMPLETIONS, `{"prompt": ${deep(50_000)}}`, 413, 'TOO_LARGE', null, /16384 values/],
   [COMPLETIONS, {}, 400, 'BAD_OPTION', 'prompt', /expected a text/],
   [COMPLETIONS, { prompt: null }, 400, 'BAD_OPTION', 'prompt', /expected a text/],
   [COMPLETIONS, { prompt: 7 }, 400, 'BAD_OPTION', 'prompt', /expected a text/],
@@ -100,6 +104,12 @@ const REFUSED: [path: string, body: unknown, status: number, code: string, param
   ['/tokenize', {}, 400, 'BAD_OPTION', 'prompt', /either/],
   ['/tokenize', { prompt: 5 }, 400, 'BAD_OPTION', 'prompt', /string/],
   ['/detokenize', { tokens: [999] }, 400, 'BAD_TOKEN', null, /999/],
+  [COMPLETIONS, `{"prompt": "x", "stop": [${many('[]')}]}`, 413, 'TOO_LARGE', null, /16384 values/],
+  [COMPLETIONS, `{"prompt": [1, ${many('""')}]}`, 413, 'TOO_LARGE', null, /16384 values/],
+  [CHAT, `{"messages": [[${many('{}')}]]}`, 413, 'TOO_LARGE', null, /16384 values/],
+  [COMPLETIONS, { prompt: new Array(1001).fill('x') }, 429, 'BUSY', null, /1001 prompts .* 1000 may wait/],
+  [COMPLETIONS, { prompt: new Array(60_000).fill(1) }, 400, 'BAD_OPTION', null, /60000 tokens.*at most 2048/],
+  ['/detokenize', { tokens: new Array(2049).fill(1) }, 400, 'BAD_OPTION', 'tokens', /2049 came/],
   ['/detokenize', { tokens: 'x' }, 400, 'BAD_OPTION', 'tokens', /array/],
   ['/v1/embeddings', { input: 'x' }, 404, 'NOT_FOUND', null, /no POST \/v1\/embeddings/],
 ];
@@ -113,7 +123,7 @@ limits('what is malformed is refused with a status, a code and the field', async
     assert.is(response.status, status, `${shown}: ${error.message}`);
     assert.equal([error.code, error.param], [code, param], `${shown}: ${error.message}`);
     assert.match(error.message, words, shown);
-    assert.is(error.type, 'invalid_request_error');
+    assert.is(error.type, status === 429 ? 'rate_limit_error' : 'invalid_request_error');
   }
   assert.is((await server.post(COMPLETIONS, ask)).status, 200);
   assert.equal(server.failures, []);
@@ -130,6 +140,24 @@ limits('only JSON is read, so that pages of other origins must ask first', async
   });
   assert.is(asked.headers.get('access-control-allow-origin'), 'https://page.example');
   await open.close();
+});
+
+limits('texts that cannot fit the model are refused before time is spent on their tokens', async () => {
+  // 256 characters for each position.
+  const large = await serve({ tiny: model }, { maxBody: 2 });
+  const text = 'x'.repeat(256 * 2048 + 1);
+  for (const [path, body, param] of [
+    [COMPLETIONS, { prompt: text }, 'prompt'],
+    [CHAT, { messages: [{ role: 'user', content: text }] }, 'messages'],
+    ['/tokenize', { prompt: text }, 'prompt'],
+    ['/tokenize', { messages: [{ role: 'user', content: text }] }, 'messages'],
+  ] as const) {
+    const response = await large.post(path, body);
+    const { error } = (await response.json()) as Failure;
+    assert.equal([response.status, error.param], [400, param]);
+    assert.match(error.message, /524289 characters, which do not fit/);
+  }
+  await large.close();
 });
 
 limits('tokens and text are turned into each other', async () => {

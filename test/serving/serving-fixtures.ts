@@ -1,8 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LanguageModel } from '../../lib/model/language-model.js';
-import { type ServerOptions, serverSettings } from '../../lib/serving/http/options.js';
-import { type RunningServer, startServer } from '../../lib/serving/http/server.js';
+import type { ServeOptions } from '../../lib/serving/http/options.js';
+import { type RunningServer, serve as start } from '../../lib/serving/http/server.js';
 
 export interface TestServer extends RunningServer {
   /** What nobody expected. */
@@ -11,13 +11,10 @@ export interface TestServer extends RunningServer {
 }
 
 /** A server at a free port. */
-export async function serve(
-  models: Record<string, LanguageModel>,
-  options: Partial<ServerOptions> = {},
-): Promise<TestServer> {
+export async function serve(models: Record<string, LanguageModel>, options: ServeOptions = {}): Promise<TestServer> {
   const failures: unknown[] = [];
-  const settings = serverSettings({ port: 0, cacheMemory: 1, ...options });
-  const server = await startServer(new Map(Object.entries(models)), settings, (error) => failures.push(error));
+  const onError = (error: Error) => failures.push(error);
+  const server = await start(models, { port: 0, cacheMemory: 1, onError, ...options });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
     fetch(server.url + path, {
       method: 'POST',

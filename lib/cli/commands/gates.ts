@@ -197,7 +197,7 @@ async function ofDomains(
 }
 
 /** Means over each text's tokens. */
-function textTable(texts: readonly GatedText[]): string {
+export function textTable(texts: readonly GatedText[]): string {
   const rows = meansOfTexts(texts);
   const members = membersOf(texts);
   return renderTable(rows, [

@@ -1,41 +1,27 @@
-import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { BtsError, throwIfAborted } from '../../base/errors.js';
+import { BtsError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import { parseOptions } from '../../base/options-check.js';
-import { commaList, flag } from '../../base/schema.js';
-import { MemberName } from '../../checkpoint/stitch-manifest.js';
+import { flag } from '../../base/schema.js';
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import { generateOptions } from '../../model/decoding/options.js';
-import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
-import { StitchedModel } from '../../model/stitched-model.js';
-import { note, printJson } from '../../terminal/output.js';
+import { note, printJson, writeText } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { samplingGroup, withoutExperts } from '../options/sampling-options.js';
 import { deviceOptions } from '../options/training-options.js';
+import { readStdin } from '../stdin.js';
 
-const { maxTokens, seed, stop, logprobs, batchSize: _, ...sampling } = generateOptions;
-const samplingGroup = {
-  maxTokens,
-  ...sampling,
-  seed,
-  without: commaList(MemberName).optional().meta({
-    description: 'Experts of a stitched model that take no part, and are not computed; several with commas between',
-    argument: 'names',
-  }),
-  stop,
-};
-const outputGroup = { logprobs };
+const outputGroup = { logprobs: generateOptions.logprobs };
 const promptOptions = {
   chat: flag().default(false).meta({
     description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
   }),
 };
 const Schema = z.object({ ...promptOptions, ...samplingGroup, ...outputGroup, ...deviceOptions, ...hashOptions });
-const MOST_PROMPT_BYTES = 16 << 20;
 
 const EXAMPLES = `
 Without a prompt, the text begins as the tokenizer begins texts. The prompt itself is not printed.
@@ -65,7 +51,7 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
       const values = await readOptions(command, Schema);
       await run(
         folder,
-        prompt === '-' ? await readPrompt(signal) : prompt,
+        prompt === '-' ? await readStdin(signal) : prompt,
         values,
         command.opts().json === true,
         signal,
@@ -103,7 +89,7 @@ async function run(
       const { logProbability, topLogProbabilities = [] } = token;
       if (logProbability !== undefined) logProbabilities.push({ logProbability, topLogProbabilities });
       text += token.text;
-      if (!json && token.text) process.stdout.write(forOutput(token.text));
+      if (!json) writeText(token.text);
       if (token.finish) finish = token.finish;
     }
   } finally {
@@ -118,40 +104,5 @@ async function run(
   } else if (process.stderr.isTTY) {
     const rate = tokensPerSecond === null ? '' : `, then ${tokensPerSecond.toFixed(1)} tokens/s`;
     note(`${tokens.length} tokens, the first after ${firstTokenMs.toFixed(0)} ms${rate}; ended by ${finish}`);
-  }
-}
-
-/** Throws BAD_OPTION where experts are named that the model does not have. */
-function withoutExperts(model: LanguageModel, names: readonly string[]): LanguageModel {
-  if (names.length === 0) return model;
-  if (model instanceof StitchedModel) return model.without(names);
-  throw new BtsError('BAD_OPTION', '--without switches experts of a stitched model off; this model has none.');
-}
-
-/** A model may generate any characters: those that would control a terminal are left out there. */
-function forOutput(text: string): string {
-  return process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
-}
-
-/** All of stdin, which may be a person who types: the signal ends the wait. */
-async function readPrompt(signal: AbortSignal): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > MOST_PROMPT_BYTES) {
-        throw new BtsError('BAD_DATA', `the prompt on stdin has more than ${MOST_PROMPT_BYTES} bytes.`);
-      }
-    }
-  } catch (cause) {
-    throwIfAborted(signal, 'reading the prompt');
-    throw cause;
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '');
-  } catch (cause) {
-    throw new BtsError('BAD_DATA', 'the prompt on stdin is not UTF-8. Convert it first.', { cause });
   }
 }

@@ -7,7 +7,7 @@ import { hashOptions } from '../../base/file-hash.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { serverOptions } from '../../serving/http/options.js';
-import { startServer } from '../../serving/http/server.js';
+import { serve } from '../../serving/http/server.js';
 import { engineOptions } from '../../serving/options.js';
 import { note } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
@@ -53,14 +53,13 @@ async function run(folders: readonly string[], values: z.output<typeof Schema>, 
     for (const [name, folder] of named) {
       models.set(name, await loadModel(device, folder, { verify: values.verify, signal }));
     }
+    const { device: _, precision: __, threads: ___, verify: ____, ...options } = values;
     const apiKey = values.apiKey ?? (process.env.BTS_API_KEY || undefined);
-    const server = await startServer(models, { ...values, apiKey }, (error) => {
-      note(`bts: unexpected error: ${error instanceof Error ? error.stack : error}`);
-    });
+    const onError = ({ stack, message }: Error) => note(`bts: unexpected error: ${stack ?? message}`);
+    await using server = await serve(Object.fromEntries(models), { ...options, apiKey, onError });
     const names = [...models.keys()].map((name) => `'${name}'`).join(', ');
     process.stdout.write(`${names} at ${server.url}/v1, and a page at ${server.url}\n`);
     if (!signal.aborted) await once(signal, 'abort');
-    await server.close();
   } finally {
     for (const model of models.values()) model.dispose();
   }

@@ -6,6 +6,7 @@ import { advance, decodeTogether } from './decode-together.js';
 import { type GeneratedToken, Generation } from './generation.js';
 import type { CacheOptions } from './key-value-cache.js';
 import { checkGenerateOptions, checkSampling, type GenerateOptions } from './options.js';
+import { PromptMemory } from './prompt-memory.js';
 import type { TokenModel } from './token-model.js';
 
 /** A text to continue, its token ids, or a conversation to answer by the tokenizer's chat template. */
@@ -14,12 +15,15 @@ export type Prompt = string | readonly number[] | readonly ChatMessage[];
 /**
  * Generates token by token with a cache. A stop token comes last and adds no text; text from a stop string on is cut.
  * Several prompts are continued side by side, each as it would be alone but for the rounding of sums; their tokens come
- * interleaved. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+ * interleaved. Of one prompt only what `memory` does not hold is computed, and gates are told of that.
+ *
+ * Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
  */
 export async function* generate(
   model: TokenModel,
   prompts: Prompt | readonly Prompt[],
   options: GenerateOptions,
+  memory?: PromptMemory,
 ): AsyncGenerator<GeneratedToken, void> {
   const checked = checkGenerateOptions(options, model.config.vocabularySize);
   const { batchSize, signal } = checked;
@@ -37,7 +41,8 @@ export async function* generate(
     lanes.push(new Generation(model, { ...settings, index, prompt: tokens, isText: !isTokens(prompt) }));
   }
   if (maxTokens === 0) return;
-  if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
+  if (memory && lanes.length === 1) yield* memory.continue(model, lanes[0]!, cacheOptions, signal);
+  else if (model.decodesTogether && batchSize > 1 && lanes.length > 1)
     yield* together(model, lanes, batchSize, cacheOptions, signal);
   else for (const lane of lanes) yield* alone(model, lane, cacheOptions, signal);
 }
@@ -51,14 +56,8 @@ async function* alone(
   cacheOptions: CacheOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
-  using cache = model.createCache(1, lane.capacity, cacheOptions);
-  let ids = lane.prompt;
-  do {
-    throwIfAborted(signal, 'generating');
-    await advance(model, cache, ids, [lane]);
-    ids = [lane.next];
-    yield lane.latest;
-  } while (!lane.isDone);
+  using once = new PromptMemory();
+  yield* once.continue(model, lane, cacheOptions, signal);
 }
 
 async function* together(

@@ -20,7 +20,8 @@ export interface PromptLane extends Lane {
 
 /**
  * Continues each prompt until its lane is done. What prompts have in common is computed once; a sequence that has ended makes
- * room for the next. A lane comes whenever it was given a token, and what is in it does not depend on the batch size.
+ * room for the next. A lane comes whenever it was given a token, and what is in it does not depend on the batch size. Gates of a
+ * prompt are told of what is computed for it alone.
  *
  * No lane may hold more than the model has positions. Throws LOSS_NOT_FINITE, BAD_TOKEN, ABORTED.
  */
@@ -30,7 +31,7 @@ export async function* continuePrompts<Sequence extends PromptLane>(
   options: RequestOptions,
 ): AsyncGenerator<Sequence> {
   if (!(model instanceof DecoderModel)) {
-    yield* continueOneByOne(model, lanes, options.signal);
+    yield* continueOneByOne(model, lanes, options);
     return;
   }
   const prompts = lanes.map(({ prompt }) => prompt);
@@ -44,10 +45,10 @@ export async function* continuePrompts<Sequence extends PromptLane>(
 async function* continueOneByOne<Sequence extends PromptLane>(
   model: LanguageModel,
   lanes: readonly Sequence[],
-  signal: AbortSignal | undefined,
+  { signal, gates }: RequestOptions,
 ): AsyncGenerator<Sequence> {
   for (const lane of lanes) {
-    using cache = model.createCache(1, lane.capacity);
+    using cache = model.createCache(1, lane.capacity, { gates });
     let inputs = lane.prompt;
     do {
       throwIfAborted(signal, 'generating');
@@ -62,14 +63,15 @@ async function* continueGroup<Sequence extends PromptLane>(
   model: DecoderModel,
   lanes: readonly Sequence[],
   prefix: number,
-  { batchSize, signal }: RequestOptions,
+  { batchSize, signal, gates }: RequestOptions,
 ): AsyncGenerator<Sequence> {
   const longest = largest(lanes.map(({ prompt }) => prompt.length));
   const most = largest(lanes.map(({ capacity }) => capacity));
   // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
-  using entry = model.createCache(1, prefix + padded(model.device, longest - prefix));
+  using entry = model.createCache(1, prefix + padded(model.device, longest - prefix), { gates });
   await prefill(model, entry, lanes[0]!.prompt.slice(0, prefix));
-  using cache = model.createCache(Math.max(model.device.leastLanes, Math.min(batchSize, lanes.length)), most);
+  const width = Math.max(model.device.leastLanes, Math.min(batchSize, lanes.length));
+  using cache = model.createCache(width, most, { gates });
 
   const begin = async (lane: Sequence) => {
     entry.lengths[0] = prefix;
@@ -77,7 +79,8 @@ async function* continueGroup<Sequence extends PromptLane>(
     const last = { sequence: 0, index: end.length - 1 };
     await appendTokens(model, entry, [end], [last], async (logits) => {
       const [id = 0] = await sample(logits, [lane.draw]);
-      lane.push(id, lane.needsLogits ? await logits.read() : undefined);
+      const rows = (await entry.gates?.latest)?.slice(0, end.length);
+      lane.push(id, lane.needsLogits ? await logits.read() : undefined, rows);
     });
     return entry;
   };

@@ -1,3 +1,4 @@
+import { commonPrefix } from '../../base/common-prefix.js';
 import { smallest } from '../../base/extremes.js';
 
 /** Sequences that begin alike. */
@@ -47,11 +48,4 @@ export function groupByPrefix(sequences: readonly (readonly number[])[]): Prefix
 function compare(a: readonly number[], b: readonly number[]): number {
   const at = commonPrefix(a, b);
   return (a[at] ?? -1) - (b[at] ?? -1);
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  const most = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < most && a[length] === b[length]) length++;
-  return length;
 }

@@ -7,7 +7,7 @@ export interface RequestOptions extends Abortable {
   batchSize: number;
   /** Whether what sequences have in common is computed once. Results are the same. */
   sharePrefixes: boolean;
-  /** Where a model has gates: tells those of each token that is scored. */
+  /** Where a model has gates: tells those of each token that is scored or generated. */
   gates?: GateRecordOptions | undefined;
 }
 

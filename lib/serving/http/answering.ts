@@ -27,6 +27,22 @@ export interface Question {
   promptLogprobs?: number | undefined;
 }
 
+/** More characters than any token has: what is longer does not fit, whatever its tokens. */
+const MOST_CHARACTERS = 256;
+
+/** Throws a Fault for texts that cannot fit the model, before time is spent on their tokens. */
+export function expectFits({ model }: ServedModel, texts: readonly string[], param: string): void {
+  const { maxPositions } = model.config;
+  const characters = texts.reduce((sum, { length }) => sum + length, 0);
+  if (characters <= maxPositions * MOST_CHARACTERS) return;
+  throw new Fault(
+    400,
+    'BAD_OPTION',
+    `${param}: there are ${characters} characters, which do not fit the ${maxPositions} tokens that the model takes.`,
+    param,
+  );
+}
+
 /** Throws a Fault for more tokens than the server allows. */
 export function toRequest(
   { model }: ServedModel,

@@ -6,7 +6,7 @@ import { cors } from 'hono/cors';
 import { BtsError } from '../../base/errors.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
 import type { Engine } from '../engine.js';
-import type { Asker } from './answering.js';
+import { type Asker, expectFits } from './answering.js';
 import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
@@ -15,7 +15,7 @@ import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
 import { addPage } from './page.js';
 import { type Reply, streamedReply, wholeReply } from './reply.js';
-import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody } from './requests.js';
+import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody, textsOf } from './requests.js';
 import type { ServedModel } from './served-model.js';
 import { TimeLimit } from './time-limit.js';
 
@@ -27,12 +27,8 @@ export interface App {
   stop(): void;
 }
 
-/** The API of OpenAI for the models given. `log` is told of what nobody expected. */
-export function createApp(
-  models: readonly ServedModel[],
-  settings: ServerSettings,
-  log: (error: unknown) => void,
-): App {
+/** The API of OpenAI for the models given. */
+export function createApp(models: readonly ServedModel[], settings: ServerSettings): App {
   const app = new Hono();
   const metrics = new Metrics();
   const created = Math.floor(Date.now() / 1000);
@@ -131,7 +127,9 @@ export function createApp(
   app.post('/v1/chat/completions', async (c) => answer(c, await readBody(c.req.raw, ChatBody), chat));
   app.post('/tokenize', async (c) => {
     const { model: name, prompt = '', messages, add_special_tokens } = await readBody(c.req.raw, TokenizeBody);
-    const { model } = find(name);
+    const served = find(name);
+    const { model } = served;
+    expectFits(served, messages ? textsOf(messages) : [prompt], messages ? 'messages' : 'prompt');
     const tokens = messages
       ? model.tokenizer.encodeChat(messages, { addGenerationPrompt: true })
       : add_special_tokens === false
@@ -141,7 +139,13 @@ export function createApp(
   });
   app.post('/detokenize', async (c) => {
     const { model: name, tokens } = await readBody(c.req.raw, DetokenizeBody);
-    return c.json({ prompt: find(name).model.tokenizer.decode(tokens) });
+    const { model } = find(name);
+    const { maxPositions } = model.config;
+    if (tokens.length > maxPositions) {
+      const message = `tokens: ${tokens.length} came, the model takes at most ${maxPositions}.`;
+      throw new Fault(400, 'BAD_OPTION', message, 'tokens');
+    }
+    return c.json({ prompt: model.tokenizer.decode(tokens) });
   });
   app.get('/metrics', (c) =>
     c.body(metrics.text(readings(models)), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
@@ -149,7 +153,7 @@ export function createApp(
   app.notFound((c) => new Fault(404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path} here.`).toResponse());
   app.onError((error) => {
     const fault = toFault(error);
-    if (fault.status >= 500 && !(error instanceof Fault || error instanceof BtsError)) log(error);
+    if (fault.status >= 500 && !(error instanceof Fault || error instanceof BtsError)) settings.onError(error);
     return fault.toResponse();
   });
   return {

@@ -1,9 +1,9 @@
 import type { GeneratedToken } from '../../model/decoding/generation.js';
-import { type Asker, finishReason, merged, toRequest } from './answering.js';
+import { type Asker, expectFits, finishReason, merged, toRequest } from './answering.js';
 import { Fault } from './faults.js';
 import { gatesOf, joinGates, type ToldGates } from './gates.js';
 import type { Reply, Usage } from './reply.js';
-import type { ChatBody } from './requests.js';
+import { type ChatBody, textsOf } from './requests.js';
 import type { ServedModel } from './served-model.js';
 
 /** `/v1/chat/completions`: a conversation goes on by the checkpoint's chat template. */
@@ -12,6 +12,7 @@ export function chat(served: ServedModel, body: ChatBody, asker: Asker): Reply {
   if (body.top_logprobs != null && !body.logprobs) {
     throw new Fault(400, 'BAD_OPTION', 'top_logprobs: they come with logprobs: true alone.', 'top_logprobs');
   }
+  expectFits(served, textsOf(body.messages), 'messages');
   const prompt = model.tokenizer.encodeChat(body.messages, {
     addGenerationPrompt: true,
     variables: body.chat_template_kwargs ?? {},

@@ -1,8 +1,9 @@
+import { BtsError } from '../../base/errors.js';
 import { mapInTurns } from '../../base/turns.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
-import { type Asker, finishReason, merged, toRequest } from './answering.js';
+import { type Asker, expectFits, finishReason, merged, toRequest } from './answering.js';
 import { Fault } from './faults.js';
 import { gatesOf, joinGates, type ToldGates } from './gates.js';
 import type { Reply, Usage } from './reply.js';
@@ -73,6 +74,9 @@ class Choice {
 export async function complete(served: ServedModel, body: CompletionBody, asker: Asker): Promise<Reply> {
   const { model, engine } = served;
   const inputs = promptsOf(body);
+  if (inputs.length > served.maxQueue) {
+    throw new BtsError('BUSY', `${inputs.length} prompts came at once, and ${served.maxQueue} may wait (maxQueue).`);
+  }
   const prompts = await mapInTurns(inputs, (input) => tokensOf(served, input), asker.signal);
   const logprobs = body.logprobs ?? undefined;
   const requests = prompts.map((prompt) =>
@@ -161,20 +165,9 @@ function promptsOf({ prompt }: CompletionBody): readonly (string | readonly numb
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as (string | number[])[]);
 }
 
-/** More characters than any token has: what is longer does not fit, whatever its tokens. */
-const MOST_CHARACTERS = 256;
-
 function tokensOf(served: ServedModel, input: string | readonly number[]): readonly number[] {
   if (typeof input !== 'string') return input;
-  const { maxPositions } = served.model.config;
-  if (input.length > maxPositions * MOST_CHARACTERS) {
-    throw new Fault(
-      400,
-      'BAD_OPTION',
-      `prompt: it has ${input.length} characters, which do not fit the ${maxPositions} tokens that the model takes.`,
-      'prompt',
-    );
-  }
+  expectFits(served, [input], 'prompt');
   return encodePrompt(served.model, input);
 }
 

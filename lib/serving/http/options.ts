@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { checkOptions } from '../../base/options-check.js';
 import { count, integer, positive, text } from '../../base/schema.js';
-import { engineOptions } from '../options.js';
+import { type EngineOptions, engineOptions } from '../options.js';
 
 /** Where a server listens, whom it answers, and what it refuses. */
 export const serverOptions = {
@@ -39,9 +39,16 @@ export const serverOptions = {
   }),
 };
 
+export interface ServeOptions extends z.input<z.ZodObject<typeof serverOptions>>, EngineOptions {
+  /** Is told of what nobody expected, for which a client gets 500; default: `console.error`. */
+  onError?: (error: Error) => void;
+}
+
 const all = { ...serverOptions, ...engineOptions };
-export type ServerOptions = z.input<z.ZodObject<typeof all>>;
-export type ServerSettings = z.output<z.ZodObject<typeof all>>;
+export type ServerSettings = z.output<z.ZodObject<typeof all>> & Required<Pick<ServeOptions, 'onError'>>;
 
 /** Fills in defaults. Throws BAD_OPTION. */
-export const serverSettings = (options: ServerOptions): ServerSettings => checkOptions('serve', all, options, {});
+export function checkServeOptions(options: ServeOptions): ServerSettings {
+  const checked = checkOptions('serve', all, options, { onError: true });
+  return { ...checked, onError: checked.onError ?? console.error };
+}

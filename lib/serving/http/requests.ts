@@ -33,13 +33,18 @@ const common = {
   user: z.string().nullish(),
 };
 
-const ids = z.array(z.number());
+/** Schemas of lists look at each element: that of token ids, which may be many, looks for the first that is none. */
+const isIds = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((id) => typeof id === 'number');
+type Prompts = string | number[] | (string | number[])[];
+const isPrompt = (value: unknown): value is Prompts =>
+  typeof value === 'string' ||
+  isIds(value) ||
+  (Array.isArray(value) && value.every((part) => typeof part === 'string' || isIds(part)));
+
 export const CompletionBody = z.strictObject({
   ...common,
-  prompt: z.union(
-    [z.string(), ids, z.array(z.union([z.string(), ids]))],
-    'expected a text, token ids, or a list of these',
-  ),
+  prompt: z.custom<Prompts>(isPrompt, 'expected a text, token ids, or a list of these'),
   echo: flag().nullish(),
   logprobs: integer(0, 100).nullish(),
   best_of: neutral(1),
@@ -58,6 +63,8 @@ export const Messages = z
       content: Array.isArray(content) ? content.map(({ text }) => text).join('') : (content ?? null),
     })),
   );
+
+export const textsOf = (messages: z.output<typeof Messages>) => messages.map(({ content }) => content ?? '');
 
 export const ChatBody = z.strictObject({
   ...common,
@@ -82,7 +89,27 @@ export const TokenizeBody = z
     path: ['prompt'],
     error: 'expected either prompt or messages',
   });
-export const DetokenizeBody = z.strictObject({ model: common.model, tokens: z.array(integer(0)) });
+export const DetokenizeBody = z.strictObject({
+  model: common.model,
+  tokens: z.custom<number[]>(isIds, 'expected an array of token ids'),
+});
+
+/** Values in a request, beside those in lists of numbers: schemas take a while for each. */
+const MOST_VALUES = 16_384;
+
+/** Whether a request holds more values than that, at any depth. */
+function isTooMuch(json: unknown): boolean {
+  const open = [json];
+  for (let count = 1; open.length > 0; ) {
+    const value = open.pop();
+    if (typeof value !== 'object' || value === null || isIds(value)) continue;
+    const inner = Object.values(value);
+    count += inner.length;
+    if (count > MOST_VALUES) return true;
+    open.push(...inner);
+  }
+  return false;
+}
 
 /** What a request's body says, checked. Throws a Fault that names the field. */
 export async function readBody<Schema extends z.ZodType>(request: Request, schema: Schema): Promise<z.output<Schema>> {
@@ -95,6 +122,9 @@ export async function readBody<Schema extends z.ZodType>(request: Request, schem
     json = JSON.parse(await request.text());
   } catch (error) {
     throw new Fault(400, 'BAD_REQUEST', `the body is not JSON: ${(error as Error).message}`);
+  }
+  if (isTooMuch(json)) {
+    throw new Fault(413, 'TOO_LARGE', `the request holds more than ${MOST_VALUES} values, token ids not counted.`);
   }
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;

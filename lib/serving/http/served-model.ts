@@ -6,6 +6,8 @@ import { TokenText } from './token-text.js';
 /** A model under the name that clients know it by. */
 export class ServedModel {
   readonly engine: Engine;
+  /** Prompts that may wait. */
+  readonly maxQueue: number;
   private words: TokenText | undefined;
 
   constructor(
@@ -13,6 +15,7 @@ export class ServedModel {
     readonly model: LanguageModel,
     settings: EngineSettings,
   ) {
+    this.maxQueue = settings.maxQueue;
     this.engine = new Engine(model, settings);
   }
 

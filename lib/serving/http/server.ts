@@ -5,7 +5,8 @@ import { createAdaptorServer } from '@hono/node-server';
 import { BtsError } from '../../base/errors.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { createApp } from './app.js';
-import type { ServerSettings } from './options.js';
+import { limitConnections } from './connections.js';
+import { checkServeOptions, type ServeOptions } from './options.js';
 import { ServedModel } from './served-model.js';
 
 /** Who connects and says nothing, or not all, is not waited for. */
@@ -16,33 +17,38 @@ const CHECK_MS = 2_000;
 const READING_MS = 30_000;
 const MOST_CONNECTIONS = 4096;
 
-export interface RunningServer {
+export interface RunningServer extends AsyncDisposable {
+  /** Where it listens, such as `http://127.0.0.1:8000`: OpenAI's clients take it with `/v1` behind it. */
   readonly url: string;
-  /** Finishes what is there, and takes nothing more. The models stay the caller's. */
+  /** Finishes what is there, and takes nothing more. The models stay the caller's. Twice is harmless. */
   close(): Promise<void>;
 }
 
 /**
- * Serves models by OpenAI's API. `log` is told of what nobody expected. Throws BAD_OPTION where it cannot listen at the
- * address.
+ * Answers requests over HTTP, as OpenAI's API does, with models by their names; those of many clients are computed together.
+ * `bts serve --help` says which paths there are. The models are disposed by the caller, once the server is closed.
+ * Throws BAD_OPTION, also where it cannot listen at the address.
  */
-export async function startServer(
-  models: ReadonlyMap<string, LanguageModel>,
-  settings: ServerSettings,
-  log: (error: unknown) => void,
+export async function serve(
+  models: Readonly<Record<string, LanguageModel>>,
+  options: ServeOptions = {},
 ): Promise<RunningServer> {
-  const served = [...models].map(([id, model]) => new ServedModel(id, model, settings));
-  const app = createApp(served, settings, log);
+  const settings = checkServeOptions(options);
+  const named = Object.entries(models);
+  if (named.length === 0) throw new BtsError('BAD_OPTION', 'serve: expected one model at least, by its name.');
+  const served = named.map(([id, model]) => new ServedModel(id, model, settings));
+  const app = createApp(served, settings);
   const server = createAdaptorServer({
     fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: BODY_MS, connectionsCheckingInterval: CHECK_MS },
   }) as Server;
-  server.maxConnections = MOST_CONNECTIONS;
+  limitConnections(server, MOST_CONNECTIONS);
   server.timeout = 1000 * settings.timeout + READING_MS;
   const { host, port } = settings;
   try {
-    server.listen(port, host);
+    // Many that come at once do not shut others out.
+    server.listen({ port, host, backlog: MOST_CONNECTIONS });
     await once(server, 'listening');
   } catch (cause) {
     for (const { engine } of served) await engine.close();
@@ -51,19 +57,18 @@ export async function startServer(
     throw new BtsError('BAD_OPTION', `port: cannot listen at ${host}:${port}: ${why}.`, { cause });
   }
   const { address, family, port: actual } = server.address() as AddressInfo;
-  return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${actual}`,
-    close: async () => {
-      app.stop();
-      const closed = once(server, 'close');
-      server.close();
-      for (const { engine } of served) await engine.close();
-      // Answers have been computed; who reads them gets them.
-      const closing = setInterval(() => server.closeIdleConnections(), 50);
-      const late = setTimeout(() => server.closeAllConnections(), READING_MS);
-      await closed;
-      clearInterval(closing);
-      clearTimeout(late);
-    },
+  const close = async () => {
+    app.stop();
+    const closed = once(server, 'close');
+    server.close();
+    for (const { engine } of served) await engine.close();
+    // Answers have been computed; who reads them gets them.
+    const closing = setInterval(() => server.closeIdleConnections(), 50);
+    const late = setTimeout(() => server.closeAllConnections(), READING_MS);
+    await closed;
+    clearInterval(closing);
+    clearTimeout(late);
   };
+  const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${actual}`;
+  return { url, close, [Symbol.asyncDispose]: close };
 }
