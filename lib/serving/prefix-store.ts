@@ -1,5 +1,5 @@
-import type { PagePool } from '../model/decoding/page-pool.js';
-import { PAGE_TOKENS } from '../model/decoding/page-pool.js';
+import { commonPrefix } from '../base/common-prefix.js';
+import { PAGE_TOKENS, type PagePool } from '../model/decoding/page-pool.js';
 
 interface Kept {
   /** As many as fill its pages. */
@@ -23,9 +23,9 @@ export class PrefixStore implements Disposable {
     const whole = Math.floor(tokens.length / PAGE_TOKENS);
     if (whole === 0) return;
     const filled = tokens.slice(0, whole * PAGE_TOKENS);
-    if (this.kept.some((one) => commonLength(one.tokens, filled) === filled.length)) return;
+    if (this.kept.some((one) => commonPrefix(one.tokens, filled) === filled.length)) return;
     // What another one begins with is there with the other one.
-    for (const one of this.kept.filter((one) => commonLength(one.tokens, filled) === one.tokens.length)) this.drop(one);
+    for (const one of this.kept.filter((one) => commonPrefix(one.tokens, filled) === one.tokens.length)) this.drop(one);
     this.kept.push({ tokens: filled, pages: this.pool.share(pages.slice(0, whole * this.members)) });
   }
 
@@ -34,7 +34,7 @@ export class PrefixStore implements Disposable {
     let best: Kept | undefined;
     let whole = 0;
     for (const one of this.kept) {
-      const common = Math.min(tokens.length - 1, commonLength(one.tokens, tokens));
+      const common = Math.min(tokens.length - 1, commonPrefix(one.tokens, tokens));
       if (Math.floor(common / PAGE_TOKENS) > whole) [best, whole] = [one, Math.floor(common / PAGE_TOKENS)];
     }
     if (!best) return { pages: [], length: 0 };
@@ -55,11 +55,4 @@ export class PrefixStore implements Disposable {
   [Symbol.dispose](): void {
     for (const one of this.kept) this.drop(one);
   }
-}
-
-function commonLength(a: readonly number[], b: readonly number[]): number {
-  const most = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < most && a[length] === b[length]) length++;
-  return length;
 }
