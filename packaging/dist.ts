@@ -55,6 +55,8 @@ async function bundleVega(): Promise<void> {
     platform: 'node',
     target: 'node20',
     external: ['./style.js', './text-width.js'],
+    // What is for Node.js looks for a canvas while it is loaded, which a require() of modules cannot wait for.
+    alias: { 'vega-canvas': './node_modules/vega-canvas/build/vega-canvas.browser.js' },
     metafile: true,
     logLevel: 'warning',
   });
