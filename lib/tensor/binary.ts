@@ -78,19 +78,28 @@ export function glibcVersion(): string | null {
 /** Longer than drivers take for many GPUs. */
 const TRIAL_MS = 60_000;
 
+/** Why a binary cannot be used that was tried; undefined where it can. */
+const tried = new Map<string, BtsError | undefined>();
+
 /**
- * Loads a binary and asks for its devices in a process of its own, so that a driver which crashes or hangs does not take this
- * one along. What it throws is not told: it throws that here, too. Throws ADDON_NOT_LOADED.
+ * Loads a binary and asks for its devices in a process of its own, once, so that a driver which crashes or hangs does not take
+ * this one along. What it throws is not told: it throws that here, too. Throws ADDON_NOT_LOADED.
  */
 export function tryInProcess(path: string): void {
+  if (!tried.has(path)) tried.set(path, whyNot(path));
+  const error = tried.get(path);
+  if (error) throw error;
+}
+
+function whyNot(path: string): BtsError | undefined {
   const script = 'try { require(process.argv[1]).variants(); } catch {}';
   const { status, signal, error } = spawnSync(process.execPath, ['-e', script, path], {
     stdio: 'ignore',
     timeout: TRIAL_MS,
   });
-  if (status === 0) return;
+  if (status === 0) return undefined;
   const how = error ? error.message : signal ? `ended by ${signal}` : `ended with status ${status}`;
-  throw new BtsError(
+  return new BtsError(
     'ADDON_NOT_LOADED',
     `a process that tried the cuda backend's binary ${path} first ${how}: the GPU's driver may be broken, which 'nvidia-smi' should tell.`,
   );

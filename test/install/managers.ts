@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { line, Skipped } from './lines.js';
+import { line } from './lines.js';
 import { Project, registry, workplace } from './project.js';
 import { tool } from './tools.js';
 
@@ -108,7 +108,6 @@ line('node_modules without CUDA takes 15 MB at most', async () => {
 });
 
 line('a build from source in the installed package', async () => {
-  if (!process.env.BTS_INSTALL_BUILD) throw new Skipped('it takes minutes; BTS_INSTALL_BUILD=1 asks for it');
   const project = await Project.create('source');
   await project.run(['npm', 'install', '--omit=optional']);
   await project.run(['npm', 'explore', 'branch-train-stitch', '--', 'npm', 'run', 'build:native']);
