@@ -7,7 +7,7 @@ import { verifyDecoding } from './verify.js';
 
 const PROMPT = 64;
 const CONTINUED = 64;
-const WARM_UP_MS = 3000;
+export const WARM_UP_MS = 3000;
 
 /** Greedy decoding of one sequence with a cache: a prompt of 64 tokens, and 64 more. */
 export async function benchDecode(options: BenchOptions): Promise<Row> {
@@ -74,7 +74,8 @@ export async function greedy(model: LanguageModel, count: number): Promise<numbe
   return tokens;
 }
 
-const prompt = (vocabularySize: number) => Array.from({ length: PROMPT }, (_, i) => (300 + i * 37) % vocabularySize);
+export const prompt = (vocabularySize: number) =>
+  Array.from({ length: PROMPT }, (_, i) => (300 + i * 37) % vocabularySize);
 
 function largest(logits: Float32Array): number {
   let best = 0;

@@ -5,6 +5,7 @@ import { reportFailure } from '../lib/cli/failure.js';
 import { cardOf, instructionSets, isGpu, type Row } from './bench.js';
 import { benchDecode } from './decode.js';
 import { benchFlops } from './flops.js';
+import { benchGates } from './gates.js';
 import { benchOps } from './ops.js';
 import { benchScale } from './scale.js';
 import { benchServe } from './serve.js';
@@ -17,6 +18,7 @@ const BENCHES: Record<string, (options: VersusOptions) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
+  gates: benchGates,
   serve: benchServe,
   ops: benchOps,
   scale: benchScale,
@@ -38,7 +40,7 @@ const program = new Command('bench')
   .addOption(
     new Option(
       '--precision <type>',
-      'with step, stitch, decode, serve, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
+      'with step, stitch, decode, gates, serve, ops, scale: what products take (default: f32 on a CPU, bf16 on a GPU)',
     ).choices(['f32', 'bf16']),
   )
   .option('--device <name>', 'cpu, cuda, cuda:0 and so on', 'cpu')
@@ -50,17 +52,18 @@ const program = new Command('bench')
   )
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
-  .option('--members <n>', 'with ops: models at once (default: 1 on a CPU, 4 on a GPU)', count)
+  .option(
+    '--members <n>',
+    'with ops: models at once (default: 1 on a CPU, 4 on a GPU); with serve: the hub and experts (default: 4)',
+    count,
+  )
   .option('--profile', 'print the time of each op', false)
   .option('--no-recompute', 'with step: keep what gradients need, for less time and more memory')
   .option('--no-verify', 'with step, decode: measure what was verified before')
   .option('--json [file]', 'print the last line alone, or write it to a file, too', false)
   .addOption(new Option('--work <what...>', 'with versus: this alone').choices(['ops', 'step', 'stitch', 'decode']))
   .option('--peer-python <path>', 'with versus: a Python that has torch')
-  .option(
-    '--peer-llama <folder>',
-    'with versus: where node-llama-cpp is installed, to compare decoding with llama.cpp',
-  );
+  .option('--peer-llama <folder>', 'with versus, serve: where node-llama-cpp is installed, to compare with llama.cpp');
 
 const [what] = program.parse().processedArgs as [string];
 const given = program.opts<Omit<VersusOptions, 'sizes'> & { json: boolean | string }>();

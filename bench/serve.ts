@@ -1,9 +1,14 @@
+import { DenseModel } from '../lib/model/dense-model.js';
+import type { LanguageModel } from '../lib/model/language-model.js';
 import { Engine } from '../lib/serving/engine.js';
 import type { AnswerRequest } from '../lib/serving/job.js';
-import { type BenchOptions, openDevice, type Row } from './bench.js';
+import { openDevice, type Row } from './bench.js';
+import { llamaServe } from './llama.js';
 import { round, spread } from './measure.js';
-import { SIZES } from './sizes.js';
+import { randomModels } from './models.js';
+import { EXPERTS, SIZES } from './sizes.js';
 import { openStitched } from './stitched.js';
+import type { VersusOptions } from './versus.js';
 
 const CLIENTS = [1, 4, 16, 64];
 // Too few for a prompt that comes again to be taken from the one before it.
@@ -15,12 +20,16 @@ const SETTINGS = { maxSequences: 64, maxQueue: 64, chunkTokens: 256 };
 /**
  * Tokens a second of 1 to 64 clients that ask at the same time, each with a prompt of 64 tokens and for 64 more by likelihood,
  * and how long they wait for the first: in the engine, without HTTP. Each answer must be the one that the client gets alone.
+ * Beside llama.cpp, which has one dense model, each member counts.
  */
-export async function benchServe(options: BenchOptions): Promise<Row> {
-  const { size, dtype, steps } = options;
+export async function benchServe(options: VersusOptions): Promise<Row> {
+  const { size, dtype, steps, peerLlama, members = EXPERTS + 1 } = options;
   using device = openDevice(options);
   const shape = SIZES[size];
-  using model = await openStitched(device, shape, dtype);
+  using model: LanguageModel =
+    members > 1
+      ? await openStitched(device, { ...shape, experts: members - 1 }, dtype)
+      : await DenseModel.load(device, (await randomModels(shape, dtype, 1))[0]!);
   const engine = new Engine(model, SETTINGS);
   const { vocabularySize } = shape;
   const alone: string[] = [];
@@ -49,6 +58,13 @@ export async function benchServe(options: BenchOptions): Promise<Row> {
     );
     row[`tok_s_${clients}`] = perSecond(median);
     row[`first_ms_${clients}`] = firstMs;
+    if (!peerLlama) continue;
+    const peer = await llamaServe(peerLlama, size, dtype, options, clients);
+    const ratio = round((perSecond(median) * members) / peer.tok_s, 2);
+    console.log(
+      `  llama.cpp: ${peer.tok_s} tokens/s, the first after ${peer.first_ms} ms; ${ratio} times for each member`,
+    );
+    Object.assign(row, { [`llama_tok_s_${clients}`]: peer.tok_s, [`ratio_${clients}`]: ratio });
   }
   await engine.close();
   return row;

@@ -25,7 +25,7 @@ struct Parts {
 template <int kWidth>
 __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) attention_kernel(act* out, float* lse, const act* q,
                                                                                const act* k, const act* v, Attend a,
-                                                                               Parts parts) {
+                                                                               PageTable pages, Parts parts) {
   DYNAMIC_SHARED(shared);
   using Queries = typename Tiles<kWidth>::Queries;
   using Keys = typename Tiles<kWidth>::Keys;
@@ -61,8 +61,12 @@ __global__ void __launch_bounds__(Tiles<kWidth>::kThreads, 1) attention_kernel(a
   const auto load = [&](int j0) {
     if (j0 < end) {
       act* const stage = stages + j0 / kKeys % 2 * (2 * Keys::kSize);
-      load_keys<Keys, kThreads>(stage, k, a, sequence, head, j0, first_seen, end);
-      load_keys<Keys, kThreads>(stage + Keys::kSize, v, a, sequence, head, j0, first_seen, end);
+      const auto bring = [&](act* to, const act* from) {
+        if (pages.table) load_keys<Keys, kThreads>(to, from, a, pages, sequence, head, j0, first_seen, end);
+        else load_keys<Keys, kThreads>(to, from, a, sequence, head, j0, first_seen, end);
+      };
+      bring(stage, k);
+      bring(stage + Keys::kSize, v);
     }
     cp_async_commit();
   };
@@ -181,7 +185,7 @@ __global__ void __launch_bounds__(kJoining * 32) join_splits_kernel(act* out, fl
 }  // namespace
 
 void CudaOps::run(const AttentionForward& op) {
-  const auto [q, k, v, starts, out, lse, size] = op;
+  const auto [q, k, v, pages, starts, out, lse, size] = op;
   if (size.D > kWidest)
     throw Error("BAD_SHAPE", "attention on CUDA takes heads of width " + std::to_string(kWidest) + " at most, not " +
                                  std::to_string(size.D));
@@ -198,7 +202,7 @@ void CudaOps::run(const AttentionForward& op) {
       parts.lse = context_.scratch().take<float>(parts.splits * all);
     }
     GPU_LAUNCH(context_, attention_kernel<width>, dim3(tiles * parts.splits, size.K, sequences), dim3(Tiles::kThreads),
-               Tiles::kSharedBytes, out, lse, q, k, v, a, parts);
+               Tiles::kSharedBytes, out, lse, q, k, v, a, PageTable(pages), parts);
     if (parts.splits > 1)
       GPU_LAUNCH(context_, join_splits_kernel, dim3(ceil_div(all, kJoining)), dim3(kJoining * 32), 0, out, lse, parts,
                  a, static_cast<int>(sequences));

@@ -117,7 +117,7 @@ class AttentionWalk {
 
 template <int kWidth, int kWarpgroups>
 __global__ void __launch_bounds__((HopperAttention<kWidth, kWarpgroups>::kThreads), 1) hopper_attention_kernel(
-    bf16* out, float* lse, const __grid_constant__ AttentionMaps maps, Attend a, int sequences) {
+    bf16* out, float* lse, const __grid_constant__ AttentionMaps maps, Attend a, PageTable pages, int sequences) {
 #if defined(BTS_HOPPER_CODE)
   DYNAMIC_SHARED(shared);
   using Tiles = HopperAttention<kWidth, kWarpgroups>;
@@ -142,7 +142,12 @@ __global__ void __launch_bounds__((HopperAttention<kWidth, kWarpgroups>::kThread
     };
     const auto load_keys = [&](const TensorMap& map, const Walk& of) {
       places.fill_next(sizeof(bf16) * Keys::kSize, [&](int place, Barrier* arrived) {
-        load(Keys(), keys + place * Keys::kSize, map, of.head / a.group, of.key, of.sequence, arrived);
+        bf16* const to = keys + place * Keys::kSize;
+        if (!pages.table) return load(Keys(), to, map, of.head / a.group, of.key, of.sequence, arrived);
+#pragma unroll
+        for (int row = 0; row < kKeys; row += kPageTokens)
+          load(Keys(), to + Keys::at(row, 0), map, of.head / a.group, 0, pages.page(of.sequence, of.key + row),
+               arrived);
       });
     };
     const auto load_queries = [&](const Walk& of) {
@@ -315,16 +320,18 @@ void launch_hopper_attention(const Context& context, const AttentionForward<bf16
   const Attend a = Attend::of(size, op.starts);
   const int64_t sequences = size.M * size.B, tiles = ceil_div(size.T, Tiles::kRows) * size.H * sequences;
   const int64_t keys = op.starts ? size.S : size.T;  // without starts nobody sees more
-  const auto map = [&](const bf16* data, int64_t rows, int64_t of, int64_t heads, int box) {
+  const auto map = [&](const bf16* data, int64_t rows, int64_t of, int64_t heads, int box, int64_t count) {
     return tensor_map(
         data,
-        {{kWidth, 1, kBoxCols}, {heads, kWidth, 1}, {rows, heads * kWidth, box}, {sequences, of * heads * kWidth, 1}});
+        {{kWidth, 1, kBoxCols}, {heads, kWidth, 1}, {rows, heads * kWidth, box}, {count, of * heads * kWidth, 1}});
   };
-  const AttentionMaps maps{map(op.q, size.T, size.T, size.H, Tiles::kRows),
-                           map(op.k, keys, size.S, size.K, Tiles::kKeys),
-                           map(op.v, keys, size.S, size.K, Tiles::kKeys)};
+  const auto cache = [&](const bf16* data) {
+    return op.pages.table ? map(data, kPageTokens, kPageTokens, size.K, kPageTokens, op.pages.Q)
+                          : map(data, keys, size.S, size.K, Tiles::kKeys, sequences);
+  };
+  const AttentionMaps maps{map(op.q, size.T, size.T, size.H, Tiles::kRows, sequences), cache(op.k), cache(op.v)};
   GPU_LAUNCH(context, (hopper_attention_kernel<kWidth, kWarpgroups>), persistent(context, tiles), dim3(Tiles::kThreads),
-             Tiles::kBytes, op.out, op.lse, maps, a, static_cast<int>(sequences));
+             Tiles::kBytes, op.out, op.lse, maps, a, PageTable(op.pages), static_cast<int>(sequences));
 }
 
 #endif

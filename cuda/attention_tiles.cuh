@@ -62,6 +62,18 @@ struct Attend {
   }
 };
 
+// Which page of a pool holds slot j of a sequence (native/ops/pages.h). One that is missing means nothing, but is read.
+struct PageTable {
+  const int32_t* table;  // [M,B,P]
+  int P;
+
+  explicit PageTable(const Pages& pages) : table(pages.table), P(static_cast<int>(pages.P)) {}
+  __device__ __forceinline__ int page(int sequence, int j) const {
+    const int at = j / static_cast<int>(kPageTokens);
+    return at < P ? max(0, table[int64_t{sequence} * P + at]) : 0;
+  }
+};
+
 // Head widths up to 64, 128 and 256 have kernels of their own. The widest take smaller tiles: all must fit the 99 KiB of
 // shared memory that every GPU has for a block.
 constexpr int kWidest = 256;
@@ -142,8 +154,8 @@ __device__ __forceinline__ void load_queries(T* tile, const T* from, const Atten
       a.D, from, rows_aligned(from, a.D));
 }
 
-// The same for keys j0.. of a key-shaped array, with zeros outside of first..end-1: slots of a cache that nobody has
-// written may hold NaN, which a weight of zero would not silence.
+// The same for keys j0.. of a key-shaped array, or of a pool whose pages the table tells, with zeros outside of first..end-1:
+// slots of a cache that nobody has written may hold NaN, which a weight of zero would not silence.
 template <class Tile, int kThreads, class T>
 __device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& a, int sequence, int head, int j0,
                                           int first, int end) {
@@ -151,6 +163,18 @@ __device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& 
       tile,
       [&](int j) -> const T* {
         return j0 + j >= first && j0 + j < end ? from + a.key(sequence, head, j0 + j) : nullptr;
+      },
+      a.D, from, rows_aligned(from, a.D));
+}
+template <class Tile, int kThreads, class T>
+__device__ __forceinline__ void load_keys(T* tile, const T* from, const Attend& a, const PageTable& pages, int sequence,
+                                          int head, int j0, int first, int end) {
+  load_rows<Tile, kThreads>(
+      tile,
+      [&](int j) -> const T* {
+        if (j0 + j < first || j0 + j >= end) return nullptr;
+        const int slot = (j0 + j) % static_cast<int>(kPageTokens);
+        return from + ((pages.page(sequence, j0 + j) * kPageTokens + slot) * a.K + head) * a.D;
       },
       a.D, from, rows_aligned(from, a.D));
 }

@@ -33,7 +33,7 @@ class CudaOps final : public OpsOf<act> {
  public:
   explicit CudaOps(std::shared_ptr<Context> context) : shared_(std::move(context)), context_(*shared_) {}
 
-  int64_t least_rows() const override;
+  int64_t least_rows(bool alone) const override;
 #define BTS_OP(Op) void run(const Op& op) override;
   BTS_OPS(BTS_OP)
 #undef BTS_OP

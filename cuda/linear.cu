@@ -9,10 +9,11 @@
 
 namespace bts::cuda::BTS_PRECISION {
 
-int64_t CudaOps::least_rows() const { return kGemvRows + 1; }
+// Rows that are computed alone are no exception: few of them take as long as one, so that steps have as many.
+int64_t CudaOps::least_rows(bool) const { return kGemvRows + 1; }
 
 void CudaOps::run(const LinearForward& op) {
-  const auto& [x, weight, bias, residual, y, N, I, O] = op;
+  const auto& [x, weight, bias, residual, y, N, I, O, _] = op;
   context_.scratch().reset();
   if (N <= kGemvRows) return launch_gemv(context_, y, x, weight, bias, residual, N, I, O);
   const auto w = operands(context_, weight, I * O);

@@ -154,7 +154,7 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
 }  // namespace
 
 void CudaOps::run(const SwigluLinear& op) {
-  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation, _] = op;
   context_.scratch().reset();
   if (N == 0 || F == 0) return;
   if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F, activation);

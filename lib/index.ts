@@ -72,7 +72,7 @@ export type {
 export { drawTokenGates, type FigureOptions } from './gates/figures.js';
 export { renderGates } from './gates/gate-map.js';
 export { gatePage } from './gates/gate-page.js';
-export type { GateStatistics } from './gates/gate-sums.js';
+export type { GateStatistics, MeanGates, TaskGates } from './gates/gate-sums.js';
 export {
   type GatedModel,
   type GatedText,
@@ -81,7 +81,8 @@ export {
   gatedTexts,
   type NamedText,
 } from './gates/gated-text.js';
-export { type GateOptions, type MeanGates, meanGates } from './gates/mean-gates.js';
+export { type GateOptions, meanGates } from './gates/mean-gates.js';
+export { type TaskGateOptions, taskGates } from './gates/task-gates.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export type { MixtureSystem } from './model/baselines/mixtures.js';

@@ -71,8 +71,8 @@ struct Backend {
   std::function<std::unique_ptr<Graph>()> make_graph = nullptr;  // null: work is queued anew each time
 
   DType activations() const { return ops.index() == 0 ? DType::F32 : DType::BF16; }
-  int64_t least_rows() const {
-    return std::visit([](const auto& ops) { return ops->least_rows(); }, ops);
+  int64_t least_rows(bool alone) const {
+    return std::visit([=](const auto& ops) { return ops->least_rows(alone); }, ops);
   }
   template <class A>
   OpsOf<A>& ops_of() {

@@ -242,19 +242,25 @@ const int32_t* Call::indices(const char* name, const char* shape, const char* li
   return ids.data();
 }
 
-const int32_t* Call::below(Tensor& tensor, const char* name, const char* limit) {
+const int32_t* Call::below(const char* code, Tensor& tensor, const char* name, const char* limit) {
   const Integers ids = integers_of(tensor);
-  on_host([=, end = (*this)[limit]] { check_below(ids, name, end); });
+  on_host([=, end = (*this)[limit]] { check_below(code, ids, name, end); });
   return ids.data();
 }
 
+const int32_t* Call::indices_or_negative(const char* name, const char* shape, const char* limit) {
+  return below("BAD_SHAPE", find(name, shape, DType::I32), name, limit);
+}
+
+bool Call::has(const char* name) const { return !is_absent(arguments_.Get(name)); }
+
 const int32_t* Call::tokens_or_negative(const char* name, const char* shape, const char* limit) {
-  return below(find(name, shape, DType::I32), name, limit);
+  return below("BAD_TOKEN", find(name, shape, DType::I32), name, limit);
 }
 
 const int32_t* Call::tokens_or_negative_or_null(const char* name, const char* shape, const char* limit) {
   Tensor* tensor = find_or_null(name, shape, DType::I32);
-  return tensor ? below(*tensor, name, limit) : nullptr;
+  return tensor ? below("BAD_TOKEN", *tensor, name, limit) : nullptr;
 }
 
 const int32_t* Call::positions(Tensor* tensor, const char* limit) {

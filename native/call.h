@@ -36,6 +36,10 @@ class Call {
 
   // The size of a word, or the product of the sizes of "...".
   int64_t operator[](std::string_view word) const;
+  // Whether there is an argument of that name.
+  bool has(const char* name) const;
+  // Gives a word a size that no argument tells.
+  void define(std::string_view word, int64_t size) { words_.push_back({word, size}); }
   // That of a word which must not be zero.
   int64_t positive_size(std::string_view word) const;
 
@@ -107,6 +111,8 @@ class Call {
   const int32_t* tokens_or_negative_or_null(const char* name, const char* shape, const char* limit);
   // Each in 0..limit-1, or BAD_SHAPE.
   const int32_t* indices(const char* name, const char* shape, const char* limit);
+  // Each below the limit, or negative, or BAD_SHAPE.
+  const int32_t* indices_or_negative(const char* name, const char* shape, const char* limit);
   // Where B sequences of T tokens begin: all their tokens lie in 0..limit-1, or BAD_SHAPE. Null: at zero.
   const int32_t* starts(const char* name, const char* limit);
   const int32_t* starts_or_null(const char* name, const char* limit);
@@ -152,7 +158,7 @@ class Call {
   void* update(Tensor& tensor);
   Weight input_f32_or(const char* name, const char* shape, DType dtype);
   Integers integers_of(Tensor& tensor);
-  const int32_t* below(Tensor& tensor, const char* name, const char* limit);
+  const int32_t* below(const char* code, Tensor& tensor, const char* name, const char* limit);
   const int32_t* positions(Tensor* starts, const char* limit);
   void on_host(std::function<void()> f);
   [[noreturn]] void fail(const char* code, const std::string& message) const;

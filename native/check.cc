@@ -10,12 +10,12 @@ void check_indices(const char* code, const char* name, const Integers& indices, 
   }
 }
 
-void check_below(const Integers& ids, const char* name, int64_t limit) {
+void check_below(const char* code, const Integers& ids, const char* name, int64_t limit) {
   for (int64_t n = 0; n < ids.size(); n++) {
     if (ids[n] < limit) continue;
-    throw Error("BAD_TOKEN", std::string(name) + "[" + std::to_string(n) + "] is " + std::to_string(ids[n]) +
-                                 ", which must lie in 0.." + std::to_string(limit - 1) +
-                                 " or be negative where it does not count");
+    throw Error(code, std::string(name) + "[" + std::to_string(n) + "] is " + std::to_string(ids[n]) +
+                          ", which must lie in 0.." + std::to_string(limit - 1) +
+                          " or be negative where it does not count");
   }
 }
 

@@ -38,8 +38,8 @@ class Integers {
 // Throws `code` for the first index outside 0..limit-1.
 void check_indices(const char* code, const char* name, const Integers& indices, int64_t limit);
 
-// Throws BAD_TOKEN for the first id >= limit. Negative ones do not count.
-void check_below(const Integers& ids, const char* name, int64_t limit);
+// Throws `code` for the first id >= limit. Negative ones do not count.
+void check_below(const char* code, const Integers& ids, const char* name, int64_t limit);
 
 // Throws BAD_SHAPE for the first of B sequences whose T tokens, from starts[b] on, do not all lie in 0..limit-1.
 void check_positions(const Integers& starts, int64_t B, int64_t T, int64_t limit);

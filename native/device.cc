@@ -343,10 +343,10 @@ Napi::Value Device::memory(const Napi::CallbackInfo& info) {
   });
 }
 
-// leastRows(): see OpsOf::least_rows
+// leastRows(alone): see OpsOf::least_rows
 Napi::Value Device::least_rows(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::Number::New(info.Env(), static_cast<double>(open()->least_rows()));
+    return Napi::Number::New(info.Env(), static_cast<double>(open()->least_rows(info[0].ToBoolean())));
   });
 }
 

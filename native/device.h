@@ -52,7 +52,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   std::map<std::string, Timing> take_timings() { return backend_.stopwatch->take(); }
   bool closed() const { return !queue_; }
   DType activations() const { return backend_.activations(); }
-  int64_t least_rows() const { return backend_.least_rows(); }
+  int64_t least_rows(bool alone) const { return backend_.least_rows(alone); }
   MemoryPool& memory() { return memory_; }
 
  private:

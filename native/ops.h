@@ -29,8 +29,9 @@ class OpsOf {
  public:
   virtual ~OpsOf() = default;
 
-  // From so many rows on, a product sums each row in one way, however many there are. Fewer may be summed in another.
-  virtual int64_t least_rows() const = 0;
+  // From so many rows on, a product sums each row in one way, however many there are. Fewer may be summed in another. Also
+  // where it is told to compute each row alone.
+  virtual int64_t least_rows(bool alone) const = 0;
 
 #define BTS_OP(Op) virtual void run(const Op<A>& op) = 0;
   BTS_OPS(BTS_OP)

@@ -1,10 +1,14 @@
 import { INK, lineStyle, mixed } from '../plots/style.js';
+import { lineWithin } from '../plots/text-width.js';
 import { escapeXml } from '../plots/vega.js';
 import { describe, type FigureOptions, stitchOf } from './figures.js';
 import { type GatedText, type GatedToken, membersOf } from './gated-text.js';
 
 /** Of the color of the member that leads, from a lead of nothing to all. */
 const TINT = { least: 0.18, most: 0.45 };
+
+/** Of what names a text. */
+const HEADING_WIDTH = 600;
 
 /** A self-contained page: the figure, and the texts with each token tinted by the member that leads in it. */
 export function gatePage(svg: string, texts: readonly GatedText[], options: FigureOptions): string {
@@ -13,9 +17,10 @@ export function gatePage(svg: string, texts: readonly GatedText[], options: Figu
   const legend = members.map((name, m) => `<li><i style="background:${tint(m, 1)}"></i>${escapeXml(name)}</li>`);
   const articles = texts.map(({ name, prompt, answer }) => {
     const spans = (tokens: readonly GatedToken[]) => tokens.map((token) => span(token, members, index)).join('');
-    const told = answer.length > 0 ? `<h3>Answer</h3><p class="text">${spans(answer)}</p>` : '';
-    const heading = `<h2>${escapeXml(name)}</h2><h3>Prompt</h3>`;
-    return `<article>${heading}<p class="text">${spans(prompt)}</p>${told}</article>`;
+    const part = (title: string, tokens: readonly GatedToken[]) =>
+      tokens.length > 0 ? `<h3>${title}</h3><p class="text" dir="auto">${spans(tokens)}</p>` : '';
+    const heading = `<h2><bdi>${escapeXml(lineWithin(name, HEADING_WIDTH, 18, true))}</bdi></h2>`;
+    return `<article>${heading}${part('Prompt', prompt)}${part('Answer', answer)}</article>`;
   });
   return htmlPage(`Gates of ${options.model}`, [
     svg,
@@ -40,6 +45,7 @@ svg { max-width: 100%; height: auto; }
 h2 { font-size: 1.1rem; margin-bottom: 0; } h3 { font-size: 0.9rem; margin: 0.5rem 0 0; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; margin: 0.2rem 0 1rem; }
 .text span { border-radius: 2px; }
+.text i { font-style: normal; } .end::before { content: "\\21b5"; } .tab::before { content: "\\2192"; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; padding: 0; list-style: none; }
 .legend i { display: inline-block; width: 1.1em; height: 1.1em; margin-right: 0.4em; vertical-align: text-bottom; border: 1px solid ${INK}; }
 </style>
@@ -57,8 +63,12 @@ function span({ text, gates }: GatedToken, members: readonly string[], stitch: n
   const all = gates.members.map((name, m) => `${name} ${mean[m]!.toFixed(2)}`).join(', ');
   const { leader, lead } = leaderOf(mean);
   const color = tint(members.indexOf(gates.members[leader]!), lead);
-  return `<span style="background:${color}" title="${escapeXml(all)}">${escapeXml(text)}</span>`;
+  return `<span style="background:${color}" title="${escapeXml(all)}">${shown(text)}</span>`;
 }
+
+/** A token's text in which ends of lines and tabs are seen, too; what is copied is the text itself. */
+const shown = (text: string) =>
+  escapeXml(text).replaceAll('\n', '<i class="end"></i>\n').replaceAll('\t', '<i class="tab"></i>\t');
 
 /** The member with the largest gate, and by how much it leads the next one. */
 function leaderOf(gates: readonly number[]): { leader: number; lead: number } {

@@ -29,6 +29,21 @@ export interface GateStatistics {
   tokens: number;
 }
 
+/** What one stitch does on the texts of one domain. */
+export interface MeanGates extends GateStatistics {
+  domain: string;
+  stitch: Placement;
+}
+
+/** The same where a model answers a benchmark: a task, or a group of them. */
+export interface TaskGates extends GateStatistics {
+  task: string;
+  stitch: Placement;
+}
+
+/** What they are of. */
+export const subjectOf = (gates: MeanGates | TaskGates): string => ('domain' in gates ? gates.domain : gates.task);
+
 /** Sums over the gates of one stitch, channel by channel. */
 export class GateSums {
   private readonly sums: Float64Array;
@@ -37,7 +52,8 @@ export class GateSums {
   /** By member the most that a token took of it. */
   private readonly most: Float64Array;
   private entropy = 0;
-  private tokens = 0;
+  /** That were added. */
+  tokens = 0;
 
   constructor(
     readonly stitch: Placement,

@@ -54,7 +54,7 @@ export async function gatedTexts(
   texts: readonly NamedText[],
   options: GatedTextOptions = {},
 ): Promise<GatedText[]> {
-  const { maxTokens, join, quantiles, signal } = checkOptions('gatedTexts', gatedTextOptions, options, {
+  const { maxTokens, join, quantiles, channels, signal } = checkOptions('gatedTexts', gatedTextOptions, options, {
     signal: true,
   });
   const { tokenizer } = model;
@@ -64,7 +64,7 @@ export async function gatedTexts(
   const prompts = join
     ? [joined(encoded)]
     : encoded.map(({ name, ids }) => ({ name, ids, parts: [{ name, first: 0 }] }));
-  const asked = { ...(quantiles && { quantiles }) };
+  const asked = { ...(quantiles && { quantiles }), ...(channels && { channels }) };
   const answers = prompts.map(() => ({ ids: [] as number[], gates: [] as TokenGates[] }));
   if (maxTokens === 0) {
     for (const [i, { ids }] of prompts.entries()) answers[i]!.gates.push(...(await model.gates(ids, 1, asked)));

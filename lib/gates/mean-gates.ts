@@ -1,11 +1,10 @@
 import type { z } from 'zod';
 import { throwIfAborted } from '../base/errors.js';
 import { checkOptions } from '../base/options-check.js';
-import type { Placement } from '../checkpoint/stitch-manifest.js';
 import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
 import type { StitchedModel } from '../model/stitched-model.js';
-import { type GateStatistics, GateSums } from './gate-sums.js';
+import { GateSums, type MeanGates } from './gate-sums.js';
 
 export const sampleOptions = {
   /** At most this many tokens of each domain; default 4096. */
@@ -18,12 +17,6 @@ export const gateOptions = { ...heldOutOptions, ...sampleOptions };
 export interface GateOptions
   extends z.input<z.ZodObject<typeof sampleOptions>>,
     Omit<HeldOutOptions, keyof typeof sampleOptions | 'onProgress'> {}
-
-/** What one stitch does on the texts of one domain. */
-export interface MeanGates extends GateStatistics {
-  domain: string;
-  stitch: Placement;
-}
 
 /** Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED. */
 export async function meanGates(

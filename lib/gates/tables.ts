@@ -1,6 +1,6 @@
 import { DIRECTIONS } from '../model/stitches/directions/index.js';
+import { type MeanGates, subjectOf, type TaskGates } from './gate-sums.js';
 import type { GatedText } from './gated-text.js';
-import type { MeanGates } from './mean-gates.js';
 
 /** A line for each token, stitch and member that has a gate, as RFC 4180 has them. */
 export function tokensCsv(texts: readonly GatedText[], quantiles: readonly number[] = []): string {
@@ -22,19 +22,23 @@ export function tokensCsv(texts: readonly GatedText[], quantiles: readonly numbe
   return csv(lines);
 }
 
-/** A line for each domain, stitch and member that has a gate. */
-export function meansCsv(members: readonly string[], means: readonly MeanGates[]): string {
-  const lines = [['domain', 'tokens', 'after_layer', 'kind', 'member', 'gate', 'below_0.05', 'above_0.95', 'unheard']];
-  for (const { domain, tokens, stitch, gates, saturation, unheard } of means) {
+/** A line for each domain or task, stitch and member that has a gate. */
+export function meansCsv(members: readonly string[], means: readonly (MeanGates | TaskGates)[]): string {
+  const subject = means.some((mean) => 'task' in mean) ? 'task' : 'domain';
+  const head = ['tokens', 'after_layer', 'kind', 'member', 'gate', 'below_0.05', 'above_0.95', 'unheard', 'entropy'];
+  const lines = [[subject, ...head]];
+  for (const mean of means) {
+    const { tokens, stitch, gates, saturation, unheard, entropy } = mean;
     for (let m = DIRECTIONS[stitch.kind].firstGated; m < gates.length; m++) {
       lines.push([
-        domain,
+        subjectOf(mean),
         `${tokens}`,
         `${stitch.afterLayer}`,
         stitch.kind,
         members[m]!,
         ...[gates, saturation.low, saturation.high].map((each) => number(each[m]!)),
         `${unheard.includes(members[m]!)}`,
+        number(entropy),
       ]);
     }
   }

@@ -77,7 +77,11 @@ export abstract class DecoderModel extends LanguageModel {
   override createCache(batch: number, capacity: number, options: CacheOptions = {}): KeyValueCache {
     this.expectAlive();
     const members = this.transformer.members.length;
-    return new KeyValueCache(this.device, this.config, members, batch, capacity, this.cacheGates(options));
+    const { pool } = options;
+    return new KeyValueCache(this.device, this.config, members, batch, capacity, {
+      gates: this.cacheGates(options),
+      pool,
+    });
   }
 
   /** @internal What its gates are; undefined where it has none. */

@@ -27,7 +27,7 @@ export async function loadModel(
   expectOptions('loadModel', options, { trainable: true, verify: true, signal: true });
   const { verify, signal } = options;
   await recoverFolder(folder);
-  if (await exists(join(folder, 'bts.json'))) return StitchedModel.load(device, folder, options);
+  if (await isStitched(folder)) return StitchedModel.load(device, folder, options);
   if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, options);
   const { system } = await readBaseline(folder);
   if (system === 'btm') return EnsembleModel.load(device, folder, { verify, signal });
@@ -36,10 +36,13 @@ export async function loadModel(
   return MixtureModel.load(device, folder, options);
 }
 
+/** Whether a stitched model lies in a folder. */
+export const isStitched = (folder: string): Promise<boolean> => exists(join(folder, 'bts.json'));
+
 /** The configuration of what lies in a folder: of several models the hub's. Throws what reading it throws. */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   await recoverFolder(folder);
-  if (await exists(join(folder, 'bts.json'))) return readConfig((await readManifest(folder)).members[0]!.path);
+  if (await isStitched(folder)) return readConfig((await readManifest(folder)).members[0]!.path);
   if (!(await exists(join(folder, BASELINE_FILE)))) return readConfig(folder);
   const manifest = await readBaseline(folder);
   if ('members' in manifest) return readConfig(manifest.members[0]!.path);

@@ -1,6 +1,6 @@
 import type { LineMark, Mark, RuleMark, SymbolMark, TextMark } from 'vega';
-import { INK, lineStyle, niceRange } from './style.js';
-import { textWidth } from './text-width.js';
+import { INK, lineStyle, niceRange, PANEL_TITLE_SIZE } from './style.js';
+import { lineWithin, textWidth } from './text-width.js';
 import { type Chart, renderSvg } from './vega.js';
 
 export interface Point {
@@ -10,7 +10,10 @@ export interface Point {
 }
 
 export interface Panel {
+  /** Cut where it is wider than the panel. */
   title: string;
+  /** A line below it. */
+  subtitle?: string;
   /** By line, as many as there are names. */
   lines: readonly (readonly Point[])[];
   /** Dotted lines, and what stands above the part that begins there. */
@@ -22,7 +25,8 @@ export interface LinePanels {
   subtitle: readonly string[];
   /** Of the lines, in the order of their colors. */
   names: readonly string[];
-  panels: readonly Panel[];
+  /** Undefined where a place stays empty. */
+  panels: readonly (Panel | undefined)[];
   /** Panels side by side. */
   columns: number;
   xTitle: string;
@@ -36,7 +40,7 @@ export interface LinePanels {
 /** Lines over axes of their own below, and common ones at the side, in panels, with one legend for all. */
 export async function renderLines(picture: LinePanels): Promise<string> {
   const { title, subtitle, names, panels, columns, xTitle, yTitle, width = 280, height = 200 } = picture;
-  const ys = panels.flatMap(({ lines }) => lines.flatMap((line) => line.map(({ y }) => y)));
+  const ys = panels.flatMap((panel) => (panel?.lines ?? []).flatMap((line) => line.map(({ y }) => y)));
   const styles = names.map((_, i) => lineStyle(i));
   const symbolWidth = Math.max(0, ...names.map((name) => textWidth(name, 12))) + 48;
   const chart: Chart = {
@@ -67,13 +71,15 @@ export async function renderLines(picture: LinePanels): Promise<string> {
         offset: 18,
       },
     ],
-    marks: panels.map((panel) => panelMark(panel, names, { xTitle, yTitle, width, height })),
+    marks: panels.map((panel) =>
+      panel ? panelMark(panel, names, { xTitle, yTitle, width, height }) : { type: 'group' },
+    ),
   };
   return await renderSvg([title, ...subtitle].join('. '), chart);
 }
 
 function panelMark(
-  { title, lines, marks = [] }: Panel,
+  { title, subtitle, lines, marks = [] }: Panel,
   names: readonly string[],
   { xTitle, yTitle, width, height }: { xTitle: string; yTitle: string; width: number; height: number },
 ): Mark {
@@ -83,7 +89,13 @@ function panelMark(
   const rows = place(marks.map(({ x, label }) => ({ from: at(x), to: at(x) + textWidth(label, 11) })));
   return {
     type: 'group',
-    title: { text: title, anchor: 'start', offset: 8, frame: 'group' },
+    title: {
+      text: lineWithin(title, width, PANEL_TITLE_SIZE, true),
+      ...(subtitle !== undefined && { subtitle, subtitlePadding: 4 }),
+      anchor: 'start',
+      offset: 8,
+      frame: 'group',
+    },
     encode: { update: { width: { value: width }, height: { value: height } } },
     scales: [{ name: 'x', type: 'linear', domain: [first, last], zero: false, range: [0, width] }],
     axes: [

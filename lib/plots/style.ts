@@ -3,6 +3,8 @@ import type { Config } from 'vega';
 /** Of text. */
 export const INK = '#1a1a1a';
 const FAINT = '#d9d9d9';
+/** Of the titles of panels and maps. */
+export const PANEL_TITLE_SIZE = 13;
 const FONT = 'Helvetica, Arial, DejaVu Sans, sans-serif';
 
 /**
@@ -66,8 +68,10 @@ export const CHART_STYLE: Config = {
     titleFontWeight: 'normal',
     titleLimit: 0,
   },
-  style: { 'group-title': { font: FONT, fill: INK, fontSize: 13, limit: 0 }, text: { font: FONT } } as Config['style'] &
-    object,
+  style: {
+    'group-title': { font: FONT, fill: INK, fontSize: PANEL_TITLE_SIZE, limit: 0 },
+    text: { font: FONT },
+  } as Config['style'] & object,
 };
 
 /** A color with white in it: `part` of it, from 0 to 1. */

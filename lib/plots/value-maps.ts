@@ -10,6 +10,8 @@ export interface MapGroup {
 
 export interface ValueMap {
   title: string;
+  /** A line below it. */
+  subtitle: string;
   rows: readonly string[];
   columns: readonly string[];
   /** By row, then by column. */
@@ -53,7 +55,7 @@ function groupMark({ title, maps }: MapGroup, columnTitle: string): GroupMark {
   };
 }
 
-function mapMark({ title, rows, columns, values }: ValueMap, columnTitle: string): Mark {
+function mapMark({ title, subtitle, rows, columns, values }: ValueMap, columnTitle: string): Mark {
   const cells = rows.flatMap((row, r) => columns.map((column, c) => ({ row, column, value: values[r]![c]! })));
   const width = CELL.width * columns.length;
   const height = CELL.height * rows.length;
@@ -61,7 +63,16 @@ function mapMark({ title, rows, columns, values }: ValueMap, columnTitle: string
   const shade = "scale('shade', datum.value)";
   return {
     type: 'group',
-    title: { text: title, anchor: 'start', fontSize: 12, fontWeight: 'normal', frame: 'group' },
+    title: {
+      text: title,
+      subtitle,
+      anchor: 'start',
+      fontSize: 12,
+      fontWeight: 'bold',
+      subtitleFontSize: 11,
+      subtitlePadding: 3,
+      frame: 'group',
+    },
     data: [{ name: 'cells', values: cells }],
     encode: { update: { width: { value: width }, height: { value: height } } },
     scales: [

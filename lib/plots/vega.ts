@@ -10,10 +10,13 @@ export type Chart = Omit<vega.Spec, '$schema' | 'config' | 'autosize' | 'padding
 
 /** What Vega measures with, which its types leave out. */
 const { textMetrics } = vega as unknown as {
-  textMetrics: { width: (item: { text?: unknown; fontSize?: number }, text?: unknown) => number };
+  textMetrics: {
+    width: (item: { text?: unknown; fontSize?: number; fontWeight?: string | number }, text?: unknown) => number;
+  };
 };
 // Without a canvas it would take 0.8 of the font size for each character, whichever it is.
-textMetrics.width = (item, text) => textWidth(`${text ?? item.text ?? ''}`, item.fontSize ?? 11);
+textMetrics.width = (item, text) =>
+  textWidth(`${text ?? item.text ?? ''}`, item.fontSize ?? 11, item.fontWeight === 'bold');
 
 /** A self-contained SVG. `title` is what is read out in place of the picture. */
 export async function renderSvg(title: string, chart: Chart): Promise<string> {

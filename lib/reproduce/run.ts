@@ -97,29 +97,36 @@ async function evaluateModel(make: Make, config: Reproduction, domains: Domains,
   return { losses, switching, scores: await taskScores(make, config, run), seconds: await secondsOf(make) };
 }
 
-async function taskScores(make: Make, { tasks, taskLimit }: Reproduction, run: Run): Promise<ColumnResult[]> {
-  if (tasks.length === 0) return [];
+async function taskScores(make: Make, config: Reproduction, run: Run): Promise<ColumnResult[]> {
+  if (config.tasks.length === 0) return [];
+  const scores = await resultOf(resultFile(make, '-tasks'), () => run(taskArguments(make, config)));
+  return Scores.parse(scores).models[0].columns;
+}
+
+function taskArguments({ folder }: Make, { tasks, taskLimit }: Reproduction): string[] {
   const limit = taskLimit === undefined ? [] : ['--limit', `${taskLimit}`];
-  const args = ['eval', make.folder, '--tasks', tasks.join(','), ...limit, '--json'];
-  return Scores.parse(await resultOf(resultFile(make, '-tasks'), () => run(args))).models[0].columns;
+  return ['eval', folder, '--tasks', tasks.join(','), ...limit, '--json'];
 }
 
 /**
- * Draws the gates of the first stitched model, if there is one, into files of the folder: means by domain, and those of the
- * prompts token by token, each alone with its answer (Figure 2) and as one text that switches between them (Figure 3).
+ * Draws the gates of the first stitched model, if there is one, into files of the folder: means by domain and by task, and those of
+ * the prompts token by token, each alone with its answer (Figure 2) and as one text that switches between them (Figure 3).
  */
 export async function drawGates(
   plans: readonly Plan[],
-  { prompts = {} }: Reproduction,
+  config: Reproduction,
   { folder, domains, signal }: ReproduceOptions,
 ): Promise<void> {
   const stitched = plans[0]!.stages.flat().find(({ args }) => args[0] === 'stitch');
   if (!stitched) return;
+  const run = (args: readonly string[]) => runCommand(args, true, signal);
   const draw = (name: string, args: readonly string[]) =>
-    runCommand(['gates', stitched.folder, ...args, '--svg', join(folder, name), '--json'], true, signal);
+    run(['gates', stitched.folder, ...args, '--svg', join(folder, name), '--json']);
   await draw('gates.svg', textOptions(domains, folder));
+  if (config.tasks.length > 0)
+    await run([...taskArguments(stitched, config), '--gates-file', join(folder, 'task-gates.svg')]);
   const files: string[] = [];
-  for (const [name, text] of Object.entries(prompts)) {
+  for (const [name, text] of Object.entries(config.prompts ?? {})) {
     await mkdir(join(folder, 'prompts'), { recursive: true });
     const file = join(folder, 'prompts', name);
     await overwrite(file, text);
@@ -127,7 +134,7 @@ export async function drawGates(
   }
   if (files.length === 0) return;
   await draw('token-gates.svg', [...files, '--max-tokens', '32']);
-  if (files.length > 2) await draw('switching-gates.svg', [...files, '--join']);
+  if (Object.keys(config.prompts!).length > 1) await draw('switching-gates.svg', [...files, '--join']);
 }
 
 /** What is in a file, which is made if it is not there. */

@@ -1,61 +1,78 @@
-import { BtsError } from '../base/errors.js';
 import type { DecoderModel } from '../model/decoder-model.js';
 import { advance } from '../model/decoding/decode-together.js';
-import { type CacheOptions, cachedTokenBytes, type KeyValueCache } from '../model/decoding/key-value-cache.js';
+import type { CacheOptions, KeyValueCache } from '../model/decoding/key-value-cache.js';
+import { PAGE_TOKENS, type PagePool, pagesFor } from '../model/decoding/page-pool.js';
 import type { Decoding } from './decoding.js';
 import type { Answer, Job } from './job.js';
 import { PrefixStore } from './prefix-store.js';
 import { SharedPass } from './shared-pass.js';
 
 const LEAST_CAPACITY = 256;
-/** The part of the memory for caches that prompts which were computed before may take. */
-const PREFIX_SHARE = 0.25;
 
 /**
  * Sequences that are decoded together, each of which joins when its prompt has been computed and leaves when it ends: the
- * lanes of one cache, whose decode step is recorded once. The cache grows and shrinks with what is on its way, by powers of
- * two, so that few are decoded as fast as few can be. It is as long for all as the longest needs.
+ * lanes of one cache, whose decode step is recorded once. The lanes grow and shrink with what is on its way, by powers of two,
+ * so that few are decoded as fast as few can be. A request has the pages that it may need before it begins: none ever waits
+ * for memory in its middle.
  */
 export class DecodeBatch implements Decoding {
   private cache: KeyValueCache | undefined;
   private lanes: (Answer | undefined)[] = [];
-  /** Requests whose prompts are being computed, and the lanes that they were promised. */
-  private readonly promised = new Map<Job, number>();
+  /** Requests whose prompts are being computed: they were promised lanes. */
+  private readonly promised = new Set<Job>();
   private readonly prefixes: PrefixStore;
-  private readonly tokenBytes: number;
+  /** Of a sequence: it has as many pages for the same tokens. */
+  private readonly members: number;
 
   constructor(
     private readonly model: DecoderModel,
     private readonly options: CacheOptions,
-    /** How many bytes all of its caches may take now. */
-    private readonly mostBytes: () => number,
+    private readonly pool: PagePool,
   ) {
-    this.tokenBytes = cachedTokenBytes(model.device, model.config, model.transformer.members.length);
-    this.prefixes = new PrefixStore(() => Math.floor((PREFIX_SHARE * mostBytes()) / this.tokenBytes));
+    using cache = this.createCache(1, 1);
+    this.members = cache.members;
+    this.prefixes = new PrefixStore(pool, this.members);
   }
 
   get running(): number {
     return this.lanes.filter((lane) => lane && !lane.isDone).length;
   }
 
-  get bytes(): number {
-    const passes = [...this.promised.keys()].reduce((sum, { request }) => sum + request.prompt.length, 0);
-    return (this.lanes.length * (this.cache?.capacity ?? 0) + passes + this.prefixes.tokens) * this.tokenBytes;
-  }
-
   begin(job: Job): SharedPass {
-    this.makeRoom(job);
-    this.promised.set(job, job.answers.length);
+    this.clearEnded();
+    const { prompt, promptLogprobs, gates } = job.request;
+    const slots = Math.min(Math.max(job.capacity, prompt.length + this.model.device.leastRows), 2 ** 31 - 1);
+    const { members } = this;
+    // LongRoPE may rotate a sequence anew: what others read must stay.
+    const mayShare = this.model.transformer.limits.length === 0;
+    // Whoever asks about the prompt needs all of it computed.
+    const shared =
+      mayShare && promptLogprobs === undefined && !gates ? this.prefixes.find(prompt) : { pages: [], length: 0 };
+    const common = mayShare ? Math.floor(prompt.length / PAGE_TOKENS) * members : 0;
+    const all = pagesFor(slots) * members;
+    const others = Math.max(0, job.answers.length - 1);
+    const needed = all - shared.pages.length + others * (all - common);
+    let pages: number[];
     try {
-      return new SharedPass(this.model, this.options, job, this.prefixes, (pass) => {
-        this.promised.delete(job);
-        if (pass.remaining > 0) return;
-        for (const answer of job.answers) if (!answer.isDone) this.join(answer, pass.cache);
-      });
+      this.prefixes.makeRoom(needed);
+      pages = this.pool.take(needed);
     } catch (error) {
-      this.promised.delete(job);
+      this.pool.give(shared.pages);
       throw error;
     }
+    const cache = this.createCache(1, slots);
+    cache.hold(0, [...shared.pages, ...pages.splice(0, all - shared.pages.length)], shared.length);
+    const spare = Array.from({ length: others }, () => pages.splice(0, all - common));
+    this.promised.add(job);
+    return new SharedPass(this.model, job, cache, (pass) => {
+      this.promised.delete(job);
+      if (pass.remaining === 0) {
+        if (mayShare) this.prefixes.keep(prompt, cache.pagesOf(0));
+        this.join(job, cache, spare, common);
+      }
+      for (const unused of spare) this.pool.give(unused);
+      cache.dispose();
+    });
   }
 
   async step(): Promise<void> {
@@ -64,7 +81,7 @@ export class DecodeBatch implements Decoding {
       this.resize(this.widthFor(this.taken), this.cache!.capacity);
     }
     const cache = this.cache!;
-    // Idle lanes compute something, too: it is never read.
+    // Lanes that nobody is in compute something, too: it is never read.
     for (const [b, lane] of this.lanes.entries()) if (!lane) cache.lengths[b] = 0;
     await advance(
       this.model,
@@ -72,89 +89,80 @@ export class DecodeBatch implements Decoding {
       this.lanes.map((lane) => lane?.next ?? 0),
       this.lanes,
     );
+    this.clearEnded();
+  }
+
+  rest(): void {
+    this.prefixes[Symbol.dispose]();
+    this.cache?.dispose();
+    this.cache = undefined;
+    this.lanes = [];
   }
 
   /** Lanes of a cache for so many. */
   private widthFor(sequences: number): number {
-    return powerOfTwo(Math.max(this.model.device.leastRows, sequences));
+    return powerOfTwo(Math.max(this.model.device.leastLanes, sequences));
   }
 
-  rest(): void {
-    this.release();
-    this.prefixes.clear();
-  }
-
-  /** Throws OUT_OF_MEMORY. */
-  private makeRoom(job: Job): void {
-    this.clearEnded();
-    const isFree = this.taken === 0 && this.promised.size === 0;
-    const width = this.widthFor(this.taken + job.answers.length);
-    const capacity = Math.min(this.model.config.maxPositions, powerOfTwo(Math.max(LEAST_CAPACITY, job.capacity)));
-    const has = { width: this.lanes.length, capacity: this.cache?.capacity ?? 0 };
-    // A cache that nobody is in is made to measure, unless it is about what is needed.
-    if (isFree && has.width * has.capacity > 4 * width * capacity) {
-      this.release();
-      this.makeRoom(job);
-      return;
-    }
-    const prompt = job.request.prompt.length;
-    if (has.width >= width && has.capacity >= capacity) {
-      this.expectMemory(prompt);
-      return;
-    }
-    if (isFree) this.release();
-    const next = { width: Math.max(width, this.lanes.length), capacity: Math.max(capacity, this.cache?.capacity ?? 0) };
-    // While sequences move, both caches are there.
-    this.expectMemory(prompt + next.width * next.capacity);
-    this.resize(next.width, next.capacity);
+  private createCache(sequences: number, capacity: number): KeyValueCache {
+    return this.model.createCache(sequences, capacity, { ...this.options, pool: this.pool });
   }
 
   /** Lanes that are somebody's, or promised. */
   private get taken(): number {
-    return this.running + [...this.promised.values()].reduce((sum, count) => sum + count, 0);
+    return [...this.promised].reduce((sum, { answers }) => sum + answers.length, this.running);
   }
 
   private clearEnded(): void {
-    for (const [b, lane] of this.lanes.entries()) if (lane?.isDone) this.lanes[b] = undefined;
+    for (const [b, lane] of this.lanes.entries()) {
+      if (!lane?.isDone) continue;
+      this.lanes[b] = undefined;
+      this.pool.give(this.cache!.release(b));
+    }
   }
 
-  private join(answer: Answer, prompt: KeyValueCache): void {
-    const b = this.lanes.findIndex((lane) => lane === undefined || lane.isDone);
-    this.cache!.copySequence(prompt, 0, b);
-    this.lanes[b] = answer;
+  /** Gives each answer to a prompt that has been computed a lane: the last one the prompt's pages, others its own and a copy. */
+  private join(job: Job, prompt: KeyValueCache, spare: number[][], common: number): void {
+    this.clearEnded();
+    const answers = job.answers.filter(({ isDone }) => !isDone);
+    const width = this.widthFor(this.running + answers.length);
+    const capacity = Math.max(LEAST_CAPACITY, powerOfTwo(prompt.capacity));
+    if (answers.length === 0) return;
+    const has = this.cache?.capacity ?? 0;
+    if (width > this.lanes.length || capacity > has) {
+      this.resize(Math.max(width, this.lanes.length), Math.max(capacity, has));
+    }
+    const cache = this.cache!;
+    for (const [i, answer] of answers.entries()) {
+      const b = this.lanes.indexOf(undefined);
+      const [length, origin] = [prompt.lengths[0]!, prompt.origins[0]];
+      if (i === answers.length - 1) {
+        cache.hold(b, prompt.release(0), length, origin);
+      } else {
+        const own = spare.pop()!;
+        const filled = pagesFor(length) * this.members;
+        this.pool.copy(this.pool, prompt.pagesOf(0).slice(common, filled), own.slice(0, filled - common));
+        cache.hold(b, [...this.pool.share(prompt.pagesOf(0).slice(0, common)), ...own], length, origin);
+      }
+      this.lanes[b] = answer;
+    }
   }
 
-  /** Moves the sequences to another cache. Throws OUT_OF_MEMORY, and then all is as it was. */
+  /** Moves the sequences to other lanes. */
   private resize(width: number, capacity: number): void {
-    const cache = this.model.createCache(width, capacity, this.options);
+    const cache = this.createCache(width, capacity);
     const lanes: (Answer | undefined)[] = new Array(width).fill(undefined);
     let to = 0;
     for (const [from, lane] of this.lanes.entries()) {
       if (!lane || lane.isDone) continue;
-      cache.copySequence(this.cache!, from, to);
+      const old = this.cache!;
+      const [length, origin] = [old.lengths[from]!, old.origins[from]];
+      cache.hold(to, old.release(from), length, origin);
       lanes[to++] = lane;
     }
     this.cache?.dispose();
     this.cache = cache;
     this.lanes = lanes;
-  }
-
-  /** Throws OUT_OF_MEMORY where so many more tokens are not to be had. What is kept for its own sake goes first. */
-  private expectMemory(tokens: number): void {
-    const most = this.mostBytes();
-    const bytes = () => this.bytes + tokens * this.tokenBytes;
-    if (bytes() > most) this.prefixes.clear();
-    if (bytes() <= most) return;
-    throw new BtsError(
-      'OUT_OF_MEMORY',
-      `keys and values would take ${bytes()} bytes, and ${most} are left for them (cacheMemory).`,
-    );
-  }
-
-  private release(): void {
-    this.cache?.dispose();
-    this.cache = undefined;
-    this.lanes = [];
   }
 
   [Symbol.dispose](): void {

@@ -4,8 +4,6 @@ import type { Job } from './job.js';
 export interface Decoding extends Disposable {
   /** Sequences that get a token with each step. */
   readonly running: number;
-  /** What its caches take. */
-  readonly bytes: number;
   /**
    * Begins with a request's prompt, and promises room for its answers. Throws OUT_OF_MEMORY where there is none: there may be
    * once others have ended, if some are on their way.
@@ -13,7 +11,7 @@ export interface Decoding extends Disposable {
   begin(job: Job): PromptPass;
   /** Computes a token more for each sequence. */
   step(): Promise<void>;
-  /** Lets go of all caches; nothing is on its way. */
+  /** Lets go of what is kept for requests that may come; nothing is on its way. */
   rest(): void;
 }
 

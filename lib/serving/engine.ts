@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { BtsError } from '../base/errors.js';
 import { DecoderModel } from '../model/decoder-model.js';
 import type { CacheOptions } from '../model/decoding/key-value-cache.js';
+import { cachedTokenBytes, PAGE_TOKENS, PagePool, pagesFor } from '../model/decoding/page-pool.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { DecodeBatch } from './decode-batch.js';
@@ -15,8 +16,10 @@ import { SeparateSequences } from './separate-sequences.js';
 const MOST_PASSES = 4;
 /** Sets of experts that stay ready where nobody asks for them. */
 const MOST_SETS = 4;
-const MEMORY_SHARE = 0.25;
 const GIB = 2 ** 30;
+const MEMORY_SHARE = 0.25;
+/** At most, where nobody says how much memory there is: of a GPU. */
+const UNASKED_BYTES = 8 * GIB;
 
 /** The requests for one set of experts, with gates or without. */
 interface ExpertSet {
@@ -39,6 +42,7 @@ export class Engine {
   private isClosing = false;
   private wake: () => void = () => {};
   private readonly work: Promise<void>;
+  private pool: PagePool | undefined;
   /** Tokens of prompts that were computed; what was shared with another prompt was not. */
   computedPromptTokens = 0;
   /** Why nothing more can be expected of the device. */
@@ -72,9 +76,9 @@ export class Engine {
     return begun.reduce((sum, { answers }) => sum + Math.max(1, answers.filter(({ isDone }) => !isDone).length), 0);
   }
 
-  /** Of the caches of all sequences. */
+  /** Keys and values of all sequences, and of beginnings that are kept; not of models whose caches are of several kinds. */
   get cacheBytes(): number {
-    return [...this.sets.values()].reduce((sum, { decoding }) => sum + decoding.bytes, 0);
+    return this.pool ? (this.pool.pages - this.pool.available) * this.pool.pageBytes : 0;
   }
 
   /**
@@ -108,6 +112,7 @@ export class Engine {
     await this.work;
     for (const { decoding } of this.sets.values()) decoding[Symbol.dispose]();
     this.sets.clear();
+    this.pool?.[Symbol.dispose]();
   }
 
   private check({ prompt, seeds, without, gates }: AnswerRequest): void {
@@ -189,9 +194,9 @@ export class Engine {
 
   /** Gives back what is kept for requests that may come. Returns whether there was something. */
   private letGo(): boolean {
-    const resting = [...this.sets.values()].filter(({ jobs, decoding }) => jobs.size === 0 && decoding.bytes > 0);
-    for (const { decoding } of resting) decoding.rest();
-    return resting.length > 0;
+    const before = this.cacheBytes;
+    for (const { jobs, decoding } of this.sets.values()) if (jobs.size === 0) decoding.rest();
+    return this.cacheBytes < before;
   }
 
   private async computePrompts(): Promise<void> {
@@ -238,7 +243,7 @@ export class Engine {
       const options: CacheOptions = { gates: gates ? {} : undefined };
       const decoding =
         model instanceof DecoderModel
-          ? new DecodeBatch(model, options, () => this.mostBytes() - this.cacheBytes + (set?.decoding.bytes ?? 0))
+          ? new DecodeBatch(model, options, this.pagesOf(model))
           : new SeparateSequences(model, options);
       set = { model, decoding, jobs: new Set() };
     }
@@ -258,8 +263,16 @@ export class Engine {
     }
   }
 
-  private mostBytes(): number {
-    const { cacheMemory } = this.settings;
-    return cacheMemory === undefined ? MEMORY_SHARE * this.model.device.memoryBytes : cacheMemory * GIB;
+  /** The pool of all expert sets: what memory there is for it, or what as many sequences as there may be can fill. */
+  private pagesOf(model: DecoderModel): PagePool {
+    if (this.pool) return this.pool;
+    const { cacheMemory, maxSequences } = this.settings;
+    const { device, config, transformer } = model;
+    const share = Math.min(UNASKED_BYTES, MEMORY_SHARE * device.memoryBytes);
+    const bytes = cacheMemory === undefined ? share : cacheMemory * GIB;
+    const pageBytes = PAGE_TOKENS * cachedTokenBytes(device, config, 1);
+    const most = maxSequences * transformer.members.length * pagesFor(config.maxPositions + device.leastRows);
+    this.pool = new PagePool(device, config, Math.max(1, Math.min(most, Math.floor(bytes / pageBytes))));
+    return this.pool;
   }
 }

@@ -15,10 +15,10 @@ export const engineOptions = {
   chunkTokens: integer(8).default(256).meta({
     description: 'Tokens of prompts that are computed between two tokens of those who are being answered',
   }),
-  /** GiB for keys and values, at most; default: a quarter of the memory, on a GPU what there is. */
+  /** GiB for keys and values, at most; default: a quarter of the memory, but 8 GiB at most. */
   cacheMemory: positive().optional().meta({
     description:
-      'Memory for keys and values, at most; a prompt that does not fit waits (default: a quarter of the memory, on a GPU what there is)',
+      'Memory for keys and values of a model, at most; a prompt that does not fit waits (default: a quarter of the memory, but 8 GiB at most)',
     argument: 'GiB',
   }),
 };

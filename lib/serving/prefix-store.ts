@@ -1,61 +1,59 @@
-import type { KeyValueCache } from '../model/decoding/key-value-cache.js';
+import type { PagePool } from '../model/decoding/page-pool.js';
+import { PAGE_TOKENS } from '../model/decoding/page-pool.js';
 
 interface Kept {
+  /** As many as fill its pages. */
   tokens: readonly number[];
-  cache: KeyValueCache;
+  pages: readonly number[];
 }
 
-/** Shorter ones are computed as fast as they are copied. */
-const LEAST_TOKENS = 64;
-
-/** Prompts that were computed lately, with their keys and values: those that begin alike go on from there. */
+/** Prompts that were computed lately, with their pages: those that begin alike go on from there. */
 export class PrefixStore implements Disposable {
   /** The one used last comes last. */
   private kept: Kept[] = [];
 
-  constructor(private readonly mostTokens: () => number) {}
+  constructor(
+    private readonly pool: PagePool,
+    /** Of a model: a page for each holds the same tokens. */
+    private readonly members: number,
+  ) {}
 
-  get tokens(): number {
-    return this.kept.reduce((sum, { cache }) => sum + cache.capacity, 0);
-  }
-
-  /** Takes over the cache of one sequence that holds these tokens. */
-  keep(tokens: readonly number[], cache: KeyValueCache): void {
-    if (tokens.length < LEAST_TOKENS || cache.capacity > this.mostTokens()) {
-      cache.dispose();
-      return;
-    }
+  /** Becomes an owner of those pages that a prompt fills; `pages` begin with them. */
+  keep(tokens: readonly number[], pages: readonly number[]): void {
+    const whole = Math.floor(tokens.length / PAGE_TOKENS);
+    if (whole === 0) return;
+    const filled = tokens.slice(0, whole * PAGE_TOKENS);
+    if (this.kept.some((one) => commonLength(one.tokens, filled) === filled.length)) return;
     // What another one begins with is there with the other one.
-    this.drop(this.kept.filter((one) => commonLength(one.tokens, tokens) === one.tokens.length));
-    this.kept.push({ tokens, cache });
-    while (this.tokens > this.mostTokens()) this.drop([this.kept[0]!]);
+    for (const one of this.kept.filter((one) => commonLength(one.tokens, filled) === one.tokens.length)) this.drop(one);
+    this.kept.push({ tokens: filled, pages: this.pool.share(pages.slice(0, whole * this.members)) });
   }
 
-  /** The cache that has most of these tokens in common from the first on, all but the last at most. */
-  find(tokens: readonly number[]): { cache: KeyValueCache; length: number } | undefined {
-    const most = tokens.length - 1;
+  /** Pages with the most tokens that these begin with, all but the last at most: the caller becomes another owner. */
+  find(tokens: readonly number[]): { pages: number[]; length: number } {
     let best: Kept | undefined;
-    let length = LEAST_TOKENS - 1;
+    let whole = 0;
     for (const one of this.kept) {
-      const common = Math.min(most, commonLength(one.tokens, tokens));
-      if (common > length) [best, length] = [one, common];
+      const common = Math.min(tokens.length - 1, commonLength(one.tokens, tokens));
+      if (Math.floor(common / PAGE_TOKENS) > whole) [best, whole] = [one, Math.floor(common / PAGE_TOKENS)];
     }
-    if (!best) return undefined;
+    if (!best) return { pages: [], length: 0 };
     this.kept.push(...this.kept.splice(this.kept.indexOf(best), 1));
-    return { cache: best.cache, length };
+    return { pages: this.pool.share(best.pages.slice(0, whole * this.members)), length: whole * PAGE_TOKENS };
   }
 
-  clear(): void {
-    this.drop(this.kept);
+  /** Gives pages back, of those used longest ago first, until so many are free or none is left. */
+  makeRoom(pages: number): void {
+    while (this.pool.available < pages && this.kept.length > 0) this.drop(this.kept[0]!);
   }
 
-  private drop(some: readonly Kept[]): void {
-    for (const { cache } of some) cache.dispose();
-    this.kept = this.kept.filter((one) => !some.includes(one));
+  private drop(one: Kept): void {
+    this.pool.give(one.pages);
+    this.kept = this.kept.filter((other) => other !== one);
   }
 
   [Symbol.dispose](): void {
-    this.clear();
+    for (const one of this.kept) this.drop(one);
   }
 }
 

@@ -21,9 +21,6 @@ export class SeparateSequences implements Decoding {
     return this.sequences.filter(({ answer }) => !answer.isDone).length;
   }
 
-  /** Not known: the caches of such models are of several kinds. */
-  readonly bytes = 0;
-
   begin(job: Job): PromptPass {
     return new WholePass(this.model, this.options, job, (answer, cache) => this.sequences.push({ answer, cache }));
   }

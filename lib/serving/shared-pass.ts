@@ -1,43 +1,39 @@
 import type { DecoderModel } from '../model/decoder-model.js';
 import { appendTokens, type Place } from '../model/decoding/append-tokens.js';
-import type { CacheOptions, KeyValueCache } from '../model/decoding/key-value-cache.js';
+import type { KeyValueCache } from '../model/decoding/key-value-cache.js';
 import { type LogProbabilities, logProbabilities } from '../model/decoding/log-probabilities.js';
 import { sample } from '../model/decoding/sampler.js';
 import type { TokenGates } from '../model/stitches/gate-log.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { PromptPass } from './decoding.js';
 import type { Job } from './job.js';
-import type { PrefixStore } from './prefix-store.js';
 
-/** A prompt on its way through a decoder, in a cache of its own. It begins behind what another prompt had in common with it. */
+/** A prompt on its way through a decoder, in a cache of its own. */
 export class SharedPass implements PromptPass {
-  readonly cache: KeyValueCache;
+  /** Tokens of the prompt that are in the cache. */
+  private computed: number;
   private readonly scores: LogProbabilities[] = [];
   private readonly gates: TokenGates[] = [];
   private isOver = false;
 
   constructor(
     private readonly model: DecoderModel,
-    options: CacheOptions,
     readonly job: Job,
-    private readonly prefixes: PrefixStore,
-    /** Is told before the cache is given away: when the prompt is computed, or when it ends before that. */
+    /** Of one sequence, which may have a beginning of the prompt. */
+    private readonly cache: KeyValueCache,
+    /** Is told once: when the prompt is computed, or when it ends before that. */
     private readonly onEnd: (pass: SharedPass) => void,
   ) {
-    const { prompt, promptLogprobs, gates } = job.request;
-    this.cache = model.createCache(1, prompt.length + model.device.leastRows, options);
-    // Whoever asks about the prompt needs all of it computed.
-    const shared = promptLogprobs === undefined && !gates ? prefixes.find(prompt) : undefined;
-    if (shared) copyBeginning(shared.cache, shared.length, this.cache);
+    this.computed = cache.lengths[0]!;
   }
 
   get remaining(): number {
-    return this.job.request.prompt.length - this.cache.lengths[0]!;
+    return this.job.request.prompt.length - this.computed;
   }
 
   async advance(most: number): Promise<number> {
     const { prompt, promptLogprobs } = this.job.request;
-    const first = this.cache.lengths[0]!;
+    const first = this.computed;
     const tokens = prompt.slice(first, first + most);
     const last = first + tokens.length - 1;
     const places: Place[] = tokens.map((_, index) => ({ sequence: 0, index }));
@@ -49,6 +45,7 @@ export class SharedPass implements PromptPass {
       if (promptLogprobs !== undefined) await this.score(logits, place, promptLogprobs);
       if (place + count === prompt.length) await this.draw(logits, count - 1, tokens.length);
     });
+    this.computed = first + tokens.length;
     if (this.remaining > 0) await this.keepGates(tokens.length);
     if (this.remaining === 0) this.end();
     return tokens.length;
@@ -88,18 +85,9 @@ export class SharedPass implements PromptPass {
     if (this.isOver) return;
     this.isOver = true;
     this.onEnd(this);
-    if (this.remaining === 0) this.prefixes.keep(this.job.request.prompt, this.cache);
-    else this.cache.dispose();
   }
 
   [Symbol.dispose](): void {
     this.end();
   }
-}
-
-function copyBeginning(source: KeyValueCache, length: number, target: KeyValueCache): void {
-  const [whole = 0] = source.lengths;
-  source.lengths[0] = length;
-  target.copySequence(source, 0, 0);
-  source.lengths[0] = whole;
 }

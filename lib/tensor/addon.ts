@@ -57,8 +57,8 @@ export interface NativeDevice {
   read(tensor: NativeTensor): Promise<ArrayBuffer>;
   read(): Promise<void>;
   memory(resetPeak: boolean): MemoryStatistics;
-  /** From so many rows on, a product sums each row in one way, however many there are. */
-  leastRows(): number;
+  /** From so many rows on, a product sums each row in one way, however many there are; also where rows are computed alone. */
+  leastRows(alone: boolean): number;
   /** Time spent by op since it was last asked. */
   profile(): Record<string, OpTiming>;
   /** Waits for the queue and returns cached memory to the system. */

@@ -113,7 +113,8 @@ export class Device implements Disposable {
     readonly fallback: string | undefined,
     private readonly native: NativeDevice,
   ) {
-    this.leastRows = native.leastRows();
+    this.leastRows = native.leastRows(false);
+    this.leastLanes = native.leastRows(true);
   }
 
   /**
@@ -121,6 +122,9 @@ export class Device implements Disposable {
    * What must not depend on what is computed beside it takes at least that many.
    */
   readonly leastRows: number;
+
+  /** The same in a scope whose rows are computed alone: sequences that a step of decoding has, each of which gets a row. */
+  readonly leastLanes: number;
 
   /**
    * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with

@@ -19,22 +19,24 @@ export class Scope implements Disposable {
     private readonly outer: Scope | undefined,
     /** Whether what can be computed again for its gradient is (see recompute.ts), and not kept. */
     readonly recompute: boolean,
+    /** Whether products compute each row as they would without the others, from `Device.leastLanes` rows on. */
+    readonly alone: boolean,
   ) {}
 
-  /** A scope for inference: nothing is recorded. */
-  static inference(device: Device): Scope {
-    return new Scope(device, undefined, undefined, false);
+  /** A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences. */
+  static inference(device: Device, { alone = false } = {}): Scope {
+    return new Scope(device, undefined, undefined, false, alone);
   }
 
   /** A scope in which gradients can be taken, once. With `recompute` it needs less memory and more time. */
   static recording(device: Device, { recompute = false } = {}): Scope {
-    return new Scope(device, new Tape(device), undefined, recompute);
+    return new Scope(device, new Tape(device), undefined, recompute, false);
   }
 
   /** A scope for what is needed for a moment only. */
   inner(): Scope {
     expectAlive(this.#disposed, 'a scope');
-    return new Scope(this.device, this.tape, this, this.recompute);
+    return new Scope(this.device, this.tape, this, this.recompute, this.alone);
   }
 
   /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */

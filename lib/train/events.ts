@@ -1,5 +1,5 @@
 import type { HeldOutLoss } from '../eval/held-out-loss.js';
-import type { MeanGates } from '../gates/mean-gates.js';
+import type { MeanGates } from '../gates/gate-sums.js';
 
 /** What held-out text says of a model on its way; of a stitched one also what its gates do there. */
 export interface HeldOutState {

@@ -15,6 +15,7 @@ constexpr int64_t kQueryBlock = (48 + kMR - 1) / kMR * kMR;
 constexpr int64_t kKeyBlock = 64;
 static_assert(kKeyBlock % kNR == 0);
 constexpr int64_t kStreamQueries = 4;
+static_assert(kPageTokens % kKeyBlock == 0, "a block of keys lies on one page");
 
 struct Range {
   int64_t first, last;  // last is excluded
@@ -94,24 +95,39 @@ void add_weighted_rows(float* sum, const float* weights, const float* rows, int6
   });
 }
 
+// Keys, or values, of one head of one sequence.
+struct HeadRows {
+  const float* data;  // of all sequences
+  const Pages& pages;
+  const AttentionSize& a;
+  int64_t sequence, head;
+
+  // Row j, which is followed by the others of its block. A page that is missing means nothing, but is read.
+  const float* from(int64_t j) const {
+    return data + (std::max<int64_t>(0, slot_of(pages, sequence, a.S, j)) * a.K + head) * a.D;
+  }
+};
+
 // All heads of one group, T queries, against the cache of one sequence. A block of keys stays in the cache for all of
 // them, and the next is fetched meanwhile: rows lie too far apart for the processor to do that by itself.
-void stream_group(float* out, float* lse, const float* q, const float* k, const float* v, float* scores,
+void stream_group(float* out, float* lse, const float* q, const HeadRows& k, const HeadRows& v, float* scores,
                   const AttentionSize& a, int64_t start) {
   const int64_t heads = a.H / a.K, stride = a.K * a.D;
   const Range keys{visible(a, start).first, start + a.T};
-  const auto for_blocks = [&](const float* rows, auto&& block) {
-    for (int64_t j = keys.first; j < keys.last; j += kKeyBlock) {
-      const int64_t next = std::min(j + kKeyBlock, keys.last);
-      for (int64_t ahead = next; ahead < std::min(next + kKeyBlock, keys.last); ahead++)
-        for (int64_t d = 0; d < a.D; d += 16) __builtin_prefetch(rows + ahead * stride + d);
+  const auto for_blocks = [&](const HeadRows& all, auto&& block) {
+    const auto end_of = [&](int64_t j) { return std::min(j / kKeyBlock * kKeyBlock + kKeyBlock, keys.last); };
+    for (int64_t j = keys.first, next; j < keys.last; j = next) {
+      next = end_of(j);
+      const float *rows = all.from(j), *later = next < keys.last ? all.from(next) : nullptr;
+      for (int64_t ahead = 0; later && ahead < end_of(next) - next; ahead++)
+        for (int64_t d = 0; d < a.D; d += 16) __builtin_prefetch(later + ahead * stride + d);
       for (int64_t t = 0; t < a.T; t++)
-        for (int64_t h = 0; h < heads; h++) block(t, h, scores + (t * heads + h) * a.S, Range{j, next});
+        for (int64_t h = 0; h < heads; h++) block(t, h, scores + (t * heads + h) * a.S, Range{j, next}, rows);
     }
   };
-  for_blocks(k, [&](int64_t t, int64_t h, float* row, Range block) {
+  for_blocks(k, [&](int64_t t, int64_t h, float* row, Range block, const float* rows) {
     for (int64_t j = block.first; j < block.last; j++)
-      row[j] = a.scale * dot(q + (t * a.H + h) * a.D, k + j * stride, a.D);
+      row[j] = a.scale * dot(q + (t * a.H + h) * a.D, rows + (j - block.first) * stride, a.D);
   });
   for (int64_t t = 0; t < a.T; t++)
     for (int64_t h = 0; h < heads; h++) {
@@ -127,10 +143,11 @@ void stream_group(float* out, float* lse, const float* q, const float* k, const 
       if (lse) lse[h * a.T + t] = top + std::log(sum);
       std::fill_n(out + (t * a.H + h) * a.D, a.D, 0.0f);
     }
-  for_blocks(v, [&](int64_t t, int64_t h, const float* row, Range block) {
+  for_blocks(v, [&](int64_t t, int64_t h, const float* row, Range block, const float* rows) {
     const Range seen = visible(a, start + t);
     const int64_t first = std::max(block.first, seen.first), count = std::min(block.last, seen.last) - first;
-    add_weighted_rows(out + (t * a.H + h) * a.D, row + first, v + first * stride, stride, count, a.D);
+    add_weighted_rows(out + (t * a.H + h) * a.D, row + first, rows + (first - block.first) * stride, stride, count,
+                      a.D);
   });
 }
 
@@ -320,7 +337,7 @@ void add_heads(float* sum, const float* shares, int64_t heads, const AttentionSi
 }  // namespace
 
 void CpuOps::run(const AttentionForward& op) {
-  const auto [q, k, v, starts, out, lse, a] = op;
+  const auto& [q, k, v, pages, starts, out, lse, a] = op;
   scratch_.reset();
   const int64_t groups = a.M * a.B * a.K, heads = a.H / a.K;
   const auto start_of = [&](int64_t b) -> int64_t { return starts ? starts[b] : 0; };
@@ -330,7 +347,7 @@ void CpuOps::run(const AttentionForward& op) {
     pool_.parallel_for(groups, [&](int64_t group, int worker) {
       const int64_t mb = group / a.K, kv = group % a.K, head = kv * heads;
       stream_group(out + (mb * a.T * a.H + head) * a.D, lse ? lse + (mb * a.H + head) * a.T : nullptr,
-                   q + (mb * a.T * a.H + head) * a.D, k + (mb * a.S * a.K + kv) * a.D, v + (mb * a.S * a.K + kv) * a.D,
+                   q + (mb * a.T * a.H + head) * a.D, HeadRows{k, pages, a, mb, kv}, HeadRows{v, pages, a, mb, kv},
                    scores + worker * rows, a, start_of(mb % a.B));
     });
     return;
@@ -346,9 +363,9 @@ void CpuOps::run(const AttentionForward& op) {
     const int64_t filled = start_of(mb % a.B) + a.T;  // the cache beyond is not written yet
     if (j >= filled) return;
     const int64_t keys = std::min(kKeyBlock, filled - j), stride = a.K * a.D;
-    const int64_t from = (mb * a.S * a.K + kv) * a.D + j * stride;
-    pack_cols(packed_k + group * k_size + j * a.D, transposed(k + from, stride), {0, keys, 0, a.D});
-    pack_lower(packed_v + group * v_size + j / kKeyBlock * v_block, v + from, stride, keys, kKeyBlock, a.D);
+    const HeadRows own_k{k, pages, a, mb, kv}, own_v{v, pages, a, mb, kv};
+    pack_cols(packed_k + group * k_size + j * a.D, transposed(own_k.from(j), stride), {0, keys, 0, a.D});
+    pack_lower(packed_v + group * v_size + j / kKeyBlock * v_block, own_v.from(j), stride, keys, kKeyBlock, a.D);
   });
   const int64_t query_blocks = (a.T + kQueryBlock - 1) / kQueryBlock;
   pool_.parallel_for(a.M * a.B * a.H * query_blocks, [&](int64_t i, int worker) {

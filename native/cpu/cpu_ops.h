@@ -18,7 +18,7 @@ class CpuOps final : public Ops {
  public:
   CpuOps(int threads, DType precision) : precision_(precision), pool_(threads) {}
 
-  int64_t least_rows() const override;
+  int64_t least_rows(bool alone) const override;
 #define BTS_OP(Op) void run(const Op& op) override;
   BTS_OPS(BTS_OP)
 #undef BTS_OP

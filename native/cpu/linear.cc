@@ -6,10 +6,10 @@
 
 namespace bts::cpu::BTS_ISA {
 
-int64_t CpuOps::least_rows() const { return kStreamRows + 1; }
+int64_t CpuOps::least_rows(bool alone) const { return alone ? 1 : kStreamRows + 1; }
 
 void CpuOps::run(const LinearForward& op) {
-  const auto& [x, weight, bias, residual, y, N, I, O] = op;
+  const auto& [x, weight, bias, residual, y, N, I, O, alone] = op;
   scratch_.reset();
   std::vector<Product> products;
   for (size_t m = 0; m < weight.size(); m++)
@@ -21,7 +21,8 @@ void CpuOps::run(const LinearForward& op) {
                         .cols = O,
                         .depth = I,
                         .bias = bias.empty() ? nullptr : &bias[m],
-                        .residual = residual ? residual + m * N * O : nullptr});
+                        .residual = residual ? residual + m * N * O : nullptr,
+                        .alone = alone});
   multiply(products, precision_, pool_, scratch_);
 }
 

@@ -30,13 +30,20 @@ inline Product gate_product(float* z, const float* h, const float* weight, const
           .c_stride = s.M * s.G,
           .rows = s.N,
           .cols = (s.M - first) * s.G,
-          .depth = s.C};
+          .depth = s.C,
+          .alone = s.alone};
 }
 
 // p_e = x_e W_e^T
 inline Product projection(float* p, const float* x, const Weight& weight, const StitchSize& s) {
-  return {
-      .a = row_major(x, s.C), .b = {weight, 1, s.C}, .c = p, .c_stride = s.C, .rows = s.N, .cols = s.C, .depth = s.C};
+  return {.a = row_major(x, s.C),
+          .b = {weight, 1, s.C},
+          .c = p,
+          .c_stride = s.C,
+          .rows = s.N,
+          .cols = s.C,
+          .depth = s.C,
+          .alone = s.alone};
 }
 
 // z += bias, then dropout: the gate logits of one row as the nonlinearity sees them.

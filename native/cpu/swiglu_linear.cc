@@ -17,8 +17,7 @@ constexpr int64_t kColBlock = 4 * kNR;
 constexpr int64_t kStreamsPerThread = 4;
 constexpr int64_t kLongestStream = 32 * kNR;
 
-int64_t columns_at_once(int64_t rows, int64_t columns, int64_t members, int threads) {
-  if (rows > kStreamRows) return kColBlock;
+int64_t columns_at_once(int64_t columns, int64_t members, int threads) {
   const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kNR);
   return std::clamp(share, int64_t{kNR}, kLongestStream);
 }
@@ -32,9 +31,11 @@ Weight from_row(const Weight& weight, int64_t row, int64_t width) {
 }  // namespace
 
 void CpuOps::run(const SwigluLinear& op) {
-  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation] = op;
+  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation, alone] = op;
+  const bool streams = alone || N <= kStreamRows;
   scratch_.reset();
-  const int64_t members = std::ssize(gate), col_block = columns_at_once(N, F, members, pool_.threads());
+  const int64_t members = std::ssize(gate),
+                col_block = streams ? columns_at_once(F, members, pool_.threads()) : kColBlock;
   const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
   const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
   std::vector<Matrix> left;
@@ -45,7 +46,8 @@ void CpuOps::run(const SwigluLinear& op) {
                         .c_stride = F,
                         .rows = N,
                         .cols = F,
-                        .depth = C};
+                        .depth = C,
+                        .alone = alone};
     left.push_back(rounded_left(whole, precision_, pool_, scratch_));
   }
   float* memory = scratch_.floats(own * pool_.threads());
@@ -65,7 +67,7 @@ void CpuOps::run(const SwigluLinear& op) {
                             .depth = C,
                             .bias = biases.empty() ? nullptr : &bias};
       // As linear_forward does for N rows, so that both agree to the last bit.
-      if (rows == N && is_stream(product)) stream_product(product, 0, cols);
+      if (streams) stream_product(product, 0, cols);
       else multiply_alone(product, precision_, workspace);
     };
     multiply(gated, gate[m], gate_bias);

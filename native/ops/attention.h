@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../call.h"
+#include "pages.h"
 #include "softcap.h"
 
 namespace bts {
@@ -32,16 +33,19 @@ struct AttentionSize {
 template <class A>
 struct AttentionForward {
   static constexpr const char* name = "attention_forward";
-  const A *q, *k, *v;     // q [M,B,T,H,D]  k, v [M,B,S,K,D]
+  const A *q, *k, *v;  // q [M,B,T,H,D]  k, v [M,B,S,K,D], or pages of pools
+  Pages pages;
   const int32_t* starts;  // [B], or null: all zero; starts[b] + T <= S
   A* out;                 // [M,B,T,H,D]
   float* lse;             // [M,B,H,T] log of the softmax's sum, or null
   AttentionSize size;
 
   static AttentionForward read(Call& c) {
+    const char* cache = Pages::shape(c);
     return {.q = c.input<A>("q", "M B T H D"),
-            .k = c.input<A>("k", "M B S K D"),
-            .v = c.input<A>("v", "M B S K D"),
+            .k = c.input<A>("k", cache),
+            .v = c.input<A>("v", cache),
+            .pages = Pages::read(c),
             .starts = c.starts_or_null("starts", "S"),
             .out = c.output<A>("out", "M B T H D"),
             .lse = c.output_or_null<float>("lse", "M B H T"),

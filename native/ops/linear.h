@@ -15,6 +15,7 @@ struct LinearForward {
   const A* residual;           // [M,N,O], or null; may be y itself
   A* y;                        // [M,N,O]
   int64_t N, I, O;
+  bool alone;  // each row is the same whatever the others, if there are least_rows(true)
 
   static LinearForward read(Call& c) {
     return {.x = c.input<A>("x", "M N I"),
@@ -24,7 +25,8 @@ struct LinearForward {
             .y = c.output<A>("y", "M N O"),
             .N = c["N"],
             .I = c["I"],
-            .O = c["O"]};
+            .O = c["O"],
+            .alone = c.flag("alone")};
   }
 };
 

@@ -16,6 +16,7 @@ struct SwigluLinear {
   A* y;                                    // [M,N,F]
   int64_t N, C, F;
   Activation act;
+  bool alone;  // as in linear.h
 
   static SwigluLinear read(Call& c) {
     return {.x = c.input<A>("x", "M N C"),
@@ -27,7 +28,8 @@ struct SwigluLinear {
             .N = c["N"],
             .C = c["C"],
             .F = c["F"],
-            .act = activation(c)};
+            .act = activation(c),
+            .alone = c.flag("alone")};
   }
 };
 

@@ -7,6 +7,7 @@ import { gatePage, tint } from '../../lib/gates/gate-page.js';
 import type { GatedText, GatedToken } from '../../lib/gates/gated-text.js';
 import { meansCsv, tokensCsv } from '../../lib/gates/tables.js';
 import { COLORS, INK, lineStyle, RAMP } from '../../lib/plots/style.js';
+import { textWidth } from '../../lib/plots/text-width.js';
 import { channels, contrast, expectApart, expectInside, linear, readSvg } from '../support/svg.js';
 
 const MEMBERS = ['hub', 'code & <more>', 'multilingual-european', '数学'];
@@ -47,7 +48,8 @@ test('a column a text, prompts above and answers below, a line a member', async 
   for (const told of [
     'Gates of runs/<generalist> & co token by token',
     '94 tokens of prompts, 36 generated',
-    'answer, 1 token',
+    'Answer',
+    '1 token',
   ]) {
     assert.ok(all.includes(told), told);
   }
@@ -57,9 +59,7 @@ test('a column a text, prompts above and answers below, a line a member', async 
     counts,
     [11, 79, 30, 5].flatMap((n) => MEMBERS.map(() => n)),
   );
-  const columns = ['Übersetze: "Hund" & <b>, …: prompt, 12 tokens', 'answer, 30 tokens'].map((title) => {
-    return picture.texts.find(({ text }) => text === title)!;
-  });
+  const columns = ['12 tokens', '30 tokens'].map((told) => picture.texts.find(({ text }) => text === told)!);
   assert.is(columns[0]!.left, columns[1]!.left);
   assert.ok(columns[0]!.bottom < columns[1]!.top);
 });
@@ -87,6 +87,69 @@ test('a text that switches has a name where each part begins', async () => {
   assert.is(new Set(at).size, 5);
 });
 
+test('more than four prompts begin a new line, each answer below its prompt', async () => {
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const picture = readSvg(
+    await drawTokenGates(
+      names.map((name, i) => text(name, 10 + i, 20 + i)),
+      OPTIONS,
+    ),
+  );
+  expectInside(picture);
+  expectApart(picture);
+  const at = (told: string) => picture.texts.find(({ text }) => text === told)!;
+  for (const i of names.keys()) {
+    assert.is(at(`${10 + i} tokens`).left, at(`${20 + i} tokens`).left);
+    assert.ok(at(`${10 + i} tokens`).top < at(`${20 + i} tokens`).top);
+  }
+  assert.is(at('10 tokens').left, at('14 tokens').left);
+  assert.ok(at('20 tokens').top < at('14 tokens').top);
+});
+
+test('more tokens than there is room for are drawn as means, and it is said', async () => {
+  const picture = readSvg(await drawTokenGates([text('long', 1000, 0)], OPTIONS));
+  assert.ok(picture.texts.some(({ text }) => text === '1000 tokens, means of 9'));
+  // The first of 112 points is a mean of the eight tokens that have gates.
+  assert.equal(new Set(picture.lines.map(({ points }) => points)), new Set([112]));
+});
+
+test('a text is taken to be at least as wide as in DejaVu Sans, and not much wider', () => {
+  // Advance widths of the font's files, in parts of its size.
+  const plain = { n: 0.634, é: 0.615, W: 0.989, i: 0.278, '#': 0.838, Æ: 0.974, Ж: 1.077, '…': 1, '5': 0.636 };
+  const bold = { n: 0.712, é: 0.678, W: 1.103, '(': 0.457, '#': 0.838, '5': 0.696 };
+  for (const [widths, isBold] of [[plain, false] as const, [bold, true] as const]) {
+    for (const [character, width] of Object.entries(widths)) {
+      const taken = textWidth(character, 1, isBold);
+      assert.ok(taken >= width && taken <= width + 0.2, `${character} ${taken}`);
+    }
+  }
+  assert.is(textWidth('e\u0301', 1), textWidth('e', 1));
+});
+
+test('texts of any kind are named in lines that fit, in XML that is well-formed', async () => {
+  const names = [
+    'a\tb\r\nc\u0000\u001b[31m]]>&<',
+    'مرحبا بالعالم '.repeat(9),
+    '😀👩‍👩‍👧‍👦'.repeat(30),
+    'Ж'.repeat(300),
+    '\ud800 half',
+    'MMMMMMMMMM WWWWWWWWWW '.repeat(5),
+  ];
+  {
+    const texts = names.map((name) => text(name, 5, 2));
+    const picture = readSvg(await drawTokenGates(texts, OPTIONS));
+    expectInside(picture);
+    expectApart(picture);
+    const page = gatePage('', texts, OPTIONS);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
+    assert.not.match(page, /[\u0000-\u0008\u000b-\u001f]/);
+  }
+  const parts = names.map((name, i) => ({ name, first: 9 * i }));
+  const picture = readSvg(await drawTokenGates([{ ...text('all', 60, 9), parts }], OPTIONS));
+  expectInside(picture);
+  expectApart(picture);
+});
+
 test('the scale shows 0.34 beside 0.36', async () => {
   const picture = readSvg(await drawTokenGates([text('a', 20, 0)], OPTIONS));
   const ticks = picture.texts.filter(({ text }) => /^0\.\d+$/.test(text));
@@ -111,6 +174,7 @@ test('a map has a number for every domain, member and layer, read on its color',
   const picture = readSvg(svg);
   expectInside(picture);
   expectApart(picture);
+  assert.is(picture.texts.filter(({ text }) => text === '500 tokens').length, 6);
   const numbers = picture.texts.filter(({ text }) => /^0\.\d\d$/.test(text)).map(({ text }) => text);
   for (const value of ['0.34', '0.36', '0.10', '0.20', '0.30', '0.90']) assert.ok(numbers.includes(value), value);
   assert.ok(numbers.length >= 3 * 4 + 3 * 3);
@@ -177,6 +241,16 @@ test('the page has every token, and nothing from elsewhere', async () => {
   assert.not.match(page, /<script|https?:\/\/(?!www\.w3\.org)/);
 });
 
+test('the page shows ends of lines and tabs, and a text from right to left as that', () => {
+  const [first, ...rest] = tokens(3);
+  const spaces = [first!, { ...rest[0]!, text: '\n' }, { ...rest[1]!, text: '\tx\n\n' }];
+  const page = gatePage('', [{ ...text('مرحبا', 0, 0), prompt: spaces }], OPTIONS);
+  assert.match(page, /title="[^"]*"><i class="end"><\/i>\n<\/span>/);
+  assert.match(page, /<i class="tab"><\/i>\tx<i class="end"><\/i>\n<i class="end"><\/i>\n</);
+  assert.match(page, /<p class="text" dir="auto">/);
+  assert.not.match(page, /Answer/);
+});
+
 test('tables have a line for each gate', () => {
   const lines = tokensCsv([text('a "b",\nc', 2, 1)]).split('\r\n');
   assert.is(lines[0], 'text,part,position,id,token,after_layer,kind,member,gate');
@@ -185,8 +259,8 @@ test('tables have a line for each gate', () => {
   assert.is(csv.trimEnd().split('\r\n').length, 1 + 2 * (3 + 4));
   const means_ = meansCsv(MEMBERS, means).trimEnd().split('\r\n');
   assert.is(means_.length, 1 + 3 * 7);
-  assert.is(means_[3], 'code,500,2,hub_into_experts,数学,0.9,0.25,0,true');
-  assert.is(means_[1], 'code,500,2,hub_into_experts,code & <more>,0.3,0,0,false');
+  assert.is(means_[3], 'code,500,2,hub_into_experts,数学,0.9,0.25,0,true,0.5');
+  assert.is(means_[1], 'code,500,2,hub_into_experts,code & <more>,0.3,0,0,false,0.5');
 });
 
 test.run();

@@ -15,6 +15,7 @@ import {
   Values,
 } from '../support/reference.js';
 import { capped, capSlope } from '../support/reference-softcap.js';
+import { inPages, type Table, unpaged } from './pages.js';
 
 type Sizes = [number, number, number, number, number];
 
@@ -48,7 +49,8 @@ function attend(r: Round, args: Arguments<'attention_forward'>, index: readonly 
   return { first, p: terms.map((term) => r(term / total)), lse: r(top + r(Math.log(total))) };
 }
 
-const forward: Reference<'attention_forward'> = (args, r) => {
+const forward: Reference<'attention_forward'> = (called, r) => {
+  const args = { ...called, k: unpaged(called.k, called.pages), v: unpaged(called.v, called.pages) };
   const { out, lse, q, k, v } = args;
   const [M, B, T, H] = q.shape as Sizes;
   const group = H / k.shape[3]!;
@@ -81,6 +83,8 @@ interface Attention {
   scale?: number;
   softcap?: number;
   starts?: number[];
+  /** Keys and values lie in pages. */
+  pages?: Table;
 }
 
 /** Keys or values of which slots from starts[b] + T on were never written. */
@@ -100,12 +104,14 @@ export function attentionForward(attention: Attention, withLse = true): Case {
   const scale = Math.fround(attention.scale ?? 1 / Math.sqrt(D));
   const B = attention.B ?? starts?.length ?? 1;
   const filled = (b: number) => (starts?.[b] ?? 0) + T;
+  const { pages } = attention;
   return call('attention_forward', describe({ ...attention, withLse }), (draw) => ({
     out: blank([M, B, T, H, D]),
     lse: withLse ? blank([M, B, H, T], 'f32') : undefined,
     q: draw.normal([M, B, T, H, D]),
-    k: cache(draw, [M, B, S, K, D], filled),
-    v: cache(draw, [M, B, S, K, D], filled),
+    k: inPages(cache(draw, [M, B, S, K, D], filled), pages),
+    v: inPages(cache(draw, [M, B, S, K, D], filled), pages),
+    pages: pages && integers(pages.flat(2), [M, B, S / 64]),
     starts: starts && integers(starts),
     window,
     scale,
@@ -196,6 +202,27 @@ const cases: Case[] = [
     attentionBackward({ T: 200, H: 4, K: 2, D, window: 100 }),
     attentionBackward({ T: 140, H: 2, K: 1, D, softcap: 3, scale: 0.2 }),
   ]),
+
+  // Pages in any order: 0 is nobody's, -1 is none, and sequences share what they begin with.
+  ...[1, 4, 5, 70, 130].flatMap((T) =>
+    [6, 64, 128].flatMap((D) => [
+      attentionForward({
+        T,
+        S: 256,
+        H: 4,
+        K: 2,
+        D,
+        starts: [0, 126],
+        pages: [
+          [
+            [4, 1, 7, -1],
+            [9, 2, 3, 8],
+          ],
+        ],
+      }),
+      attentionForward({ M: 2, T, S: 192, H: 2, D, window: 40, starts: [60], pages: [[[5, 3, 1]], [[2, 6, 4]]] }),
+    ]),
+  ),
 
   attentionForward({ T: 0 }),
   attentionForward({ B: 0, T: 5 }),

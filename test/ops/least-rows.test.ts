@@ -1,4 +1,4 @@
-/** What `Device.leastRows` promises: a product sums a row in one way, whatever rows are computed beside it. */
+/** What `Device.leastRows` and `leastLanes` promise: a product sums a row in one way, whatever rows are computed beside it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device } from '../../lib/tensor/device.js';
@@ -23,9 +23,14 @@ function normal(device: Device, shape: number[], dtype: 'f32' | 'bf16'): Tensor 
 }
 
 for (const device of devices()) {
-  const { activations, leastRows } = device;
-  for (const dtype of ['f32', 'bf16'] as const) {
-    test(`${device.label}: rows from the ${leastRows}th on change no bit of those before, weights in ${dtype}`, async () => {
+  const { activations, leastRows, leastLanes } = device;
+  const kinds = (['f32', 'bf16'] as const).flatMap((dtype) => [
+    { dtype, alone: false, count: leastRows },
+    { dtype, alone: true, count: leastLanes },
+  ]);
+  for (const { dtype, alone, count } of kinds) {
+    const what = `rows${alone ? ' computed alone' : ''}`;
+    test(`${device.label}: ${what} from the ${count}th on change no bit of those before, weights in ${dtype}`, async () => {
       using all = normal(device, [1, ROWS, DEPTH], activations);
       using weight = normal(device, [OUTPUTS, DEPTH], dtype);
       using other = normal(device, [OUTPUTS, DEPTH], dtype);
@@ -36,7 +41,7 @@ for (const device of devices()) {
         using x = device.tensor(part, [1, rows, DEPTH], activations);
         using y = device.empty([1, rows, OUTPUTS], activations);
         using gated = device.empty([1, rows, OUTPUTS], activations);
-        device.run('linear_forward', { y, x, weight: [weight], bias: undefined, residual: undefined });
+        device.run('linear_forward', { y, x, weight: [weight], bias: undefined, residual: undefined, alone });
         device.run('swiglu_linear', {
           y: gated,
           x,
@@ -45,11 +50,12 @@ for (const device of devices()) {
           gateBias: undefined,
           upBias: undefined,
           activation: 'silu',
+          alone,
         });
         return await Promise.all([y, gated].map(async (tensor) => Buffer.from(await tensor.readBytes())));
       };
-      const least = await products(leastRows);
-      for (const rows of [leastRows + 1, 17, 33, 65, 130, ROWS]) {
+      const least = await products(count);
+      for (const rows of [5, 17, 33, 65, 130, ROWS].filter((rows) => rows > count)) {
         for (const [i, result] of (await products(rows)).entries()) {
           const same = result.subarray(0, least[i]!.length).equals(least[i]!);
           assert.ok(same, `${['linear', 'gated'][i]} differs in the first rows of ${rows}`);

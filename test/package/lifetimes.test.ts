@@ -183,7 +183,11 @@ lifetimes('evaluate: a signal stops it', async () => {
     'task: capitals\ndata: capitals.jsonl\noutput_type: generate_until\ndoc_to_text: "{{country}}"\ndoc_to_target: "{{capital}}"\nnum_fewshot: 0\ngeneration_kwargs: {until: ["\\n"], max_gen_toks: 4}\n',
   );
   const columns = bts.resolveTasks(['capitals'], [await bts.readOwnTask(file)]);
-  await expectAborted((signal) => bts.evaluate(model, columns, { data: new bts.DataFolder(folder), signal }));
+  const data = new bts.DataFolder(folder);
+  await expectAborted((signal) => bts.evaluate(model, columns, { data, signal }));
+  using stitched = await bts.StitchedModel.load(device, join(folder, 'stitched'));
+  const { tasks } = await bts.evaluate(stitched, columns, { data });
+  await expectAborted((signal) => bts.taskGates(stitched, columns, tasks, { data, signal }));
 });
 
 lifetimes('a cache is disposed, twice is harmless, and is of no use afterwards', async () => {

@@ -209,8 +209,9 @@ test('a table is made from one file, and what is there is not made again', async
     const map = await drawn('gates.svg');
     assert.ok(['after layer', '2', 'Mean gates of bts'].every((text) => map.includes(text)));
     const byToken = await drawn('token-gates.svg');
-    assert.ok(byToken.some((text) => /^code: prompt, \d+ tokens$/.test(text)));
-    assert.ok(byToken.some((text) => /^math: prompt, \d+ tokens$/.test(text)));
+    assert.ok(['code', 'math', 'Answer'].every((text) => byToken.includes(text)));
+    const byTask = await drawn('task-gates.svg');
+    assert.ok(byTask.includes('letters') && byTask.some((text) => /^\d+ tokens$/.test(text)));
     const switching = await drawn('switching-gates.svg');
     assert.ok(['Gates of bts on a text that switches', 'code', 'math'].every((text) => switching.includes(text)));
     assert.match(await readFile(join(out, 'curves.svg'), 'utf8'), /BTS \d/);

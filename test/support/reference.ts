@@ -125,7 +125,8 @@ export class Draw {
   }
 }
 
-export const integers = (list: readonly number[]) => new Values([list.length], Float64Array.from(list), 'i32');
+export const integers = (list: readonly number[], shape: readonly number[] = [list.length]) =>
+  new Values(shape, Float64Array.from(list), 'i32');
 
 /** An output before its op ran: NaN everywhere, so that what is not written is seen. */
 export function blank(shape: readonly number[], dtype: Element = 'activation'): Values {

@@ -108,7 +108,7 @@ function note(svg: Svg, { name, attributes }: Element): void {
 
 function placed(text: string, { attributes, matrix }: Element): SvgText {
   const size = Number.parseFloat(attributes.get('font-size') ?? '11');
-  const width = textWidth(text, size);
+  const width = textWidth(text, size, attributes.get('font-weight') === 'bold');
   const anchor = attributes.get('text-anchor') ?? 'start';
   const from = anchor === 'end' ? -width : anchor === 'middle' ? -width / 2 : 0;
   const [a, b, c, d, e, f] = matrix;

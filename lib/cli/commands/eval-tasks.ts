@@ -1,9 +1,9 @@
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import type { HashOptions } from '../../base/file-hash.js';
 import { lockFolder } from '../../base/lock.js';
-import { commaList, folder, positive, text } from '../../base/schema.js';
+import { commaList, flag, folder, positive, text } from '../../base/schema.js';
 import { didYouMean } from '../../base/suggest.js';
 import { DataFolder } from '../../eval/data/data-folder.js';
 import { evaluate, evaluateOptions, tasksOf } from '../../eval/evaluate.js';
@@ -11,14 +11,18 @@ import { readOwnTask } from '../../eval/own/own-task.js';
 import { expectExamples } from '../../eval/prompt.js';
 import { type Column, resolveTasks } from '../../eval/registry.js';
 import { hashModel } from '../../eval/results/model-hash.js';
-import { type ModelReport, type Report, toCsv, writeReport } from '../../eval/results/report.js';
+import { type ModelReport, type Report, type ReportedGates, toCsv, writeReport } from '../../eval/results/report.js';
 import type { TaskResult } from '../../eval/run/run-task.js';
 import { LIMITS } from '../../eval/sandbox/runner.js';
 import { Sandbox, sandboxOptions } from '../../eval/sandbox/sandbox.js';
 import type { Task } from '../../eval/task.js';
-import { loadModel, readModelConfig } from '../../model/load-model.js';
+import type { TaskGates } from '../../gates/gate-sums.js';
+import { LOOKED_AT, type TaskGateOptions, taskGates } from '../../gates/task-gates.js';
+import { isStitched, loadModel, readModelConfig } from '../../model/load-model.js';
+import { StitchedModel } from '../../model/stitched-model.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
+import { formOf, type ShownGates, shownMeans, writeGates } from '../gate-output.js';
 import { openDevice } from '../options/open-device.js';
 import { present } from '../options/options.js';
 import type { DeviceValues } from '../options/training-options.js';
@@ -47,6 +51,15 @@ export const taskOptions = {
     description: 'Where results and every sample are kept; a run that was stopped goes on there',
     argument: 'folder',
   }),
+  gates: flag()
+    .default(false)
+    .meta({
+      description: `Also tell what stitches gave the members of stitched models, in answers to the first ${LOOKED_AT} documents of each`,
+    }),
+  gatesFile: text('a file').optional().meta({
+    description: 'The same of one stitched model into a file: .svg, .html, .csv or .json, by its ending',
+    argument: 'file',
+  }),
   seed: evaluateOptions.seed,
   sharePrefixes: evaluateOptions.sharePrefixes,
   allowUnsafeCode: sandboxOptions.allowUnsafe,
@@ -71,6 +84,7 @@ export async function evaluateTasks(
   const tasks = tasksOf(columns);
   const shots = shotsOf(values.shots, tasks);
   for (const model of folders) await readModelConfig(model);
+  const looksAtGates = await expectGates(folders, values);
   const data = openTaskData(values.data);
   let total = 0;
   for (const task of tasks) {
@@ -102,16 +116,65 @@ export async function evaluateTasks(
         tasks: results.map(withoutSamples),
       });
       progress.done(`evaluated ${path}`);
+      if (looksAtGates && model instanceof StitchedModel) {
+        const look = { data, batchSize, signal };
+        report.models.at(-1)!.gates = {
+          members: model.memberNames,
+          means: await lookAt(model, columns, results, look),
+        };
+      }
     } finally {
       progress.done();
     }
     if (values.out !== undefined) await writeReport(values.out, report);
     warnOfCuts(report.models.at(-1)!);
   }
+  const gated = report.models.flatMap(({ model, gates }) => (gates ? [{ model, ...shownGates(model, gates) }] : []));
+  if (values.gatesFile !== undefined) await writeGates(gated[0]!, formOf(values.gatesFile), values.gatesFile);
   if (output.json) printJson(report);
   else if (output.csv) print(toCsv(report));
-  else print(reportTable(report, output));
+  else {
+    const tables = gated.map(({ model, table }) => `Gates of ${model} in its answers:\n\n${table(output)}`);
+    print([reportTable(report, output), ...tables].join('\n\n'));
+  }
 }
+
+/** Whether gates are to be looked at. Throws BAD_OPTION where no model has any, or a file is to show those of several. */
+async function expectGates(
+  folders: readonly string[],
+  { gates, gatesFile }: Pick<TaskValues, 'gates' | 'gatesFile'>,
+): Promise<boolean> {
+  if (!gates && gatesFile === undefined) return false;
+  if (gatesFile !== undefined) formOf(gatesFile);
+  const stitched = (await Promise.all(folders.map(isStitched))).filter(Boolean).length;
+  if (stitched === 0) {
+    throw new BtsError('BAD_OPTION', "none of these is a stitched model: they have no gates. See 'bts stitch --help'.");
+  }
+  if (gatesFile !== undefined && stitched > 1) {
+    throw new BtsError('BAD_OPTION', `--gates-file shows the gates of one stitched model, ${stitched} came.`);
+  }
+  return true;
+}
+
+async function lookAt(
+  model: StitchedModel,
+  columns: readonly Column[],
+  results: readonly TaskResult[],
+  options: TaskGateOptions,
+): Promise<TaskGates[]> {
+  const progress = new Progress('looking at gates');
+  try {
+    return await taskGates(model, columns, results, {
+      ...options,
+      onProgress: (documents, benchmark) => progress.update(documents, [benchmark]),
+    });
+  } finally {
+    progress.done();
+  }
+}
+
+const shownGates = (path: string, { members, means }: ReportedGates): ShownGates =>
+  shownMeans({ path, name: basename(resolve(path)) }, members, means);
 
 /** Where benchmarks lie, if nothing else is said. */
 export function openTaskData(folder?: string): DataFolder {

@@ -31,7 +31,8 @@ Of text that a model was trained on, only what the run set aside tells something
 and --text-field as they were then. Text that no model was trained on can be looked at whole: --split all.
 
 Benchmarks are read from local files, as their authors or Hugging Face publish them; what is missing is named with where
-to fetch it. With --out, a run that was stopped goes on when it is started again.
+to fetch it. With --out, a run that was stopped goes on when it is started again. --gates looks at the tokens that a stitched model
+answered with, in a pass of its own after the scores: it takes about as long as scoring one answer to each of these documents.
 
 A benchmark of your own is one file, YAML or JSON, with the fields of lm-eval's tasks, and data for where its rows lie:
   task: capitals
@@ -49,6 +50,7 @@ Examples:
   bts eval seed generalist --domain test=unseen.jsonl --split all --markdown
   bts eval seed generalist --tasks all --data benchmarks --out results
   bts eval generalist --tasks mmlu,gsm8k,capitals.yaml --shots gsm8k=5 --limit 100 --data benchmarks
+  bts eval generalist --tasks mmlu,gsm8k --data benchmarks --gates-file gates.svg
   bts eval compare results --task gsm8k`;
 
 export function evalCommand(program: Command, signal: AbortSignal): void {

@@ -1,14 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename, extname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { BtsError, fileError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
-import { overwrite } from '../../base/overwrite.js';
 import { count, fraction, integer, text } from '../../base/schema.js';
 import { drawTokenGates } from '../../gates/figures.js';
-import { renderGates } from '../../gates/gate-map.js';
-import { gatePage, htmlPage } from '../../gates/gate-page.js';
+import { gatePage } from '../../gates/gate-page.js';
 import {
   type GatedModel,
   type GatedText,
@@ -18,15 +16,15 @@ import {
   membersOf,
   type NamedText,
 } from '../../gates/gated-text.js';
-import { gateOptions, type MeanGates, meanGates } from '../../gates/mean-gates.js';
-import { meansCsv, tokensCsv } from '../../gates/tables.js';
+import { gateOptions, meanGates } from '../../gates/mean-gates.js';
+import { tokensCsv } from '../../gates/tables.js';
 import { SparseModel } from '../../model/baselines/sparse-model.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
-import { DIRECTIONS } from '../../model/stitches/directions/index.js';
-import { note, print, printJson } from '../../terminal/output.js';
-import { type Column, renderTable } from '../../terminal/table.js';
+import { print, printJson } from '../../terminal/output.js';
+import { renderTable } from '../../terminal/table.js';
+import { formOf, type GateForm, type ShownGates, shownMeans, writeGates } from '../gate-output.js';
 import { openDomains } from '../options/domains.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, present, readOptions } from '../options/options.js';
@@ -100,21 +98,13 @@ export function gatesCommand(program: Command, signal: AbortSignal): void {
     .action(async (folder: string) => run(folder, await readOptions(command, Schema), command.opts().json, signal));
 }
 
-/** What is known of a model's gates, in all forms that it can have. */
-interface Shown {
-  svg(): Promise<string>;
-  html(svg: string): string;
-  csv(): string;
-  json: object;
-  table(): string;
-}
-
 async function run(
   folder: string,
   values: Values,
   json: true | string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
+  const files = filesOf(values, json);
   const texts = await readTexts(values);
   if (texts.length > 0 === (values.domain !== undefined)) {
     throw new BtsError(
@@ -128,21 +118,21 @@ async function run(
     texts.length > 0
       ? await ofTexts(folder, gated(folder, model), texts, values, signal)
       : await ofDomains(folder, model, values, signal);
-  const { svg, html, csv } = values;
-  if (svg !== undefined || html !== undefined) {
-    const picture = await shown.svg();
-    if (svg !== undefined) await write(svg, picture);
-    if (html !== undefined) await write(html, shown.html(picture));
-  }
-  if (csv !== undefined) await write(csv, shown.csv());
-  if (typeof json === 'string') await write(json, `${JSON.stringify(shown.json, null, 2)}\n`);
-  if (json === true) printJson(shown.json);
+  for (const [form, file] of files) await writeGates(shown, form, file);
+  if (json === true) printJson(shown.json());
   else print(shown.table());
 }
 
-async function write(file: string, text: string): Promise<void> {
-  await overwrite(file, text);
-  note(`The gates are in '${file}'.`);
+/** The files that are asked for. Throws BAD_OPTION for one whose ending says that another form is meant. */
+function filesOf({ svg, html, csv }: Values, json: true | string | undefined): [GateForm, string][] {
+  const named = { svg, html, csv, json: json === true ? undefined : json };
+  return (Object.keys(named) as GateForm[]).flatMap((form) => {
+    const file = named[form];
+    if (file === undefined) return [];
+    const meant = extname(file) === '' ? form : formOf(file);
+    if (meant === form) return [[form, file]];
+    throw new BtsError('BAD_OPTION', `--${form} '${file}': by its ending it is for --${meant}.`);
+  });
 }
 
 async function readTexts({ prompt = [], file = [] }: Values): Promise<NamedText[]> {
@@ -171,7 +161,7 @@ async function ofTexts(
   texts: readonly NamedText[],
   { maxTokens, join, layer, quantiles }: Values,
   signal: AbortSignal,
-): Promise<Shown> {
+): Promise<ShownGates> {
   const found = await gatedTexts(model, texts, {
     ...present({ quantiles }),
     maxTokens: maxTokens ?? (join ? 0 : 64),
@@ -179,16 +169,22 @@ async function ofTexts(
     signal,
   });
   const options = { model: basename(resolve(folder)), afterLayer: layer };
+  const svg = () => drawTokenGates(found, options);
   return {
-    svg: () => drawTokenGates(found, options),
-    html: (svg) => gatePage(svg, found, options),
+    svg,
+    html: async () => gatePage(await svg(), found, options),
     csv: () => tokensCsv(found, quantiles),
-    json: { model: folder, texts: found },
+    json: () => ({ model: folder, texts: found }),
     table: () => textTable(found),
   };
 }
 
-async function ofDomains(folder: string, model: LanguageModel, values: Values, signal: AbortSignal): Promise<Shown> {
+async function ofDomains(
+  folder: string,
+  model: LanguageModel,
+  values: Values,
+  signal: AbortSignal,
+): Promise<ShownGates> {
   if (!(model instanceof StitchedModel)) {
     throw new BtsError('BAD_OPTION', `'${folder}' is not a stitched model: it has no gates. See 'bts stitch --help'.`);
   }
@@ -197,15 +193,7 @@ async function ofDomains(folder: string, model: LanguageModel, values: Values, s
   await using domains = await openDomains({ ...values, domain: values.domain! }, model.tokenizer, signal);
   const look = { batchSize, sequenceLength, signal, ...present({ maxTokens }) };
   const means = await meanGates(model, domains.all, look);
-  const members = model.memberNames;
-  const title = `Mean gates of ${basename(resolve(folder))}`;
-  return {
-    svg: () => renderGates(title, members, means),
-    html: (svg) => htmlPage(title, [svg]),
-    csv: () => meansCsv(members, means),
-    json: { model: folder, members, gates: means },
-    table: () => gateTable(members, means),
-  };
+  return shownMeans({ path: folder, name: basename(resolve(folder)) }, model.memberNames, means);
 }
 
 /** Means over each text's tokens. */
@@ -219,26 +207,4 @@ function textTable(texts: readonly GatedText[]): string {
     { title: 'kind', value: ({ placement }) => placement.kind.replaceAll('_', ' ') },
     ...members.map((title, m) => ({ title, value: ({ gates }: (typeof rows)[number]) => gates[m]!, digits: 3 })),
   ]);
-}
-
-function gateTable(members: readonly string[], means: readonly MeanGates[]): string {
-  const gate = ({ stitch, gates }: MeanGates, m: number) => (m < DIRECTIONS[stitch.kind].firstGated ? null : gates[m]!);
-  const columns: Column<MeanGates>[] = [
-    { title: 'after layer', value: ({ stitch }) => stitch.afterLayer },
-    { title: 'kind', value: ({ stitch }) => stitch.kind.replaceAll('_', ' ') },
-    { title: 'domain', value: ({ domain }) => domain },
-    ...members.map((title, m) => ({ title, value: (row: MeanGates) => gate(row, m), digits: 3 })),
-    { title: 'entropy', value: ({ entropy }) => entropy, digits: 3 },
-    { title: 'saturated %', value: (row) => saturated(row), digits: 1 },
-    { title: 'never heard', value: ({ unheard }) => (unheard.length > 0 ? unheard.join(', ') : null) },
-  ];
-  const order = [...means].sort((a, b) => a.stitch.afterLayer - b.stitch.afterLayer);
-  return renderTable(order, columns);
-}
-
-/** Of all gates of a stitch, how many are nearly 0 or 1, in percent. */
-function saturated({ stitch, saturation: { low, high }, gates }: MeanGates): number {
-  const { firstGated } = DIRECTIONS[stitch.kind];
-  const all = [...low, ...high].reduce((sum, share) => sum + share, 0);
-  return (100 * all) / (gates.length - firstGated);
 }

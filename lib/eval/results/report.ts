@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { check } from '../../base/check.js';
 import { BtsError, fileError } from '../../base/errors.js';
 import { readJson } from '../../base/file.js';
+import { Placement } from '../../checkpoint/stitch-manifest.js';
 
 /** A number over documents; what the fields mean is at `ColumnResult` and `TaskResult`. */
 const Measured = z.object({
@@ -12,6 +13,23 @@ const Measured = z.object({
   higherIsBetter: z.boolean(),
   scale: z.number(),
 });
+
+/** What the stitches of a model gave its members in its answers, by benchmark and stitch; the fields are those of `TaskGates`. */
+const ReportedGates = z.object({
+  members: z.array(z.string()),
+  means: z.array(
+    z.object({
+      task: z.string(),
+      stitch: Placement,
+      gates: z.array(z.number()),
+      entropy: z.number(),
+      saturation: z.object({ low: z.array(z.number()), high: z.array(z.number()) }),
+      unheard: z.array(z.string()),
+      tokens: z.number(),
+    }),
+  ),
+});
+export type ReportedGates = z.output<typeof ReportedGates>;
 
 const ModelReport = z.object({
   model: z.string(),
@@ -28,6 +46,8 @@ const ModelReport = z.object({
       metrics: z.array(Measured.extend({ key: z.string() })),
     }),
   ),
+  /** Where they were asked for. */
+  gates: ReportedGates.optional(),
 });
 export type ModelReport = z.output<typeof ModelReport>;
 

@@ -22,7 +22,7 @@ import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type BatchSize, denseCost, TRAINED_BYTES } from '../cost/cost.js';
 import { DecoderModel, type Pass } from '../decoder-model.js';
-import { KeyValueCache } from '../decoding/key-value-cache.js';
+import { type CacheOptions, KeyValueCache } from '../decoding/key-value-cache.js';
 import { loadTokenizer } from '../dense-model.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
@@ -220,10 +220,14 @@ export class MixtureModel extends DecoderModel {
     return this.shape.experts.includes(part);
   }
 
-  override createCache(batch: number, capacity: number): KeyValueCache {
+  override createCache(batch: number, capacity: number, options: CacheOptions = {}): KeyValueCache {
     this.expectAlive();
     const members = this.hasExperts('attention') ? this.experts.members.length : 1;
-    return new KeyValueCache(this.device, this.config, members, batch, capacity);
+    const { pool } = options;
+    return new KeyValueCache(this.device, this.config, members, batch, capacity, {
+      gates: this.cacheGates(options),
+      pool,
+    });
   }
 
   /** Writes baseline.json, the weights that were trained, and the tokenizer. */

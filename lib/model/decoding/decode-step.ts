@@ -19,7 +19,7 @@ export class DecodeStep implements Disposable {
 
   /** Computes a first token's logits. `forward` may depend on nothing else that changes from token to token. */
   static record(device: Device, ids: Int32Array, stand: Standing<Int32Array>, forward: StepForward): DecodeStep {
-    using scope = Scope.inference(device);
+    using scope = Scope.inference(device, { alone: true });
     const inputs = scope.track(device.tensor(ids, [ids.length]));
     const before = uploaded(scope, stand);
     const { program, result: logits } = device.record(() => {

@@ -4,10 +4,13 @@ import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { CacheGates, GateLog, GateRecordOptions } from '../stitches/gate-log.js';
 import type { DecodeStep } from './decode-step.js';
+import { cachedTokenBytes, PAGE_TOKENS, PagePool, pagesFor } from './page-pool.js';
 
 export interface CacheOptions {
   /** Gates are told of the tokens that are appended. */
   gates?: GateRecordOptions | undefined;
+  /** @internal Where its sequences get their pages from; default: a pool of its own. */
+  pool?: PagePool | undefined;
 }
 
 /** What a model remembers of sequences that grow token by token. */
@@ -25,47 +28,68 @@ export interface TokenCache extends Disposable {
 }
 
 /**
- * Keys and values of all tokens seen so far, one pair of tensors [M, B, capacity, K, D] a layer. Sequences of a batch may
- * have different lengths.
+ * Keys and values of all tokens seen so far, in pages of a pool: its own, which has pages for all its sequences, or one that is
+ * given, of which its sequences hold what they were given. Sequences of a batch may have different lengths.
  */
 export class KeyValueCache implements TokenCache {
   #disposed = false;
-  /** Keys and values of layer 0, of layer 1, and so on. */
-  private readonly tensors: Tensor[] = [];
   readonly lengths: number[];
   /** @internal What one token more for every sequence takes, once it has been computed. It keeps the model's weights in memory. */
   step: { model: object; decode: DecodeStep; gates: GateLog | undefined } | undefined;
   /** @internal Where the rotation of a sequence hangs on its length: its tokens, cut or not, and the stage they are in. */
   readonly origins: ({ tokens: number[]; stage: number } | undefined)[] = [];
+  /** @internal */
+  readonly pool: PagePool;
+  /** @internal Which pages a sequence has, [members, batch, pages of a sequence]; -1: none. */
+  readonly table: Tensor;
+  private readonly entries: Int32Array;
+  private readonly ownsPool: boolean;
+  /** Of each sequence: those of its first 64 tokens, one for each member, then those of the next. */
+  private readonly held: number[][];
+  readonly gates: CacheGates | undefined;
 
   /** @internal */
   constructor(
     device: Device,
     config: ModelConfig,
-    members: number,
+    readonly members: number,
     batch: number,
     readonly capacity: number,
-    readonly gates?: CacheGates,
+    { gates, pool }: { gates?: CacheGates | undefined; pool?: PagePool | undefined } = {},
   ) {
-    const { keyValueHeads, headWidth } = config.attention;
-    const shape = [members, batch, capacity, keyValueHeads, headWidth];
     expectCacheSize(batch, capacity);
-    device.expectRoom(
-      batch * capacity * cachedTokenBytes(device, config, members),
-      `a cache for ${batch} x ${capacity} tokens`,
-    );
+    const pages = pagesFor(capacity);
+    if (!pool) {
+      const bytes = batch * pages * PAGE_TOKENS * cachedTokenBytes(device, config, members);
+      device.expectRoom(bytes, `a cache for ${batch} x ${capacity} tokens`);
+    }
+    this.gates = gates;
     this.lengths = new Array<number>(batch).fill(0);
+    this.held = this.lengths.map(() => []);
+    this.ownsPool = pool === undefined;
+    this.pool = pool ?? new PagePool(device, config, batch * pages * members);
+    this.entries = new Int32Array(members * batch * pages).fill(-1);
+    if (!pool) {
+      // Pages of one member of one sequence lie side by side: they are copied at once.
+      for (let b = 0; b < batch; b++) {
+        const own = Array.from(
+          { length: members * pages },
+          (_, i) => ((i % members) * batch + b) * pages + Math.floor(i / members),
+        );
+        this.enter(b, own);
+      }
+    }
     try {
-      for (let i = 0; i < 2 * config.layers; i++) this.tensors.push(device.empty(shape, device.activations));
+      this.table = device.tensor(this.entries, [members, batch, pages]);
     } catch (error) {
-      this.dispose();
+      if (this.ownsPool) this.pool[Symbol.dispose]();
       throw error;
     }
   }
 
-  /** @internal */
+  /** @internal What holds the pages of layer `index`. */
   layer(index: number): { keys: Tensor; values: Tensor } {
-    return { keys: this.tensors[2 * index]!, values: this.tensors[2 * index + 1]! };
+    return this.pool.layer(index);
   }
 
   /** Throws BAD_OPTION unless `tokens` more fit for every sequence, DISPOSED. */
@@ -80,6 +104,39 @@ export class KeyValueCache implements TokenCache {
     }
   }
 
+  /** @internal Gives a sequence, which has none, pages of the pool and what they hold: so many tokens. */
+  hold(b: number, pages: readonly number[], length: number, origin?: KeyValueCache['origins'][number]): void {
+    this.lengths[b] = length;
+    this.origins[b] = origin && { ...origin, tokens: [...origin.tokens] };
+    this.enter(b, pages);
+    this.table.write(this.entries);
+  }
+
+  /** @internal The pages of a sequence, which stay its own. */
+  pagesOf(b: number): readonly number[] {
+    return this.held[b]!;
+  }
+
+  /** @internal Takes from a sequence its pages. */
+  release(b: number): number[] {
+    const pages = this.held[b]!;
+    this.enter(b, []);
+    this.lengths[b] = 0;
+    this.origins[b] = undefined;
+    this.table.write(this.entries);
+    return pages;
+  }
+
+  private enter(b: number, pages: readonly number[]): void {
+    this.held[b] = [...pages];
+    const batch = this.lengths.length;
+    const places = pagesFor(this.capacity);
+    for (let m = 0; m < this.members; m++) {
+      const first = (m * batch + b) * places;
+      for (let i = 0; i < places; i++) this.entries[first + i] = pages[i * this.members + m] ?? -1;
+    }
+  }
+
   /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
   copySequence(source: KeyValueCache, from: number, to: number): void {
     expectAlive(this.#disposed || source.#disposed, 'a cache');
@@ -90,16 +147,10 @@ export class KeyValueCache implements TokenCache {
         `the cache holds ${this.capacity} tokens a sequence; ${length} were to be copied.`,
       );
     }
-    for (const [i, tensor] of this.tensors.entries()) {
-      using target = rowsOf(tensor);
-      using origin = rowsOf(source.tensors[i]!);
-      for (let member = 0; member < tensor.shape[0]!; member++) {
-        const start = (member * this.lengths.length + to) * this.capacity;
-        const sourceStart = (member * source.lengths.length + from) * source.capacity;
-        using y = target.slice(start, start + length);
-        using x = origin.slice(sourceStart, sourceStart + length);
-        tensor.device.run('convert', { y, x });
-      }
+    const ofMember = (pages: readonly number[], m: number) =>
+      pages.slice(0, pagesFor(length) * this.members).filter((_, i) => i % this.members === m);
+    for (let m = 0; m < this.members; m++) {
+      this.pool.copy(source.pool, ofMember(source.held[from]!, m), ofMember(this.held[to]!, m));
     }
     this.lengths[to] = length;
     const origin = source.origins[from];
@@ -114,20 +165,17 @@ export class KeyValueCache implements TokenCache {
   }
 
   dispose(): void {
+    if (this.#disposed) return;
     this.#disposed = true;
     this.endStep();
-    for (const tensor of this.tensors.splice(0)) tensor.dispose();
+    this.table.dispose();
+    if (this.ownsPool) this.pool[Symbol.dispose]();
+    else for (const pages of this.held.splice(0)) this.pool.give(pages);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** What a token of a sequence takes in a cache. */
-export function cachedTokenBytes(device: Device, { attention, layers }: ModelConfig, members: number): number {
-  const width = device.activations === 'f32' ? 4 : 2;
-  return 2 * layers * members * attention.keyValueHeads * attention.headWidth * width;
 }
 
 /** Throws BAD_OPTION unless both are positive whole numbers of 32 bits. */
@@ -136,10 +184,4 @@ export function expectCacheSize(batch: number, capacity: number): void {
     if (Number.isInteger(value) && value >= 1 && value < 2 ** 31) continue;
     throw new BtsError('BAD_OPTION', `a cache's ${name} is a positive whole number of 32 bits, not ${value}.`);
   }
-}
-
-/** A cache tensor [M, B, capacity, K, D] as one row a token. */
-function rowsOf(tensor: Tensor): Tensor {
-  const [members, batch, capacity, ...token] = tensor.shape as [number, number, number, number, number];
-  return tensor.reshape(members * batch * capacity, ...token);
 }

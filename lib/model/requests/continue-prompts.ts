@@ -69,7 +69,7 @@ async function* continueGroup<Sequence extends PromptLane>(
   // Prompts are computed one by one, each in the place of the one before it, behind the common prefix.
   using entry = model.createCache(1, prefix + padded(model.device, longest - prefix));
   await prefill(model, entry, lanes[0]!.prompt.slice(0, prefix));
-  using cache = model.createCache(Math.max(model.device.leastRows, Math.min(batchSize, lanes.length)), most);
+  using cache = model.createCache(Math.max(model.device.leastLanes, Math.min(batchSize, lanes.length)), most);
 
   const begin = async (lane: Sequence) => {
     entry.lengths[0] = prefix;

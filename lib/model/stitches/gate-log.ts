@@ -1,10 +1,8 @@
 import { z } from 'zod';
 import { checkOptions } from '../../base/options-check.js';
-import { fraction } from '../../base/schema.js';
+import { flag, fraction } from '../../base/schema.js';
 import type { Placement } from '../../checkpoint/stitch-manifest.js';
 import type { Device } from '../../tensor/device.js';
-import * as ops from '../../tensor/ops/index.js';
-import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
@@ -15,6 +13,8 @@ export const gateRecordOptions = {
    * a token, where means take S * M.
    */
   quantiles: z.array(fraction(), 'expected a list of numbers').readonly().optional(),
+  /** Also the gates of all channels, read as they are for quantiles; default false. */
+  channels: flag().optional(),
 };
 export type GateRecordOptions = z.input<z.ZodObject<typeof gateRecordOptions>>;
 
@@ -32,6 +32,8 @@ export interface StitchGates {
   mean: readonly number[];
   /** By member the quantiles that were asked for. */
   quantiles?: readonly (readonly number[])[];
+  /** Where they were asked for, of all channels, [M, G]. */
+  channels?: Float32Array;
 }
 
 /** What all stitches gave the members at one token. */
@@ -51,8 +53,12 @@ export interface GateLayout {
 
 /** Takes the gates of the rows of one pass from its stitches, so that one read tells them all. */
 export class GateLog implements Disposable {
-  /** [S, N * M] sums over channels; with quantiles [S, N * M * G]. */
+  /** [S, N * M] sums over channels; [S, N * M * G] where all channels are read. */
   private readonly values: Tensor;
+  /** Numbers that are kept for each member of a row: G or 1. */
+  private readonly width: number;
+  /** [1, G], where sums are kept. */
+  private readonly ones: Tensor | undefined;
 
   constructor(
     device: Device,
@@ -61,40 +67,43 @@ export class GateLog implements Disposable {
     private readonly options: GateRecordOptions,
   ) {
     const { members, plan, gateWidth } = layout;
-    const width = options.quantiles ? gateWidth : 1;
-    this.values = device.empty([plan.length, rows * members.length * width]);
+    this.width = options.quantiles || options.channels ? gateWidth : 1;
+    this.values = device.empty([plan.length, rows * members.length * this.width], device.activations);
+    this.ones = this.width < gateWidth ? device.full([1, gateWidth], 1) : undefined;
   }
 
   /** Queues that the gates [N, M, G] of stitch `s` are kept. */
   take(scope: Scope, s: number, gates: Tensor): void {
     const { gateWidth } = this.layout;
+    const rows = gates.size / gateWidth;
     using inner = scope.inner();
-    const flat = inner.track(gates.reshape(1, gates.size / gateWidth, gateWidth));
-    const kept = this.options.quantiles || gateWidth === 1 ? flat : sumOfChannels(inner, flat);
-    const from = inner.track(kept.reshape(1, kept.size));
-    const to = inner.track(this.values.slice(s));
-    scope.device.run('convert', { y: to, x: from });
+    const x = inner.track(gates.reshape(1, rows, gateWidth));
+    const y = inner.track(inner.track(this.values.slice(s)).reshape(1, rows, this.width));
+    // All backends are quick at products: a sum is one with ones.
+    if (this.ones)
+      scope.device.run('linear_forward', { y, x, weight: [this.ones], bias: undefined, residual: undefined });
+    else scope.device.run('convert', { y, x });
   }
 
   /** By row. */
   async read(): Promise<TokenGates[]> {
     const { members, plan, gateWidth } = this.layout;
-    const { quantiles } = this.options;
+    const { quantiles, channels: isWhole } = this.options;
     const values = await this.values.read();
-    const width = quantiles ? gateWidth : 1;
-    const ofMember = (s: number, n: number, m: number): Float32Array => {
-      const first = ((s * this.rows + n) * members.length + m) * width;
-      return values.subarray(first, first + width);
+    const ofRow = (s: number, n: number): Float32Array => {
+      const size = members.length * this.width;
+      return values.subarray((s * this.rows + n) * size, (s * this.rows + n + 1) * size);
     };
-    const all = [...members.keys()];
     return Array.from({ length: this.rows }, (_, n) => ({
       members,
       stitches: plan.map((placement, s) => {
-        const channels = all.map((m) => ofMember(s, n, m));
+        const row = ofRow(s, n);
+        const channels = members.map((_, m) => row.subarray(m * this.width, (m + 1) * this.width));
         return {
           placement,
           mean: channels.map((own) => own.reduce((sum, gate) => sum + gate, 0) / gateWidth),
           ...(quantiles && { quantiles: channels.map((own) => quantilesOf(own, quantiles)) }),
+          ...(isWhole && { channels: row }),
         };
       }),
     }));
@@ -102,13 +111,8 @@ export class GateLog implements Disposable {
 
   [Symbol.dispose](): void {
     this.values.dispose();
+    this.ones?.dispose();
   }
-}
-
-/** [1, rows, 1] of [1, rows, G]: a product with ones, as all backends are quick at products. */
-function sumOfChannels(scope: Scope, gates: Tensor): Tensor {
-  const width = gates.shape[2]!;
-  return ops.linear(scope, gates, [new Parameter('ones', scope.track(scope.device.full([1, width], 1)))]);
 }
 
 /** Quantiles between the two nearest values, as NumPy's default has them. */

@@ -164,17 +164,23 @@ export class Transformer implements Disposable {
     const q = rotated(normalized(project('query', heads), layer.queryNorm));
     let k = rotated(normalized(project('key', keyValueHeads), layer.keyNorm));
     let v = project('value', keyValueHeads);
+    const pages = cache && inner.track(cache.table.slice(0, members));
     if (cache) {
       const { keys, values } = cache.layer(index);
       const append = (all: Tensor, x: Tensor) => {
-        const held = inner.track(all.slice(0, members));
-        this.device.run('cache_append', { cache: held, x, starts: starts! });
-        return held;
+        this.device.run('cache_append', { cache: all, pages, x, starts: starts! });
+        return all;
       };
       [k, v] = [append(keys, k), append(values, v)];
     }
     const { scale, softcap } = this.config.attention;
-    const attended = ops.attention(inner, q, k, v, { starts, window: windowOf(this.config, index), scale, softcap });
+    const attended = ops.attention(inner, q, k, v, {
+      starts,
+      pages,
+      window: windowOf(this.config, index),
+      scale,
+      softcap,
+    });
     return scope.track(attended.reshape(members, rows, heads * headWidth));
   }
 

@@ -15,27 +15,30 @@ interface Attended {
 }
 
 interface Calls {
-  attention_forward: Attended & { out: Tensor; lse: Maybe<Tensor>; starts: Maybe<Tensor> };
+  attention_forward: Attended & { out: Tensor; lse: Maybe<Tensor>; starts: Maybe<Tensor>; pages?: Maybe<Tensor> };
   attention_backward: Attended & { dq: Tensor; dk: Tensor; dv: Tensor; dout: Tensor; out: Tensor; lse: Tensor };
 }
 
-/** One multiplication with all keys that the queries see; of a cache, with every slot. */
-function productsWithKeys(q: Tensor, k: Tensor, starts: Maybe<Tensor>, window: number): number {
+/** One multiplication with all keys that the queries see; of a cache, with every one of its `slots`. */
+function productsWithKeys(q: Tensor, slots: number, starts: Maybe<Tensor>, window: number): number {
   const [members = 0, batch = 0, tokens = 0, heads = 0, width = 0] = q.shape;
-  const reach = window > 0 ? Math.min(window, k.shape[2]!) : k.shape[2]!;
+  const reach = window > 0 ? Math.min(window, slots) : slots;
   const keys = starts ? tokens * reach : (reach * (reach + 1)) / 2 + (tokens - reach) * reach;
   return 2 * members * batch * heads * width * keys;
 }
 
 /** native/ops/attention.h */
 export const attentionOps = nativeOps<Calls>({
-  attention_forward: ({ q, k, starts, window }) => 2 * productsWithKeys(q, k, starts, window),
-  attention_backward: ({ q, k, window }) => 5 * productsWithKeys(q, k, undefined, window),
+  attention_forward: ({ q, k, starts, pages, window }) =>
+    2 * productsWithKeys(q, pages ? pages.shape[2]! * k.shape[1]! : k.shape[2]!, starts, window),
+  attention_backward: ({ q, k, window }) => 5 * productsWithKeys(q, k.shape[2]!, undefined, window),
 });
 
 export interface AttentionOptions {
   /** Where each sequence's queries start, [B] integers; absent: at zero. */
   starts?: Tensor | undefined;
+  /** [M, B, P] integers: k and v are pools of pages (native/ops/pages.h), and these are the pages of each sequence. */
+  pages?: Tensor | undefined;
   /** Keys a query sees at most; null, the default: all before it. */
   window?: number | null;
   /** Of scores; default 1 / sqrt(D). */
@@ -44,16 +47,16 @@ export interface AttentionOptions {
   softcap?: number | null;
 }
 
-/** Causal attention: [M, B, T, H, D] from q of that shape and k, v [M, B, S, K, D]. */
+/** Causal attention: [M, B, T, H, D] from q of that shape and k, v [M, B, S, K, D], or pools of pages [Q, 64, K, D]. */
 export function attention(scope: Scope, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
   const { device } = scope;
   const [members, batch, tokens, heads, width] = q.shape as [number, number, number, number, number];
-  const { starts, scale = 1 / Math.sqrt(width) } = options;
+  const { starts, pages, scale = 1 / Math.sqrt(width) } = options;
   const common = { window: options.window ?? 0, scale, softcap: options.softcap ?? 0 };
   const out = scope.empty(q.shape, needsGradient(q, k, v));
   using inner = scope.inner();
   const lse = out.node && inner.empty([members, batch, heads, tokens], false, 'f32');
-  device.run('attention_forward', { out, lse, q, k, v, starts, ...common });
+  device.run('attention_forward', { out, lse, q, k, v, starts, pages, ...common });
   if (lse) {
     scope.tape!.record(out, [out, lse, q, k, v], (dout, saved, known) => {
       const [out, lse, q, k, v] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];

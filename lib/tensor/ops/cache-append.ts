@@ -1,8 +1,8 @@
-import { nativeOps, noProducts } from '../native-ops.js';
+import { type Maybe, nativeOps, noProducts } from '../native-ops.js';
 import type { Tensor } from '../tensor.js';
 
 interface Calls {
-  cache_append: { cache: Tensor; x: Tensor; starts: Tensor };
+  cache_append: { cache: Tensor; pages?: Maybe<Tensor>; x: Tensor; starts: Tensor };
 }
 
 /** native/ops/cache_append.h */

@@ -11,6 +11,7 @@ interface Calls {
     weight: readonly Tensor[];
     bias: Maybe<readonly Tensor[]>;
     residual: Maybe<Tensor>;
+    alone?: boolean;
   };
   linear_backward_input: { dx: Tensor; dy: Tensor; weight: readonly Tensor[]; accumulate: boolean };
   linear_backward_weight: { dweight: readonly Tensor[]; dbias: Maybe<readonly Tensor[]>; dy: Tensor; x: Tensor };
@@ -41,6 +42,7 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
     weight: values(weight),
     bias: bias && values(bias),
     residual,
+    alone: scope.alone,
   });
   if (y.node) {
     // Frozen weights need no x again, so only its shape and node are kept.

@@ -14,8 +14,9 @@ interface Forward {
   projected: Tensor;
   dropout: number;
   seed: number;
+  alone?: boolean;
 }
-interface Backward extends Omit<Forward, 'gateBias'> {
+interface Backward extends Omit<Forward, 'gateBias' | 'alone'> {
   dh: Maybe<Tensor>;
   dgateWeight: Tensor;
   dgateBias: Maybe<Tensor>;
@@ -83,7 +84,7 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
     options.experts === 'projected' ? inner.track(out.slice(1, members)) : inner.empty([members - 1, rows, width]);
   const common = { h, gateWeight: gate.value, proj: values(proj), dropout: rate, seed };
   const stored = { gates, projected };
-  device.run('experts_into_hub_forward', { hub, gateBias: gateBias?.value, ...common, ...stored });
+  device.run('experts_into_hub_forward', { hub, gateBias: gateBias?.value, alone: scope.alone, ...common, ...stored });
   if (options.experts === 'unchanged') {
     const [from, to] = [inner.track(h.slice(1, members)), inner.track(out.slice(1, members))];
     device.run('convert', { y: to, x: from });
@@ -134,6 +135,7 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
     seed: dropout.seed,
   };
   device.run('hub_into_experts_forward', {
+    alone: scope.alone,
     ...common,
     out,
     h,

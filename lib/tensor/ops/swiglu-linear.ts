@@ -15,6 +15,7 @@ interface Calls {
     gateBias: Maybe<readonly Tensor[]>;
     upBias: Maybe<readonly Tensor[]>;
     activation: Activation;
+    alone?: boolean;
   };
 }
 
@@ -59,6 +60,7 @@ export function swigluLinear(
     gateBias: gateBias && values(gateBias),
     upBias: upBias && values(upBias),
     activation,
+    alone: scope.alone,
   });
   return y;
 }

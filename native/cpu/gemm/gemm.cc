@@ -30,17 +30,20 @@ struct Ready {
   DType precision;
 };
 
+// Rows that are cut into blocks: all that stream past weights do so together.
+int64_t rows_to_cut(const Product& p) { return is_stream(p) ? 1 : p.rows; }
+
 int64_t count_tasks(std::span<const Ready> products, Block block) {
   int64_t count = 0;
   for (const auto& [p, _] : products)
-    count += ((p.rows + block.rows - 1) / block.rows) * ((p.cols + block.cols - 1) / block.cols);
+    count += ((rows_to_cut(p) + block.rows - 1) / block.rows) * ((p.cols + block.cols - 1) / block.cols);
   return count;
 }
 
 // Halves the longer side of the blocks, in whole tiles, until all threads have work.
 Block choose_block(std::span<const Ready> products, int threads) {
   Block block{kMR, kNC};
-  for (const auto& [p, _] : products) block.rows = std::max(block.rows, round_up(p.rows, kMR));
+  for (const auto& [p, _] : products) block.rows = std::max(block.rows, round_up(rows_to_cut(p), kMR));
   while (count_tasks(products, block) < kTasksPerThread * threads) {
     const int64_t row_tiles = block.rows / kMR, col_tiles = block.cols / kNR;
     if (row_tiles <= 2 && col_tiles <= 1) break;
@@ -60,7 +63,7 @@ void compute_all(std::span<const Ready> products, ThreadPool& pool, float* works
   const Block block = choose_block(products, pool.threads());
   std::vector<std::pair<Task, DType>> tasks;
   for (const auto& [p, precision] : products)
-    for (int64_t row = 0; row < p.rows; row += block.rows)
+    for (int64_t row = 0; row < rows_to_cut(p); row += block.rows)
       for (int64_t col = 0; col < p.cols; col += block.cols) tasks.push_back({{&p, row, col, block}, precision});
   pool.parallel_for(std::ssize(tasks), [&](int64_t i, int worker) {
     const auto& [task, precision] = tasks[i];
@@ -115,7 +118,9 @@ Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& 
 }
 
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch) {
-  const auto own_precision = [&](const Product& p) { return p.rows > kStreamRows ? precision : DType::F32; };
+  const auto own_precision = [&](const Product& p) {
+    return is_stream(p) || p.rows <= kStreamRows ? DType::F32 : precision;
+  };
   const auto is_copied = [&](const Product& p) {
     return p.a.col_stride != 1 && (own_precision(p) == DType::BF16 || p.cols > kFewColumns);
   };

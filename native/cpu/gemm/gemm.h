@@ -22,10 +22,11 @@ struct Product {
   bool accumulate = false;
   const Weight* bias = nullptr;
   const float* residual = nullptr;  // same layout as c, and may be c; not beside accumulate
+  bool alone = false;  // each row is what it would be without the others: all stream, if they lie along the depth
 };
 
 // Computes all products, cut into tasks for the pool's threads. `precision` is that of operands: f32, or bf16 for processors
-// that multiply it. Products of up to kStreamRows rows wait for memory: those stay in f32.
+// that multiply it. Few rows wait for memory: streams stay in f32.
 void multiply(std::span<const Product> products, DType precision, ThreadPool& pool, Arena& scratch);
 
 // What multiply_alone reads as the left operand: beside precision bf16 a copy in scratch memory, rounded once for all that

@@ -6,53 +6,90 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-// c[i, j] = sum over k of a[i, k] b[j, k] for all rows, both operands contiguous in k. One column after the other, so that
-// the weights are a single stream through memory; `chains` sums side by side hide the latency of an addition.
-template <int rows, int chains, class Reader>
-void dot_column(const Product& p, Reader weights, int64_t j) {
-  const float* a = static_cast<const float*>(p.a.storage.data);
-  const int64_t origin = j * p.b.col_stride;
-  vfloat acc[rows][chains] = {};
-  const auto add = [&](int64_t k, int chain, auto lanes) {
-    const vfloat w = lanes.read(weights, origin + k);
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++) acc[i][chain] += w * lanes.load(a + i * p.a.row_stride, k);
-  };
-  int64_t k = 0;
-  for (; k + chains * kLanes <= p.depth; k += chains * kLanes) {
-#pragma GCC unroll 4
-    for (int chain = 0; chain < chains; chain++) add(k + chain * kLanes, chain, Whole{});
-  }
-  for_vectors(k, p.depth, [&](int64_t k, auto lanes) { add(k, 0, lanes); });
-#pragma GCC unroll 4
-  for (int i = 0; i < rows; i++) {
-    const int64_t at = i * p.c_stride + j;
-    for (int chain = 1; chain < chains; chain++) acc[i][0] += acc[i][chain];
-    float sum = reduce_add(acc[i][0]);
-    if (p.accumulate) sum += p.c[at];
-    if (p.residual) sum += p.residual[at];
-    if (p.bias) with_reader(*p.bias, [&](auto bias) { sum += bias.at(j); });
-    p.c[at] = sum;
+// A tile of the result stays in registers. Every element is summed over the depth lane by lane, and its lanes at the end,
+// whatever the tile that it is in.
+constexpr int kTileRows = 4;
+constexpr int kTileCols = kLanes == 16 ? 6 : 3;
+// Weights of a tile's columns that more rows than a tile has pass by are widened once, so many of each at a time: they stay
+// in the first-level cache. Of those rows, so many have sums that wait for the rest of the depth.
+constexpr int64_t kWidened = 1024;
+constexpr int64_t kWaitingRows = 64;
+constexpr int64_t kWidenedStride = kWidened + 16;
+
+template <int rows, int cols>
+using Sums = vfloat[rows * cols];
+
+// sums [rows, cols] += over k of a[i, k] right[j, k]
+template <int rows, int cols, class Reader>
+inline void add_products(Sums<rows, cols>& sums, const float* a, int64_t a_stride, Reader right, int64_t right_stride,
+                         int64_t depth) {
+  for_vectors(0, depth, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+    vfloat w[cols];
+#pragma GCC unroll 6
+    for (int j = 0; j < cols; j++) w[j] = lanes.read(right, j * right_stride + k);
+#pragma GCC unroll 24
+    for (int s = 0; s < rows * cols; s++) sums[s] += w[s % cols] * lanes.load(a + s / cols * a_stride, k);
+  });
+}
+
+template <int rows, int cols>
+inline void finish(const Product& p, const Sums<rows, cols>& sums, int64_t i0, int64_t j0) {
+  float added[cols] = {};
+  if (p.bias)
+    with_reader(*p.bias, [&](auto bias) {
+      for (int j = 0; j < cols; j++) added[j] = bias.at(j0 + j);
+    });
+  const float* more = p.accumulate ? p.c : p.residual;
+  float* c = p.c + i0 * p.c_stride + j0;
+  if (more) {
+    more += i0 * p.c_stride + j0;
+#pragma GCC unroll 24
+    for (int s = 0; s < rows * cols; s++) {
+      const int64_t at = s / cols * p.c_stride + s % cols;
+      c[at] = reduce_add(sums[s]) + more[at] + added[s % cols];
+    }
+  } else {
+#pragma GCC unroll 24
+    for (int s = 0; s < rows * cols; s++) c[s / cols * p.c_stride + s % cols] = reduce_add(sums[s]) + added[s % cols];
   }
 }
 
-template <int rows, class Reader>
-void dot_columns(const Product& p, Reader weights, int64_t first, int64_t last) {
-  for (int64_t j = first; j < last; j++) dot_column<rows, rows <= 2 ? 4 : 2>(p, weights, j);
+inline const float* row(const Product& p, int64_t i) {
+  return static_cast<const float*>(p.a.storage.data) + i * p.a.row_stride;
+}
+
+// Calls f(integral_constant<int, n>) for n <= most.
+template <int most, class F>
+inline void with_count(int64_t n, F&& f) {
+  if constexpr (most > 0) {
+    if (n == most) f(std::integral_constant<int, most>());
+    else with_count<most - 1>(n, f);
+  }
+}
+
+// The columns from j0 on for all rows: their weights are read from memory once, and then from a cache.
+template <int cols, class Reader>
+void columns(const Product& p, Reader weights, int64_t j0) {
+  for (int64_t i = 0; i < p.rows; i += kTileRows)
+    with_count<kTileRows>(std::min<int64_t>(kTileRows, p.rows - i), [&](auto rows) {
+      Sums<rows, cols> sums = {};
+      add_products<rows, cols>(sums, row(p, i), p.a.row_stride, weights.from(j0 * p.b.col_stride), p.b.col_stride,
+                               p.depth);
+      finish<rows, cols>(p, sums, i, j0);
+    });
 }
 
 }  // namespace
 
-bool is_stream(const Product& p) { return p.rows <= kStreamRows && p.a.col_stride == 1 && p.b.row_stride == 1; }
+bool is_stream(const Product& p) {
+  return (p.alone || p.rows <= kStreamRows) && p.a.col_stride == 1 && p.b.row_stride == 1;
+}
 
 void stream_product(const Product& p, int64_t first, int64_t last) {
   with_reader(p.b.storage, [&](auto weights) {
-    switch (p.rows) {
-      case 1: return dot_columns<1>(p, weights, first, last);
-      case 2: return dot_columns<2>(p, weights, first, last);
-      case 3: return dot_columns<3>(p, weights, first, last);
-      default: return dot_columns<4>(p, weights, first, last);
-    }
+    int64_t j = first;
+    for (; j + kTileCols <= last; j += kTileCols) columns<kTileCols>(p, weights, j);
+    for (; j < last; j++) columns<1>(p, weights, j);
   });
 }
 

@@ -1,11 +1,12 @@
-// Products of few rows, as in decoding: a stream over the weights, which packing would only slow down.
+// Products of few rows, as in decoding: a stream over the weights, which packing would only slow down. An element is summed
+// in one order however many rows there are.
 #pragma once
 
 #include "gemm.h"
 
 namespace bts::cpu::BTS_ISA {
 
-constexpr int64_t kStreamRows = 4;  // at most
+constexpr int64_t kStreamRows = 4;  // at most, unless they are computed alone
 
 bool is_stream(const Product& product);
 
