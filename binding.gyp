@@ -1,5 +1,5 @@
 {
-  # node-gyp and prebuildify look for this file. CMake does the build (CMakeLists.txt); nothing is listed here twice.
+  # For node-gyp, where somebody calls it. CMake does the build (CMakeLists.txt); nothing is listed here twice.
   "targets": [
     {
       "target_name": "branch_train_stitch",
@@ -9,13 +9,7 @@
           "action_name": "cmake",
           "inputs": ["CMakeLists.txt"],
           "outputs": ["<(PRODUCT_DIR)/branch_train_stitch.node"],
-          "action": [
-            "node",
-            "<!(node -p \"require.resolve('cmake-js/bin/cmake-js')\")",
-            "compile",
-            "--directory", "<(module_root_dir)",
-            "--out", "<(module_root_dir)/build/cmake"
-          ]
+          "action": ["npm", "--prefix", "<(module_root_dir)", "run", "build:native"]
         }
       ]
     }

@@ -1,8 +1,6 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BtsError, type ErrorCode } from '../base/errors.js';
+import { type Backend, findBinary, tryInProcess, whatToDo } from './binary.js';
 
 /**
  * Element types of tensors. Trainable weights are f32, frozen weights keep what their file has, activations are f32, or bf16
@@ -85,58 +83,25 @@ interface Addon {
   ops(): string[];
 }
 
-/** The backends, each a binary of its own; the emulated one runs CUDA's kernels on the CPU, for tests. */
-export type Backend = 'cpu' | 'cuda' | 'cuda-emulated';
-
-const root = resolve(fileURLToPath(new URL('../..', import.meta.url)));
-
-/** Where the binaries lie that an installation does not build by itself, and what builds them. */
-const ON_DEMAND = {
-  cuda: {
-    path: 'build/cuda/branch_train_stitch_cuda.node',
-    build: "'npm run build:cuda' (needs CMake and CUDA's nvcc)",
-  },
-  'cuda-emulated': {
-    path: 'build/emulated/branch_train_stitch_cuda_emulated.node',
-    build: "'npm run build:emulated'",
-  },
-};
-
 const loaded = new Map<Backend, Addon>();
 
 /** A backend's binary, loaded at first use. Throws ADDON_NOT_LOADED with what to do. */
 export function loadAddon(backend: Backend = 'cpu'): Addon {
   const known = loaded.get(backend);
   if (known) return known;
-  const addon = backend === 'cpu' ? loadCpu() : loadOnDemand(backend);
-  loaded.set(backend, addon);
-  return addon;
-}
-
-function loadCpu(): Addon {
+  const { path } = findBinary(backend);
+  if (backend === 'cuda') tryInProcess(path);
   try {
-    return createRequire(import.meta.url)('node-gyp-build')(root) as Addon;
+    const addon = createRequire(import.meta.url)(path) as Addon;
+    loaded.set(backend, addon);
+    return addon;
   } catch (cause) {
+    const why = (cause as Error).message.trim().replace(/\.$/, '');
     throw new BtsError(
       'ADDON_NOT_LOADED',
-      `the compiled addon could not be loaded for ${process.platform}-${process.arch} from ${root}: ` +
-        `${(cause as Error).message.trim()} Build it there with 'npm run build:native' (needs CMake and a C++20 compiler).`,
+      `the ${backend} backend's binary cannot be loaded: ${why}. ${whatToDo(backend)}`,
       { cause },
     );
-  }
-}
-
-function loadOnDemand(backend: keyof typeof ON_DEMAND): Addon {
-  const { path: relative, build } = ON_DEMAND[backend];
-  const path = join(root, relative);
-  if (!existsSync(path))
-    throw new BtsError('ADDON_NOT_LOADED', `its binary is not there: build it with ${build} in ${root}.`);
-  try {
-    return createRequire(import.meta.url)(path) as Addon;
-  } catch (cause) {
-    throw new BtsError('ADDON_NOT_LOADED', `its binary cannot be loaded: ${(cause as Error).message.trim()}`, {
-      cause,
-    });
   }
 }
 

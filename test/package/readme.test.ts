@@ -23,6 +23,7 @@ const inline = [...text.replace(/^```.*?^```/gms, '').matchAll(/`([^`]+)`/g)].ma
 /** Commands that are not run, and why. */
 const NOT_RUN: Record<string, string> = {
   'npm install branch-train-stitch': 'it is installed before all else, from the tarball',
+  'npm explore branch-train-stitch -- npm run build:native': 'it takes minutes; `npm run test:install` runs it',
 };
 /** What is made shorter. */
 const SHORTER: [long: RegExp, short: string][] = [
@@ -61,10 +62,12 @@ async function run(command: string): Promise<{ stdout: string; stderr: string }>
 readme.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'bts-readme-'));
   await writeFile(join(folder, 'package.json'), '{ "name": "reader", "private": true, "type": "module" }\n');
-  const { stdout } = await promisify(execFile)('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root });
-  const [{ filename }] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [{ filename: string }];
+  await promisify(execFile)('npm', ['run', 'build:ts'], { cwd: root });
+  // Without what npm runs before it packs: that asks for the packages with binaries, which are compiled for releases.
+  const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder];
+  const { stdout } = await promisify(execFile)('npm', pack, { cwd: root });
+  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
   try {
-    // Compiling takes minutes: the addon is the one that the tests were given.
     await run(`npm install --ignore-scripts --prefer-offline --no-audit --no-fund ./${filename}`);
   } catch (error) {
     if (!/ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ECONNRESET|ENOTCACHED/.test(`${error}`)) throw error;
@@ -73,6 +76,7 @@ readme.before(async () => {
     return;
   }
   const installed = join(folder, 'node_modules', 'branch-train-stitch');
+  // The addon is the one that the tests were given.
   await cp(join(root, 'build', 'Release'), join(installed, 'build', 'Release'), { recursive: true });
   for (const name of ['typescript', '@types', 'undici-types']) {
     await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name));

@@ -5,7 +5,7 @@ const { join } = require('node:path');
 const { Worker } = require('node:worker_threads');
 
 const root = join(__dirname, '../..');
-const load = () => require('node-gyp-build')(root);
+const load = () => require(join(root, 'build/Release/branch_train_stitch.node'));
 const addon = load();
 
 exports.load = load;

@@ -1,11 +1,10 @@
-import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { BtsError } from '../../base/errors.js';
 import { machineMemory } from '../../base/memory.js';
 import { availableProcessors } from '../../base/processors.js';
 import { loadAddon, type Variant } from '../../tensor/addon.js';
+import { findBinary, glibcVersion } from '../../tensor/binary.js';
 import { Device, findGpus, whyNotBf16 } from '../../tensor/device.js';
 import { print, printJson } from '../../terminal/output.js';
 import { bytes } from '../../terminal/units.js';
@@ -65,8 +64,8 @@ function run(version: string, json: boolean): void {
 function findAddon(): Found {
   try {
     loadAddon();
-    const root = fileURLToPath(new URL('../../..', import.meta.url));
-    return { ok: true, detail: createRequire(import.meta.url)('node-gyp-build').path(root) };
+    const { path, origin } = findBinary('cpu');
+    return { ok: true, detail: `${path} (${origin})` };
   } catch (error) {
     return rejected(error);
   }
@@ -97,12 +96,6 @@ function findCuda(): FoundGpus {
 function rejected(error: unknown): Found {
   if (error instanceof BtsError) return { ok: false, detail: error.message };
   throw error;
-}
-
-/** Null where the C library is another one. */
-function glibcVersion(): string | null {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  return report?.header?.glibcVersionRuntime ?? null;
 }
 
 function render({ instructionSets, ...report }: Report): string {

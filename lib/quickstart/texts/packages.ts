@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { dirname, extname, join, relative, sep } from 'node:path';
+import { basename, dirname, extname, join, relative, sep } from 'node:path';
 import { BtsError, fileError } from '../../base/errors.js';
 import { readJson } from '../../base/file.js';
 
@@ -11,20 +11,26 @@ export interface InstalledPackage {
 }
 
 /**
- * The package at `packageRoot`, with the files that it is published with, and those in every `node_modules` at or above it,
- * sorted by folder. Of several copies of a package the outermost counts; symbolic links (workspaces) do not.
+ * The package at `packageRoot`, with the files that it is published with, those in the folders `others`, and those in every
+ * `node_modules` of these, and of the first and above it, sorted by folder. Of several copies of a package the outermost counts;
+ * symbolic links (workspaces) do not.
  */
-export async function findPackages(packageRoot: string, signal?: AbortSignal): Promise<InstalledPackage[]> {
+export async function findPackages(
+  packageRoot: string,
+  others: readonly string[],
+  signal?: AbortSignal,
+): Promise<InstalledPackage[]> {
   const own = await publishedPackage(packageRoot, signal);
   const packages = new Map([[own.name, own]]);
   const pending = await modulesAbove(packageRoot);
-  for (let folder = pending.shift(); folder !== undefined; folder = pending.shift()) {
-    for (const name of await packagesIn(folder)) {
-      const files: string[] = [];
-      await walk(join(folder, name), join(folder, name), files, pending, signal);
-      if (!packages.has(name)) packages.set(name, { name, folder: join(folder, name), files: files.sort() });
-    }
-  }
+  const add = async (name: string, folder: string) => {
+    const files: string[] = [];
+    await walk(folder, folder, files, pending, signal);
+    if (!packages.has(name)) packages.set(name, { name, folder, files: files.sort() });
+  };
+  for (const folder of others) await add(basename(folder), folder);
+  for (let folder = pending.shift(); folder !== undefined; folder = pending.shift())
+    for (const name of await packagesIn(folder)) await add(name, join(folder, name));
   return [...packages.values()];
 }
 
@@ -51,6 +57,14 @@ export async function fileBytes(pkg: InstalledPackage, file: string): Promise<nu
 /** @throws BtsError `ABORTED` if the signal fired. */
 export function stopIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new BtsError('ABORTED', 'Collecting texts was stopped.', { cause: signal.reason });
+}
+
+/** The folder of npm, which comes with Node.js. */
+export async function findNpm(): Promise<string | undefined> {
+  const folder = dirname(process.execPath);
+  for (const npm of [join(folder, '..', 'lib', 'node_modules', 'npm'), join(folder, 'node_modules', 'npm')])
+    if (await stat(npm).catch(() => undefined)) return npm;
+  return undefined;
 }
 
 async function modulesAbove(packageRoot: string): Promise<string[]> {

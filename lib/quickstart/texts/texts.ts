@@ -8,7 +8,7 @@ import { code } from './code.js';
 import type { Document, Domain } from './documents.js';
 import { languages } from './languages.js';
 import { mathProblems } from './math-problems.js';
-import { findPackages, stopIfAborted } from './packages.js';
+import { findNpm, findPackages, type InstalledPackage, stopIfAborted } from './packages.js';
 import { prose } from './prose.js';
 
 export const DOMAINS = ['prose', 'code', 'languages', 'math'] as const;
@@ -29,7 +29,7 @@ export interface CollectOptions {
   signal?: AbortSignal | undefined;
   /** Each domain gets at most this many bytes of text, at least 10,000; default 4 MiB. */
   maxBytesPerDomain?: number;
-  /** The folder of the package that is read with those installed beside it; default this one's own. */
+  /** The folder of the package that is read with those installed beside it; default this one's own, and npm with its packages. */
   packageRoot?: string;
   /** The domains to collect; default all four. */
   domains?: readonly DomainName[];
@@ -42,7 +42,7 @@ const FEWEST_BYTES = 64 << 10;
 
 /**
  * Collects text in four domains without network, wherever this package is installed: English documentation and source code
- * of this package and of those beside it, and, generated, phrases in other languages and math problems with solutions. Writes
+ * of this package, of those beside it and of npm, which comes with Node.js, and, generated, phrases in other languages and math problems with solutions. Writes
  * one `<domain>.jsonl` per domain to `folder`, documents in random order; the domains are cut to the size of the smallest,
  * so that none is learned better for being larger. The same packages and seed give the same files.
  *
@@ -54,7 +54,7 @@ export async function collectTexts(folder: string, options: CollectOptions = {})
     throw new BtsError('BAD_OPTION', `maxBytesPerDomain is at least 10000 bytes, not ${maxBytesPerDomain}.`);
   }
   const needsPackages = domains.some((name) => name === 'prose' || name === 'code');
-  const packages = needsPackages ? await findPackages(options.packageRoot ?? (await ownRoot()), signal) : [];
+  const packages = needsPackages ? await packagesFor(options.packageRoot, signal) : [];
 
   const open: Record<DomainName, () => Domain> = {
     prose: () => prose(packages, new Choices(seed, 'prose')),
@@ -87,6 +87,12 @@ export async function collectTexts(folder: string, options: CollectOptions = {})
     results.push({ name, path, documents: taken.length, bytes: textBytes(taken), sources });
   }
   return results;
+}
+
+async function packagesFor(packageRoot: string | undefined, signal?: AbortSignal): Promise<InstalledPackage[]> {
+  if (packageRoot !== undefined) return await findPackages(packageRoot, [], signal);
+  const npm = await findNpm();
+  return await findPackages(await ownRoot(), npm ? [npm] : [], signal);
 }
 
 /** Documents in a row that no longer fit before the rest are not looked at: some generators never end. */
