@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -29,7 +29,7 @@ device.dispose();`;
 export const printed = '1.5 1.5 1.5 NO_DEVICE\n';
 export const esm = `import { BtsError, Device } from 'branch-train-stitch';${program}`;
 
-export interface Ran {
+interface Ran {
   stdout: string;
   stderr: string;
 }
@@ -101,9 +101,5 @@ export class Project {
     const report = JSON.parse((await this.run([...bts, 'doctor', '--json'], env)).stdout);
     assert.ok(report.devices.cpu.ok, report.devices.cpu.detail);
     assert.match(report.addon.detail, origin);
-  }
-
-  async remove(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
   }
 }
