@@ -1,6 +1,6 @@
 /**
  * The one file that knows the plotting library, Vega, which lays out and measures without a DOM. The published package has it
- * bundled into this file (packaging/dist.ts): installed, Vega and what it depends on are 60 packages of 16 MB; bundled 0.5 MB.
+ * bundled into this file (native/packaging/dist.ts): installed, Vega and what it depends on are 60 packages of 16 MB; bundled 0.5 MB.
  */
 import * as vega from 'vega';
 import { CHART_STYLE } from './style.js';

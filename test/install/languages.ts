@@ -2,7 +2,7 @@
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { root } from '../../packaging/root.js';
+import { root } from '../../native/packaging/root.js';
 import { line } from './lines.js';
 import { esm, Project, printed, program, tarballs } from './project.js';
 

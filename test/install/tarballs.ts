@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PUBLISHED } from '../../lib/tensor/binary.js';
-import { root } from '../../packaging/root.js';
+import { root } from '../../native/packaging/root.js';
 
 /** The packed packages, in `folder`. Where binaries are missing, npm says what to do and this throws. */
 export function packed(folder: string): { main: string; all: string[] } {

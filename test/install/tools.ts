@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../../packaging/root.js';
+import { root } from '../../native/packaging/root.js';
 import { Skipped } from './lines.js';
 
 /** A file of a package of the npm registry that is a tool here, installed once below build/. Throws Skipped without a registry. */

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PLATFORMS } from '../../packaging/platforms.js';
-import { root } from '../../packaging/root.js';
+import { PLATFORMS } from '../../native/packaging/platforms.js';
+import { root } from '../../native/packaging/root.js';
 
 const prebuilds = suite('prebuilds');
 /** glibc of RHEL 8, and the oldest that Node.js 20 runs with. */

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PUBLISHED } from '../lib/tensor/binary.js';
+import { PUBLISHED } from '../../lib/tensor/binary.js';
 import { manifest, writeManifest } from './manifest.js';
 import { root } from './root.js';
 

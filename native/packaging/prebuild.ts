@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
-import { BtsError } from '../lib/base/errors.js';
+import { BtsError } from '../../lib/base/errors.js';
 import { type Manifest, manifest } from './manifest.js';
 import { PLATFORMS, type Platform } from './platforms.js';
 import { root } from './root.js';

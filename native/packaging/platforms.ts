@@ -1,4 +1,4 @@
-import type { PUBLISHED } from '../lib/tensor/binary.js';
+import type { PUBLISHED } from '../../lib/tensor/binary.js';
 
 /** A platform and a backend that are published as a binary, in a package of their own. */
 export interface Platform {

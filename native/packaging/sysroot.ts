@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { BtsError } from '../lib/base/errors.js';
+import { BtsError } from '../../lib/base/errors.js';
 import type { Sysroot } from './platforms.js';
 import { root } from './root.js';
 
