@@ -1,6 +1,8 @@
 import type { DecoderModel } from '../model/decoder-model.js';
+import { appendTokens, type Place } from '../model/decoding/append-tokens.js';
 import { advance } from '../model/decoding/decode-together.js';
 import type { CacheOptions, KeyValueCache } from '../model/decoding/key-value-cache.js';
+import { padded } from '../model/decoding/padding.js';
 import { PAGE_TOKENS, type PagePool, pagesFor } from '../model/decoding/page-pool.js';
 import type { Decoding } from './decoding.js';
 import type { Answer, Job } from './job.js';
@@ -73,6 +75,37 @@ export class DecodeBatch implements Decoding {
       for (const unused of spare) this.pool.give(unused);
       cache.dispose();
     });
+  }
+
+  /** Those that have about as many tokens left as the first: each is as long as the longest in a pass. */
+  together(passes: readonly SharedPass[], most: number): SharedPass[] {
+    const [first] = passes as [SharedPass];
+    const tokens = Math.min(most, first.remaining);
+    if (first.isApart) return [first];
+    const alike = ({ isApart, remaining }: SharedPass) => !isApart && remaining <= tokens && 2 * remaining >= tokens;
+    return [first, ...passes.slice(1).filter(alike)].slice(0, Math.floor(most / tokens));
+  }
+
+  async advance(passes: readonly SharedPass[], most: number): Promise<number> {
+    if (passes.length === 1) return await passes[0]!.advance(most);
+    const parts = passes.map((pass) => pass.nextTokens(most));
+    const longest = parts.reduce((length, part) => Math.max(length, part.length), 0);
+    const slots = passes.reduce((most, { capacity }) => Math.max(most, capacity), 0);
+    const places: Place[] = parts.map(({ length }, sequence) => ({ sequence, index: length - 1 }));
+    using cache = this.createCache(passes.length, slots + padded(this.model.device, longest));
+    for (const [b, pass] of passes.entries()) pass.lend(cache, b);
+    try {
+      await appendTokens(this.model, cache, parts, places, async (logits, at) => {
+        for (let i = 0; i < logits.shape[0]!; i++) {
+          const pass = passes[at + i]!;
+          if (parts[at + i]!.length === pass.remaining) await pass.draw(logits, i, parts[at + i]!.length);
+        }
+      });
+    } finally {
+      for (const [b, pass] of passes.entries()) pass.reclaim(cache, b);
+    }
+    for (const [b, pass] of passes.entries()) pass.arrive(parts[b]!.length);
+    return parts.reduce((sum, { length }) => sum + length, 0);
   }
 
   async step(): Promise<void> {

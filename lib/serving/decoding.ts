@@ -9,6 +9,10 @@ export interface Decoding extends Disposable {
    * once others have ended, if some are on their way.
    */
   begin(job: Job): PromptPass;
+  /** Those of these prompts that are computed with the first one, which is of them. */
+  together(passes: readonly PromptPass[], most: number): PromptPass[];
+  /** Computes parts of prompts that are computed together, `most` tokens in all or what remains. Returns how many it were. */
+  advance(passes: readonly PromptPass[], most: number): Promise<number>;
   /** Computes a token more for each sequence. */
   step(): Promise<void>;
   /** Lets go of what is kept for requests that may come; nothing is on its way. */
@@ -20,6 +24,4 @@ export interface PromptPass extends Disposable {
   readonly job: Job;
   /** Tokens that are not computed yet. */
   readonly remaining: number;
-  /** Computes `most` tokens, or what remains. Returns how many were computed. */
-  advance(most: number): Promise<number>;
 }

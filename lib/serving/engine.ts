@@ -200,20 +200,26 @@ export class Engine {
   }
 
   private async computePrompts(): Promise<void> {
-    for (let left = this.settings.chunkTokens; left > 0 && this.passes.length > 0; ) {
-      const { pass, set } = this.passes.shift()!;
+    for (let left = this.settings.chunkTokens; left > 0; ) {
+      for (const { pass } of this.passes) if (pass.job.ended) pass[Symbol.dispose]();
+      this.passes = this.passes.filter(({ pass }) => !pass.job.ended);
+      if (this.passes.length === 0) return;
+      const { set } = this.passes[0]!;
+      const ofSet = this.passes.filter((one) => one.set === set).map(({ pass }) => pass);
+      const now = set.decoding.together(ofSet, left);
+      this.passes = this.passes.filter(({ pass }) => !now.includes(pass));
       try {
-        if (!pass.job.ended) {
-          const tokens = await pass.advance(left);
-          left -= tokens;
-          this.computedPromptTokens += tokens;
-        }
+        const tokens = await set.decoding.advance(now, left);
+        left -= tokens;
+        this.computedPromptTokens += tokens;
       } catch (error) {
         this.noteFailure(error);
-        pass.job.end(error);
+        for (const { job } of now) job.end(error);
       }
-      if (pass.remaining > 0 && !pass.job.ended) this.passes.push({ pass, set });
-      else pass[Symbol.dispose]();
+      for (const pass of now) {
+        if (pass.remaining > 0 && !pass.job.ended) this.passes.push({ pass, set });
+        else pass[Symbol.dispose]();
+      }
     }
   }
 

@@ -21,8 +21,16 @@ export class SeparateSequences implements Decoding {
     return this.sequences.filter(({ answer }) => !answer.isDone).length;
   }
 
-  begin(job: Job): PromptPass {
+  begin(job: Job): WholePass {
     return new WholePass(this.model, this.options, job, (answer, cache) => this.sequences.push({ answer, cache }));
+  }
+
+  together(passes: readonly PromptPass[]): PromptPass[] {
+    return passes.slice(0, 1);
+  }
+
+  async advance(passes: readonly PromptPass[]): Promise<number> {
+    return await (passes[0] as WholePass).advance();
   }
 
   async step(): Promise<void> {

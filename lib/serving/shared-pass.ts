@@ -27,14 +27,46 @@ export class SharedPass implements PromptPass {
     this.computed = cache.lengths[0]!;
   }
 
+  /** Slots that its sequence may fill. */
+  get capacity(): number {
+    return this.cache.capacity;
+  }
+
   get remaining(): number {
     return this.job.request.prompt.length - this.computed;
+  }
+
+  /** Whether more than the next token is asked of its rows: it is computed by itself. */
+  get isApart(): boolean {
+    return this.job.request.promptLogprobs !== undefined || this.cache.gates !== undefined;
+  }
+
+  nextTokens(most: number): readonly number[] {
+    return this.job.request.prompt.slice(this.computed, this.computed + most);
+  }
+
+  /** Moves its sequence to a place of another cache. */
+  lend(to: KeyValueCache, b: number): void {
+    const origin = this.cache.origins[0];
+    to.hold(b, this.cache.release(0), this.computed, origin);
+  }
+
+  /** Takes it back. */
+  reclaim(from: KeyValueCache, b: number): void {
+    const [length, origin] = [from.lengths[b]!, from.origins[b]];
+    this.cache.hold(0, from.release(b), length, origin);
+  }
+
+  /** So many tokens more are in the cache, which has its sequence again. */
+  arrive(tokens: number): void {
+    this.computed += tokens;
+    if (this.remaining === 0) this.end();
   }
 
   async advance(most: number): Promise<number> {
     const { prompt, promptLogprobs } = this.job.request;
     const first = this.computed;
-    const tokens = prompt.slice(first, first + most);
+    const tokens = this.nextTokens(most);
     const last = first + tokens.length - 1;
     const places: Place[] = tokens.map((_, index) => ({ sequence: 0, index }));
     const asked = promptLogprobs !== undefined ? places : last === prompt.length - 1 ? places.slice(-1) : [];
@@ -45,9 +77,8 @@ export class SharedPass implements PromptPass {
       if (promptLogprobs !== undefined) await this.score(logits, place, promptLogprobs);
       if (place + count === prompt.length) await this.draw(logits, count - 1, tokens.length);
     });
-    this.computed = first + tokens.length;
-    if (this.remaining > 0) await this.keepGates(tokens.length);
-    if (this.remaining === 0) this.end();
+    if (tokens.length < this.remaining) await this.keepGates(tokens.length);
+    this.arrive(tokens.length);
     return tokens.length;
   }
 
@@ -69,7 +100,7 @@ export class SharedPass implements PromptPass {
   }
 
   /** Draws the first token of each answer, behind the `tokens` that were appended last. */
-  private async draw(logits: Tensor, row: number, tokens: number): Promise<void> {
+  async draw(logits: Tensor, row: number, tokens: number): Promise<void> {
     await this.keepGates(tokens);
     const gates = this.cache.gates && this.gates;
     this.job.tellPrompt(this.job.request.promptLogprobs === undefined ? undefined : this.scores);

@@ -222,7 +222,7 @@ test('bts without a command shows its help and exit code 2', async () => {
 test('doctor tells what this machine has, for people and for programs', async () => {
   const text = await callCli('doctor');
   assert.is(text.exitCode, 0);
-  assert.match(text.stdout, /^addon +\/.*\.node$/m);
+  assert.match(text.stdout, /^addon +\/.*\.node \(.+\)$/m);
   const report = JSON.parse((await callCli('doctor', '--json')).stdout);
   assert.is(report.node, process.version);
   assert.ok(report.devices.cpu.ok);
