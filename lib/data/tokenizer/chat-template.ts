@@ -11,6 +11,9 @@ import { withinTime } from '../../python/within-time.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import { formatTime } from './format-time.js';
 
+/** Of a template, which takes milliseconds: a server answers nobody meanwhile. */
+const LONGEST_MS = 1000;
+
 /** One turn of a conversation. Which roles and further fields there may be is up to the template. */
 export interface ChatMessage {
   role: string;
@@ -100,6 +103,7 @@ export function renderChat(
     return withinTime(
       () => template.render(variables),
       (seconds) => badTokenizer(`the chat template did not end within ${seconds} s.`),
+      LONGEST_MS,
     );
   } catch (cause) {
     if (cause instanceof BtsError) throw cause;
