@@ -1,4 +1,7 @@
-/** What READMEs refer to is there: files, and scripts of package.json. README.md's own commands are run by readme.test.ts. */
+/**
+ * What documents refer to is there: files, scripts of package.json, commands of bts and their options. README.md's own commands
+ * are run by readme.test.ts.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -6,12 +9,14 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { createProgram } from '../../lib/cli/program.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: root })
   .toString()
   .trim()
   .split('\n');
+const program = createProgram(new AbortController().signal);
 const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 
 for (const document of documents) {
@@ -23,7 +28,22 @@ for (const document of documents) {
     }
     for (const [, script] of text.matchAll(/\bnpm run ([a-z][\w:-]*\w)/g))
       assert.ok(scripts[script!], `there is no 'npm run ${script}'`);
+    for (const [, words] of text.replace(/\\\n/g, ' ').matchAll(/^ *bts ([a-z].*)/gm)) expectCommand(words!);
   });
+}
+
+/** Fails unless the words behind `bts` begin with a command, and their options are its own. */
+function expectCommand(words: string): void {
+  let command = program;
+  for (const word of words.replace(/\s#.*/, '').split(/\s+/)) {
+    command = command.commands.find((inner) => inner.name() === word) ?? command;
+    if (!/^--[a-z]/.test(word) || word === '--help') continue;
+    assert.ok(
+      command.options.some(({ long }) => long === word),
+      `bts ${words}: there is no ${word}`,
+    );
+  }
+  assert.is.not(command, program, `bts ${words}: there is no such command`);
 }
 
 test.run();
