@@ -7,19 +7,11 @@ import { dirname, join, relative } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
+import { manifest } from './manifest.js';
 import { root } from './root.js';
 
 const dist = join(root, 'dist');
-/** What is bundled, by what is imported: all of it together would be four times as large as this package. */
-const BUNDLED = [
-  '@hono/node-server',
-  '@hono/node-server/conninfo',
-  'csv-parse/sync',
-  'hono',
-  'hono/body-limit',
-  'hono/cors',
-  'zod',
-];
+const IMPORTED = /(?<=^(?:import|export|\}) .*\bfrom ')[^'.][^']*(?=';$)/gm;
 /** Nobody asks zod for messages in other languages. */
 const englishAlone: Plugin = {
   name: 'english-alone',
@@ -63,12 +55,21 @@ async function bundleVega(): Promise<void> {
   use(Object.keys(metafile.inputs));
 }
 
+/** What modules import of packages that users do not have: all of these would be four times as large as this one. */
+function toBundle(): string[] {
+  const theirs = Object.keys(manifest().dependencies ?? {});
+  const all = modules('.js').flatMap((file) => readFileSync(file, 'utf8').match(IMPORTED) ?? []);
+  const isTheirs = (specifier: string) => theirs.some((name) => `${specifier}/`.startsWith(`${name}/`));
+  return [...new Set(all)].filter((specifier) => !specifier.startsWith('node:') && !isTheirs(specifier)).sort();
+}
+
 /** dist/bundled/, and the imports of all other modules turned to it. */
 async function bundlePackages(): Promise<void> {
+  const bundled = toBundle();
   const nameOf = (specifier: string) => specifier.replace('@', '').replaceAll('/', '-');
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: Object.fromEntries(BUNDLED.map((specifier) => [nameOf(specifier), specifier])),
+    entryPoints: Object.fromEntries(bundled.map((specifier) => [nameOf(specifier), specifier])),
     outdir: 'dist/bundled',
     bundle: true,
     splitting: true,
@@ -83,8 +84,8 @@ async function bundlePackages(): Promise<void> {
   use(Object.keys(metafile.inputs));
   for (const file of modules('.js')) {
     const text = readFileSync(file, 'utf8');
-    const turned = text.replace(/(?<=\bfrom ')[^'.][^']*(?=')/g, (specifier) =>
-      BUNDLED.includes(specifier)
+    const turned = text.replace(IMPORTED, (specifier) =>
+      bundled.includes(specifier)
         ? relative(dirname(file), join(dist, 'bundled', `${nameOf(specifier)}.js`)).replace(/^(?!\.)/, './')
         : specifier,
     );

@@ -3,7 +3,11 @@ import { join } from 'node:path';
 import { root } from './root.js';
 
 /** A package.json. */
-export type Manifest = Record<string, unknown> & { name: string; version: string };
+export type Manifest = Record<string, unknown> & {
+  name: string;
+  version: string;
+  dependencies?: Record<string, string>;
+};
 
 const path = join(root, 'package.json');
 
