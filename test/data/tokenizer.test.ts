@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BtsError, type ErrorCode } from '../../lib/base/errors.js';
 import { hashFile } from '../../lib/base/file-hash.js';
-import { withinStack } from '../../lib/data/tokenizer/pattern.js';
+import { mayGoOnForEver, withinLimits } from '../../lib/data/tokenizer/pattern.js';
 import { Tokenizer } from '../../lib/data/tokenizer.js';
 import {
   byteLevel,
@@ -331,11 +331,29 @@ test('a word too long for the regular expressions is bad data', () => {
   const overflow = () => {
     throw new RangeError('Maximum call stack size exceeded');
   };
-  assert.throws(() => withinStack('aaa', overflow), isError('BAD_DATA', /of 3 characters.*in parts/));
+  assert.throws(() => withinLimits('aaa', overflow, false), isError('BAD_DATA', /of 3 characters.*in parts/));
   assert.is(
-    withinStack('aaa', () => 1),
+    withinLimits('aaa', () => 1, false),
     1,
   );
+});
+
+test('an expression that does not end is stopped', async () => {
+  const tokenizer = await load(byteLevel({ pre_tokenizer: sequence(split('(a+)+$'), plainBytes) }));
+  assert.equal(tokenizer.decode(tokenizer.encode('aaaa')), 'aaaa');
+  const began = performance.now();
+  assert.throws(() => tokenizer.encode(`${'a'.repeat(40)}!`), isError('BAD_TOKENIZER', /did not end within \d/));
+  assert.ok(performance.now() - began < 10_000);
+});
+
+test('which expressions may not end is told by their groups', () => {
+  for (const ends of [String.raw`'s|'t| ?\p{L}+|\s+(?!\S)`, '(?:a|b)?c+', String.raw`[(a+)+]*\(a+\)+`, '(?=a+)b*']) {
+    assert.not(mayGoOnForEver({ Regex: ends }), ends);
+  }
+  for (const may of ['(a+)+$', '(?:a|ab)*c', '((a?)b)*', '(?:(a+))+', '(a*){2,}']) {
+    assert.ok(mayGoOnForEver({ Regex: may }), may);
+  }
+  assert.not(mayGoOnForEver({ String: '(a+)+' }));
 });
 
 test('a token named __proto__ is like any other', async () => {

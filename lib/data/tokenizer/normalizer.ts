@@ -1,5 +1,5 @@
 import type { Normalizer } from './components.js';
-import { compilePattern, withinStack } from './pattern.js';
+import { compilePattern, mayGoOnForEver, withinLimits } from './pattern.js';
 
 /** The function that applies all `normalizers` in order. @throws BAD_TOKENIZER */
 export function compileNormalizers(normalizers: Normalizer[]): (text: string) => string {
@@ -17,7 +17,8 @@ function compile(normalizer: Normalizer): (text: string) => string {
     case 'Replace': {
       const { pattern, content, at } = normalizer;
       const replaced = 'String' in pattern ? pattern.String : compilePattern(pattern, at);
-      return (text) => withinStack(text, () => text.replaceAll(replaced, () => content));
+      const mayGoOn = mayGoOnForEver(pattern);
+      return (text) => withinLimits(text, () => text.replaceAll(replaced, () => content), mayGoOn);
     }
   }
 }

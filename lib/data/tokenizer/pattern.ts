@@ -1,5 +1,6 @@
 import * as huggingFace from '@huggingface/tokenizers';
 import { BtsError } from '../../base/errors.js';
+import { withinTime } from '../../python/within-time.js';
 import { badTokenizer } from './bad-tokenizer.js';
 
 /** The package's declarations leave out file extensions, so that TypeScript does not find what it exports. */
@@ -42,10 +43,39 @@ export function compilePattern(pattern: Pattern, at: string): RegExp {
   }
 }
 
-/** Runs `apply` on a text; expressions need a stack in proportion to their longest match. @throws BAD_DATA if it overflows */
-export function withinStack<T>(text: string, apply: () => T): T {
+/** Whether a group is repeated that has repetitions or choices in it: what looks for it may try all ways to divide a text. */
+export function mayGoOnForEver(pattern: Pattern): boolean {
+  if ('String' in pattern) return false;
+  const contents: string[] = [''];
+  const bare = withoutLetters(pattern.Regex);
+  for (let index = 0; index < bare.length; index++) {
+    const sign = bare[index]!;
+    if (sign === '(') contents.push('');
+    else if (sign === ')' && contents.length > 1) {
+      const group = contents.pop()!;
+      const isRepeated = /[*+{]/.test(bare[index + 1] ?? '');
+      if (isRepeated && /[*+{?|]/.test(group.replace(/^\?(?:[:=!]|<[=!])/, ''))) return true;
+      contents.push(`${contents.pop()}${group}`);
+    } else contents.push(`${contents.pop()}${sign}`);
+  }
+  return false;
+}
+
+/** From so many characters on it does not matter what a limit costs. */
+const LONG_TEXT = 1 << 14;
+
+/**
+ * Runs expressions on a text. They need a stack in proportion to their longest match, and some never end: those that may not are
+ * given 5 s, and 10 more for each million characters.
+ *
+ * @throws BAD_DATA if the stack overflows, BAD_TOKENIZER if the time is over
+ */
+export function withinLimits<T>(text: string, apply: () => T, mayGoOn: boolean): T {
   try {
-    return apply();
+    if (!mayGoOn && text.length < LONG_TEXT) return apply();
+    const fail = (seconds: number) =>
+      badTokenizer(`its regular expressions did not end within ${seconds} s on a text of ${text.length} characters.`);
+    return withinTime(apply, fail, Math.ceil(5000 + text.length / 100));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const message = `A word in a text of ${text.length} characters is too long: ${error.message}. Encode it in parts.`;
@@ -70,8 +100,11 @@ function spellOutCases(letters: string): string {
   return `(?:${classes})`;
 }
 
+/** An expression with an x for each escape and each class, so that what is left stands for itself. */
+const withoutLetters = (source: string): string => source.replace(/\\[^G]/gu, 'x').replace(/\[[^\]]*\]/g, 'x');
+
 function rejectUnlike(source: string, at: string): void {
-  const bare = source.replace(/\\[^G]/gu, 'x').replace(/\[[^\]]*\]/g, 'x');
+  const bare = withoutLetters(source);
   for (const [name, unlike] of NOT_REPRODUCED) {
     if (!unlike.test(bare)) continue;
     throw badTokenizer(`${at}: the regular expression ${source} uses ${name}, which cannot be reproduced.`);

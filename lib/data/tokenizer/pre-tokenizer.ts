@@ -1,6 +1,6 @@
 import { badTokenizer } from './bad-tokenizer.js';
 import type { PreTokenizer } from './components.js';
-import { compilePattern, withinStack } from './pattern.js';
+import { compilePattern, mayGoOnForEver, withinLimits } from './pattern.js';
 
 /** GPT-2's split, which ByteLevel applies when `use_regex` is set. */
 const GPT2_SPLIT = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
@@ -22,8 +22,11 @@ export function compilePreTokenizers(preTokenizers: PreTokenizer[]): Cut {
     }
     return compile(preTokenizer);
   });
-  return (text, isStart) =>
-    withinStack(text, () => cuts.reduce((pieces, cut) => pieces.flatMap((piece) => cut(piece, isStart)), [text]));
+  const mayGoOn = preTokenizers.some((one) => one.type === 'Split' && mayGoOnForEver(one.pattern));
+  return (text, isStart) => {
+    const all = () => cuts.reduce((pieces, cut) => pieces.flatMap((piece) => cut(piece, isStart)), [text]);
+    return withinLimits(text, all, mayGoOn);
+  };
 }
 
 function compile(preTokenizer: PreTokenizer): Cut {
