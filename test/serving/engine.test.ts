@@ -172,6 +172,20 @@ engines('a prompt goes on from what it has in common with one before it', async 
   assert.equal(answers, [...(await together(model, [requests[0]!])), ...(await together(model, [requests[1]!]))]);
 });
 
+engines('prompts of about one length are computed in one pass, others by themselves', async () => {
+  using model = await DenseModel.load(device, members.hub);
+  const passes = async (lengths: readonly number[]) => {
+    const requests = lengths.map((length, i) => request(randomTokens(length, i), { maxTokens: 1 }));
+    device.profile();
+    await together(model, requests, { chunkTokens: 256 });
+    return device.profile().attention_forward!.calls / CONFIG.layers;
+  };
+  assert.is(await passes([60, 55, 40, 31]), 1);
+  assert.is(await passes([200, 10]), 2);
+  // Three have 240 of the 256 tokens that are computed at a time, the fourth 16 of them and then the rest.
+  assert.is(await passes([80, 80, 80, 80]), 3);
+});
+
 engines('a long prompt does not stop those who are being answered', async () => {
   using model = await DenseModel.load(device, members.hub);
   const engine = new Engine(model, { ...SETTINGS, chunkTokens: 16 });
