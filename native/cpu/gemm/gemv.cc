@@ -102,7 +102,10 @@ bool is_stream(const Product& p) {
 void stream_product(const Product& p, int64_t first, int64_t last) {
   with_reader(p.b.storage, [&](auto weights) {
     int64_t j = first;
-    for (; j + kTileCols <= last; j += kTileCols) columns<kTileCols>(p, weights, j);
+    // Few rows wait for memory, which brings two streams sooner than many side by side.
+    if (p.rows > kTileRows)
+      for (; j + kTileCols <= last; j += kTileCols) columns<kTileCols>(p, weights, j);
+    for (; j + 2 <= last; j += 2) columns<2>(p, weights, j);
     for (; j < last; j++) columns<1>(p, weights, j);
   });
 }
