@@ -43,7 +43,7 @@ export class DecodeBatch implements Decoding {
   begin(job: Job): SharedPass {
     this.clearEnded();
     const { prompt, promptLogprobs, gates } = job.request;
-    const slots = Math.min(Math.max(job.capacity, prompt.length + this.model.device.leastRows), 2 ** 31 - 1);
+    const slots = Math.max(job.capacity, prompt.length + this.model.device.leastRows);
     const { members } = this;
     // LongRoPE may rotate a sequence anew: what others read must stay.
     const mayShare = this.model.transformer.limits.length === 0;
@@ -54,26 +54,29 @@ export class DecodeBatch implements Decoding {
     const all = pagesFor(slots) * members;
     const others = Math.max(0, job.answers.length - 1);
     const needed = all - shared.pages.length + others * (all - common);
+    const cache = this.createCache(1, slots);
     let pages: number[];
     try {
       this.prefixes.makeRoom(needed);
       pages = this.pool.take(needed);
     } catch (error) {
       this.pool.give(shared.pages);
+      cache.dispose();
       throw error;
     }
-    const cache = this.createCache(1, slots);
     cache.hold(0, [...shared.pages, ...pages.splice(0, all - shared.pages.length)], shared.length);
     const spare = Array.from({ length: others }, () => pages.splice(0, all - common));
     this.promised.add(job);
     return new SharedPass(this.model, job, cache, (pass) => {
       this.promised.delete(job);
-      if (pass.remaining === 0) {
+      try {
+        if (pass.remaining > 0) return;
         if (mayShare) this.prefixes.keep(prompt, cache.pagesOf(0));
         this.join(job, cache, spare, common);
+      } finally {
+        for (const unused of spare) this.pool.give(unused);
+        cache.dispose();
       }
-      for (const unused of spare) this.pool.give(unused);
-      cache.dispose();
     });
   }
 
@@ -127,6 +130,10 @@ export class DecodeBatch implements Decoding {
 
   rest(): void {
     this.prefixes[Symbol.dispose]();
+    if (this.taken === 0) this.release();
+  }
+
+  private release(): void {
     this.cache?.dispose();
     this.cache = undefined;
     this.lanes = [];
@@ -168,10 +175,10 @@ export class DecodeBatch implements Decoding {
     const cache = this.cache!;
     for (const [i, answer] of answers.entries()) {
       const b = this.lanes.indexOf(undefined);
-      const [length, origin] = [prompt.lengths[0]!, prompt.origins[0]];
       if (i === answers.length - 1) {
-        cache.hold(b, prompt.release(0), length, origin);
+        cache.takeOver(prompt, 0, b);
       } else {
+        const [length, origin] = [prompt.lengths[0]!, prompt.origins[0]];
         const own = spare.pop()!;
         const filled = pagesFor(length) * this.members;
         this.pool.copy(this.pool, prompt.pagesOf(0).slice(common, filled), own.slice(0, filled - common));
@@ -188,9 +195,7 @@ export class DecodeBatch implements Decoding {
     let to = 0;
     for (const [from, lane] of this.lanes.entries()) {
       if (!lane || lane.isDone) continue;
-      const old = this.cache!;
-      const [length, origin] = [old.lengths[from]!, old.origins[from]];
-      cache.hold(to, old.release(from), length, origin);
+      cache.takeOver(this.cache!, from, to);
       lanes[to++] = lane;
     }
     this.cache?.dispose();
@@ -199,7 +204,8 @@ export class DecodeBatch implements Decoding {
   }
 
   [Symbol.dispose](): void {
-    this.rest();
+    this.prefixes[Symbol.dispose]();
+    this.release();
   }
 }
 

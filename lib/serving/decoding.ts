@@ -15,7 +15,7 @@ export interface Decoding extends Disposable {
   advance(passes: readonly PromptPass[], most: number): Promise<number>;
   /** Computes a token more for each sequence. */
   step(): Promise<void>;
-  /** Lets go of what is kept for requests that may come; nothing is on its way. */
+  /** Lets go of what has ended, and of what is kept for requests that may come. */
   rest(): void;
 }
 

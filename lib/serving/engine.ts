@@ -195,7 +195,7 @@ export class Engine {
   /** Gives back what is kept for requests that may come. Returns whether there was something. */
   private letGo(): boolean {
     const before = this.cacheBytes;
-    for (const { jobs, decoding } of this.sets.values()) if (jobs.size === 0) decoding.rest();
+    for (const { decoding } of this.sets.values()) decoding.rest();
     return this.cacheBytes < before;
   }
 

@@ -41,7 +41,7 @@ export class SeparateSequences implements Decoding {
   }
 
   rest(): void {
-    for (const { cache } of this.sequences.splice(0)) cache.dispose();
+    this.clearEnded();
   }
 
   private clearEnded(): void {
@@ -50,7 +50,7 @@ export class SeparateSequences implements Decoding {
   }
 
   [Symbol.dispose](): void {
-    this.rest();
+    for (const { cache } of this.sequences.splice(0)) cache.dispose();
   }
 }
 

@@ -47,14 +47,12 @@ export class SharedPass implements PromptPass {
 
   /** Moves its sequence to a place of another cache. */
   lend(to: KeyValueCache, b: number): void {
-    const origin = this.cache.origins[0];
-    to.hold(b, this.cache.release(0), this.computed, origin);
+    to.takeOver(this.cache, 0, b);
   }
 
   /** Takes it back. */
   reclaim(from: KeyValueCache, b: number): void {
-    const [length, origin] = [from.lengths[b]!, from.origins[b]];
-    this.cache.hold(0, from.release(b), length, origin);
+    this.cache.takeOver(from, b, 0);
   }
 
   /** So many tokens more are in the cache, which has its sequence again. */

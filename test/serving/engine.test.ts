@@ -94,7 +94,7 @@ function mixedRequests(): AnswerRequest[] {
 
 const systems: [name: string, create: () => Promise<LanguageModel>][] = [
   ['a dense model', () => DenseModel.load(device, members.hub)],
-  ['a stitched model', () => StitchedModel.create(device, members)],
+  ['a stitched model', frozenStitched],
   ['a mixture of experts', () => MixtureModel.create(device, 'btx-soft', members)],
   ['an ensemble', () => EnsembleModel.create(device, members)],
   ['a router of sequences', () => RoutedModel.create(device, members)],
@@ -295,6 +295,22 @@ engines('a prompt waits until there is memory for it, and what never fits is ref
   assert.is((await collect(second!)).length, 1);
   await fails(() => collect(third!), 'OUT_OF_MEMORY', /cacheMemory/);
   assert.is((await collect(engine.submit([request([1])])[0]!)).length > 0, true);
+  await engine.close();
+});
+
+engines('what one set of experts keeps makes room for another, also while it answers', async () => {
+  using model = await frozenStitched();
+  const engine = new Engine(model, { ...SETTINGS, cacheMemory: (15 * PAGE_BYTES) / 2 ** 30 });
+  const ask = (prompt: ArrayLike<number>, maxTokens: number, without: string[] = []) =>
+    engine.submit([request(prompt, { maxTokens, without, stopTokens: new Set() })])[0]!;
+  // Of 3 members, 4 pages each, of which 3 are kept; then one page each for a long answer.
+  await collect(ask(randomTokens(200, 1), 1));
+  const long = ask([1, 2], 50);
+  await long.next();
+  assert.is(engine.cacheBytes, (9 + 3) * PAGE_BYTES);
+  assert.is((await collect(ask(randomTokens(200, 2), 1, ['math']))).length, 1);
+  assert.is(engine.running, 1, 'the long answer is not at its end');
+  await long.return();
   await engine.close();
 });
 

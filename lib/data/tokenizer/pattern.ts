@@ -43,11 +43,18 @@ export function compilePattern(pattern: Pattern, at: string): RegExp {
   }
 }
 
-/** Whether a group is repeated that has repetitions or choices in it: what looks for it may try all ways to divide a text. */
+/** Repetitions without a small limit. */
+const REPETITION = /[*+]|\{\d+,(?:\d{2,})?\}/g;
+
+/**
+ * Whether what looks for an expression may try very many ways to divide a short text: a group is repeated that has repetitions or
+ * choices in it, or more than two repetitions follow one another.
+ */
 export function mayGoOnForEver(pattern: Pattern): boolean {
   if ('String' in pattern) return false;
   const contents: string[] = [''];
-  const bare = withoutLetters(pattern.Regex);
+  const bare = withoutLetters(pattern.Regex.replace(/\\[pP]\{[^}]*\}/g, 'x'));
+  if (bare.split('|').some((choice) => (choice.match(REPETITION) ?? []).length > 2)) return true;
   for (let index = 0; index < bare.length; index++) {
     const sign = bare[index]!;
     if (sign === '(') contents.push('');
@@ -61,8 +68,8 @@ export function mayGoOnForEver(pattern: Pattern): boolean {
   return false;
 }
 
-/** From so many characters on it does not matter what a limit costs. */
-const LONG_TEXT = 1 << 14;
+/** Two repetitions in a row try at most the cube of this, in a second; from here on it matters little what a limit costs. */
+const LONG_TEXT = 512;
 
 /**
  * Runs expressions on a text. They need a stack in proportion to their longest match, and some never end: those that may not are

@@ -112,6 +112,12 @@ export class KeyValueCache implements TokenCache {
     this.table.write(this.entries);
   }
 
+  /** @internal Takes over a sequence of another cache of the same pool: nothing is copied. */
+  takeOver(source: KeyValueCache, from: number, to: number): void {
+    const [length, origin] = [source.lengths[from]!, source.origins[from]];
+    this.hold(to, source.release(from), length, origin);
+  }
+
   /** @internal The pages of a sequence, which stay its own. */
   pagesOf(b: number): readonly number[] {
     return this.held[b]!;

@@ -10,11 +10,6 @@ namespace {
 // whatever the tile that it is in.
 constexpr int kTileRows = 4;
 constexpr int kTileCols = kLanes == 16 ? 6 : 3;
-// Weights of a tile's columns that more rows than a tile has pass by are widened once, so many of each at a time: they stay
-// in the first-level cache. Of those rows, so many have sums that wait for the rest of the depth.
-constexpr int64_t kWidened = 1024;
-constexpr int64_t kWaitingRows = 64;
-constexpr int64_t kWidenedStride = kWidened + 16;
 
 template <int rows, int cols>
 using Sums = vfloat[rows * cols];
