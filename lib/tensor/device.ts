@@ -85,6 +85,18 @@ export const deviceOptions = {
 };
 export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
 
+/** Bytes of an element. */
+const WIDTHS = { f32: 4, i32: 4, f16: 2, bf16: 2 } as const;
+
+/** Where a tensor's bytes lie. */
+export interface StoredAt {
+  path: string;
+  /** In bytes. */
+  offset: number;
+  /** Of the file when it was opened: `stampOf`. */
+  stamp?: string;
+}
+
 /** A device's ceilings. */
 export interface Peaks {
   /** Floating-point operations a second, of multiply-adds in the device's precision, summed in f32. */
@@ -193,9 +205,13 @@ export class Device implements Disposable {
     return this.filled(this.empty(shape, type, true), (tensor) => this.native.upload(tensor, data));
   }
 
-  /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
-  load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
-    return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
+  /**
+   * A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read: also that it is not
+   * what it was when its header was read, where that gave a `stamp`.
+   */
+  load(file: StoredAt, shape: readonly number[], dtype: DType): Tensor {
+    const { path, offset, stamp } = file;
+    return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset, stamp));
   }
 
   /** Bytes that there can be for tensors, all together; Infinity on a GPU, which tells when they are asked for. */
@@ -240,7 +256,7 @@ export class Device implements Disposable {
   /** @internal */
   async bytes(tensor: Tensor): Promise<ArrayBuffer> {
     try {
-      return await this.native.read(tensor.native);
+      return await this.native.read(tensor.native, new ArrayBuffer(tensor.size * WIDTHS[tensor.dtype]));
     } catch (error) {
       throw typed(error);
     }
@@ -328,7 +344,7 @@ function nativeOf(value: unknown): unknown {
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
 function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
-  const width = dtype === 'f32' || dtype === 'i32' ? 4 : 2;
+  const width = WIDTHS[dtype];
   if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
     throw new BtsError(
       'BAD_OPTION',

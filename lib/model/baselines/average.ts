@@ -42,8 +42,8 @@ export function averageWeight(device: Device, checkpoints: readonly DenseCheckpo
   const mean = device.full(shape, 0);
   try {
     for (const { tensors } of checkpoints) {
-      const { path, offset, dtype } = tensors.get(name)!;
-      using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      const entry = tensors.get(name)!;
+      using stored = device.load(entry, shape, MEMORY_DTYPES[entry.dtype]!);
       using one = device.empty(shape);
       device.run('convert', { y: one, x: stored });
       device.run('add_scaled', { y: mean, x: one, scale: 1 / checkpoints.length });

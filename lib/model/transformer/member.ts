@@ -80,8 +80,9 @@ export class Member implements Disposable {
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
     const create = (spec: ParameterSpec) => {
-      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
-      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+      const entry = checkpoint.tensors.get(spec.name)!;
+      const { name, shape, dtype } = entry;
+      const load = () => device.load(entry, shape, MEMORY_DTYPES[dtype]!);
       const content = contents?.get(name);
       if (!trainable(spec)) {
         return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load));

@@ -26,6 +26,7 @@ void Arena::reset() {
 float* Arena::floats(int64_t n) {
   const size_t rounded = (static_cast<size_t>(n) + 15) / 16 * 16;
   if (blocks_.empty() || used_ + rounded > blocks_.back().floats) {
+    blocks_.reserve(blocks_.size() + 1);
     auto* data = static_cast<float*>(std::aligned_alloc(64, (rounded ? rounded : 16) * sizeof(float)));
     if (!data)
       throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");
