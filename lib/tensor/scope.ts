@@ -13,6 +13,7 @@ export class Scope implements Disposable {
   private readonly tensors = new Set<Tensor>();
 
   private constructor(
+    /** Where its tensors lie. */
     readonly device: Device,
     /** @internal */
     readonly tape: Tape | undefined,
@@ -23,12 +24,22 @@ export class Scope implements Disposable {
     readonly alone: boolean,
   ) {}
 
-  /** A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences. */
+  /**
+   * A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences.
+   *
+   * @param device where its tensors lie
+   * @param options whether rows are computed alone
+   */
   static inference(device: Device, { alone = false } = {}): Scope {
     return new Scope(device, undefined, undefined, false, alone);
   }
 
-  /** A scope in which gradients can be taken, once. With `recompute` it needs less memory and more time. */
+  /**
+   * A scope in which gradients can be taken, once. With `recompute` it needs less memory and more time.
+   *
+   * @param device where its tensors lie
+   * @param options whether layers are computed again for their gradients
+   */
   static recording(device: Device, { recompute = false } = {}): Scope {
     return new Scope(device, new Tape(device), undefined, recompute, false);
   }
@@ -39,7 +50,12 @@ export class Scope implements Disposable {
     return new Scope(this.device, this.tape, this, this.recompute, this.alone);
   }
 
-  /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */
+  /**
+   * A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records.
+   *
+   * @param shape sizes, the last one innermost
+   * @param differentiable whether it takes part in gradients
+   */
   empty(shape: readonly number[], differentiable = false, dtype: DType = this.device.activations): Tensor {
     expectAlive(this.#disposed, 'a scope');
     const tensor = this.device.empty(shape, dtype);

@@ -118,9 +118,10 @@ blocks.before(async () => {
     console.log('blocks of documents: skipped, npm reaches no registry');
     return;
   }
-  await compile(installation).catch((error) => {
+  const compiling = compile(installation).catch((error) => {
     compiled = error;
   });
+  await Promise.all([compiling, installation.runQuickstart()]);
   await visitAll(installation);
   for (const note of notes.sort()) console.log(note);
 });

@@ -67,4 +67,20 @@ function expectCommand(words: string): void {
   assert.is.not(command, program, `bts ${words}: there is no such command`);
 }
 
+test("README's table of results has the numbers that the results have", () => {
+  const rowsOf = (path: string) =>
+    pages
+      .find((page) => page.path === path)!
+      .text.split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) => line.split('|').map((cell) => cell.replaceAll('*', '').trim()));
+  const results = new Map(rowsOf('bench/reproduce/results/README.md').map((cells) => [cells[1], cells]));
+  const shown = rowsOf('README.md').filter((cells) => /^\d\.\d{3}$/.test(cells[2]!));
+  assert.ok(shown.length > 10);
+  for (const [, system, mean, switching, accuracy] of shown) {
+    const row = results.get(system)!;
+    assert.equal([mean, switching, accuracy], [row[6], row[8], row[13]], system);
+  }
+});
+
 test.run();
