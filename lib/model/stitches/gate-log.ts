@@ -84,7 +84,14 @@ export class GateLog implements Disposable {
     const y = inner.track(inner.track(this.values.slice(s)).reshape(1, rows, this.width));
     // All backends are quick at products: a sum is one with ones.
     if (this.ones)
-      scope.device.run('linear_forward', { y, x, weight: [this.ones], bias: undefined, residual: undefined });
+      scope.device.run('linear_forward', {
+        y,
+        x,
+        weight: [this.ones],
+        bias: undefined,
+        residual: undefined,
+        alone: scope.alone,
+      });
     else scope.device.run('convert', { y, x });
   }
 
