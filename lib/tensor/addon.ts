@@ -20,6 +20,7 @@ export interface NativeTensor {
   dispose(): void;
 }
 
+/** Memory of a device, in bytes. */
 export interface MemoryStatistics {
   /** Bytes in tensors now. */
   liveBytes: number;
@@ -31,7 +32,9 @@ export interface MemoryStatistics {
 
 /** How often an op ran and how long it took in all. */
 export interface OpTiming {
+  /** How often it ran. */
   calls: number;
+  /** Of all calls together. */
   milliseconds: number;
 }
 
@@ -74,7 +77,9 @@ export interface NativeDevice {
 
 /** One of the forms that a backend's device comes in: an instruction set, or a GPU. */
 export interface Variant {
+  /** An instruction set as `DeviceOptions.instructionSet` takes it, or a GPU. */
   name: string;
+  /** Whether it can be used here. */
   supported: boolean;
   /** What it is, or why it cannot be used; may be empty. */
   detail: string;

@@ -14,6 +14,7 @@ export class Scope implements Disposable {
   private readonly tensors = new Set<Tensor>();
 
   private constructor(
+    /** Where its tensors lie. */
     readonly device: Device,
     /** @internal */
     readonly tape: Tape | undefined,
@@ -24,7 +25,12 @@ export class Scope implements Disposable {
     readonly alone: boolean,
   ) {}
 
-  /** A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences. */
+  /**
+   * A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences.
+   *
+   * @param device where its tensors lie
+   * @param options whether rows are computed alone
+   */
   static inference(device: Device, { alone = false } = {}): Scope {
     return new Scope(device, undefined, undefined, new Allowance(0), alone);
   }
@@ -32,6 +38,9 @@ export class Scope implements Disposable {
   /**
    * A scope in which gradients can be taken, once. Of what could be computed again for them it keeps at most `keep` bytes, by
    * default all: with less it needs less memory and more time.
+   *
+   * @param device where its tensors lie
+   * @param options how many bytes are kept
    */
   static recording(device: Device, { keep = Number.POSITIVE_INFINITY } = {}): Scope {
     return new Scope(device, new Tape(device), undefined, new Allowance(keep), false);
@@ -43,7 +52,12 @@ export class Scope implements Disposable {
     return new Scope(this.device, this.tape, this, this.allowance, this.alone);
   }
 
-  /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */
+  /**
+   * A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records.
+   *
+   * @param shape sizes, the last one innermost
+   * @param differentiable whether it takes part in gradients
+   */
   empty(shape: readonly number[], differentiable = false, dtype: DType = this.device.activations): Tensor {
     expectAlive(this.#disposed, 'a scope');
     const tensor = this.device.empty(shape, dtype);

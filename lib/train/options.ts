@@ -40,6 +40,7 @@ export const loopOptions = {
 /** All that can be said in words and numbers. */
 export const trainOptions = { ...scheduleOptions, ...adamwOptions, ...loopOptions };
 
+/** How a model is trained. */
 export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.ZodObject<typeof loopOptions>> {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
   folder: string;

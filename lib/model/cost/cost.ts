@@ -21,12 +21,15 @@ export type Recompute = (typeof RECOMPUTE)[number];
 
 /** B sequences of T tokens. */
 export interface BatchSize {
+  /** B, sequences. */
   batch: number;
+  /** T, tokens of a sequence. */
   tokens: number;
   /** Default 'never'. Of 'auto' the least that it takes is told: what 'always' does. */
   recompute?: Recompute;
 }
 
+/** What a model takes: parameters, bytes and operations. */
 export interface Cost {
   /** Of all members and stitches. */
   parameters: number;
@@ -46,6 +49,7 @@ export interface Cost {
 
 /** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
 export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'plan' | 'expertsAfterMerge'> {
+  /** The hub first. */
   members: readonly ModelConfig[];
 }
 
@@ -89,6 +93,8 @@ export function stitchCosts(shape: StitchedShape): StitchCost[] {
 /**
  * Operations per token of a dense model over sequences of `tokens`: 2 for each weight of a matrix that it is multiplied
  * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
+ *
+ * @param tokens T, tokens of a sequence
  */
 export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
   return layersFlops(config, tokens).total + headFlops(config);
