@@ -13,6 +13,7 @@ import {
   type OpTiming,
   typed,
   type Variant,
+  widthOf,
 } from './addon.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
@@ -83,17 +84,16 @@ export const deviceOptions = {
       'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
   }),
 };
+/** How a device computes. */
 export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
-
-/** Bytes of an element. */
-const WIDTHS = { f32: 4, i32: 4, f16: 2, bf16: 2 } as const;
 
 /** Where a tensor's bytes lie. */
 export interface StoredAt {
+  /** Of the file. */
   path: string;
-  /** In bytes. */
+  /** Bytes before it. */
   offset: number;
-  /** Of the file when it was opened: `stampOf`. */
+  /** Size and time of the file when its header was read, as `readSafetensors` tells them. */
   stamp?: string;
 }
 
@@ -141,6 +141,9 @@ export class Device implements Disposable {
   /**
    * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
+   *
+   * @param name 'cpu', 'cuda', 'cuda:i' or 'auto', the default
+   * @param options how it computes
    */
   static open(name: string = deviceName.parse(undefined), options: DeviceOptions = {}): Device {
     if (options?.threads !== undefined) checkThreads(options.threads);
@@ -188,17 +191,30 @@ export class Device implements Disposable {
   /**
    * An uninitialised tensor; `constant` if it is filled from the host, which a program that is recorded does not do again.
    * Throws OUT_OF_MEMORY, BAD_SHAPE, DISPOSED.
+   *
+   * @param shape sizes, the last one innermost
+   * @param constant whether the host fills it, once
    */
   empty(shape: readonly number[], dtype: DType = 'f32', constant = false): Tensor {
     return this.call(() => new Tensor(this, this.native.allocate(dtype, shape, constant), dtype, shape));
   }
 
-  /** A tensor filled with one value. */
+  /**
+   * A tensor filled with one value.
+   *
+   * @param shape sizes, the last one innermost
+   * @param value of all elements
+   */
   full(shape: readonly number[], value: number): Tensor {
     return this.filled(this.empty(shape), (y) => this.native.run('fill', { y, value }));
   }
 
-  /** A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array. */
+  /**
+   * A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array.
+   *
+   * @param data all elements, row-major
+   * @param shape sizes, the last one innermost
+   */
   tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
     expectElements(data, type);
@@ -208,20 +224,39 @@ export class Device implements Disposable {
   /**
    * A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read: also that it is not
    * what it was when its header was read, where that gave a `stamp`.
+   *
+   * @param file where its bytes lie
+   * @param shape sizes, the last one innermost
    */
   load(file: StoredAt, shape: readonly number[], dtype: DType): Tensor {
     const { path, offset, stamp } = file;
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset, stamp));
   }
 
-  /** Bytes that there can be for tensors, all together; Infinity on a GPU, which tells when they are asked for. */
+  /** Bytes that there can be for tensors, all together: those of a GPU, or what this process may have of the machine's. */
   get memoryBytes(): number {
-    return this.name === 'cpu' ? machineMemory() : Number.POSITIVE_INFINITY;
+    return this.isHost ? machineMemory() : this.call(() => this.native.capacity()).totalBytes;
   }
 
-  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. */
+  /** Bytes that there are now for more tensors, beside what other programs hold. */
+  get availableBytes(): number {
+    const { reservedBytes, liveBytes } = this.memory();
+    const free = this.isHost ? process.availableMemory() : this.call(() => this.native.capacity()).freeBytes;
+    return free + reservedBytes - liveBytes;
+  }
+
+  /**
+   * Throws OUT_OF_MEMORY for work that takes more bytes than there can be.
+   *
+   * @param bytes what the work takes
+   * @param what the work, for the message
+   */
   expectRoom(bytes: number, what: string): void {
-    if (bytes > this.memoryBytes) expectMemory(bytes, what);
+    expectMemory(bytes, what, this.memoryBytes, this.isHost ? undefined : `'${this.name}' has`);
+  }
+
+  private get isHost(): boolean {
+    return this.name === 'cpu';
   }
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -256,7 +291,7 @@ export class Device implements Disposable {
   /** @internal */
   async bytes(tensor: Tensor): Promise<ArrayBuffer> {
     try {
-      return await this.native.read(tensor.native, new ArrayBuffer(tensor.size * WIDTHS[tensor.dtype]));
+      return await this.native.read(tensor.native, new ArrayBuffer(tensor.size * widthOf(tensor.dtype)));
     } catch (error) {
       throw typed(error);
     }
@@ -295,6 +330,7 @@ export class Device implements Disposable {
     this.call(() => this.native.trim());
   }
 
+  /** Gives back all of its memory, and that of all that was made on it. Twice is harmless. */
   dispose(): void {
     this.#disposed = true;
     this.native.dispose();
@@ -304,6 +340,7 @@ export class Device implements Disposable {
     this.dispose();
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -344,7 +381,7 @@ function nativeOf(value: unknown): unknown {
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
 function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
-  const width = WIDTHS[dtype];
+  const width = widthOf(dtype);
   if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
     throw new BtsError(
       'BAD_OPTION',

@@ -12,6 +12,8 @@ import { findDefinition } from '../../data/tokenizer/definition.js';
  * SHA-256 of all that decides what a model answers: weights, configuration and tokenizer of a dense one; of what was made of
  * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
  * them throws, ABORTED.
+ *
+ * @param folder the model's folder
  */
 export async function hashModel(folder: string, options: HashOptions = {}): Promise<string> {
   const made = (await exists(join(folder, 'bts.json'))) || (await exists(join(folder, BASELINE_FILE)));
