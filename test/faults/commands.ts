@@ -26,7 +26,19 @@ interface Command {
 }
 
 const TEXT = ['--domain', 'code=code.txt', '--domain', 'math=math.txt', '--threads', '1'];
-const LONG = [...TEXT, '--sequence-length', '16', '--steps', '100000', '--checkpoint-every', '20', '--out', 'out'];
+const LONG = [
+  ...TEXT,
+  '--sequence-length',
+  '16',
+  '--steps',
+  '100000',
+  '--learning-rate',
+  '1e-3',
+  '--checkpoint-every',
+  '20',
+  '--out',
+  'out',
+];
 const hasRows = async (path: string) => (await exists(path)) && (await readFile(path)).length > 0;
 const trains = (folder: string) => hasRows(join(folder, 'out.training', 'metrics.jsonl'));
 const device = openCpu();
