@@ -31,6 +31,8 @@ export type ErrorCode =
   | 'BAD_CONFIG'
   /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
   | 'BAD_CHECKPOINT'
+  /** An adapter's folder is malformed, means something that is not supported, or belongs to another base. */
+  | 'BAD_ADAPTER'
   /** A tokenizer.json is malformed or uses something that cannot be reproduced exactly. */
   | 'BAD_TOKENIZER'
   /** Training or evaluation text is empty, malformed or too short. */

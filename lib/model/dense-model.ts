@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
-import { writeJson } from '../base/file.js';
+import { exists, writeJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
@@ -53,15 +53,16 @@ export class DenseModel extends DecoderModel {
   }
 
   /**
-   * Loads a Hugging Face checkpoint.
-   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
+   * Loads a Hugging Face checkpoint, or an adapter of PEFT with the base that it names.
+   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_ADAPTER, BAD_TOKENIZER, OUT_OF_MEMORY,
+   * ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
     expectOptions('DenseModel.load', options, { trainable: true, freeze: true, verify: true, signal: true });
     expectFreezable(options);
     const { verify, signal } = options;
     const checkpoint = await openCheckpoint(folder, { verify, signal });
-    const tokenizer = await loadTokenizer(folder, { signal });
+    const tokenizer = await loadTokenizer(await tokenizerFolder(checkpoint), { signal });
     return await DenseModel.of(device, checkpoint, tokenizer, options);
   }
 
@@ -74,9 +75,9 @@ export class DenseModel extends DecoderModel {
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
-    const files = await readTokenizer(folder);
+    const files = await readTokenizer(await tokenizerFolder(checkpoint));
     const trainable = trainableRoles(config, options);
-    const member = await Member.load(device, checkpoint, { trainable, signal: options.signal });
+    const member = await Member.load(device, checkpoint, { trainable, merged: options.trainable, signal: options.signal });
     return new DenseModel(device, member, tokenizer, files);
   }
 
@@ -130,6 +131,11 @@ export class DenseModel extends DecoderModel {
     await writeCheckpoint(folder, written);
     await writeTokenizer(folder, this.tokenizerFiles);
   }
+}
+
+/** Where a checkpoint's tokenizer lies: an adapter that has none reads as its base does. */
+async function tokenizerFolder({ folder, adapter }: DenseCheckpoint): Promise<string> {
+  return adapter && !(await exists(join(folder, 'tokenizer.json'))) ? adapter.base : folder;
 }
 
 /** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO, ABORTED */

@@ -1,12 +1,23 @@
 import type { Device } from './device.js';
 import type { Tensor } from './tensor.js';
 
+/** What an adapter adds to a frozen matrix W [O, I]: `scale * B A`. */
+export interface LowRank {
+  /** A [R, I]. */
+  down: Parameter;
+  /** B [O, R]. */
+  up: Parameter;
+  scale: number;
+}
+
 /** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
 export class Parameter implements Disposable {
   constructor(
     readonly name: string,
     readonly value: Tensor,
     readonly gradient?: Tensor,
+    /** Added to `value` wherever it is multiplied with; it is disposed with it. */
+    readonly adapter?: LowRank,
   ) {}
 
   /** A trainable parameter over `value`, which it takes over. */
@@ -21,10 +32,15 @@ export class Parameter implements Disposable {
 
   /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
   slice(first: number, last: number): Parameter {
-    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
+    const adapter = this.adapter && { ...this.adapter, down: this.adapter.down.share(), up: this.adapter.up.slice(first, last) };
+    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last), adapter);
   }
 
-  /** The same in another shape, without copying. */
+  private share(): Parameter {
+    return this.reshape(...this.value.shape);
+  }
+
+  /** The same in another shape, without copying. What an adapter adds is left out. */
   reshape(...shape: number[]): Parameter {
     return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
   }
@@ -32,6 +48,8 @@ export class Parameter implements Disposable {
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();
+    this.adapter?.down.dispose();
+    this.adapter?.up.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -43,6 +61,9 @@ export class Parameter implements Disposable {
 export function trained(weights: readonly Parameter[]): boolean {
   return weights.some((weight) => weight.gradient);
 }
+
+/** Whether an adapter adds to any of these. */
+export const hasAdapters = (weights: readonly Parameter[]): boolean => weights.some(({ adapter }) => adapter);
 
 export const values = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.value);
 

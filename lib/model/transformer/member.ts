@@ -6,7 +6,7 @@ import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf 
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { MEMORY_DTYPES } from '../save.js';
+import { loadLowRank, loadStored, loadWhole } from './load-weight.js';
 import type { SharedTensors } from './shared-tensors.js';
 
 /** Which parameters of a dense model are trained. */
@@ -20,6 +20,8 @@ export interface MemberOptions extends Abortable {
   trainable?: Trainable;
   /** Which parameters are loaded; default all. */
   present?: Trainable;
+  /** Whether what an adapter adds becomes part of frozen weights, too. */
+  merged?: boolean | undefined;
   /** Where frozen weights are held that several members have. */
   shared?: SharedTensors;
 }
@@ -70,28 +72,25 @@ export class Member implements Disposable {
   }
 
   /**
-   * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
+   * Loads a checkpoint's weights. Frozen ones keep the precision of the file, and adapters stay what they are; trainable ones
+   * become f32, with what an adapter adds to them.
    * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
    */
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
-    { trainable = () => false, shared, ...options }: MemberOptions = {},
+    { trainable = () => false, merged = false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
     const create = (spec: ParameterSpec) => {
-      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
-      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      const content = contents?.get(name);
-      if (!trainable(spec)) {
-        return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load));
-      }
-      const stored = load();
-      if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
-      using narrow = stored;
-      const value = device.empty(shape);
-      device.run('convert', { y: value, x: narrow });
-      return Parameter.trainable(device, spec.name, value);
+      if (trainable(spec)) return Parameter.trainable(device, spec.name, loadWhole(device, checkpoint, spec.name));
+      const lowRank = checkpoint.adapter?.lowRank.get(spec.name);
+      if (lowRank && merged) return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
+      const entry = checkpoint.tensors.get(spec.name)!;
+      const content = contents?.get(entry.name);
+      const load = () => loadStored(device, entry);
+      const adapter = lowRank && loadLowRank(device, lowRank);
+      return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load), undefined, adapter);
     };
     return await Member.gather(checkpoint.config, create, options);
   }
