@@ -142,7 +142,8 @@ function expectPlainLora(given: Record<string, unknown>, fail: Fail): void {
   if (given.task_type != null && given.task_type !== 'CAUSAL_LM') {
     throw fail(`task_type is ${JSON.stringify(given.task_type).slice(0, 100)}, only 'CAUSAL_LM' is supported`);
   }
-  if (given.use_dora === true) throw fail('use_dora: adapters with magnitudes (DoRA) are not supported, merge it first');
+  if (given.use_dora === true)
+    throw fail('use_dora: adapters with magnitudes (DoRA) are not supported, merge it first');
   const beginning = given.init_lora_weights;
   if (typeof beginning === 'string' && !PLAIN_BEGINNINGS.includes(beginning.toLowerCase())) {
     throw fail(

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { BtsError } from '../base/errors.js';
 import { exists, readJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { ADAPTER_CONFIG, type AdapterConfig, type Adaptation, parseAdapterConfig } from './adapter-config.js';
+import { ADAPTER_CONFIG, type Adaptation, type AdapterConfig, parseAdapterConfig } from './adapter-config.js';
 import type { ModelConfig } from './config.js';
 import { hashTensors } from './hash.js';
 import { type ParameterSpec, parameterNames, rolesOf } from './names.js';

@@ -77,7 +77,11 @@ export class DenseModel extends DecoderModel {
     expectVocabulary(config, tokenizer, folder);
     const files = await readTokenizer(await tokenizerFolder(checkpoint));
     const trainable = trainableRoles(config, options);
-    const member = await Member.load(device, checkpoint, { trainable, merged: options.trainable, signal: options.signal });
+    const member = await Member.load(device, checkpoint, {
+      trainable,
+      merged: options.trainable,
+      signal: options.signal,
+    });
     return new DenseModel(device, member, tokenizer, files);
   }
 

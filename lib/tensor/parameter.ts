@@ -32,7 +32,11 @@ export class Parameter implements Disposable {
 
   /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
   slice(first: number, last: number): Parameter {
-    const adapter = this.adapter && { ...this.adapter, down: this.adapter.down.share(), up: this.adapter.up.slice(first, last) };
+    const adapter = this.adapter && {
+      ...this.adapter,
+      down: this.adapter.down.share(),
+      up: this.adapter.up.slice(first, last),
+    };
     return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last), adapter);
   }
 

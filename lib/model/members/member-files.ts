@@ -92,7 +92,10 @@ async function openMember(
   await recoverFolder(path);
   if (await isAdapter(path)) {
     if (hub) return await openAdaptedHub(name, path, hub, options);
-    throw new BtsError('BAD_ADAPTER', `'${path}' is an adapter: the hub has to be a whole checkpoint, such as its base.`);
+    throw new BtsError(
+      'BAD_ADAPTER',
+      `'${path}' is an adapter: the hub has to be a whole checkpoint, such as its base.`,
+    );
   }
   const config = await readConfig(path);
   const stored = await readCheckpoint(path);
@@ -102,12 +105,7 @@ async function openMember(
 }
 
 /** The hub with an adapter, which must be one of it. Throws BAD_ADAPTER, and what reading an adapter throws. */
-async function openAdaptedHub(
-  name: string,
-  path: string,
-  hub: OpenMember,
-  options: HashOptions,
-): Promise<OpenMember> {
+async function openAdaptedHub(name: string, path: string, hub: OpenMember, options: HashOptions): Promise<OpenMember> {
   const checkpoint = await openAdapter(path, hub);
   await expectBase(checkpoint, hub.folder, options);
   const contents = async () => {
@@ -128,11 +126,7 @@ function once<T>(work: () => Promise<T>): () => Promise<T> {
  * The same of a member that a model remembers. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
  * where they are gone, too.
  */
-async function openKnown(
-  member: KnownMember,
-  hub: OpenMember | undefined,
-  options: HashOptions,
-): Promise<OpenMember> {
+async function openKnown(member: KnownMember, hub: OpenMember | undefined, options: HashOptions): Promise<OpenMember> {
   const { name, path } = member;
   throwIfAborted(options.signal, `opening '${path}'`);
   await recoverFolder(path);
