@@ -166,7 +166,7 @@ const endsWith = (module: string, name: string) => module === name || module.end
 
 /** Whether an expression is all of a module's name, or one of a list is it or its end. */
 function matches(targets: string | readonly string[], module: string, fail: Fail): boolean {
-  if (typeof targets === 'string') return first(`(?:${targets})(?![^])`, module, fail) !== undefined;
+  if (typeof targets === 'string') return first(`(?:${targets})\\Z`, module, fail) !== undefined;
   return targets.some((name) => endsWith(module, name));
 }
 

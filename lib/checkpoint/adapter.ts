@@ -78,14 +78,15 @@ export async function readAdapter(folder: string, base: string, config: ModelCon
   return { base, baseName: said.base, ...match(config, said, tensors, folder) };
 }
 
+/** All tensors of an adapter's file that are read. */
+export function adapterTensors({ lowRank, replaced }: Adapter): TensorEntry[] {
+  return [...[...lowRank.values()].flatMap(({ down, up }) => [down, up]), ...replaced.values()];
+}
+
 /** What decides what an adapter does to its base: contents of tensors, and scales. @throws FILE_NOT_FOUND, FILE_IO, ABORTED */
-export async function adapterContents(
-  { lowRank, replaced }: Adapter,
-  options: HashOptions = {},
-): Promise<Map<string, string>> {
-  const all = [...[...lowRank.values()].flatMap(({ down, up }) => [down, up]), ...replaced.values()];
-  const contents = await hashTensors(all, options);
-  for (const [name, { scale }] of lowRank) contents.set(`${name} scale`, `${scale}`);
+export async function adapterContents(adapter: Adapter, options: HashOptions = {}): Promise<Map<string, string>> {
+  const contents = await hashTensors(adapterTensors(adapter), options);
+  for (const [name, { scale }] of adapter.lowRank) contents.set(`${name} scale`, `${scale}`);
   return contents;
 }
 

@@ -22,13 +22,18 @@ export interface DenseCheckpoint {
   adapter?: Adapter;
 }
 
+export interface OpenOptions extends HashOptions {
+  /** Of an adapter: the folder of its base; default: the one that it names. */
+  base?: string | undefined;
+}
+
 /**
  * Opens a Hugging Face checkpoint: reads its configuration and the headers of its weights, and holds one against the
- * other. An adapter of PEFT is opened on the base that it names.
+ * other. An adapter of PEFT is opened on its base.
  *
  * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_ADAPTER, ABORTED
  */
-export async function openCheckpoint(folder: string, options: HashOptions = {}): Promise<DenseCheckpoint> {
+export async function openCheckpoint(folder: string, options: OpenOptions = {}): Promise<DenseCheckpoint> {
   throwIfAborted(options.signal, `opening '${folder}'`);
   await recoverFolder(folder);
   if (await isAdapter(folder)) return await openAdapter(folder, await openBase(folder, options));
@@ -36,10 +41,8 @@ export async function openCheckpoint(folder: string, options: HashOptions = {}):
   return await matchFolder(folder, config, await readCheckpoint(folder), options);
 }
 
-async function openBase(folder: string, options: HashOptions): Promise<DenseCheckpoint> {
-  const base = await findBase(folder);
-  await recoverFolder(base);
-  return await matchFolder(base, await readConfig(base), await readCheckpoint(base), options);
+async function openBase(folder: string, { base, ...options }: OpenOptions): Promise<DenseCheckpoint> {
+  return await openCheckpoint(base ?? (await findBase(folder)), options);
 }
 
 /** An adapter on a base that is open. @throws FILE_NOT_FOUND, FILE_IO, BAD_SAFETENSORS, BAD_ADAPTER */

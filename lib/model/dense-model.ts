@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists, writeJson } from '../base/file.js';
-import type { HashOptions } from '../base/file-hash.js';
 import { expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
-import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
@@ -18,14 +17,14 @@ import { type BatchSize, denseCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
-import { Member, type Trainable } from './transformer/member.js';
+import { Member, type MemberOptions, type Trainable } from './transformer/member.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
-export interface LoadOptions extends HashOptions {
+export interface LoadOptions extends OpenOptions {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -58,10 +57,16 @@ export class DenseModel extends DecoderModel {
    * ABORTED.
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
-    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, verify: true, signal: true });
+    expectOptions('DenseModel.load', options, {
+      trainable: true,
+      freeze: true,
+      base: true,
+      verify: true,
+      signal: true,
+    });
     expectFreezable(options);
-    const { verify, signal } = options;
-    const checkpoint = await openCheckpoint(folder, { verify, signal });
+    const { base, verify, signal } = options;
+    const checkpoint = await openCheckpoint(folder, { base, verify, signal });
     const tokenizer = await loadTokenizer(await tokenizerFolder(checkpoint), { signal });
     return await DenseModel.of(device, checkpoint, tokenizer, options);
   }
@@ -69,9 +74,9 @@ export class DenseModel extends DecoderModel {
   /** @internal Loads the weights of a checkpoint that is open, with its tokenizer. */
   static async of(
     device: Device,
-    checkpoint: DenseCheckpoint,
+    checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     tokenizer: Tokenizer | undefined,
-    options: LoadOptions = {},
+    options: LoadOptions & Pick<MemberOptions, 'shared'> = {},
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
@@ -80,6 +85,7 @@ export class DenseModel extends DecoderModel {
     const member = await Member.load(device, checkpoint, {
       trainable,
       merged: options.trainable,
+      shared: options.shared,
       signal: options.signal,
     });
     return new DenseModel(device, member, tokenizer, files);

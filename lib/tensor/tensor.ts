@@ -27,6 +27,10 @@ export class Tensor implements Disposable {
     return this.shape.reduce((product, size) => product * size, 1);
   }
 
+  get bytes(): number {
+    return this.size * (this.dtype === 'f32' || this.dtype === 'i32' ? 4 : 2);
+  }
+
   /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */
   reshape(...shape: number[]): Tensor {
     if (shape.reduce((product, size) => product * size, 1) !== this.size) {

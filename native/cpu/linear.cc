@@ -87,7 +87,8 @@ void CpuOps::run(const LinearBackwardInput& op) {
   scratch_.reset();
   const int64_t members = std::ssize(weight);
   std::vector<Product> products;
-  for (const auto [m, count] : runs(members, members, {weight}))
+  // Few rows are multiplied in f32, which many are not beside precision bf16: they stay few.
+  for (const auto [m, count] : runs(members, N <= kStreamRows ? 1 : members, {weight}))
     products.push_back({.a = row_major(dy + m * N * O, O),
                         .b = {weight[m], I, 1},
                         .c = dx + m * N * I,

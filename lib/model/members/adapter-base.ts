@@ -27,6 +27,14 @@ export async function expectBase({ folder }: Adapted, hub: string, options: Hash
   );
 }
 
+/** The error about an adapter that was given as the hub. */
+export function adapterAsHub(folder: string): BtsError {
+  return new BtsError(
+    'BAD_ADAPTER',
+    `'${folder}' is an adapter: the hub has to be a whole checkpoint, such as its base.`,
+  );
+}
+
 function unlessNone(error: unknown): undefined {
   if (error instanceof BtsError && error.code === 'BAD_ADAPTER') return undefined;
   throw error;

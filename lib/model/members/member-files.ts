@@ -11,7 +11,7 @@ import { combineHashes, hashConfig, hashTensors } from '../../checkpoint/hash.js
 import { readCheckpoint } from '../../checkpoint/shards.js';
 import { MemberName, type StitchManifest } from '../../checkpoint/stitch-manifest.js';
 import { findDefinition, type TokenizerDefinition } from '../../data/tokenizer/definition.js';
-import { expectBase } from './adapter-base.js';
+import { adapterAsHub, expectBase } from './adapter-base.js';
 import { expectSameShape } from './config-differences.js';
 
 /** What a model of several remembers of a member, to know it again. */
@@ -92,10 +92,7 @@ async function openMember(
   await recoverFolder(path);
   if (await isAdapter(path)) {
     if (hub) return await openAdaptedHub(name, path, hub, options);
-    throw new BtsError(
-      'BAD_ADAPTER',
-      `'${path}' is an adapter: the hub has to be a whole checkpoint, such as its base.`,
-    );
+    throw adapterAsHub(path);
   }
   const config = await readConfig(path);
   const stored = await readCheckpoint(path);
