@@ -22,6 +22,7 @@ import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
+/** Parts of a model that training can leave as they are. */
 export type Freezable = (typeof FREEZABLE)[number];
 
 export interface LoadOptions extends OpenOptions {
@@ -55,6 +56,8 @@ export class DenseModel extends DecoderModel {
    * Loads a Hugging Face checkpoint, or an adapter of PEFT with the base that it names.
    * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_ADAPTER, BAD_TOKENIZER, OUT_OF_MEMORY,
    * ABORTED.
+   *
+   * @param folder the checkpoint's folder
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
     expectOptions('DenseModel.load', options, {
@@ -94,6 +97,9 @@ export class DenseModel extends DecoderModel {
   /**
    * A new, untrained model whose tokenizer lies in `tokenizerFolder`. The same seed gives the same weights.
    * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
+   *
+   * @param tokenizerFolder where tokenizer.json lies
+   * @param seed of the weights
    */
   static async create(
     device: Device,
@@ -129,7 +135,12 @@ export class DenseModel extends DecoderModel {
     return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
-  /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */
+  /**
+   * Writes config.json, weights and tokenizer as Hugging Face lays them out.
+   *
+   * @param folder a new, empty folder
+   * @param dtype of trained weights; default f32
+   */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
     this.expectAlive();
     const written = this.member.parameters.map((parameter) =>

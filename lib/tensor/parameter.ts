@@ -13,8 +13,11 @@ export interface LowRank {
 /** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
 export class Parameter implements Disposable {
   constructor(
+    /** As its file has it, or as the family names it. */
     readonly name: string,
+    /** In the precision of its file; f32 where it is trained. */
     readonly value: Tensor,
+    /** Of the same shape, f32; absent where it is frozen. */
     readonly gradient?: Tensor,
     /** Added to `value` wherever it is multiplied with; it is disposed with it. */
     readonly adapter?: LowRank,
@@ -30,7 +33,12 @@ export class Parameter implements Disposable {
     }
   }
 
-  /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
+  /**
+   * Rows first..last-1 of it and of its gradient, without copying: training them trains it.
+   *
+   * @param first the first of them
+   * @param last the one behind the last
+   */
   slice(first: number, last: number): Parameter {
     const adapter = this.adapter && {
       ...this.adapter,
@@ -49,6 +57,7 @@ export class Parameter implements Disposable {
     return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
   }
 
+  /** Gives back its memory. Twice is harmless. */
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();

@@ -14,15 +14,19 @@ export class Tensor implements Disposable {
 
   /** @internal Tensors are made by devices and ops. */
   constructor(
+    /** Where it lies. */
     readonly device: Device,
     /** @internal Of devices alone. */
     readonly native: NativeTensor,
+    /** Of its elements. */
     readonly dtype: DType,
+    /** Row-major. */
     readonly shape: readonly number[],
     /** Set where a gradient is needed. */
     readonly node?: GradientNode,
   ) {}
 
+  /** How many elements. */
   get size(): number {
     return this.shape.reduce((product, size) => product * size, 1);
   }
@@ -47,7 +51,12 @@ export class Tensor implements Disposable {
     return this.reshape(...this.shape);
   }
 
-  /** Entries first..last-1 of the leading dimension, without copying. It carries no gradient. */
+  /**
+   * Entries first..last-1 of the leading dimension, without copying. It carries no gradient.
+   *
+   * @param first the first of them
+   * @param last the one behind the last; default: one entry
+   */
   slice(first: number, last = first + 1): Tensor {
     const [count = 0, ...rest] = this.shape;
     if (!(first >= 0 && first <= last && last <= count)) {
@@ -78,6 +87,7 @@ export class Tensor implements Disposable {
     return new Float32Array(wide.buffer);
   }
 
+  /** Waits for what is queued, and copies the elements of a tensor of integers. Throws BAD_SHAPE, DISPOSED, and what went wrong on the way. */
   async readIntegers(): Promise<Int32Array> {
     this.expect('i32');
     return new Int32Array(await this.device.bytes(this));
@@ -100,11 +110,13 @@ export class Tensor implements Disposable {
     return (await this.read())[0]!;
   }
 
+  /** Gives back its memory, when what is queued is done with it. Twice is harmless. */
   dispose(): void {
     this.#disposed = true;
     this.native.dispose();
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }

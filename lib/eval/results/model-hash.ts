@@ -14,6 +14,8 @@ import { findDefinition } from '../../data/tokenizer/definition.js';
  * and what it adds; of what was made of
  * several the manifest, which has the hashes of members that lie elsewhere, and the weights beside it. Throws what reading
  * them throws, ABORTED.
+ *
+ * @param folder the model's folder
  */
 export async function hashModel(folder: string, options: HashOptions = {}): Promise<string> {
   if (await isAdapter(folder)) {

@@ -13,14 +13,24 @@ import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitc
 import { type Trainable, withoutHead } from '../transformer/member.js';
 import { type AdapterCost, addedFlops } from './adapter-cost.js';
 
+/**
+ * What a training step does with the inside of layers, which gradients need: 'always' computes it again, 'never' keeps it, 'auto'
+ * keeps what fits.
+ */
+export const RECOMPUTE = ['auto', 'always', 'never'] as const;
+export type Recompute = (typeof RECOMPUTE)[number];
+
 /** B sequences of T tokens. */
 export interface BatchSize {
+  /** B, sequences. */
   batch: number;
+  /** T, tokens of a sequence. */
   tokens: number;
-  /** Whether a training step computes the inside of layers again in place of keeping it. */
-  recompute?: boolean;
+  /** Default 'never'. Of 'auto' the least that it takes is told: what 'always' does. */
+  recompute?: Recompute;
 }
 
+/** What a model takes: parameters, bytes and operations. */
 export interface Cost {
   /** Of all members and stitches. */
   parameters: number;
@@ -40,6 +50,7 @@ export interface Cost {
 
 /** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
 export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'plan' | 'expertsAfterMerge'> {
+  /** The hub first. */
   members: readonly ModelConfig[];
   /** Of members that are adapters of the hub what they add to it; null for others. Default: all are whole models. */
   adapters?: readonly (AdapterCost | null)[] | undefined;
@@ -87,6 +98,8 @@ export function stitchCosts(shape: StitchedShape): StitchCost[] {
 /**
  * Operations per token of a dense model over sequences of `tokens`: 2 for each weight of a matrix that it is multiplied
  * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
+ *
+ * @param tokens T, tokens of a sequence
  */
 export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
   return layersFlops(config, tokens).total + headFlops(config);
@@ -94,7 +107,8 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
-  const { batch, tokens, recompute = false } = size;
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
   const { width: F } = config.feedForward;
   const parameters = parameterCount(config);
@@ -124,6 +138,8 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
   };
 }
 
+const isRecomputed = ({ recompute = 'never' }: BatchSize): boolean => recompute !== 'never';
+
 /** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
 export function inferenceBytes(
   members: readonly ModelConfig[],
@@ -143,7 +159,9 @@ export function inferenceBytes(
  * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
  * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
  */
-export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
+export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
   const { members, plan, adapters = [] } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;

@@ -16,6 +16,7 @@ import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
 export interface Finding {
+  /** What cannot be, or what to be careful of. */
   level: 'error' | 'warning';
   /** Stable: `DIFFERENT_LAYERS` and so on, or the code of the error that opening a checkpoint ended with. */
   code: string;
@@ -25,17 +26,23 @@ export interface Finding {
   message: string;
 }
 
+/** A hub or expert, as far as it could be read. */
 export interface CheckedMember {
+  /** The expert's, or `hub`. */
   name: string;
+  /** As it was given. */
   folder: string;
   /** Null where the checkpoint cannot be read. */
   config: ModelConfig | null;
+  /** All of them; null where the checkpoint cannot be read. */
   parameters: number | null;
   /** Of an adapter what it adds to the hub's cost. */
   adapter: AdapterCost | null;
 }
 
+/** Whether models can be stitched, and at what cost. */
 export interface Preflight {
+  /** All that was found, what cannot be first. */
   findings: Finding[];
   /** The hub first. */
   members: CheckedMember[];
@@ -72,6 +79,9 @@ type Report = (finding: Finding) => void;
 /**
  * Holds experts against their hub without loading weights, and reports all that differs at once. What cannot be stitched is
  * an error, what can but may surprise a warning. Throws ABORTED only: what else goes wrong is in the findings.
+ *
+ * @param hub the hub's folder
+ * @param experts the experts' folders by name
  */
 export async function preflight(
   hub: string,
