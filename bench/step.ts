@@ -48,7 +48,7 @@ export async function measureStep(shape: Shape, options: BenchOptions): Promise<
 
 async function step(model: StitchedModel, optimizer: AdamW, batch: Batch, recompute: boolean): Promise<void> {
   optimizer.zeroGradients();
-  using scope = Scope.recording(model.device, { recompute });
+  using scope = Scope.recording(model.device, { keep: recompute ? 0 : Number.POSITIVE_INFINITY });
   const loss = model.trainingLoss(scope, batch, batch.targets.length, 0);
   const read = loss.item();
   scope.backward(loss);

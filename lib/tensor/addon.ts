@@ -8,6 +8,9 @@ import { type Backend, findBinary, tryInProcess, whatToDo } from './binary.js';
  */
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
 
+/** Bytes of an element. */
+export const widthOf = (dtype: DType): number => (dtype === 'f32' || dtype === 'i32' ? 4 : 2);
+
 /** A dense view of device memory. */
 export interface NativeTensor {
   readonly shape: readonly number[];
@@ -60,6 +63,8 @@ export interface NativeDevice {
   read(tensor: NativeTensor): Promise<ArrayBuffer>;
   read(): Promise<void>;
   memory(resetPeak: boolean): MemoryStatistics;
+  /** Bytes that a device with memory of its own has, and of these what nobody holds. */
+  capacity(): { totalBytes: number; freeBytes: number };
   /** From so many rows on, a product sums each row in one way, however many there are; also where rows are computed alone. */
   leastRows(alone: boolean): number;
   /** Time spent by op since it was last asked. */

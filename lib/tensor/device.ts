@@ -13,6 +13,7 @@ import {
   type OpTiming,
   typed,
   type Variant,
+  widthOf,
 } from './addon.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
@@ -221,9 +222,16 @@ export class Device implements Disposable {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
-  /** Bytes that there can be for tensors, all together; Infinity on a GPU, which tells when they are asked for. */
+  /** Bytes that there can be for tensors, all together: those of a GPU, or what this process may have of the machine's. */
   get memoryBytes(): number {
-    return this.name === 'cpu' ? machineMemory() : Number.POSITIVE_INFINITY;
+    return this.isHost ? machineMemory() : this.call(() => this.native.capacity()).totalBytes;
+  }
+
+  /** Bytes that there are now for more tensors, beside what other programs hold. */
+  get availableBytes(): number {
+    const { reservedBytes, liveBytes } = this.memory();
+    const free = this.isHost ? process.availableMemory() : this.call(() => this.native.capacity()).freeBytes;
+    return free + reservedBytes - liveBytes;
   }
 
   /**
@@ -233,7 +241,11 @@ export class Device implements Disposable {
    * @param what the work, for the message
    */
   expectRoom(bytes: number, what: string): void {
-    if (bytes > this.memoryBytes) expectMemory(bytes, what);
+    expectMemory(bytes, what, this.memoryBytes, this.isHost ? undefined : `'${this.name}' has`);
+  }
+
+  private get isHost(): boolean {
+    return this.name === 'cpu';
   }
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -358,7 +370,7 @@ function nativeOf(value: unknown): unknown {
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
 function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
-  const width = dtype === 'f32' || dtype === 'i32' ? 4 : 2;
+  const width = widthOf(dtype);
   if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
     throw new BtsError(
       'BAD_OPTION',

@@ -12,10 +12,10 @@ import { singleLine } from '../../terminal/text-width.js';
 import { bytes, whole } from '../../terminal/units.js';
 import { memberOptions } from '../options/member-options.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
-import { stitchTrainingOptions } from '../options/training-options.js';
+import { trainingOptions } from '../options/training-options.js';
 
 const { dropout: _, seed: __, ...shapeOptions } = stitchOptions;
-const { batchSize, sequenceLength, recompute } = stitchTrainingOptions;
+const { batchSize, sequenceLength, recompute } = trainingOptions;
 const stepOptions = { batchSize, sequenceLength, recompute };
 const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions, ...hashOptions });
 type Values = z.output<typeof Schema>;

@@ -23,7 +23,7 @@ import {
   deviceOptions,
   domainOptions,
   runOptions,
-  stitchTrainingOptions,
+  trainingOptions,
   weightOptions,
 } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
@@ -42,7 +42,7 @@ const runGroup = {
   ...deviceOptions,
   ...hashOptions,
 };
-const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...stitchTrainingOptions, ...runGroup });
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingOptions, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -64,7 +64,7 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
     'Models:': memberOptions,
     'Stitches:': stitchGroup,
     'Text:': textGroup,
-    'Training:': stitchTrainingOptions,
+    'Training:': trainingOptions,
     'Run:': runGroup,
   }).option(...DRY_RUN);
   addJson(command).action(async () => {

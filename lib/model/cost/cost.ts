@@ -12,14 +12,21 @@ import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitche
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
 
+/**
+ * What a training step does with the inside of layers, which gradients need: 'always' computes it again, 'never' keeps it, 'auto'
+ * keeps what fits.
+ */
+export const RECOMPUTE = ['auto', 'always', 'never'] as const;
+export type Recompute = (typeof RECOMPUTE)[number];
+
 /** B sequences of T tokens. */
 export interface BatchSize {
   /** B, sequences. */
   batch: number;
   /** T, tokens of a sequence. */
   tokens: number;
-  /** Whether a training step computes the inside of layers again in place of keeping it. */
-  recompute?: boolean;
+  /** Default 'never'. Of 'auto' the least that it takes is told: what 'always' does. */
+  recompute?: Recompute;
 }
 
 /** What a model takes: parameters, bytes and operations. */
@@ -95,7 +102,8 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
-  const { batch, tokens, recompute = false } = size;
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
   const { width: F } = config.feedForward;
   const parameters = parameterCount(config);
@@ -125,6 +133,8 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
   };
 }
 
+const isRecomputed = ({ recompute = 'never' }: BatchSize): boolean => recompute !== 'never';
+
 /** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
 export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens }: BatchSize): number {
   const weights = sum(members.map((config, m) => bytesOf(config, m === 0 ? undefined : withoutHead)));
@@ -139,7 +149,9 @@ export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens 
  * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
  * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
  */
-export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
+export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
   const { members, plan } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;
