@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readDocuments } from '../../lib/data/documents.js';
 import { readParquetColumn, readParquetRows } from '../../lib/data/parquet.js';
+import { expectRuns } from '../../lib/data/parquet-runs.js';
 import { toPlain } from '../../lib/python/plain.js';
 import { repr } from '../../lib/python/repr.js';
 import { collect, fails, inFolder } from './data-fixtures.js';
@@ -65,6 +66,31 @@ test('a column of text of which all is missing may have no type, other columns a
     }
     await fails(() => collect(readDocuments([join(folder, 'b.parquet.gz')])), 'BAD_DATA', /compressed once more/);
   });
+});
+
+test('two columns that are malformed are one error, and no rejection that nobody handles', async () => {
+  const file = Buffer.from(TYPES);
+  file[4] = 0x1f; // a field of no type, in the first page of i32
+  file.set(Buffer.from('x64'), file.lastIndexOf('i64')); // a column that the schema lacks
+  await inFolder({ 'a.parquet': file }, async (folder) => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    await fails(() => readParquetRows(join(folder, 'a.parquet')), 'BAD_DATA', /not a Parquet file that can be read/);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    process.off('unhandledRejection', note);
+    assert.equal(unhandled, []);
+  });
+});
+
+test('runs that a few bytes say to be of billions are refused, and those that fit end where they end', () => {
+  const runs = (...bytes: number[]) => Uint8Array.from(bytes);
+  // Four repeated, then eight in a byte of which two count; a length before them.
+  assert.is(expectRuns(runs(8, 1, 3, 0xff), 0, 1, 6, 4), 4);
+  assert.is(expectRuns(runs(9, 4, 0, 0, 0, 8, 1, 3, 0xff), 1, 1, 6), 9);
+  const billions = [0xfe, 0xff, 0xff, 0xff, 0x0f, 1];
+  assert.throws(() => expectRuns(runs(...billions), 0, 1, 6, 6), /a run of 2147483647 values stands where 6 are left/);
+  assert.throws(() => expectRuns(runs(0xff, ...billions.slice(1)), 0, 0, 6, 6), /values stands where 6 are left/);
 });
 
 test.run();

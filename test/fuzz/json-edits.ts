@@ -13,12 +13,26 @@ const LONG = 300_000;
 
 const VALUES: readonly string[] = [
   ...['0', '-0', '1', '-1', '2', '3', '0.5', '1.0', '1e2', '1e308', '1e999', '-1e999', 'NaN', '-Infinity'],
-  ...['255', '65536', '2147483647', '2147483648', '4294967296', '1099511627776', '9007199254740991', '9007199254740993'],
+  ...[
+    '255',
+    '65536',
+    '2147483647',
+    '2147483648',
+    '4294967296',
+    '1099511627776',
+    '9007199254740991',
+    '9007199254740993',
+  ],
   ...['18446744073709551616', `1${'0'.repeat(400)}`, 'null', 'true', 'false', '[]', '{}', '[[]]', '[null]', '{"":{}}'],
   ...['""', '" "', '"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"é"', '"\u{10ffff}"', '".."', '"/dev/null"', '"a/b"'],
   ...['"__proto__"', '"constructor"', '"toString"', `"${'a'.repeat(LONG)}"`, `"${'é '.repeat(999)}"`],
   ...['['.repeat(DEEP) + ']'.repeat(DEEP), '{"a":'.repeat(DEEP) + '0'.concat('}'.repeat(DEEP))],
-  ...[`[${'0,'.repeat(9999)}0]`, '[0,0,0,0,0,0,0,0,0]', '[4294967296,4294967296]', '[0,9007199254740991,9007199254740991]'],
+  ...[
+    `[${'0,'.repeat(9999)}0]`,
+    '[0,0,0,0,0,0,0,0,0]',
+    '[4294967296,4294967296]',
+    '[0,9007199254740991,9007199254740991]',
+  ],
 ];
 const KEYS = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length', '', '0', '\u0000', '\ud800'];
 
@@ -47,7 +61,8 @@ function edited(node: Node, bytes: Bytes, seeds: readonly unknown[]): Node {
   const step = bytes.byte();
   if (typeof node === 'string' || step < 64) return replaced(node, bytes, seeds);
   const items = Array.isArray(node) ? node.map((value): [string, Node] => ['', value]) : node.entries;
-  const at = items.length === 0 ? 0 : (items.length > 256 ? bytes.byte() * 256 + bytes.byte() : bytes.byte()) % items.length;
+  const at =
+    items.length === 0 ? 0 : (items.length > 256 ? bytes.byte() * 256 + bytes.byte() : bytes.byte()) % items.length;
   if (step < 80) items.splice(at, 1);
   else if (step < 96) items.splice(at, 0, [anyKey(items, bytes), replaced('0', bytes, seeds)]);
   else if (step < 104 && items[at]) items.push(items[at]);

@@ -18,7 +18,10 @@ export async function buildEngine(): Promise<string> {
   const built = await stat(engine).catch(() => undefined);
   if (built && built.mtimeMs > (await stat(source)).mtimeMs) return engine;
   const { stdout } = await run(clang, ['-print-file-name=libclang_rt.fuzzer_no_main-x86_64.a']);
-  const headers = ['node-api-headers/include', 'node-addon-api'].flatMap((path) => ['-isystem', join(root, 'node_modules', path)]);
+  const headers = ['node-api-headers/include', 'node-addon-api'].flatMap((path) => [
+    '-isystem',
+    join(root, 'node_modules', path),
+  ]);
   const defines = ['-DNAPI_VERSION=8', '-DNODE_ADDON_API_CPP_EXCEPTIONS'];
   const flags = ['-std=c++20', '-O2', '-fPIC', '-shared', '-pthread', '-Wall', '-Wextra'];
   await run(clang, [...flags, ...defines, ...headers, source, stdout.trim(), '-o', engine]);

@@ -39,7 +39,10 @@ export class Instrumenter {
       factory.createBlock([factory.createExpressionStatement(count()), body], true);
     const block = (body: ts.Block) =>
       factory.updateBlock(body, [...directives(body), factory.createExpressionStatement(count()), ...rest(body)]);
-    const clause = (statements: ts.NodeArray<ts.Statement>) => [factory.createExpressionStatement(count()), ...statements];
+    const clause = (statements: ts.NodeArray<ts.Statement>) => [
+      factory.createExpressionStatement(count()),
+      ...statements,
+    ];
 
     const instrumented = (node: ts.Node): ts.Node => {
       if (ts.isIfStatement(node)) {
@@ -47,23 +50,47 @@ export class Instrumenter {
         return factory.updateIfStatement(node, node.expression, statement(node.thenStatement), statement(otherwise));
       }
       if (ts.isForStatement(node))
-        return factory.updateForStatement(node, node.initializer, node.condition, node.incrementor, statement(node.statement));
+        return factory.updateForStatement(
+          node,
+          node.initializer,
+          node.condition,
+          node.incrementor,
+          statement(node.statement),
+        );
       if (ts.isForOfStatement(node))
-        return factory.updateForOfStatement(node, node.awaitModifier, node.initializer, node.expression, statement(node.statement));
-      if (ts.isWhileStatement(node)) return factory.updateWhileStatement(node, node.expression, statement(node.statement));
+        return factory.updateForOfStatement(
+          node,
+          node.awaitModifier,
+          node.initializer,
+          node.expression,
+          statement(node.statement),
+        );
+      if (ts.isWhileStatement(node))
+        return factory.updateWhileStatement(node, node.expression, statement(node.statement));
       if (ts.isCaseClause(node)) return factory.updateCaseClause(node, node.expression, clause(node.statements));
       if (ts.isDefaultClause(node)) return factory.updateDefaultClause(node, clause(node.statements));
       if (ts.isCatchClause(node)) return factory.updateCatchClause(node, node.variableDeclaration, block(node.block));
       if (ts.isConditionalExpression(node)) {
         const { condition, questionToken, whenTrue, colonToken, whenFalse } = node;
         return factory.updateConditionalExpression(
-          node, condition, questionToken, counted(whenTrue), colonToken, counted(whenFalse),
+          node,
+          condition,
+          questionToken,
+          counted(whenTrue),
+          colonToken,
+          counted(whenFalse),
         );
       }
       if (ts.isArrowFunction(node) && !ts.isBlock(node.body)) {
         const { modifiers, typeParameters, parameters, type, equalsGreaterThanToken, body } = node;
         return factory.updateArrowFunction(
-          node, modifiers, typeParameters, parameters, type, equalsGreaterThanToken, counted(body),
+          node,
+          modifiers,
+          typeParameters,
+          parameters,
+          type,
+          equalsGreaterThanToken,
+          counted(body),
         );
       }
       if (ts.isBlock(node) && ts.isFunctionLike(node.parent)) return block(node);

@@ -7,38 +7,35 @@ const { dirname } = require('node:path') as typeof import('node:path');
 const files = new Map<string, Uint8Array>();
 const folders = new Set<string>();
 
-function find(path: string, syscall: string): Uint8Array {
-  if (path.includes('\0')) throw Object.assign(new TypeError('a zero byte'), { code: 'ERR_INVALID_ARG_VALUE' });
+function find(path: string, syscall: string): Promise<Uint8Array> {
+  if (path.includes('\0'))
+    return Promise.reject(Object.assign(new TypeError('a zero byte'), { code: 'ERR_INVALID_ARG_VALUE' }));
   const content = files.get(path);
-  if (content) return content;
+  if (content) return Promise.resolve(content);
   const code = folders.has(path) ? 'EISDIR' : 'ENOENT';
-  throw Object.assign(new Error(`${code}: ${syscall} '${path}'`), { code, syscall, path });
+  return Promise.reject(Object.assign(new Error(`${code}: ${syscall} '${path}'`), { code, syscall, path }));
 }
 
 module.exports = {
-  mkdir: async (path: string) => {
-    folders.add(path);
-  },
-  writeFile: async (path: string, content: Uint8Array | string) => {
+  mkdir: (path: string) => Promise.resolve(folders.add(path)),
+  rm: (path: string) => Promise.resolve(files.delete(path)),
+  realpath: (path: string) => Promise.resolve(path),
+  lstat: (path: string) => (folders.has(path) ? Promise.resolve({}) : find(path, 'lstat')),
+  readFile: async (path: string, encoding: BufferEncoding) => Buffer.from(await find(path, 'read')).toString(encoding),
+  writeFile: (path: string, content: Uint8Array | string) => {
     folders.add(dirname(path));
-    files.set(path, Buffer.from(content));
+    return Promise.resolve(files.set(path, Buffer.from(content)));
   },
-  rm: async (path: string) => {
-    files.delete(path);
-  },
-  realpath: async (path: string) => path,
-  lstat: async (path: string) => (folders.has(path) ? {} : find(path, 'lstat')),
-  readFile: async (path: string, encoding: BufferEncoding) => Buffer.from(find(path, 'read')).toString(encoding),
   open: async (path: string) => {
-    const content = find(path, 'open');
+    const content = await find(path, 'open');
     return {
-      stat: async () => ({ isFile: () => true, size: content.length }),
-      read: async (buffer: Uint8Array, offset: number, length: number, position: number) => {
+      stat: () => Promise.resolve({ isFile: () => true, size: content.length }),
+      read: (buffer: Uint8Array, offset: number, length: number, position: number) => {
         const part = content.subarray(position, position + length);
         buffer.set(part, offset);
-        return { bytesRead: part.length, buffer };
+        return Promise.resolve({ bytesRead: part.length, buffer });
       },
-      close: async () => {},
+      close: () => Promise.resolve(),
     };
   },
 };

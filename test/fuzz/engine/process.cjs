@@ -38,6 +38,8 @@ engine.start(args, seconds, async (data) => {
   try {
     await prepared;
     await target.run(data, FOLDER);
+    // A rejection that nobody handles is told once all else is done.
+    await new Promise(setImmediate);
   } catch (error) {
     failure = error;
   }

@@ -1,5 +1,5 @@
-import { configToJson } from '../../../lib/checkpoint/config.js';
 import { baselineConfig, readBaseline } from '../../../lib/checkpoint/baseline-manifest.js';
+import { configToJson } from '../../../lib/checkpoint/config.js';
 import { readManifest } from '../../../lib/checkpoint/stitch-manifest.js';
 import { CONFIGS } from '../../support/models.js';
 import { Bytes } from '../bytes.js';

@@ -42,11 +42,13 @@ export const target: Target = {
       const { tensors } = await readSafetensors(path);
       let end: number | undefined;
       for (const entry of tensors.values()) {
-        if (end !== undefined && entry.offset !== end) throw new Error(`'${entry.name}' does not begin where one ended`);
+        if (end !== undefined && entry.offset !== end)
+          throw new Error(`'${entry.name}' does not begin where one ended`);
         end = entry.offset + entry.bytes;
         if ((await readTensor(entry)).length !== entry.bytes) throw new Error(`'${entry.name}' has not its bytes`);
       }
-      if (end !== undefined && end !== content.length) throw new Error(`tensors end at ${end} of ${content.length} bytes`);
+      if (end !== undefined && end !== content.length)
+        throw new Error(`tensors end at ${end} of ${content.length} bytes`);
     });
   },
 };

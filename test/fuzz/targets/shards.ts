@@ -9,7 +9,9 @@ const SEEDS = [
   { metadata: { total_size: 24 }, weight_map: { a: FIRST, b: SECOND, c: SECOND } },
   { weight_map: { a: FIRST, b: SECOND, c: SECOND, d: 'gone.safetensors' } },
 ];
-const one = (name: string, begin: number) => ({ [name]: { dtype: 'F32', shape: [2], data_offsets: [begin, begin + 8] } });
+const one = (name: string, begin: number) => ({
+  [name]: { dtype: 'F32', shape: [2], data_offsets: [begin, begin + 8] },
+});
 
 export const target: Target = {
   words: ['"weight_map"', `"${FIRST}"`, `"${SECOND}"`, '"a"', '".."', '"/"'],

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Tokenizer } from '../../../lib/data/tokenizer.js';
 import { BYTE_CHARACTERS } from '../../../lib/data/tokenizer/byte-level.js';
+import { Tokenizer } from '../../../lib/data/tokenizer.js';
 import {
   byteLevel,
   bytePretokenizer,
@@ -28,7 +28,8 @@ const frame = {
   pair: [],
   special_tokens: { '<s>': { id: '<s>', ids: [256], tokens: ['<s>'] } },
 };
-const LLAMA3 = "(?i:'s|'t|'re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const LLAMA3 =
+  "(?i:'s|'t|'re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const SEEDS = [
   file([...'abc'], pairs('a+b ab+c'), { added }),
   byteLevel({ added }),
@@ -54,7 +55,7 @@ const SETTINGS = [
 ];
 const IDS = [{ bos_token_id: 0, eos_token_id: [1, 2] }];
 
-const TEXTS = ['Hello  world, it\'s 123 é\n\n<s>word <|end|>', 'abcab the \u{1f600}\ud800', ''];
+const TEXTS = ["Hello  world, it's 123 é\n\n<s>word <|end|>", 'abcab the \u{1f600}\ud800', ''];
 const MESSAGES = [{ role: 'user', content: 'abc' }];
 const BESIDE = {
   'tokenizer_config.json': SETTINGS,
@@ -64,7 +65,17 @@ const BESIDE = {
 };
 
 export const target: Target = {
-  words: ['"Regex"', '"Split"', '"ByteLevel"', '"Metaspace"', '"Replace"', '"Sequence"', '(?i:', '\\\\p{L}', '"merges"'],
+  words: [
+    '"Regex"',
+    '"Split"',
+    '"ByteLevel"',
+    '"Metaspace"',
+    '"Replace"',
+    '"Sequence"',
+    '(?i:',
+    '\\\\p{L}',
+    '"merges"',
+  ],
   seeds: () => SEEDS.flatMap((_, seed) => [Buffer.of(0, 0, seed), Buffer.of(1, 0, 0, 0, seed)]),
   async run(data, folder) {
     const bytes = new Bytes(data);
