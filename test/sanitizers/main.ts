@@ -19,7 +19,7 @@ const TESTS = [
     'package/memory',
   ],
   ...['serving/engine'],
-  ...['model/dense-model', 'model/stitched-model', 'model/experts', 'model/generate', 'model/generate-many'],
+  ...['model/dense-model', 'model/stitched-model', 'model/generate', 'model/generate-many'],
 ];
 
 const [kind, ...files] = process.argv.slice(2);
