@@ -137,7 +137,7 @@ export type { ServeOptions } from './serving/http/options.js';
 export { type RunningServer, serve } from './serving/http/server.js';
 export type { EngineOptions } from './serving/options.js';
 export type { DType, MemoryStatistics, OpTiming, Variant } from './tensor/addon.js';
-export { Device, type DeviceOptions, findGpus, type Peaks, whyNotBf16 } from './tensor/device.js';
+export { Device, type DeviceOptions, findGpus, type Peaks, type StoredAt, whyNotBf16 } from './tensor/device.js';
 export type { Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
