@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "op_table.h"
+#include "poison.h"
 #include "tensor.h"
 
 namespace bts {
@@ -128,8 +129,14 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes, bool constant) {
 
 void DeviceState::release(Storage& storage) {
   const bool kept = storage.program && storage.program->keep(std::move(storage.entry));
-  if (!closed() && !kept) memory_.give(storage.data);
+  if (!closed() && !kept) give(storage.data);
   storage.data = nullptr;
+}
+
+void DeviceState::give(void* block) {
+  // A sanitizer takes the block for gone at once, and not once what is queued has run.
+  if (kPoisons) queue_->drain();
+  memory_.give(block);
 }
 
 void DeviceState::push(Task task) { queue_->push(std::move(task)); }
@@ -157,7 +164,7 @@ void DeviceState::forget(Recording& recording) {
   for (const auto& storage : recording.outer)
     if (--storage->handles == 0) release(*storage);
   for (const auto& [bytes, block] : recording.memory->end())
-    if (!closed()) memory_.give(block);
+    if (!closed()) give(block);
 }
 
 Napi::Value DeviceState::read(Napi::Env env, const Tensor* tensor, Napi::ArrayBuffer buffer) {
@@ -253,9 +260,9 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::begin_recording>("beginRecording"),
                       InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
-                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::capacity>("capacity"), InstanceMethod<&Device::least_rows>("leastRows"),
-                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
-                      InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::capacity>("capacity"),
+                      InstanceMethod<&Device::least_rows>("leastRows"), InstanceMethod<&Device::profile>("profile"),
+                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)

@@ -32,6 +32,8 @@ export type ErrorCode =
   | 'BAD_CONFIG'
   /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
   | 'BAD_CHECKPOINT'
+  /** An adapter's folder is malformed, means something that is not supported, or belongs to another base. */
+  | 'BAD_ADAPTER'
   /** A tokenizer.json is malformed or uses something that cannot be reproduced exactly. */
   | 'BAD_TOKENIZER'
   /** Training or evaluation text is empty, malformed or too short. */
@@ -98,9 +100,12 @@ export function expectAlive(disposed: boolean, what: string): void {
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
 export function fileError(error: unknown, path: string, doing: string): unknown {
   const code = systemCode(error as NodeJS.ErrnoException);
-  // Node's own ERR_ codes are no file's fault.
-  if (error instanceof BtsError || typeof code !== 'string' || code.startsWith('ERR_')) return error;
-  if (code === 'ENOENT' || code === 'ENOTDIR') {
+  if (error instanceof BtsError || typeof code !== 'string') return error;
+  // No path has a zero byte; Node does not even ask the system.
+  const isImpossible = code === 'ERR_INVALID_ARG_VALUE' && path.includes('\0');
+  // Node's other ERR_ codes are no file's fault.
+  if (code.startsWith('ERR_') && !isImpossible) return error;
+  if (code === 'ENOENT' || code === 'ENOTDIR' || isImpossible) {
     const message = `${doing}: '${path}' does not exist. Check the path.${downloadAdvice(path)}`;
     return new BtsError('FILE_NOT_FOUND', message, { cause: error });
   }

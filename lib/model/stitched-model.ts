@@ -262,8 +262,10 @@ export class StitchedModel extends DecoderModel {
   }
 
   override trainingBytes(size: BatchSize): number {
-    const members = this.transformer.members.map(({ config }) => config);
-    return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
+    const { members } = this.transformer;
+    const memberBytes = members.reduce((sum, { bytes }) => sum + bytes, 0);
+    const configs = members.map(({ config }) => config);
+    return stitchedCost({ ...this.manifest, members: configs, memberBytes }, size).trainingBytes;
   }
 
   /**

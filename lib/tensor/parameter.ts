@@ -1,6 +1,15 @@
 import type { Device } from './device.js';
 import type { Tensor } from './tensor.js';
 
+/** What an adapter adds to a frozen matrix W [O, I]: `scale * B A`. */
+export interface LowRank {
+  /** A [R, I]. */
+  down: Parameter;
+  /** B [O, R]. */
+  up: Parameter;
+  scale: number;
+}
+
 /** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
 export class Parameter implements Disposable {
   constructor(
@@ -10,6 +19,8 @@ export class Parameter implements Disposable {
     readonly value: Tensor,
     /** Of the same shape, f32; absent where it is frozen. */
     readonly gradient?: Tensor,
+    /** Added to `value` wherever it is multiplied with; it is disposed with it. */
+    readonly adapter?: LowRank,
   ) {}
 
   /** A trainable parameter over `value`, which it takes over. */
@@ -29,10 +40,19 @@ export class Parameter implements Disposable {
    * @param last the one behind the last
    */
   slice(first: number, last: number): Parameter {
-    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
+    const adapter = this.adapter && {
+      ...this.adapter,
+      down: this.adapter.down.share(),
+      up: this.adapter.up.slice(first, last),
+    };
+    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last), adapter);
   }
 
-  /** The same in another shape, without copying. */
+  private share(): Parameter {
+    return this.reshape(...this.value.shape);
+  }
+
+  /** The same in another shape, without copying. What an adapter adds is left out. */
   reshape(...shape: number[]): Parameter {
     return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
   }
@@ -41,6 +61,8 @@ export class Parameter implements Disposable {
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();
+    this.adapter?.down.dispose();
+    this.adapter?.up.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -52,6 +74,9 @@ export class Parameter implements Disposable {
 export function trained(weights: readonly Parameter[]): boolean {
   return weights.some((weight) => weight.gradient);
 }
+
+/** Whether an adapter adds to any of these. */
+export const hasAdapters = (weights: readonly Parameter[]): boolean => weights.some(({ adapter }) => adapter);
 
 export const values = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.value);
 

@@ -1,5 +1,5 @@
 import { BtsError } from '../base/errors.js';
-import { type DType, type NativeTensor, typed } from './addon.js';
+import { type DType, type NativeTensor, typed, widthOf } from './addon.js';
 import type { Device } from './device.js';
 
 /**
@@ -29,6 +29,11 @@ export class Tensor implements Disposable {
   /** How many elements. */
   get size(): number {
     return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  /** How many bytes its elements take. */
+  get bytes(): number {
+    return this.size * widthOf(this.dtype);
   }
 
   /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */

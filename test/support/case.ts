@@ -33,7 +33,8 @@ function mapValues(args: Case['args'], change: (values: Values) => Values) {
     if (!known.has(values)) known.set(values, change(values));
     return known.get(values)!;
   };
-  const mapped = (arg: unknown) => (isList(arg) ? arg.map(once) : arg instanceof Values ? once(arg) : arg);
+  const mapped = (arg: unknown) =>
+    isList(arg) ? arg.map((one) => one && once(one)) : arg instanceof Values ? once(arg) : arg;
   return Object.fromEntries(Object.entries(args).map(([name, arg]) => [name, mapped(arg)]));
 }
 
@@ -59,10 +60,10 @@ export const describe = (options: object) =>
     .map(([name, value]) => `${name}=${value}`)
     .join(' ');
 
-/** A tensor with the given contents. */
-export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
-  if (dtype === 'f32' || dtype === 'activation') return device.tensor(Float32Array.from(data), shape);
-  if (dtype === 'i32') return device.tensor(Int32Array.from(data), shape);
+/** Contents as a tensor's element type has them. */
+export function contents({ data, dtype }: Pick<Values, 'data' | 'dtype'>): Float32Array | Int32Array | Uint16Array {
+  if (dtype === 'f32' || dtype === 'activation') return Float32Array.from(data);
+  if (dtype === 'i32') return Int32Array.from(data);
   const bits = new Uint16Array(data.length);
   if (dtype === 'bf16') {
     const words = new Uint32Array(Float32Array.from(data).buffer); // whose upper halves are what bf16 holds
@@ -70,7 +71,14 @@ export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
   } else {
     for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
   }
-  return device.tensor(bits, shape, dtype);
+  return bits;
+}
+
+/** A tensor with the given contents. */
+export function upload(device: Device, values: Values): Tensor {
+  const data = contents(values);
+  const { shape, dtype } = values;
+  return data instanceof Uint16Array ? device.tensor(data, shape, dtype as 'f16' | 'bf16') : device.tensor(data, shape);
 }
 
 /** The numbers in a tensor. */
@@ -90,9 +98,11 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
   return values;
 }
 
-const isList = (value: unknown): value is Values[] => Array.isArray(value);
+/** Lists may have holes. */
+const isList = (value: unknown): value is (Values | undefined)[] => Array.isArray(value);
 /** The contents that an argument names. */
-export const valuesOf = (arg: unknown): Values[] => (isList(arg) ? arg : arg instanceof Values ? [arg] : []);
+export const valuesOf = (arg: unknown): Values[] =>
+  isList(arg) ? arg.filter((one) => one !== undefined) : arg instanceof Values ? [arg] : [];
 /** All of a case. */
 export const allValues = ({ args }: Case): Values[] => Object.values(args).flatMap(valuesOf);
 
@@ -110,7 +120,7 @@ export async function run<R>(
   const tensor = (values: Values): Tensor => tensors.get(values)!;
   const given = Object.entries(args).map(([name, arg]) => [
     name,
-    isList(arg) ? arg.map(tensor) : arg instanceof Values ? tensor(arg) : arg,
+    isList(arg) ? arg.map((one) => one && tensor(one)) : arg instanceof Values ? tensor(arg) : arg,
   ]);
   try {
     device.run(op, Object.fromEntries(given));

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { hashOptions } from '../../base/file-hash.js';
 import { machineMemory } from '../../base/memory.js';
+import type { AdapterCost } from '../../model/cost/adapter-cost.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
@@ -60,7 +61,16 @@ async function run(values: Values, json: boolean, signal: AbortSignal): Promise<
 function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const configs = members.map(({ config }) => config!);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
+  const adapters = members.map(({ adapter }) => adapter);
+  return stitchedCost({ members: configs, adapters, ...stitchShape(values, configs[0]!.layers) }, size);
+}
+
+const adapterColumn = { title: 'adapter', value: ({ adapter }: CheckedMember) => adapter && describeAdapter(adapter) };
+
+function describeAdapter({ ranks, bytes: own }: AdapterCost): string {
+  if (!ranks) return bytes(own);
+  const [least, most] = ranks;
+  return `rank ${least === most ? least : `${least} to ${most}`}, ${bytes(own)}`;
 }
 
 function render(
@@ -76,6 +86,7 @@ function render(
       { title: 'folder', value: ({ folder }) => folder },
       { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
       { title: 'precision', value: ({ config }) => config?.dtype },
+      ...(members.some(({ adapter }) => adapter) ? [adapterColumn] : []),
     ]),
   ];
   if (findings.length > 0) {
