@@ -19,6 +19,10 @@ export interface BenchOptions {
   /** With ops: tokens and members that pass through each at once; default: what the device is made for. */
   rows?: number;
   members?: number;
+  /** With step, decode: experts that are whole models, or adapters of the hub. */
+  experts: 'models' | 'adapters';
+  /** Of adapters. */
+  rank: number;
   /** Timed runs, after those that warm up. */
   steps: number;
   /** Print the time of each op. */

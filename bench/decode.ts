@@ -2,7 +2,7 @@ import type { LanguageModel } from '../lib/model/language-model.js';
 import { type BenchOptions, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, resetPeakResident, round, spread } from './measure.js';
 import { SIZES } from './sizes.js';
-import { costOf, openStitched, type Shape } from './stitched.js';
+import { costOf, openStitched, rankOf, type Shape } from './stitched.js';
 import { verifyDecoding } from './verify.js';
 
 const PROMPT = 64;
@@ -15,14 +15,15 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
   using device = openDevice(options);
   const shape: Shape = SIZES[size];
   if (verify) await verifyDecoding(device, shape, dtype);
-  using model = await openStitched(device, shape, dtype);
+  using model = await openStitched(device, shape, dtype, rankOf(options));
   device.trim();
   device.memory({ resetPeak: true });
   resetPeakResident();
   // JavaScript, too, is compiled while it runs.
   for (const began = performance.now(); performance.now() - began < WARM_UP_MS; ) await decode(model);
   const resident = peakResidentMiB();
-  const read = bytesPerToken(model, shape, dtype);
+  const shared = options.experts === 'adapters';
+  const read = shared ? sharedBytesPerToken(model) : bytesPerToken(model, shape, dtype);
   const runs: { prefill: number; decode: number; share: number }[] = [];
   device.profile();
   const readBytes = async () => (await device.measurePeaks()).readBytes;
@@ -44,6 +45,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
     fastest_tok_s: round(1 / each.fastest, 2),
     slowest_tok_s: round(1 / each.slowest, 2),
     read_gb_s: round(read / each.median / 1e9, 1),
+    member_mib: Math.round(model.transformer.members.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20),
     tensor_peak_mib: Math.round(device.memory().peakBytes / 2 ** 20),
     rss_mib: resident,
     ...reportCeiling(device, peaks, { readBytes: read / each.median }),
@@ -89,4 +91,11 @@ function bytesPerToken(model: Parameters<typeof costOf>[0], shape: Shape, dtype:
   const attentionFree = { ...shape, batch: 1, tokens: 1 };
   const weights = costOf(model, attentionFree, dtype).forwardFlops / 2 - stitches;
   return weights * (dtype === 'bf16' ? 2 : 4) + stitches * 4;
+}
+
+/** The same where members share all weights of the hub: these once, and what adapters add. */
+function sharedBytesPerToken({ transformer, trainable }: Parameters<typeof costOf>[0]): number {
+  const stitches = trainable.reduce((sum, { value }) => sum + value.bytes, 0);
+  const members = transformer.members.reduce((sum, { bytes }) => sum + bytes, 0);
+  return members - transformer.members[0]!.shared('embedding').value.bytes + stitches;
 }

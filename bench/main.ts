@@ -52,6 +52,12 @@ const program = new Command('bench')
       instructionSets(),
     ),
   )
+  .addOption(
+    new Option('--experts <kind>', 'with step, decode: whole models, or adapters of the hub (--rank)')
+      .choices(['models', 'adapters'])
+      .default('models'),
+  )
+  .option('--rank <n>', 'of adapters', count, 64)
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
   .option(

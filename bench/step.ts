@@ -6,7 +6,7 @@ import { AdamW } from '../lib/train/adamw.js';
 import { type BenchOptions, openDevice, printProfile, type Row, reportCeiling } from './bench.js';
 import { peakResidentMiB, resetPeakResident, round, time } from './measure.js';
 import { SIZES } from './sizes.js';
-import { costOf, openStitched, randomBatch, type Shape } from './stitched.js';
+import { costOf, openStitched, randomBatch, rankOf, type Shape } from './stitched.js';
 import { verifyGradients } from './verify.js';
 
 /** One training step of the stitches: forward, backward, clipping, AdamW. */
@@ -18,7 +18,7 @@ export async function measureStep(shape: Shape, options: BenchOptions): Promise<
   const { dtype, steps, profile, recompute, verify } = options;
   using device = openDevice(options);
   if (verify) await verifyGradients(device, shape, dtype, { recompute });
-  using model = await openStitched(device, shape, dtype);
+  using model = await openStitched(device, shape, dtype, rankOf(options));
   const batch = randomBatch(shape);
   using optimizer = new AdamW(device, model.trainable);
   const executed = await countFlops(device, () => step(model, optimizer, batch, recompute));
@@ -48,7 +48,7 @@ export async function measureStep(shape: Shape, options: BenchOptions): Promise<
 
 async function step(model: StitchedModel, optimizer: AdamW, batch: Batch, recompute: boolean): Promise<void> {
   optimizer.zeroGradients();
-  using scope = Scope.recording(model.device, { recompute });
+  using scope = Scope.recording(model.device, { keep: recompute ? 0 : Number.POSITIVE_INFINITY });
   const loss = model.trainingLoss(scope, batch, batch.targets.length, 0);
   const read = loss.item();
   scope.backward(loss);

@@ -2,7 +2,8 @@ import { Random } from '../lib/base/random.js';
 import { type StitchedShape, stitchedCost } from '../lib/model/cost/cost.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
 import type { Device } from '../lib/tensor/device.js';
-import { type Precision, randomModels } from './models.js';
+import type { BenchOptions } from './bench.js';
+import { type Precision, randomAdapters, randomModels } from './models.js';
 import { configOf, EXPERTS, type Size, STITCHES } from './sizes.js';
 
 export interface Shape extends Size {
@@ -10,10 +11,19 @@ export interface Shape extends Size {
   stitches?: number;
 }
 
-/** Random models of one shape, stitched, with stitches that are not at their starting point. */
-export async function openStitched(device: Device, shape: Shape, dtype: Precision): Promise<StitchedModel> {
+/**
+ * Random models of one shape, stitched, with stitches that are not at their starting point. With `rank` the experts are adapters
+ * of the hub.
+ */
+export async function openStitched(
+  device: Device,
+  shape: Shape,
+  dtype: Precision,
+  rank?: number,
+): Promise<StitchedModel> {
   const { experts = EXPERTS, stitches = STITCHES } = shape;
-  const [hub, ...rest] = await randomModels(shape, dtype, experts + 1);
+  const [hub, ...models] = await randomModels(shape, dtype, rank === undefined ? experts + 1 : 1);
+  const rest = rank === undefined ? models : await randomAdapters(shape, dtype, experts, rank, hub!);
   const named = Object.fromEntries(rest.map((folder, index) => [`expert${index + 1}`, folder]));
   const model = await StitchedModel.create(device, { hub: hub!, experts: named, stitches });
   const { width } = shape;
@@ -38,3 +48,7 @@ export function costOf(model: StitchedModel, shape: Shape, dtype: Precision) {
   const members = model.memberNames.map(() => config);
   return stitchedCost({ ...model.manifest, members } satisfies StitchedShape, shape);
 }
+
+/** What adapters were asked for; undefined: whole models. */
+export const rankOf = ({ experts, rank }: Pick<BenchOptions, 'experts' | 'rank'>) =>
+  experts === 'adapters' ? rank : undefined;

@@ -95,7 +95,7 @@ async function gradientErrors(
 }
 
 async function differentiate(model: LanguageModel, batch: Batch, recompute = false): Promise<void> {
-  using scope = Scope.recording(model.device, { recompute });
+  using scope = Scope.recording(model.device, { keep: recompute ? 0 : Number.POSITIVE_INFINITY });
   scope.backward(await model.trainingLoss(scope, batch, batch.targets.length, 0));
 }
 

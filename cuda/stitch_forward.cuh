@@ -156,7 +156,7 @@ inline void launch_projections(Context& context, const StitchForward& s, Weights
   if (proj.empty()) return;
   if (s.N <= kGemvRows) {
     if (hub) launch_shared_gemv(context, s.projected, s.h, proj, s.N, s.C, s.C);
-    else launch_gemv(context, s.projected, s.h + NC, proj, {}, nullptr, s.N, s.C, s.C);
+    else launch_gemv(context, s.projected, s.h + NC, proj, {}, {}, nullptr, s.N, s.C, s.C);
     return;
   }
   const auto weights = operands(context, proj, int64_t{s.C} * s.C);

@@ -1,5 +1,6 @@
 // y = act(x Wg^T + bg) * (x Wu^T + bu) of all members in one launch: a block accumulates both products of a tile together,
 // and neither of them is ever in device memory.
+#include "../native/runs.h"
 #include "activation.cuh"
 #include "gemm/epilogue.cuh"
 #include "gemm/gemm.cuh"
@@ -154,10 +155,16 @@ bool launched_on_hopper([[maybe_unused]] const Context& context, [[maybe_unused]
 }  // namespace
 
 void CudaOps::run(const SwigluLinear& op) {
-  const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation, _] = op;
+  const auto& [x, all_gate, all_up, gate_bias, up_bias, y, each, C, F, activation, _] = op;
   context_.scratch().reset();
-  if (N == 0 || F == 0) return;
-  if (N <= kGemvRows) return launch_swiglu_gemv(context_, y, x, gate, up, gate_bias, up_bias, N, C, F, activation);
+  if (each == 0 || F == 0) return;
+  if (each <= kGemvRows)
+    return launch_swiglu_gemv(context_, y, x, all_gate, all_up, gate_bias, up_bias, each, C, F, activation);
+  // Members that all read the same matrices are one of more rows.
+  const int64_t members = std::ssize(all_gate);
+  const bool joined = runs(members, members, {all_gate, all_up, gate_bias, up_bias}).size() == 1;
+  const int64_t N = joined ? members * each : each;
+  const Weights gate = Weights(all_gate).first(joined ? 1 : members), up = Weights(all_up).first(joined ? 1 : members);
   const auto gates = operands(context_, gate, C * F), ups = operands(context_, up, C * F);
   for_members(gate.size(), [&](int64_t first, int64_t count) {
     Arguments s{};

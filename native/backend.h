@@ -13,7 +13,7 @@
 
 namespace bts {
 
-// The memory of one device. `take` and `give` belong to the JavaScript thread, the rest to the queue's worker.
+// The memory of one device. `take`, `give` and `capacity` belong to the JavaScript thread, the rest to the queue's worker.
 class Memory {
  public:
   virtual ~Memory() = default;
@@ -24,6 +24,12 @@ class Memory {
   virtual void give(void* block, size_t bytes) = 0;
   // Part of a block holds nothing that is needed: the system may have its pages until they are written again.
   virtual void discard(void*, size_t) {}
+
+  // Bytes that there are, and of these what nobody holds; of the host's memory others know.
+  struct Capacity {
+    size_t total, free;
+  };
+  virtual Capacity capacity() { return {0, 0}; }
 
   // Called once on the worker's thread, before anything else there.
   virtual void enter() {}

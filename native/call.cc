@@ -164,9 +164,12 @@ std::vector<Tensor*> Call::list(const char* name, const char* count, const char*
   if (count) bind(std::string(name) + ".length", count, {static_cast<int64_t>(length)});
   std::vector<Tensor*> tensors;
   tensors.reserve(length);
-  for (uint32_t i = 0; i < length; i++)
-    tensors.push_back(&fetch(array.Get(i), std::string(name) + "[" + std::to_string(i) + "]", shape, true));
+  for (uint32_t i = 0; i < length; i++) tensors.push_back(&entry(array.Get(i), name, i, shape));
   return tensors;
+}
+
+Tensor& Call::entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape) {
+  return fetch(value, std::string(name) + "[" + std::to_string(i) + "]", shape, true);
 }
 
 std::vector<Weight> Call::weights_of(const std::vector<Tensor*>& tensors) {
@@ -182,6 +185,30 @@ std::vector<Weight> Call::weights(const char* name, const char* count, const cha
 
 std::vector<Weight> Call::weights_or_none(const char* name, const char* count, const char* shape) {
   return weights_of(list(name, count, shape, true));
+}
+
+std::vector<LowRank> Call::low_ranks(const char* count, const char* outputs, const char* inputs) {
+  if (!has("down") && !has("up")) return {};
+  const Napi::Value down = arguments_.Get("down"), up = arguments_.Get("up");
+  if (!down.IsArray() || !up.IsArray()) fail("BAD_SHAPE", "'down' and 'up' must be arrays");
+  const auto downs = down.As<Napi::Array>(), ups = up.As<Napi::Array>();
+  const auto scales = numbers("scales");
+  bind("down.length", count, {downs.Length()});
+  bind("up.length", count, {ups.Length()});
+  bind("scales.length", count, {static_cast<int64_t>(scales.size())});
+  std::vector<LowRank> all(downs.Length());
+  const std::string down_shape = std::string("R ") + inputs, up_shape = std::string(outputs) + " R";
+  for (uint32_t i = 0; i < downs.Length(); i++) {
+    if (is_absent(downs.Get(i)) && is_absent(ups.Get(i))) continue;
+    const size_t known = words_.size();
+    Tensor& a = entry(downs.Get(i), "down", i, down_shape.c_str());
+    Tensor& b = entry(ups.Get(i), "up", i, up_shape.c_str());
+    const int64_t rank = (*this)["R"];
+    words_.erase(words_.begin() + known, words_.end());  // the next one's rank is its own
+    if (!std::isfinite(scales[i])) refuse("'scales[" + std::to_string(i) + "]' must be finite");
+    all[i] = {{input(a), a.dtype()}, {input(b), b.dtype()}, rank, static_cast<float>(scales[i])};
+  }
+  return all;
 }
 
 std::vector<float*> Call::gradients_of(const char* name, const std::vector<Tensor*>& tensors) {

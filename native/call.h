@@ -98,6 +98,9 @@ class Call {
   // --- One tensor for each member; `count` is a word too. Weights have the type of their checkpoint, gradients are f32.
   std::vector<Weight> weights(const char* name, const char* count, const char* shape);
   std::vector<Weight> weights_or_none(const char* name, const char* count, const char* shape);
+  // What adapters add to matrices [O,I]: the lists `down` and `up`, in which members without one have holes, and the numbers
+  // `scales`. Ranks may differ. Empty where the call has no adapters.
+  std::vector<LowRank> low_ranks(const char* count, const char* outputs, const char* inputs);
   std::vector<float*> gradients(const char* name, const char* count, const char* shape);
   std::vector<float*> gradients_or_none(const char* name, const char* count, const char* shape);
   // f32 of any shapes; the lists of one call must match entry by entry.
@@ -149,6 +152,7 @@ class Call {
   Tensor& find(const Napi::Value& value, const char* name, const char* shape, DType dtype);
   Tensor& find(const char* name, const char* shape, DType dtype);
   Tensor* find_or_null(const char* name, const char* shape, DType dtype);
+  Tensor& entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape);
   std::vector<Tensor*> list(const char* name, const char* count, const char* shape, bool optional);
   std::vector<Weight> weights_of(const std::vector<Tensor*>& tensors);
   std::vector<float*> gradients_of(const char* name, const std::vector<Tensor*>& tensors);

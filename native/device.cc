@@ -230,9 +230,9 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::load>("load"), InstanceMethod<&Device::run>("run"),
                       InstanceMethod<&Device::begin_recording>("beginRecording"),
                       InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
-                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::least_rows>("leastRows"),
-                      InstanceMethod<&Device::profile>("profile"), InstanceMethod<&Device::trim>("trim"),
-                      InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::capacity>("capacity"),
+                      InstanceMethod<&Device::least_rows>("leastRows"), InstanceMethod<&Device::profile>("profile"),
+                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)
@@ -346,6 +346,17 @@ Napi::Value Device::memory(const Napi::CallbackInfo& info) {
     result.Set("peakBytes", static_cast<double>(statistics.peak));
     result.Set("reservedBytes", static_cast<double>(statistics.reserved));
     if (info[0].ToBoolean().Value()) state->memory().reset_peak();
+    return result;
+  });
+}
+
+// capacity(): { totalBytes, freeBytes } of a device with memory of its own
+Napi::Value Device::capacity(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto [total, free] = open()->capacity();
+    auto result = Napi::Object::New(info.Env());
+    result.Set("totalBytes", static_cast<double>(total));
+    result.Set("freeBytes", static_cast<double>(free));
     return result;
   });
 }

@@ -54,6 +54,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   DType activations() const { return backend_.activations(); }
   int64_t least_rows(bool alone) const { return backend_.least_rows(alone); }
   MemoryPool& memory() { return memory_; }
+  Memory::Capacity capacity() { return backend_.memory->capacity(); }
 
  private:
   void give(void* block);
@@ -89,6 +90,7 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value end_recording(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value capacity(const Napi::CallbackInfo& info);
   Napi::Value least_rows(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);

@@ -31,12 +31,21 @@ struct Weight {
   DType dtype;
 };
 
+// What an adapter adds to a matrix W [O,I]: s B A.
+struct LowRank {
+  Weight down = {};  // A [rank,I]
+  Weight up = {};    // B [O,rank]
+  int64_t rank = 0;  // 0: nothing is added
+  float scale = 1;   // s
+};
+
 struct Array {
   float* data;
   int64_t size;
 };
 
 using Weights = std::span<const Weight>;
+using LowRanks = std::span<const LowRank>;
 using Gradients = std::span<float* const>;
 using Arrays = std::span<const Array>;
 

@@ -9,7 +9,7 @@ const name = given.includes('--smoke') ? 'smoke' : 'full';
 const rest = given.filter((argument) => argument !== '--smoke');
 const main = at('../../dist/cli/main.js');
 if (!existsSync(main)) {
-  console.error("The program is not built: run 'npm run build' first.");
+  console.error("The program is not built: run 'npm run build:all' first.");
   process.exit(1);
 }
 const exercises = at('../../build/reproduce/exercises');
@@ -17,7 +17,7 @@ if (name === 'smoke') {
   writeExercises(exercises, 'arithmetic', arithmetic, { seed: 1 });
   writeExercises(exercises, 'idioms', idioms, { seed: 1, metric: 'acc_norm' });
 }
-const { availableProcessors } = await import('../../dist/processors.js');
+const { availableProcessors } = await import('../../dist/base/processors.js');
 const defaults = { '--out': at(`../../build/reproduce/${name}`), '--jobs': `${availableProcessors()}` };
 if (name === 'smoke') defaults['--tasks'] = `${exercises}/idioms.json,${exercises}/arithmetic.json`;
 const missing = Object.entries(defaults).filter(([option]) => !rest.includes(option));

@@ -3,9 +3,11 @@
 // the L1 cache. A block owns kTile outputs, and adds in one order.
 #include "gemv.h"
 
+#include "../../native/runs.h"
 #include "../activation.cuh"
 #include "../members.cuh"
 #include "../reduce.cuh"
+#include "low_rank.h"
 #include "mma.cuh"
 
 namespace bts::cuda::BTS_PRECISION {
@@ -151,6 +153,7 @@ template <int R, class Out>
 __global__ void __launch_bounds__(kWarps * 32, kBlocks) gemv_kernel(Out* y, const act* x, int64_t apart,
                                                                     const __grid_constant__ WeightList weight,
                                                                     const __grid_constant__ WeightList bias,
+                                                                    const __grid_constant__ LowRankRows low_rank,
                                                                     const act* residual, int N, int I, int O) {
   DYNAMIC_SHARED(shared);
   auto* parts = reinterpret_cast<float*>(shared);
@@ -163,6 +166,7 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) gemv_kernel(Out* y, cons
   float value = sum_of(parts, parts_of(x, weight, m, I), threadIdx.x % kTile, n);
   const int64_t at = (m * int64_t{N} + n) * O + o;
   if (bias.data[m]) with_elements(bias, m, [&](auto* b) { value += to_float(b[o]); });
+  value += low_rank.sum(m, n, o);
   if (residual) value += to_float(residual[at]);
   y[at] = from_float<Out>(value);
 }
@@ -195,6 +199,15 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) swiglu_gemv_kernel(const
   s.y[(m * int64_t{s.N} + n) * s.F + f] = from_float<act>(activated(s.activation, values[0]) * values[1]);
 }
 
+// What adapters add to rows of members from `member` on, N of each.
+struct Added {
+  LowRanks low_rank;
+  const std::vector<float*>& rows;
+  int64_t member, N;
+
+  LowRankRows list(int64_t first) const { return LowRankRows::of(low_rank, rows, member + first, N); }
+};
+
 dim3 tiles_of(int64_t outputs, int64_t members) { return dim3((outputs + kTile - 1) / kTile, members); }
 
 template <int R>
@@ -214,33 +227,48 @@ void launch_gated_rows(Context& context, Gated s, Weights gate, Weights up, Weig
 
 template <int R, class Out>
 void launch_rows(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias,
-                 const act* residual, int64_t N, int64_t I, int64_t O) {
+                 const Added& added, const act* residual, int64_t N, int64_t I, int64_t O) {
   for_members(weight.size(), [&](int64_t first, int64_t count) {
     GPU_LAUNCH(context, (gemv_kernel<R, Out>), tiles_of(O, count), dim3(kWarps * 32), kParts * sizeof(float),
                y + first * N * O, x + first * apart, apart, WeightList::of(weight, first, count),
-               WeightList::of(bias, first, count), residual ? residual + first * N * O : nullptr, N, I, O);
+               WeightList::of(bias, first, count), added.list(first), residual ? residual + first * N * O : nullptr, N,
+               I, O);
   });
 }
 
 template <class Out>
-void launch_any(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias,
+void launch_any(Context& context, Out* y, const act* x, int64_t apart, Weights weight, Weights bias, const Added& added,
                 const act* residual, int64_t N, int64_t I, int64_t O) {
-  if (N == 1) launch_rows<1>(context, y, x, apart, weight, bias, residual, N, I, O);
-  else if (N == 2) launch_rows<2>(context, y, x, apart, weight, bias, residual, N, I, O);
-  else if (N <= 4) launch_rows<4>(context, y, x, apart, weight, bias, residual, N, I, O);
-  else launch_rows<8>(context, y, x, apart, weight, bias, residual, N, I, O);
+  if (N == 1) launch_rows<1>(context, y, x, apart, weight, bias, added, residual, N, I, O);
+  else if (N == 2) launch_rows<2>(context, y, x, apart, weight, bias, added, residual, N, I, O);
+  else if (N <= 4) launch_rows<4>(context, y, x, apart, weight, bias, added, residual, N, I, O);
+  else launch_rows<8>(context, y, x, apart, weight, bias, added, residual, N, I, O);
 }
+
+// Neighbours that share what the lists hold, as many as have kGemvRows rows together.
+std::vector<Run> small_runs(int64_t members, int64_t N, std::initializer_list<Weights> lists) {
+  return runs(members, kGemvRows / std::max<int64_t>(1, N), lists);
+}
+
+Weights part_of(Weights list, int64_t first, int64_t count) { return list.empty() ? list : list.subspan(first, count); }
 
 }  // namespace
 
-void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
-                 int64_t I, int64_t O) {
-  launch_any(context, y, x, N * I, weight, bias, residual, N, I, O);
+void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, LowRanks low_rank,
+                 const act* residual, int64_t N, int64_t I, int64_t O) {
+  const auto rows = launch_few_down(context, x, low_rank, N, I);
+  const int64_t members = weight.size();
+  const auto shared = small_runs(members, N, {weight, bias});
+  if (std::ssize(shared) == members)
+    return launch_any(context, y, x, N * I, weight, bias, {low_rank, rows, 0, N}, residual, N, I, O);
+  for (const auto [m, count] : shared)
+    launch_any(context, y + m * N * O, x + m * N * I, 0, part_of(weight, m, 1), part_of(bias, m, 1),
+               {low_rank, rows, m, N}, residual ? residual + m * N * O : nullptr, count * N, I, O);
 }
 
 template <class Out>
 void launch_shared_gemv(Context& context, Out* y, const act* x, Weights weight, int64_t N, int64_t I, int64_t O) {
-  launch_any(context, y, x, 0, weight, {}, nullptr, N, I, O);
+  launch_any(context, y, x, 0, weight, {}, {{}, {}, 0, N}, nullptr, N, I, O);
 }
 template void launch_shared_gemv(Context&, act*, const act*, Weights, int64_t, int64_t, int64_t);
 #if defined(BTS_BF16)
@@ -249,6 +277,13 @@ template void launch_shared_gemv(Context&, float*, const act*, Weights, int64_t,
 
 void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, Weights up, Weights gate_bias,
                         Weights up_bias, int64_t N, int64_t C, int64_t F, Activation activation) {
+  const auto shared = small_runs(gate.size(), N, {gate, up, gate_bias, up_bias});
+  if (shared.size() < gate.size()) {
+    for (const auto [m, count] : shared)
+      launch_swiglu_gemv(context, y + m * N * F, x + m * N * C, part_of(gate, m, 1), part_of(up, m, 1),
+                         part_of(gate_bias, m, 1), part_of(up_bias, m, 1), count * N, C, F, activation);
+    return;
+  }
   const Gated s{y, x, {}, {}, static_cast<int>(N), static_cast<int>(C), static_cast<int>(F), activation};
   if (N == 1) launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
   else if (N == 2) launch_gated_rows<2>(context, s, gate, up, gate_bias, up_bias);

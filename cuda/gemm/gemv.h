@@ -8,10 +8,11 @@ namespace bts::cuda::BTS_PRECISION {
 // At most; beyond that tensor cores are worth their tiles, which sum in another order.
 constexpr int64_t kGemvRows = 7;
 
-// y_m = x_m W_m^T (+ bias_m) (+ residual_m) for N <= kGemvRows, each weight read once and in its own precision.
-// y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias M x [O] or empty
-void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, const act* residual, int64_t N,
-                 int64_t I, int64_t O);
+// y_m = x_m (W_m + s_m B_m A_m)^T (+ bias_m) (+ residual_m) for N <= kGemvRows, each weight read in its own precision, and
+// once by neighbours that share it, as far as they have kGemvRows together.
+// y, residual [M,N,O]  x [M,N,I]  W M x [O,I]  bias, low_rank M x, or empty
+void launch_gemv(Context& context, act* y, const act* x, Weights weight, Weights bias, LowRanks low_rank,
+                 const act* residual, int64_t N, int64_t I, int64_t O);
 
 // y_m = x W_m^T in the same way, of one x [N,I] for all weights; y, [M,N,O], of activations or of sums in f32.
 template <class Out>

@@ -23,6 +23,13 @@ void CudaMemory::give(void* block, size_t) {
   cudaFree(block);
 }
 
+Memory::Capacity CudaMemory::capacity() {
+  context_->bind();
+  Capacity capacity{};
+  CUDA_EXPECT(cudaMemGetInfo(&capacity.free, &capacity.total));
+  return capacity;
+}
+
 void CudaMemory::write(void* to, size_t bytes, const Source& source) {
   for (size_t done = 0; done < bytes; done += Staging::kBytes) {
     const size_t part = std::min(Staging::kBytes, bytes - done);

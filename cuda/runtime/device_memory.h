@@ -44,6 +44,7 @@ class CudaMemory final : public Memory {
 
   void* take(size_t bytes, size_t reserved) override;
   void give(void* block, size_t bytes) override;
+  Capacity capacity() override;
   // Where this fails, whatever the thread does next fails too and says so.
   void enter() override { cudaSetDevice(context_->device()); }
   void write(void* to, size_t bytes, const Source& source) override;

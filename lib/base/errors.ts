@@ -31,6 +31,8 @@ export type ErrorCode =
   | 'BAD_CONFIG'
   /** A checkpoint lacks a tensor, has one too many, or one of the wrong shape. */
   | 'BAD_CHECKPOINT'
+  /** An adapter's folder is malformed, means something that is not supported, or belongs to another base. */
+  | 'BAD_ADAPTER'
   /** A tokenizer.json is malformed or uses something that cannot be reproduced exactly. */
   | 'BAD_TOKENIZER'
   /** Training or evaluation text is empty, malformed or too short. */
@@ -59,9 +61,16 @@ export type ErrorCode =
  * 'AbortError', as everywhere on the platform, with the code ABORTED: `cause` is then the signal's reason.
  */
 export class BtsError extends Error {
+  /** `AbortError` where a signal fired, as the platform's own errors of signals are called. */
   override readonly name: 'BtsError' | 'AbortError';
 
+  /**
+   * @param code what went wrong, for programs
+   * @param message what was expected, what came, what to do
+   * @param options what is behind it
+   */
   constructor(
+    /** What went wrong, for programs; stays from version to version. */
     readonly code: ErrorCode,
     message: string,
     options?: { cause?: unknown },

@@ -18,6 +18,8 @@ type Kind = 'new' | 'old' | 'trash';
  * flushed to the disk first. Whenever the process is killed or `write` fails, `target` is the old folder, whole, or the
  * new one, whole; leftovers of killed processes are removed by the next call. Readers call `recoverFolder` first.
  *
+ * @param target the folder; its parent is there
+ * @param write fills an empty folder beside it, whose path it is given
  * @throws FILE_IO (a full disk, say), or whatever `write` throws
  */
 export async function replaceFolder(target: string, write: (temporary: string) => Promise<void>): Promise<void> {

@@ -8,15 +8,19 @@ export function machineMemory(): number {
 }
 
 /**
- * Throws OUT_OF_MEMORY where `what` takes more than this process may use at all. Asked before the work begins: what does not
+ * Throws OUT_OF_MEMORY where `what` takes more than there is at all, by default of what this process may use. Asked before the work begins: what does not
  * fit beside other things is told when it is allocated.
  */
-export function expectMemory(bytes: number, what: string): void {
-  const there = machineMemory();
+export function expectMemory(
+  bytes: number,
+  what: string,
+  there = machineMemory(),
+  whose = 'this process may use',
+): void {
   if (!(bytes > there)) return;
   throw new BtsError(
     'OUT_OF_MEMORY',
-    `${what} takes about ${inBytes(bytes)}; this process may use ${inBytes(there)}. ` +
+    `${what} takes about ${inBytes(bytes)}; ${whose} ${inBytes(there)}. ` +
       'Take a smaller batch, shorter sequences or fewer members.',
   );
 }

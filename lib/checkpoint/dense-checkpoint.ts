@@ -5,6 +5,7 @@ import { BtsError, throwIfAborted } from '../base/errors.js';
 import { readJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
 import { recoverFolder } from '../base/folder.js';
+import { type Adapter, findBase, isAdapter, readAdapter } from './adapter.js';
 import { EosTokens, type ModelConfig, parseConfig } from './config.js';
 import { hashTensors } from './hash.js';
 import { matchCheckpoint } from './names.js';
@@ -17,19 +18,41 @@ export interface DenseCheckpoint {
   config: ModelConfig;
   /** Exactly the tensors of `parameterNames(config)`, in that order. */
   tensors: Map<string, TensorEntry>;
+  /** Of an adapter: what it adds to matrices. All other tensors are its base's, or stand in their place. */
+  adapter?: Adapter;
+}
+
+export interface OpenOptions extends HashOptions {
+  /** Of an adapter: the folder of its base; default: the one that it names. */
+  base?: string | undefined;
 }
 
 /**
  * Opens a Hugging Face checkpoint: reads its configuration and the headers of its weights, and holds one against the
- * other.
+ * other. An adapter of PEFT is opened on its base.
  *
- * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, ABORTED
+ * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_ADAPTER, ABORTED
  */
-export async function openCheckpoint(folder: string, options: HashOptions = {}): Promise<DenseCheckpoint> {
+export async function openCheckpoint(folder: string, options: OpenOptions = {}): Promise<DenseCheckpoint> {
   throwIfAborted(options.signal, `opening '${folder}'`);
   await recoverFolder(folder);
+  if (await isAdapter(folder)) return await openAdapter(folder, await openBase(folder, options));
   const config = await readConfig(folder);
   return await matchFolder(folder, config, await readCheckpoint(folder), options);
+}
+
+async function openBase(folder: string, { base, ...options }: OpenOptions): Promise<DenseCheckpoint> {
+  return await openCheckpoint(base ?? (await findBase(folder)), options);
+}
+
+/** An adapter on a base that is open. @throws FILE_NOT_FOUND, FILE_IO, BAD_SAFETENSORS, BAD_ADAPTER */
+export async function openAdapter(folder: string, base: DenseCheckpoint): Promise<DenseCheckpoint> {
+  if (base.adapter) {
+    const message = `'${folder}' is an adapter, and so is '${base.folder}', which it would be one of: merge that first.`;
+    throw new BtsError('BAD_ADAPTER', message);
+  }
+  const adapter = await readAdapter(folder, base.folder, base.config);
+  return { folder, config: base.config, tensors: new Map([...base.tensors, ...adapter.replaced]), adapter };
 }
 
 /** The checkpoint of a configuration and of tensors that were read from one folder. @throws BAD_CHECKPOINT, FILE_IO, ABORTED */
@@ -47,12 +70,13 @@ export async function matchFolder(
 }
 
 /**
- * Reads a folder's `config.json`, and the end-of-text tokens of its `generation_config.json` where that names any:
+ * Reads a folder's `config.json`, of an adapter that of the base that it names, and the end-of-text tokens of its `generation_config.json` where that names any:
  * generation goes by those.
  *
- * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG
+ * @throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_ADAPTER
  */
 export async function readConfig(folder: string): Promise<ModelConfig> {
+  if (await isAdapter(folder)) return await readConfig(await findBase(folder));
   const path = join(folder, 'config.json');
   const config = parseConfig(await readJson(path, 'BAD_CONFIG'), path);
   const eosTokens = await readGenerationEos(join(folder, 'generation_config.json'));

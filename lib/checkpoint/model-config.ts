@@ -4,17 +4,27 @@ import type { Rope } from './rope-config.js';
 export interface ModelConfig {
   /** `model_type` in config.json. */
   readonly family: string;
+  /** V, rows of the embedding. */
   readonly vocabularySize: number;
+  /** C, of hidden states. */
   readonly width: number;
+  /** L, decoder layers. */
   readonly layers: number;
+  /** The longest sequence, in tokens. */
   readonly maxPositions: number;
+  /** Heads and how they attend. */
   readonly attention: AttentionConfig;
+  /** The gated layer behind attention. */
   readonly feedForward: FeedForwardConfig;
+  /** Where RMS norms stand, and what they add. */
   readonly norm: NormConfig;
+  /** Positions as angles. */
   readonly rope: RopeConfig;
+  /** The embedding, and the head. */
   readonly embedding: EmbeddingConfig;
   /** Logits x become `c tanh(x / c)`; null: they stay as they are. */
   readonly logitSoftcap: number | null;
+  /** Stands before every text where the tokenizer says so; null: none. */
   readonly bosToken: number | null;
   /** Generation stops at any of these. */
   readonly eosTokens: readonly number[];
@@ -22,9 +32,13 @@ export interface ModelConfig {
   readonly dtype: 'F32' | 'F16' | 'BF16';
 }
 
+/** The shape of attention. */
 export interface AttentionConfig {
+  /** H, query heads. */
   readonly heads: number;
+  /** Key and value heads, a divisor of `heads`. */
   readonly keyValueHeads: number;
+  /** D, channels of a head. */
   readonly headWidth: number;
   /** Query, key and value have biases. */
   readonly bias: boolean;
@@ -36,17 +50,21 @@ export interface AttentionConfig {
   readonly scale: number;
   /** Scores x, multiplied already, become `c tanh(x / c)`; null: they stay as they are. */
   readonly softcap: number | null;
+  /** null: every layer attends to all tokens before. */
   readonly window: Window | null;
 }
 
 /** In some layers a token sees itself and the `tokens - 1` before it; in the others all before it. */
 export interface Window {
+  /** How many tokens, its own among them, a token attends to. */
   readonly tokens: number;
   /** From 0, rising, at least one. */
   readonly layers: readonly number[];
 }
 
+/** The shape of the feed-forward layer. */
 export interface FeedForwardConfig {
+  /** F, channels inside. */
   readonly width: number;
   /** Of the gate. `geluTanh` is GELU by way of tanh. */
   readonly activation: 'silu' | 'gelu' | 'geluTanh';
@@ -54,7 +72,9 @@ export interface FeedForwardConfig {
   readonly bias: boolean;
 }
 
+/** RMS norms. */
 export interface NormConfig {
+  /** Is added to the mean square. */
   readonly epsilon: number;
   /** What a channel is multiplied with is its weight, or one more. */
   readonly offset: 0 | 1;
@@ -62,6 +82,7 @@ export interface NormConfig {
   readonly place: 'before' | 'after' | 'both';
 }
 
+/** Rotary positions, of all layers and of those with a window. */
 export interface RopeConfig {
   /** Channels of a head that are rotated, from the first on; odd numbers are rounded up. */
   readonly width: number;
@@ -73,6 +94,7 @@ export interface RopeConfig {
   readonly skipped: readonly number[];
 }
 
+/** The embedding, and whether the head is the same weight. */
 export interface EmbeddingConfig {
   /** The embedding is the head too: there is no `lm_head.weight`. */
   readonly tied: boolean;

@@ -35,11 +35,15 @@ const Manifest = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
   /** The hub first. */
   members: z.array(Member).min(2),
+  /** Where stitches stand, from below. */
   plan: z.array(Placement).min(1),
+  /** One gate for each channel, or one for the whole token. */
   gate: z.enum(GATE_NAMES),
+  /** Whether gates have a bias. */
   gateBias: z.boolean(),
   /** Of projections and gates that are products; absent: full rank. */
   rank: z.int().min(1).optional(),
+  /** What experts go on with behind a stitch into the hub: `h_e W_e^T`, or `h_e`. */
   expertsAfterMerge: z.enum(['projected', 'unchanged']),
   /** On the gate logits, in training. */
   dropout: z.number().min(0).lt(1),

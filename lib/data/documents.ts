@@ -8,7 +8,9 @@ import { readJsonFile, readJsonLines, readParquetRows } from './records.js';
 import { findTextFiles, type TextFile } from './text-files.js';
 import { readText } from './text-reader.js';
 
+/** A text, and where it came from. */
 export interface Document {
+  /** All of it, as it stands in its file. */
   text: string;
   /** The file, and within .jsonl, .json and .parquet the line or row counted from 1: `train.jsonl:12`. */
   source: string;
@@ -48,6 +50,7 @@ const TURN_MS = 10;
  * compressed with gzip or Zstandard. Text without anything but white space is skipped, and so are records whose text is
  * null. Memory holds one document, one chunk of a file or one Parquet row group at a time.
  *
+ * @param paths files and folders
  * @throws BAD_DATA naming file and line; FILE_NOT_FOUND, FILE_IO; BAD_OPTION; ABORTED
  */
 export async function* readDocuments(

@@ -8,8 +8,11 @@ import { batchOptions } from './batch-options.js';
 import { type Batch, checkShape, emptyBatch, fillRow, windowCount } from './packing.js';
 import type { TokenStream } from './token-stream.js';
 
+/** A domain's part in a mixture. */
 export interface MixtureDomain {
+  /** By which it is known in states and errors. */
   name: string;
+  /** The text that rows are drawn from. */
   tokens: TokenStream;
   /** Its share of the rows in proportion to the sum of all weights; 0 for a domain that is never drawn. */
   weight: number;
@@ -21,6 +24,7 @@ export const orderOptions = {
 };
 
 export const mixtureOptions = { ...batchOptions, ...orderOptions };
+/** The shape of batches, and the seed of their order. */
 export interface MixtureOptions
   extends z.input<z.ZodObject<typeof batchOptions>>,
     z.input<z.ZodObject<typeof orderOptions>> {}
@@ -63,6 +67,7 @@ export type MixtureState = z.infer<typeof mixtureState>;
  * Row r depends on the seed, the domains and r alone, not on the batch size.
  */
 export class Mixture {
+  /** What it was made with, defaults filled in. */
   readonly options: Readonly<z.output<z.ZodObject<typeof mixtureOptions>>>;
   readonly #domains: readonly MixtureDomain[];
   /** Upper ends of the domains' shares of [0, 1). */
@@ -70,7 +75,10 @@ export class Mixture {
   #rows = 0;
   readonly #drawn: number[];
 
-  /** @throws BAD_OPTION; BAD_DATA where a domain is too short for one row */
+  /**
+   * @param domains what rows are drawn from, by weight
+   * @throws BAD_OPTION; BAD_DATA where a domain is too short for one row
+   */
   constructor(domains: readonly MixtureDomain[], options: MixtureOptions = {}) {
     this.options = checkOptions('Mixture', mixtureOptions, options, {});
     checkShape(this.options);
@@ -98,6 +106,7 @@ export class Mixture {
     return batch;
   }
 
+  /** Where the rows stand, for `restore`. */
   state(): MixtureState {
     const { seed, sequenceLength } = this.options;
     const domains = this.#domains.map(({ name, weight, tokens }, domain) => ({

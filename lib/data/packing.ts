@@ -22,6 +22,7 @@ export interface Batch {
 
 /** How many rows of how many tokens. */
 export type BatchShape = z.output<z.ZodObject<typeof batchOptions>>;
+/** The shape of batches, and how much of a text to look at. */
 export interface HeldOutBatchOptions
   extends z.input<z.ZodObject<typeof batchOptions>>,
     z.input<z.ZodObject<typeof amountOptions>> {}

@@ -23,9 +23,16 @@ import { FileTokens, type TokenBytes, type TokenStream } from './token-stream.js
 export interface TextTokenizer {
   /** Names the tokenizer's content: text prepared with another hash is prepared anew. */
   readonly hash: string;
+  /** V: ids lie below it. */
   readonly vocabularySize: number;
   /** The end-of-text token. */
   readonly eosToken: number | null;
+  /**
+   * Token ids of a text. With `specials` the tokenizer adds those that it puts around texts.
+   *
+   * @param text what is encoded
+   * @param options with `specials` those tokens are added that stand around texts
+   */
   encode(text: string, options?: { specials?: boolean }): number[];
 }
 
@@ -63,15 +70,21 @@ const OTHERS: OptionNames<Omit<PrepareOptions, keyof typeof prepareOptions>> = {
   signal: true,
 };
 
+/** How far a domain's text is. */
 export interface PrepareProgress {
+  /** Its name. */
   domain: string;
+  /** Documents that are done. */
   documents: number;
+  /** Tokens that came of them. */
   tokens: number;
 }
 
 /** A domain's text as tokens. The streams' files are open until `dispose`. */
 export interface DomainTokens extends AsyncDisposable {
+  /** As it was given. */
   name: string;
+  /** What to train on. */
   train: TokenStream;
   /** Empty if and only if `heldOutFraction` is 0. */
   heldOut: TokenStream;

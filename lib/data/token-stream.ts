@@ -12,6 +12,8 @@ export interface TokenStream extends AsyncDisposable {
   readonly contentHash?: string | undefined;
   /**
    * The `count` tokens from `offset` on.
+   * @param offset tokens before them
+   * @param count how many
    * @throws BAD_OPTION beyond the stream's ends, DISPOSED after `dispose`, BAD_DATA or FILE_IO if its files were damaged
    */
   read(offset: number, count: number): Promise<Int32Array>;

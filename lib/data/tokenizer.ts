@@ -27,6 +27,7 @@ export interface StreamDecoder {
  * `single_word`, most options of Split and Metaspace, and digits and white space beyond JavaScript's \d and \s.
  */
 export class Tokenizer {
+  /** V: ids lie below it. */
   readonly vocabularySize: number;
   /** How many of the tokens are not added ones: ids from 0, which text is cut and merged into. */
   readonly modelVocabularySize: number;
@@ -84,6 +85,7 @@ export class Tokenizer {
    * Reads tokenizer.json of a checkpoint's folder, and from the other files there what transformers changes about it, and
    * which tokens begin and end a text. Large vocabularies take half a second.
    *
+   * @param folder the checkpoint's folder
    * @throws FILE_NOT_FOUND, FILE_IO; BAD_TOKENIZER naming what is malformed or cannot be reproduced; ABORTED
    */
   static async load(folder: string, { signal }: Abortable = {}): Promise<Tokenizer> {
@@ -104,6 +106,8 @@ export class Tokenizer {
    *
    * A million characters take 0.1 to 1 s, for which the event loop waits: encode long texts in parts.
    *
+   * @param text what is encoded
+   * @param options what is added
    * @param options.specials whether to add the special tokens around it that the files ask for, or of those only the
    * ones before it, for a text that goes on; default true
    * @throws BAD_DATA where a single word has millions of characters
@@ -128,6 +132,7 @@ export class Tokenizer {
    * The text that the checkpoint's chat template makes of a conversation, special tokens included: encode it with
    * `specials: false`, as `encodeChat` does.
    *
+   * @param messages who said what, in order
    * @throws BAD_TOKENIZER where there is no template, or it is malformed, fails or does not end; BAD_OPTION where it
    *   refuses the conversation, or has not the name asked for
    */
@@ -141,7 +146,12 @@ export class Tokenizer {
     return this.definition.chatTemplates.has('default');
   }
 
-  /** The tokens of a conversation. @throws what `applyChatTemplate` throws */
+  /**
+   * The tokens of a conversation.
+   *
+   * @param messages who said what, in order
+   * @throws what `applyChatTemplate` throws
+   */
   encodeChat(messages: readonly ChatMessage[], options?: ChatOptions): number[] {
     return this.encode(this.applyChatTemplate(messages, options), { specials: false });
   }
@@ -149,6 +159,8 @@ export class Tokenizer {
   /**
    * The text of `ids`, with nothing "cleaned up". Bytes that are not UTF-8 become U+FFFD.
    *
+   * @param ids token ids
+   * @param options what is left out
    * @param options.skipSpecials whether to leave out special tokens; default false
    * @throws BAD_TOKEN if an id lies outside the vocabulary
    */

@@ -46,6 +46,7 @@ const WORDS_PER_CHECK = 1000;
  *
  * The vocabulary stays smaller than asked for where the text has no pairs left.
  *
+ * @param texts what it learns from
  * @throws BAD_OPTION; BAD_DATA if there is no text; ABORTED; and what `texts` throws
  */
 export async function trainTokenizer(
@@ -88,10 +89,13 @@ export class TrainedTokenizer {
   constructor(
     /** By id: the special tokens, the 256 bytes, then the merged tokens in the order in which they were found. */
     readonly tokens: readonly string[],
+    /** Pairs of tokens that become one, in the order in which they were found. */
     readonly merges: readonly (readonly [string, string])[],
+    /** Tokens that no text makes; their ids are the first. */
     readonly specialTokens: readonly string[],
   ) {}
 
+  /** V, all tokens. */
   get vocabularySize(): number {
     return this.tokens.length;
   }

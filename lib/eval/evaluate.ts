@@ -49,7 +49,9 @@ const OTHERS: OptionNames<Omit<EvaluateOptions, keyof typeof evaluateOptions>> =
 
 /** What one model reached. */
 export interface Evaluation {
+  /** A value for each column that was asked for, a task or a group. */
   columns: ColumnResult[];
+  /** What each task reached, with all samples. */
   tasks: TaskResult[];
 }
 
@@ -66,6 +68,8 @@ export function tasksOf(columns: readonly Column[]): Task[] {
  *     for (const { name, value, standardError } of columns) console.log(name, value, standardError);
  *
  * Throws FILE_NOT_FOUND for missing data, BAD_DATA, BAD_OPTION, NO_SANDBOX, LOSS_NOT_FINITE, ABORTED.
+ *
+ * @param columns what `resolveTasks` made of names
  */
 export async function evaluate(
   model: LanguageModel,

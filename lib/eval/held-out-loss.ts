@@ -39,10 +39,13 @@ export const checkHeldOutOptions = (where: string, options: HeldOutOptions) =>
 export const usualLength = ({ maxPositions }: Pick<ModelConfig, 'maxPositions'>) =>
   Math.min(SEQUENCE_LENGTH, maxPositions);
 
+/** A model's loss on a domain. */
 export interface HeldOutLoss {
+  /** The domain's name. */
   domain: string;
   /** Mean negative log-likelihood, nats per token. */
   loss: number;
+  /** `exp(loss)`. */
   perplexity: number;
   /** Tokens predicted. */
   tokens: number;
@@ -50,11 +53,17 @@ export interface HeldOutLoss {
 
 /** A domain's name and its held-out text. */
 export interface HeldOutDomain {
+  /** For results and errors. */
   name: string;
+  /** What training set aside. */
   heldOut: TokenStream;
 }
 
-/** The loss on each domain's held-out text. Throws BAD_DATA, BAD_OPTION, ABORTED. */
+/**
+ * The loss on each domain's held-out text. Throws BAD_DATA, BAD_OPTION, ABORTED.
+ *
+ * @param domains names and held-out text
+ */
 export async function heldOutLosses(
   model: LanguageModel,
   domains: readonly HeldOutDomain[],

@@ -16,6 +16,7 @@ export const TASKS: readonly Task[] = [mmlu, bbh, mbpp, humaneval, flores, gsm8k
   ({ tasks }) => tasks,
 );
 
+/** All groups of benchmarks. */
 export const GROUPS: readonly Group[] = [mmlu, bbh, flores, math, mgsm].flatMap(({ groups }) => groups);
 
 /** The columns of the paper's table 2, in its order. */
@@ -34,14 +35,20 @@ export const PAPER = [
 
 /** What one column of a table is about: a task, or a group and its tasks. */
 export interface Column {
+  /** As it was asked for. */
   name: string;
+  /** Of a column that is the mean of several. */
   group?: Group;
+  /** What it is the value of. */
   tasks: readonly Task[];
 }
 
 /**
  * The columns that names stand for: 'all' for the paper's, a group, a task, or with `*` all tasks of that form. `own` are
  * the user's tasks. Throws BAD_TASK for a name that is unknown, with those most like it.
+ *
+ * @param names as on the command line
+ * @param own tasks of the user's, as `readOwnTask` reads them
  */
 export function resolveTasks(names: readonly string[], own: readonly Task[] = []): Column[] {
   const byName = new Map([...TASKS, ...own].map((task) => [task.name, task]));

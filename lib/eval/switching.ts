@@ -19,6 +19,9 @@ export const SWITCHING = 'switching';
  * The loss on sequences of `sequenceLength` tokens whose first half comes from one domain and second half from another, each
  * ordered pair of domains as often: what goes by a whole sequence is wrong in half of it. At most `maxTokens` of each domain
  * are looked at. Throws BAD_DATA where a domain has too few tokens, BAD_OPTION for a single domain, ABORTED.
+ *
+ * @param domains names and held-out text
+ * @param options with `sequenceLength`, an even number of tokens
  */
 export async function switchingLoss(
   model: Parameters<typeof heldOutLosses>[0],

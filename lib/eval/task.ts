@@ -26,7 +26,9 @@ export interface Outcome {
   extracted?: Record<string, string>;
 }
 
+/** A number over documents. */
 export interface Estimate {
+  /** In the metric's unit. */
   value: number;
   /** The standard error; null where there is no estimate of it. */
   standardError: number | null;
@@ -36,6 +38,7 @@ export interface Estimate {
 export interface Metric {
   /** As lm-eval writes it: 'acc,none', 'exact_match,strict-match'. */
   key: string;
+  /** Whether more of it is better. */
   higherIsBetter: boolean;
   /** What a table multiplies the value with; 100 for fractions. */
   scale: number;
@@ -43,6 +46,7 @@ export interface Metric {
   aggregate(items: readonly Item[]): Estimate;
 }
 
+/** How answers are written. */
 export interface Generation {
   /** Generation ends before any of these. */
   stop: readonly string[];
@@ -50,14 +54,17 @@ export interface Generation {
   maxTokens?: number;
   /** Default 0: the likeliest tokens. */
   temperature?: number;
+  /** Sampling among the likeliest tokens of this probability; default 1. */
   topP?: number;
   /** How many texts to generate for each document; default 1. */
   repeats?: number;
 }
 
+/** What scoring may need. */
 export interface Tools {
   /** Runs programs that models wrote. */
   sandbox: Sandbox;
+  /** Ends a program that runs. */
   signal?: AbortSignal | undefined;
 }
 
@@ -66,6 +73,7 @@ export interface Tools {
  * score continuations (`choices`), score a text (`text`), generate until a stop string (`generate`).
  */
 export interface Task<Doc = unknown> {
+  /** By which it is asked for. */
   readonly name: string;
   /** Rises with every change that changes scores. */
   readonly version: number;
@@ -73,16 +81,19 @@ export interface Task<Doc = unknown> {
   readonly source: string;
   /** Whose setting this is, and where another's differs. */
   readonly follows: string;
+  /** How it is answered: by the likeliest choice, by writing, or by the loss of a text. */
   readonly kind: 'choices' | 'generate' | 'text';
   /** Answered examples before each question. */
   readonly shots: number;
   /** Which: the first of the pool, or a draw of its own for each document. */
   readonly draw: 'first' | 'random';
+  /** Of tasks that are answered by writing. */
   readonly generation?: Generation;
   /** Whether scoring runs what the model wrote. */
   readonly runsCode?: true;
   /** Between question and answer, and behind each example; default ' ' and two newlines. */
   readonly answerDelimiter?: string;
+  /** Between answered examples; default an empty line. */
   readonly shotDelimiter?: string;
   /** The first is the one in tables. */
   readonly metrics: readonly Metric[];
@@ -94,18 +105,25 @@ export interface Task<Doc = unknown> {
   examples?(data: DataFolder): Promise<readonly Doc[]>;
   /** What stands before all examples. */
   preamble?(doc: Doc): string;
+  /** What stands before the answer. */
   question(doc: Doc): string;
+  /** What is right: a text, several, or the number of a choice. */
   answer(doc: Doc): Answer;
   /** The answer as an example has it, where that is another. */
   exampleAnswer?(doc: Doc): Answer;
+  /** The texts to choose among. */
   choices?(doc: Doc): readonly string[];
+  /** What an answer is worth, by metric. */
   score(doc: Doc, response: Response, tools: Tools): Outcome | Promise<Outcome>;
 }
 
 /** Several tasks reported as one number. */
 export interface Group {
+  /** By which it is asked for. */
   readonly name: string;
+  /** For lists. */
   readonly description: string;
+  /** Names of its tasks. */
   readonly members: readonly string[];
   /** Whether tasks count by their documents; else all count the same. */
   readonly weightBySize: boolean;

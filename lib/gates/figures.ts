@@ -6,6 +6,7 @@ import { type Panel, type Point, renderLines } from '../plots/line-panels.js';
 import { lineWithin } from '../plots/text-width.js';
 import { type GatedText, type GatedToken, membersOf } from './gated-text.js';
 
+/** What of the gates is drawn. */
 export interface FigureOptions {
   /** The name of the model, for the title. */
   model: string;
@@ -27,6 +28,8 @@ const POINT_WIDTH = 2.5;
 /**
  * As Figure 2: a column a text, its prompt above and its answer below, a line a member. A text of several parts gets a figure
  * of its own, as Figure 3: dotted lines where it switches. Throws BAD_OPTION where there is no such stitch.
+ *
+ * @param texts what `gatedTexts` told
  */
 export async function drawTokenGates(texts: readonly GatedText[], options: FigureOptions): Promise<string> {
   const stitch = stitchOf(texts, options.afterLayer);

@@ -6,6 +6,10 @@ import { type MeanGates, subjectOf, type TaskGates } from './gate-sums.js';
 /**
  * Draws what `meanGates` or `taskGates` found for a model with these members, the hub first, as a self-contained SVG: a table
  * for each domain or task of members and layers, apart for each direction of stitches.
+ *
+ * @param title stands above
+ * @param members their names, the hub first
+ * @param means what was found
  */
 export async function renderGates(
   title: string,

@@ -7,7 +7,12 @@ import { type GatedText, type GatedToken, membersOf } from './gated-text.js';
 /** Of what names a text. */
 const HEADING_WIDTH = 600;
 
-/** A self-contained page: the figure, and the texts with each token tinted by the member that leads in it. */
+/**
+ * A self-contained page: the figure, and the texts with each token tinted by the member that leads in it.
+ *
+ * @param svg what `drawTokenGates` drew of them
+ * @param texts what `gatedTexts` told
+ */
 export function gatePage(svg: string, texts: readonly GatedText[], options: FigureOptions): string {
   const { index, placement } = stitchOf(texts, options.afterLayer);
   const members = membersOf(texts);

@@ -31,13 +31,17 @@ export interface GateStatistics {
 
 /** What one stitch does on the texts of one domain. */
 export interface MeanGates extends GateStatistics {
+  /** The domain's name. */
   domain: string;
+  /** Where it stands, and which way it leads. */
   stitch: Placement;
 }
 
 /** The same where a model answers a benchmark: a task, or a group of them. */
 export interface TaskGates extends GateStatistics {
+  /** The benchmark's name. */
   task: string;
+  /** Where it stands, and which way it leads. */
   stitch: Placement;
 }
 

@@ -10,11 +10,15 @@ import { type GateRecordOptions, gateRecordOptions, type TokenGates } from '../m
 
 /** A text with a name. */
 export interface NamedText {
+  /** For pictures and tables. */
   name: string;
+  /** The prompt. */
   text: string;
 }
 
+/** A token and its gates. */
 export interface GatedToken {
+  /** In the vocabulary. */
   id: number;
   /** What became certain of the text with this token: '' while a character is incomplete. */
   text: string;
@@ -24,8 +28,11 @@ export interface GatedToken {
 
 /** A text, or several that follow each other as one, and what a model made of it. */
 export interface GatedText {
+  /** The prompt's, or all of them where they follow each other. */
   name: string;
+  /** Its tokens. */
   prompt: GatedToken[];
+  /** The tokens that the model went on with. */
   answer: GatedToken[];
   /** The parts that the prompt is made of: at which token each begins. */
   parts: { name: string; first: number }[];
@@ -48,7 +55,11 @@ export interface GatedTextOptions
 /** Models that have gates. */
 export type GatedModel = StitchedModel | SparseModel;
 
-/** The gates of all tokens of prompts and of their continuations. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED. */
+/**
+ * The gates of all tokens of prompts and of their continuations. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED.
+ *
+ * @param texts prompts and their names
+ */
 export async function gatedTexts(
   model: GatedModel,
   texts: readonly NamedText[],

@@ -14,11 +14,16 @@ export const sampleOptions = {
 };
 
 export const gateOptions = { ...heldOutOptions, ...sampleOptions };
+/** How much of held-out text is looked at. */
 export interface GateOptions
   extends z.input<z.ZodObject<typeof sampleOptions>>,
     Omit<HeldOutOptions, keyof typeof sampleOptions | 'onProgress'> {}
 
-/** Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED. */
+/**
+ * Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED.
+ *
+ * @param domains names and held-out text
+ */
 export async function meanGates(
   model: StitchedModel,
   domains: readonly HeldOutDomain[],

@@ -37,6 +37,9 @@ export interface TaskGateOptions extends z.input<z.ZodObject<typeof taskGateOpti
  * its own answers, of the choices it finds likeliest and of the texts it wrote, behind the prompts that it was asked with; of
  * texts that are scored, over all of their tokens. At most 100 documents of each task are looked at, in a pass of their own, so
  * that scores stay what they are. It costs what scoring these answers does. Throws BAD_OPTION, what reading documents throws, ABORTED.
+ *
+ * @param columns what `resolveTasks` made of names
+ * @param results what `evaluate` found for them, samples included
  */
 export async function taskGates(
   model: StitchedModel,

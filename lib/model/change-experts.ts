@@ -25,6 +25,9 @@ export interface AddOptions extends z.input<z.ZodObject<typeof addOptions>>, Has
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
  * it computed before, to the bit, until `openGates` lets the new experts be heard. The folder and all members are only read.
  * Throws what `create` and `load` throw.
+ *
+ * @param folder the stitched model's folder
+ * @param experts folders of the new experts by name
  */
 export async function addExperts(
   device: Device,
@@ -56,6 +59,9 @@ export async function addExperts(
 /**
  * Loads a stitched model without some of its experts, whose slices of the gates and projections are dropped, to be trained
  * further. Throws BAD_OPTION for a name that is no expert's, and what `load` throws.
+ *
+ * @param folder the stitched model's folder
+ * @param names experts to leave out
  */
 export async function removeExperts(
   device: Device,

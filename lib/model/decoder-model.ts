@@ -40,8 +40,10 @@ export abstract class DecoderModel extends LanguageModel {
   }
 
   override inferenceBytes(size: BatchSize): number {
+    const { members } = this.transformer;
     return inferenceBytes(
-      this.transformer.members.map(({ config }) => config),
+      members.map(({ config }) => config),
+      members.reduce((sum, { bytes }) => sum + bytes, 0),
       size,
     );
   }

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
-import { writeJson } from '../base/file.js';
-import type { HashOptions } from '../base/file-hash.js';
+import { exists, writeJson } from '../base/file.js';
 import { expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
-import { type DenseCheckpoint, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
+import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
@@ -18,14 +17,15 @@ import { type BatchSize, denseCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
-import { Member, type Trainable } from './transformer/member.js';
+import { Member, type MemberOptions, type Trainable } from './transformer/member.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
 export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
+/** Parts of a model that training can leave as they are. */
 export type Freezable = (typeof FREEZABLE)[number];
 
-export interface LoadOptions extends HashOptions {
+export interface LoadOptions extends OpenOptions {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -53,36 +53,53 @@ export class DenseModel extends DecoderModel {
   }
 
   /**
-   * Loads a Hugging Face checkpoint.
-   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
+   * Loads a Hugging Face checkpoint, or an adapter of PEFT with the base that it names.
+   * Throws FILE_NOT_FOUND, FILE_IO, BAD_CONFIG, BAD_SAFETENSORS, BAD_CHECKPOINT, BAD_ADAPTER, BAD_TOKENIZER, OUT_OF_MEMORY,
+   * ABORTED.
+   *
+   * @param folder the checkpoint's folder
    */
   static async load(device: Device, folder: string, options: LoadOptions = {}): Promise<DenseModel> {
-    expectOptions('DenseModel.load', options, { trainable: true, freeze: true, verify: true, signal: true });
+    expectOptions('DenseModel.load', options, {
+      trainable: true,
+      freeze: true,
+      base: true,
+      verify: true,
+      signal: true,
+    });
     expectFreezable(options);
-    const { verify, signal } = options;
-    const checkpoint = await openCheckpoint(folder, { verify, signal });
-    const tokenizer = await loadTokenizer(folder, { signal });
+    const { base, verify, signal } = options;
+    const checkpoint = await openCheckpoint(folder, { base, verify, signal });
+    const tokenizer = await loadTokenizer(await tokenizerFolder(checkpoint), { signal });
     return await DenseModel.of(device, checkpoint, tokenizer, options);
   }
 
   /** @internal Loads the weights of a checkpoint that is open, with its tokenizer. */
   static async of(
     device: Device,
-    checkpoint: DenseCheckpoint,
+    checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     tokenizer: Tokenizer | undefined,
-    options: LoadOptions = {},
+    options: LoadOptions & Pick<MemberOptions, 'shared'> = {},
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
-    const files = await readTokenizer(folder);
+    const files = await readTokenizer(await tokenizerFolder(checkpoint));
     const trainable = trainableRoles(config, options);
-    const member = await Member.load(device, checkpoint, { trainable, signal: options.signal });
+    const member = await Member.load(device, checkpoint, {
+      trainable,
+      merged: options.trainable,
+      shared: options.shared,
+      signal: options.signal,
+    });
     return new DenseModel(device, member, tokenizer, files);
   }
 
   /**
    * A new, untrained model whose tokenizer lies in `tokenizerFolder`. The same seed gives the same weights.
    * Throws BAD_CONFIG, BAD_TOKENIZER, OUT_OF_MEMORY, ABORTED.
+   *
+   * @param tokenizerFolder where tokenizer.json lies
+   * @param seed of the weights
    */
   static async create(
     device: Device,
@@ -118,7 +135,12 @@ export class DenseModel extends DecoderModel {
     return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
-  /** Writes config.json, weights and tokenizer as Hugging Face lays them out; trained weights as f32 or `dtype`. */
+  /**
+   * Writes config.json, weights and tokenizer as Hugging Face lays them out.
+   *
+   * @param folder a new, empty folder
+   * @param dtype of trained weights; default f32
+   */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
     this.expectAlive();
     const written = this.member.parameters.map((parameter) =>
@@ -130,6 +152,11 @@ export class DenseModel extends DecoderModel {
     await writeCheckpoint(folder, written);
     await writeTokenizer(folder, this.tokenizerFiles);
   }
+}
+
+/** Where a checkpoint's tokenizer lies: an adapter that has none reads as its base does. */
+async function tokenizerFolder({ folder, adapter }: DenseCheckpoint): Promise<string> {
+  return adapter && !(await exists(join(folder, 'tokenizer.json'))) ? adapter.base : folder;
 }
 
 /** The tokenizer of a checkpoint's folder, or undefined if it has none. @throws BAD_TOKENIZER, FILE_IO, ABORTED */

@@ -26,6 +26,7 @@ export abstract class LanguageModel implements Disposable {
   #disposed = false;
 
   constructor(
+    /** What it computes on. */
     readonly device: Device,
     /** Absent where the checkpoint has none; text in and out then throws BAD_TOKENIZER. */
     protected readonly maybeTokenizer: Tokenizer | undefined,
@@ -43,6 +44,7 @@ export abstract class LanguageModel implements Disposable {
   /** Writes the model into a new, empty folder. */
   abstract write(folder: string): Promise<void>;
 
+  /** Of text in and out. Throws BAD_TOKENIZER where the checkpoint has none. */
   get tokenizer(): Tokenizer {
     if (this.maybeTokenizer) return this.maybeTokenizer;
     throw new BtsError('BAD_TOKENIZER', 'the model has no tokenizer: its folder lacks tokenizer.json. Pass token ids.');
@@ -61,6 +63,10 @@ export abstract class LanguageModel implements Disposable {
   /**
    * The loss of a batch as a tensor in a recording scope: summed over the targets that count, divided by `divisor`. The seed
    * makes the step's random choices; `progress`, from 0 to 1, is how much of the run is done. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param divisor what the sum of losses is divided by: targets of the whole update
+   * @param seed of random choices
+   * @param progress how much of the run is done, from 0 to 1
    */
   abstract trainingLoss(
     scope: Scope,
@@ -73,18 +79,28 @@ export abstract class LanguageModel implements Disposable {
   /** The loss of every target, [B*T], 0 where it is ignored. Throws BAD_TOKEN, BAD_OPTION. */
   abstract losses(batch: Batch): Promise<Float32Array>;
 
-  /** Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION. */
+  /**
+   * Logits [B * T * V], row by row, of `batch` sequences of equal length. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   */
   abstract logits(ids: ArrayLike<number>, batch?: number): Promise<Float32Array>;
 
   /**
    * An empty cache for `batch` sequences of at most `capacity` tokens, which the caller disposes. Throws BAD_OPTION where it
    * is to tell gates, and the model has none.
+   *
+   * @param batch B, sequences
+   * @param capacity tokens of a sequence, at most
    */
   abstract createCache(batch: number, capacity: number, options?: CacheOptions): TokenCache;
 
   /**
    * Appends tokens [B * T] to a cache of this model and returns the logits [B * V] of the last of each sequence.
    * Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
    */
   abstract extend(cache: TokenCache, ids: ArrayLike<number>): Promise<Float32Array>;
 
@@ -119,6 +135,8 @@ export abstract class LanguageModel implements Disposable {
    * Continues a text or token ids, or answers a conversation, token by token:
    * `for await (const { text } of model.generate('Once'))`, `model.generate([{ role: 'user', content: 'Hello' }])`. Of several
    * prompts, each token has the `index` of its own. Throws BAD_OPTION, BAD_TOKEN, BAD_TOKENIZER, LOSS_NOT_FINITE, ABORTED, DISPOSED.
+   *
+   * @param prompts a text, token ids or a conversation, or several of these
    */
   generate(prompts: Prompt | readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void> {
     return generate(this, prompts, options);
@@ -135,6 +153,7 @@ export abstract class LanguageModel implements Disposable {
     this.dispose();
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }

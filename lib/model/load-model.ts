@@ -18,6 +18,8 @@ import { StitchedModel } from './stitched-model.js';
 /**
  * Loads whatever lies in a folder: a dense checkpoint, a stitched model or another system made of several models.
  * Throws what loading them throws; ABORTED.
+ *
+ * @param folder the model's folder
  */
 export async function loadModel(
   device: Device,

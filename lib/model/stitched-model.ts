@@ -58,6 +58,7 @@ export const STITCHES = 'stitch.safetensors';
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
 const PLACED = { ...stitchOptions, plan: z.array(Placement).readonly().optional() };
 
+/** How a text is traced. */
 export interface TraceOptions {
   /** Whether hidden states are read, too: M * C floats a token and stitch. Default false. */
   hidden?: boolean;
@@ -65,6 +66,7 @@ export interface TraceOptions {
 
 /** What one stitch did to a batch. */
 export interface StitchTrace {
+  /** Where it stands, and which way it leads. */
   placement: Placement;
   /** [B*T, M, C or 1]; of Hub-into-Experts slot 0 is zero: the hub has no gate there. */
   gates: Float32Array;
@@ -87,6 +89,7 @@ export class StitchedModel extends DecoderModel {
     device: Device,
     transformer: Transformer,
     private readonly stitches: readonly StitchLayer[],
+    /** What `bts.json` says of it. */
     readonly manifest: StitchManifest,
     tokenizer: Tokenizer | undefined,
     trainOnly?: readonly string[],
@@ -128,6 +131,8 @@ export class StitchedModel extends DecoderModel {
   /**
    * Loads a stitched model and its members, whose contents must be what they were.
    * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   *
+   * @param folder the model's folder
    */
   static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
     expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true });
@@ -191,6 +196,7 @@ export class StitchedModel extends DecoderModel {
     }
   }
 
+  /** The hub first; without those that are switched off. */
   get memberNames(): string[] {
     return this.manifest.members.map(({ name }) => name);
   }
@@ -256,13 +262,19 @@ export class StitchedModel extends DecoderModel {
   }
 
   override trainingBytes(size: BatchSize): number {
-    const members = this.transformer.members.map(({ config }) => config);
-    return stitchedCost({ ...this.manifest, members }, size).trainingBytes;
+    const { members } = this.transformer;
+    const memberBytes = members.reduce((sum, { bytes }) => sum + bytes, 0);
+    const configs = members.map(({ config }) => config);
+    return stitchedCost({ ...this.manifest, members: configs, memberBytes }, size).trainingBytes;
   }
 
   /**
    * Gates of every stitch for `batch` sequences of equal length, and with `hidden` the hidden states of all members behind it.
    * Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   * @param options whether hidden states are told, too
    */
   trace(ids: ArrayLike<number>, batch: number | undefined, options: { hidden: true }): Promise<Required<StitchTrace>[]>;
   trace(ids: ArrayLike<number>, batch?: number, options?: TraceOptions): Promise<StitchTrace[]>;
@@ -288,6 +300,10 @@ export class StitchedModel extends DecoderModel {
    * Gates of every stitch for `batch` sequences of equal length, by row [B * T]: as `trace` tells them, reduced on the device to
    * what each member weighs in all of a token's channels. What stands at a token weighs what is said of the next one.
    * Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   * @param options what is told beside means
    */
   async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
     checkGateRecordOptions('gates', options);

@@ -11,6 +11,7 @@ export const SYSTEMS = [
   'bam-adapters',
   'bts',
 ] as const;
+/** BTS, and what the paper compares it with. */
 export type System = (typeof SYSTEMS)[number];
 
 /** What the paper calls them. */

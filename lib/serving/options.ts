@@ -23,5 +23,6 @@ export const engineOptions = {
   }),
 };
 
+/** How requests are computed together. */
 export type EngineOptions = z.input<z.ZodObject<typeof engineOptions>>;
 export type EngineSettings = z.output<z.ZodObject<typeof engineOptions>>;

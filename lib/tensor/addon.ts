@@ -8,6 +8,9 @@ import { type Backend, findBinary, tryInProcess, whatToDo } from './binary.js';
  */
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
 
+/** Bytes of an element. */
+export const widthOf = (dtype: DType): number => (dtype === 'f32' || dtype === 'i32' ? 4 : 2);
+
 /** A dense view of device memory. */
 export interface NativeTensor {
   readonly shape: readonly number[];
@@ -17,6 +20,7 @@ export interface NativeTensor {
   dispose(): void;
 }
 
+/** Memory of a device, in bytes. */
 export interface MemoryStatistics {
   /** Bytes in tensors now. */
   liveBytes: number;
@@ -28,7 +32,9 @@ export interface MemoryStatistics {
 
 /** How often an op ran and how long it took in all. */
 export interface OpTiming {
+  /** How often it ran. */
   calls: number;
+  /** Of all calls together. */
   milliseconds: number;
 }
 
@@ -57,6 +63,8 @@ export interface NativeDevice {
   read(tensor: NativeTensor): Promise<ArrayBuffer>;
   read(): Promise<void>;
   memory(resetPeak: boolean): MemoryStatistics;
+  /** Bytes that a device with memory of its own has, and of these what nobody holds. */
+  capacity(): { totalBytes: number; freeBytes: number };
   /** From so many rows on, a product sums each row in one way, however many there are; also where rows are computed alone. */
   leastRows(alone: boolean): number;
   /** Time spent by op since it was last asked. */
@@ -69,7 +77,9 @@ export interface NativeDevice {
 
 /** One of the forms that a backend's device comes in: an instruction set, or a GPU. */
 export interface Variant {
+  /** An instruction set as `DeviceOptions.instructionSet` takes it, or a GPU. */
   name: string;
+  /** Whether it can be used here. */
   supported: boolean;
   /** What it is, or why it cannot be used; may be empty. */
   detail: string;

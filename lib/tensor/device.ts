@@ -13,6 +13,7 @@ import {
   type OpTiming,
   typed,
   type Variant,
+  widthOf,
 } from './addon.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
@@ -83,6 +84,7 @@ export const deviceOptions = {
       'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
   }),
 };
+/** How a device computes. */
 export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
 
 /** A device's ceilings. */
@@ -129,6 +131,9 @@ export class Device implements Disposable {
   /**
    * Opens 'cpu', 'cuda' (the first GPU that suits), 'cuda:i' (GPU i), or 'auto': 'cuda' where that works, else 'cpu', with
    * the reason in `fallback`. Throws NO_DEVICE, never taking another than the one asked for; ADDON_NOT_LOADED, BAD_OPTION.
+   *
+   * @param name 'cpu', 'cuda', 'cuda:i' or 'auto', the default
+   * @param options how it computes
    */
   static open(name: string = deviceName.parse(undefined), options: DeviceOptions = {}): Device {
     if (options?.threads !== undefined) checkThreads(options.threads);
@@ -176,36 +181,71 @@ export class Device implements Disposable {
   /**
    * An uninitialised tensor; `constant` if it is filled from the host, which a program that is recorded does not do again.
    * Throws OUT_OF_MEMORY, BAD_SHAPE, DISPOSED.
+   *
+   * @param shape sizes, the last one innermost
+   * @param constant whether the host fills it, once
    */
   empty(shape: readonly number[], dtype: DType = 'f32', constant = false): Tensor {
     return this.call(() => new Tensor(this, this.native.allocate(dtype, shape, constant), dtype, shape));
   }
 
-  /** A tensor filled with one value. */
+  /**
+   * A tensor filled with one value.
+   *
+   * @param shape sizes, the last one innermost
+   * @param value of all elements
+   */
   full(shape: readonly number[], value: number): Tensor {
     return this.filled(this.empty(shape), (y) => this.native.run('fill', { y, value }));
   }
 
-  /** A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array. */
+  /**
+   * A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array.
+   *
+   * @param data all elements, row-major
+   * @param shape sizes, the last one innermost
+   */
   tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
     expectElements(data, type);
     return this.filled(this.empty(shape, type, true), (tensor) => this.native.upload(tensor, data));
   }
 
-  /** A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read. */
+  /**
+   * A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read.
+   *
+   * @param path the file
+   * @param offset bytes before it
+   * @param shape sizes, the last one innermost
+   */
   load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
     return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
   }
 
-  /** Bytes that there can be for tensors, all together; Infinity on a GPU, which tells when they are asked for. */
+  /** Bytes that there can be for tensors, all together: those of a GPU, or what this process may have of the machine's. */
   get memoryBytes(): number {
-    return this.name === 'cpu' ? machineMemory() : Number.POSITIVE_INFINITY;
+    return this.isHost ? machineMemory() : this.call(() => this.native.capacity()).totalBytes;
   }
 
-  /** Throws OUT_OF_MEMORY for work that takes more bytes than there can be. */
+  /** Bytes that there are now for more tensors, beside what other programs hold. */
+  get availableBytes(): number {
+    const { reservedBytes, liveBytes } = this.memory();
+    const free = this.isHost ? process.availableMemory() : this.call(() => this.native.capacity()).freeBytes;
+    return free + reservedBytes - liveBytes;
+  }
+
+  /**
+   * Throws OUT_OF_MEMORY for work that takes more bytes than there can be.
+   *
+   * @param bytes what the work takes
+   * @param what the work, for the message
+   */
   expectRoom(bytes: number, what: string): void {
-    if (bytes > this.memoryBytes) expectMemory(bytes, what);
+    expectMemory(bytes, what, this.memoryBytes, this.isHost ? undefined : `'${this.name}' has`);
+  }
+
+  private get isHost(): boolean {
+    return this.name === 'cpu';
   }
 
   /** @internal Queues one op. Throws BAD_SHAPE or BAD_OPTION at once; what the data is to blame for is thrown by the next read. */
@@ -279,6 +319,7 @@ export class Device implements Disposable {
     this.call(() => this.native.trim());
   }
 
+  /** Gives back all of its memory, and that of all that was made on it. Twice is harmless. */
   dispose(): void {
     this.#disposed = true;
     this.native.dispose();
@@ -288,6 +329,7 @@ export class Device implements Disposable {
     this.dispose();
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -328,7 +370,7 @@ function nativeOf(value: unknown): unknown {
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
 function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
-  const width = dtype === 'f32' || dtype === 'i32' ? 4 : 2;
+  const width = widthOf(dtype);
   if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
     throw new BtsError(
       'BAD_OPTION',

@@ -1,12 +1,26 @@
 import type { Device } from './device.js';
 import type { Tensor } from './tensor.js';
 
+/** What an adapter adds to a frozen matrix W [O, I]: `scale * B A`. */
+export interface LowRank {
+  /** A [R, I]. */
+  down: Parameter;
+  /** B [O, R]. */
+  up: Parameter;
+  scale: number;
+}
+
 /** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
 export class Parameter implements Disposable {
   constructor(
+    /** As its file has it, or as the family names it. */
     readonly name: string,
+    /** In the precision of its file; f32 where it is trained. */
     readonly value: Tensor,
+    /** Of the same shape, f32; absent where it is frozen. */
     readonly gradient?: Tensor,
+    /** Added to `value` wherever it is multiplied with; it is disposed with it. */
+    readonly adapter?: LowRank,
   ) {}
 
   /** A trainable parameter over `value`, which it takes over. */
@@ -19,19 +33,36 @@ export class Parameter implements Disposable {
     }
   }
 
-  /** Rows first..last-1 of it and of its gradient, without copying: training them trains it. */
+  /**
+   * Rows first..last-1 of it and of its gradient, without copying: training them trains it.
+   *
+   * @param first the first of them
+   * @param last the one behind the last
+   */
   slice(first: number, last: number): Parameter {
-    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last));
+    const adapter = this.adapter && {
+      ...this.adapter,
+      down: this.adapter.down.share(),
+      up: this.adapter.up.slice(first, last),
+    };
+    return new Parameter(this.name, this.value.slice(first, last), this.gradient?.slice(first, last), adapter);
   }
 
-  /** The same in another shape, without copying. */
+  private share(): Parameter {
+    return this.reshape(...this.value.shape);
+  }
+
+  /** The same in another shape, without copying. What an adapter adds is left out. */
   reshape(...shape: number[]): Parameter {
     return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
   }
 
+  /** Gives back its memory. Twice is harmless. */
   dispose(): void {
     this.value.dispose();
     this.gradient?.dispose();
+    this.adapter?.down.dispose();
+    this.adapter?.up.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -43,6 +74,9 @@ export class Parameter implements Disposable {
 export function trained(weights: readonly Parameter[]): boolean {
   return weights.some((weight) => weight.gradient);
 }
+
+/** Whether an adapter adds to any of these. */
+export const hasAdapters = (weights: readonly Parameter[]): boolean => weights.some(({ adapter }) => adapter);
 
 export const values = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.value);
 

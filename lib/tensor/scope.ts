@@ -1,5 +1,6 @@
 import { expectAlive } from '../base/errors.js';
 import type { DType } from './addon.js';
+import { Allowance } from './allowance.js';
 import type { Device } from './device.js';
 import { Tape } from './tape.js';
 import { GradientNode, type Tensor } from './tensor.js';
@@ -13,33 +14,50 @@ export class Scope implements Disposable {
   private readonly tensors = new Set<Tensor>();
 
   private constructor(
+    /** Where its tensors lie. */
     readonly device: Device,
     /** @internal */
     readonly tape: Tape | undefined,
     private readonly outer: Scope | undefined,
-    /** Whether what can be computed again for its gradient is (see recompute.ts), and not kept. */
-    readonly recompute: boolean,
+    /** @internal For what could be computed again (see recompute.ts). */
+    readonly allowance: Allowance,
     /** Whether products compute each row as they would without the others, from `Device.leastLanes` rows on. */
     readonly alone: boolean,
   ) {}
 
-  /** A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences. */
+  /**
+   * A scope for inference: nothing is recorded. `alone`: for rows that belong to different sequences.
+   *
+   * @param device where its tensors lie
+   * @param options whether rows are computed alone
+   */
   static inference(device: Device, { alone = false } = {}): Scope {
-    return new Scope(device, undefined, undefined, false, alone);
+    return new Scope(device, undefined, undefined, new Allowance(0), alone);
   }
 
-  /** A scope in which gradients can be taken, once. With `recompute` it needs less memory and more time. */
-  static recording(device: Device, { recompute = false } = {}): Scope {
-    return new Scope(device, new Tape(device), undefined, recompute, false);
+  /**
+   * A scope in which gradients can be taken, once. Of what could be computed again for them it keeps at most `keep` bytes, by
+   * default all: with less it needs less memory and more time.
+   *
+   * @param device where its tensors lie
+   * @param options how many bytes are kept
+   */
+  static recording(device: Device, { keep = Number.POSITIVE_INFINITY } = {}): Scope {
+    return new Scope(device, new Tape(device), undefined, new Allowance(keep), false);
   }
 
   /** A scope for what is needed for a moment only. */
   inner(): Scope {
     expectAlive(this.#disposed, 'a scope');
-    return new Scope(this.device, this.tape, this, this.recompute, this.alone);
+    return new Scope(this.device, this.tape, this, this.allowance, this.alone);
   }
 
-  /** A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records. */
+  /**
+   * A new tensor of this scope, by default one of activations; it takes part in gradients if `differentiable` and the scope records.
+   *
+   * @param shape sizes, the last one innermost
+   * @param differentiable whether it takes part in gradients
+   */
   empty(shape: readonly number[], differentiable = false, dtype: DType = this.device.activations): Tensor {
     expectAlive(this.#disposed, 'a scope');
     const tensor = this.device.empty(shape, dtype);

@@ -1,5 +1,5 @@
 import { BtsError } from '../base/errors.js';
-import { type DType, type NativeTensor, typed } from './addon.js';
+import { type DType, type NativeTensor, typed, widthOf } from './addon.js';
 import type { Device } from './device.js';
 
 /**
@@ -14,17 +14,25 @@ export class Tensor implements Disposable {
 
   /** @internal Tensors are made by devices and ops. */
   constructor(
+    /** Where it lies. */
     readonly device: Device,
     /** @internal Of devices alone. */
     readonly native: NativeTensor,
+    /** Of its elements. */
     readonly dtype: DType,
+    /** Row-major. */
     readonly shape: readonly number[],
     /** Set where a gradient is needed. */
     readonly node?: GradientNode,
   ) {}
 
+  /** How many elements. */
   get size(): number {
     return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  get bytes(): number {
+    return this.size * widthOf(this.dtype);
   }
 
   /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */
@@ -43,7 +51,12 @@ export class Tensor implements Disposable {
     return this.reshape(...this.shape);
   }
 
-  /** Entries first..last-1 of the leading dimension, without copying. It carries no gradient. */
+  /**
+   * Entries first..last-1 of the leading dimension, without copying. It carries no gradient.
+   *
+   * @param first the first of them
+   * @param last the one behind the last; default: one entry
+   */
   slice(first: number, last = first + 1): Tensor {
     const [count = 0, ...rest] = this.shape;
     if (!(first >= 0 && first <= last && last <= count)) {
@@ -74,6 +87,7 @@ export class Tensor implements Disposable {
     return new Float32Array(wide.buffer);
   }
 
+  /** Waits for what is queued, and copies the elements of a tensor of integers. Throws BAD_SHAPE, DISPOSED, and what went wrong on the way. */
   async readIntegers(): Promise<Int32Array> {
     this.expect('i32');
     return new Int32Array(await this.device.bytes(this));
@@ -96,11 +110,13 @@ export class Tensor implements Disposable {
     return (await this.read())[0]!;
   }
 
+  /** Gives back its memory, when what is queued is done with it. Twice is harmless. */
   dispose(): void {
     this.#disposed = true;
     this.native.dispose();
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }

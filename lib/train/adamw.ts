@@ -18,18 +18,27 @@ export const adamwOptions = {
   /** Added to the root of the second moments; default 1e-8. */
   epsilon: positive().default(1e-8).meta({ description: 'Added to the root of the second moments' }),
 };
+/** What AdamW takes beside the learning rate. */
 export type AdamWOptions = z.input<z.ZodObject<typeof adamwOptions>>;
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) over the trainable parameters of a model. */
 export class AdamW implements Disposable {
   #disposed = false;
+  /** What it was made with, defaults filled in. */
   readonly options: Readonly<z.output<z.ZodObject<typeof adamwOptions>>>;
   /** Updates done. */
   steps = 0;
+  /** Running means of gradients, f32, of the shapes of the parameters. */
   readonly firstMoments: readonly Tensor[];
+  /** Running means of squared gradients, f32, of the same shapes. */
   readonly secondMoments: readonly Tensor[];
 
-  /** Throws BAD_OPTION for an option that there is not, or that is out of range. */
+  /**
+   * Throws BAD_OPTION for an option that there is not, or that is out of range.
+   *
+   * @param parameters what is trained
+   * @param options other than the defaults
+   */
   constructor(
     private readonly device: Device,
     private readonly parameters: readonly Parameter[],
@@ -47,6 +56,7 @@ export class AdamW implements Disposable {
     this.secondMoments = moments.slice(parameters.length);
   }
 
+  /** Sets all gradients to 0, for the next update. */
   zeroGradients(): void {
     this.expectAlive();
     for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!, value: 0 });
@@ -60,7 +70,11 @@ export class AdamW implements Disposable {
     return norm;
   }
 
-  /** One update. Where the norm is not finite, weights and moments are left as they were. */
+  /**
+   * One update. Where the norm is not finite, weights and moments are left as they were.
+   *
+   * @param learningRate of this update
+   */
   update(norm: Tensor, learningRate: number): void {
     this.expectAlive();
     this.steps++;

@@ -3,7 +3,9 @@ import type { MeanGates } from '../gates/gate-sums.js';
 
 /** What held-out text says of a model on its way; of a stitched one also what its gates do there. */
 export interface HeldOutState {
+  /** By domain. */
   losses: HeldOutLoss[];
+  /** Of stitched models: by domain and stitch. */
   gates?: MeanGates[];
 }
 

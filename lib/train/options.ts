@@ -1,8 +1,9 @@
 /** The options of a training run. */
 import type { z } from 'zod';
 import { checkOptions, type OptionNames } from '../base/options-check.js';
-import { count, flag, orInfinity, positive, seed } from '../base/schema.js';
+import { choice, count, orInfinity, positive, seed } from '../base/schema.js';
 import { checkHeldOutOptions, type HeldOutDomain, type HeldOutOptions } from '../eval/held-out-loss.js';
+import { RECOMPUTE } from '../model/cost/cost.js';
 import { type AdamWOptions, adamwOptions } from './adamw.js';
 import { type ScheduleOptions, scheduleOptions } from './schedule.js';
 
@@ -12,9 +13,13 @@ export const loopOptions = {
   accumulation: count().default(1).meta({ description: 'Batches whose gradients make one update' }),
   /** Of dropout; the data has its own. Default 0. */
   seed: seed().meta({ description: 'Of dropout' }),
-  /** Computes what is inside of layers again for its gradients in place of keeping it: less memory, more time. */
-  recompute: flag().default(false).meta({
-    description: 'Compute the inside of layers again for gradients in place of keeping it: less memory, more time',
+  /**
+   * Whether what is inside of layers is computed again for its gradients in place of keeping it, which takes a third of the time
+   * and saves half of the memory; default 'auto': what does not fit into the memory there is.
+   */
+  recompute: choice(RECOMPUTE).default('auto').meta({
+    description:
+      'Compute the inside of layers again for gradients, in place of keeping it: less memory, more time; auto: what does not fit into memory',
   }),
   /** Updates between evaluations; default: none between first and last. */
   evaluateEvery: orInfinity(count()).default(Infinity).meta({
@@ -35,6 +40,7 @@ export const loopOptions = {
 /** All that can be said in words and numbers. */
 export const trainOptions = { ...scheduleOptions, ...adamwOptions, ...loopOptions };
 
+/** How a model is trained. */
 export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.ZodObject<typeof loopOptions>> {
   /** Where the trained model goes. Checkpoints and metrics go to a folder beside it, NAME.training. */
   folder: string;

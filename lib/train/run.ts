@@ -4,6 +4,7 @@ import { BtsError } from '../base/errors.js';
 import { parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
+import type { Recompute } from '../model/cost/cost.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { Scope } from '../tensor/scope.js';
 import { AdamW, adamwOptions } from './adamw.js';
@@ -11,6 +12,7 @@ import { readTrainingCheckpoint } from './checkpoint.js';
 import type { TrainEvent } from './events.js';
 import type { CheckedTrainOptions } from './options.js';
 import { learningRateAt, type Schedule } from './schedule.js';
+import { bytesToKeep } from './step-memory.js';
 
 // Guessing uniformly costs ln V; a model that is this much worse than guessing will not come back.
 const EXPLODED = 3;
@@ -20,7 +22,9 @@ export class Run implements Disposable {
   readonly optimizer: AdamW;
   private readonly fixed: Record<string, unknown>;
   private readonly accumulation: number;
-  private readonly recompute: boolean;
+  private readonly recompute: Recompute;
+  /** Bytes that an update keeps and could compute again; undefined before the first one. */
+  private keep: number | undefined;
   private readonly seed: number;
   // Where the data stands after the updates done; it may have been read further.
   private cursor: MixtureState;
@@ -77,20 +81,16 @@ export class Run implements Disposable {
     const cursor = this.data.state();
     const targets = batches.reduce((n, batch) => n + batch.targets.length, 0);
 
-    this.optimizer.zeroGradients();
-    const losses: Promise<number>[] = [];
-    for (const [i, batch] of batches.entries()) {
-      using scope = Scope.recording(this.model.device, { recompute: this.recompute });
-      const progress = this.step / this.schedule.steps;
-      const part = await this.model.trainingLoss(scope, batch, targets, hash32(this.seed, step, i), progress);
-      losses.push(part.item());
-      scope.backward(part);
-    }
-    using norm = this.optimizer.gradientNorm();
-    this.ahead = this.data.next();
-    this.ahead.catch(() => {}); // reported when its turn comes
-    const loss = (await Promise.all(losses)).reduce((sum, part) => sum + part, 0);
-    const gradientNorm = await norm.item();
+    const differentiate = () => this.differentiate(batches, targets);
+    const {
+      loss,
+      gradientNorm,
+      norm: tensor,
+    } = await differentiate().catch((error) => {
+      this.keepLess(error);
+      return differentiate();
+    });
+    using norm = tensor;
     const worst = EXPLODED * Math.log(this.model.config.vocabularySize);
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm) || loss > worst) {
       throw new DivergedError(step, loss, gradientNorm, batches);
@@ -100,6 +100,38 @@ export class Run implements Disposable {
     this.cursor = cursor;
     const tokensPerSecond = (targets / (performance.now() - began)) * 1000;
     return { type: 'step', step, loss, gradientNorm, learningRate, tokensPerSecond };
+  }
+
+  /** The gradients of an update, and what is read of them; the caller disposes `norm`. */
+  private async differentiate(batches: readonly MixtureBatch[], targets: number) {
+    const { model, optimizer, accumulation, recompute } = this;
+    this.keep ??= bytesToKeep(model, { ...this.data.options, accumulation, recompute });
+    optimizer.zeroGradients();
+    const losses: Promise<number>[] = [];
+    for (const [i, batch] of batches.entries()) {
+      using scope = Scope.recording(model.device, { keep: this.keep });
+      const seed = hash32(this.seed, this.step + 1, i);
+      const part = await model.trainingLoss(scope, batch, targets, seed, this.step / this.schedule.steps);
+      losses.push(part.item());
+      scope.backward(part);
+    }
+    const norm = optimizer.gradientNorm();
+    try {
+      this.ahead ??= this.data.next();
+      this.ahead.catch(() => {}); // reported when its turn comes
+      const loss = (await Promise.all(losses)).reduce((sum, part) => sum + part, 0);
+      return { loss, gradientNorm: await norm.item(), norm };
+    } catch (error) {
+      norm.dispose();
+      throw error;
+    }
+  }
+
+  /** Throws what went wrong, unless it may go well where less is kept. */
+  private keepLess(error: unknown): void {
+    const isMemory = error instanceof BtsError && error.code === 'OUT_OF_MEMORY';
+    if (!isMemory || this.recompute !== 'auto' || this.keep === 0) throw error;
+    this.keep = 0;
   }
 
   private next(): Promise<MixtureBatch> {

@@ -17,6 +17,7 @@ export const scheduleOptions = {
     description: 'Learning rate at the end as a fraction of the peak',
   }),
 };
+/** How the learning rate goes. */
 export type ScheduleOptions = z.input<z.ZodObject<typeof scheduleOptions>>;
 
 /** How the learning rate goes, with nothing left open. */

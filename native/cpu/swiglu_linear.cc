@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../runs.h"
 #include "activation.h"
 #include "cpu_ops.h"
 #include "gemm/gemm.h"
@@ -17,8 +18,8 @@ constexpr int64_t kColBlock = 4 * kNR;
 constexpr int64_t kStreamsPerThread = 4;
 constexpr int64_t kLongestStream = 32 * kNR;
 
-int64_t columns_at_once(int64_t columns, int64_t members, int threads) {
-  const int64_t share = round_up(members * columns / (kStreamsPerThread * threads), kNR);
+int64_t columns_at_once(int64_t columns, int64_t streams, int threads) {
+  const int64_t share = round_up(streams * columns / (kStreamsPerThread * threads), kNR);
   return std::clamp(share, int64_t{kNR}, kLongestStream);
 }
 
@@ -34,31 +35,39 @@ void CpuOps::run(const SwigluLinear& op) {
   const auto& [x, gate, up, gate_bias, up_bias, y, N, C, F, activation, alone] = op;
   const bool streams = alone || N <= kStreamRows;
   scratch_.reset();
-  const int64_t members = std::ssize(gate),
-                col_block = streams ? columns_at_once(F, members, pool_.threads()) : kColBlock;
-  const int64_t row_blocks = (N + kRowBlock - 1) / kRowBlock, col_blocks = (F + col_block - 1) / col_block;
-  const int64_t part = std::min(N, kRowBlock) * col_block, own = 2 * part + workspace_floats();
-  std::vector<Matrix> left;
-  for (int64_t m = 0; m < members; m++) {
+  const auto shared = runs(std::ssize(gate), std::ssize(gate), {gate, up, gate_bias, up_bias});
+  const int64_t col_block = streams ? columns_at_once(F, std::ssize(shared), pool_.threads()) : kColBlock;
+  struct Part {
+    int64_t member, row, rows, col;
+    Matrix left;
+  };
+  std::vector<Part> parts;
+  int64_t most_rows = 0;
+  for (const auto [m, count] : shared) {
     const Product whole{.a = row_major(x + m * N * C, C),
                         .b = {gate[m], 1, C},
                         .c = nullptr,
                         .c_stride = F,
-                        .rows = N,
+                        .rows = count * N,
                         .cols = F,
                         .depth = C,
-                        .alone = alone};
-    left.push_back(rounded_left(whole, precision_, pool_, scratch_));
+                        .alone = streams};
+    const Matrix left = rounded_left(whole, precision_, pool_, scratch_);
+    for (int64_t row = 0; row < whole.rows; row += kRowBlock) {
+      const int64_t rows = std::min(kRowBlock, whole.rows - row);
+      most_rows = std::max(most_rows, rows);
+      for (int64_t col = 0; col < F; col += col_block) parts.push_back({m, row, rows, col, left});
+    }
   }
+  const int64_t part = most_rows * col_block, own = 2 * part + workspace_floats();
   float* memory = scratch_.floats(own * pool_.threads());
-  pool_.parallel_for(members * row_blocks * col_blocks, [&](int64_t task, int worker) {
-    const int64_t m = task / (row_blocks * col_blocks), row = task / col_blocks % row_blocks * kRowBlock;
-    const int64_t col = task % col_blocks * col_block;
-    const int64_t rows = std::min(kRowBlock, N - row), cols = std::min(col_block, F - col);
+  pool_.parallel_for(std::ssize(parts), [&](int64_t task, int worker) {
+    const auto& [m, row, rows, col, left] = parts[task];
+    const int64_t cols = std::min(col_block, F - col);
     float *gated = memory + worker * own, *upper = gated + part, *workspace = upper + part;
     const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
       const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
-      const Product product{.a = {from_row(left[m].storage, row, left[m].row_stride), left[m].row_stride, 1},
+      const Product product{.a = {from_row(left.storage, row, left.row_stride), left.row_stride, 1},
                             .b = {from_row(weight, col, C), 1, C},
                             .c = z,
                             .c_stride = cols,

@@ -110,8 +110,8 @@ test('examples in help stay commands that can be pasted', async () => {
 
 test('a switch that is on says so', async () => {
   const { stdout } = await callCli('stitch', '--help');
-  assert.match(stdout.replace(/\s+/g, ' '), '--no-recompute Keep the inside of layers for gradients');
-  assert.match(stdout.replace(/\s+/g, ' '), 'less time, more memory (default: --recompute)');
+  assert.match(stdout.replace(/\s+/g, ' '), '--no-alternate All stitches lead into the hub');
+  assert.match(stdout.replace(/\s+/g, ' '), 'directions take turns (default: --alternate)');
 });
 
 test('what the API calls an option is called as it is typed; keys of files stay as they are written', () => {

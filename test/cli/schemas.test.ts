@@ -79,7 +79,7 @@ const COMMANDS: Record<string, string[]> = {
   reproduce: ['reproduceOptions'],
 };
 /** Where a command has a default of its own, or leaves an option out: one that has no say in what it does. */
-const OWN_DEFAULTS = ['stitch.recompute', 'add.steps', 'remove.steps'];
+const OWN_DEFAULTS = ['add.steps', 'remove.steps'];
 const OWN_RATES = ['add.learningRate', 'remove.learningRate', 'sparse.learningRate', 'baseline.learningRate'];
 const LEFT_OUT = ['check.dropout', 'check.seed', 'generate.batchSize', 'chat.batchSize', 'chat.logprobs'];
 

@@ -290,7 +290,13 @@ test('a run is resumed with what it began with: batches, text, and the model it 
     await refused('BAD_DATA', "'code' has other text than it had", {});
     await writeFile(join(folder, 'code.txt'), text);
 
-    const free = { threads: '2', recompute: true, keep: '1', 'evaluate-every': '1', 'evaluate-tokens': '100' } as const;
+    const free = {
+      threads: '2',
+      recompute: 'always',
+      keep: '1',
+      'evaluate-every': '1',
+      'evaluate-tokens': '100',
+    } as const;
     const { error, stderr } = await callCli(...continued(folder, { resume: true, ...free }));
     assert.is(error, undefined, error?.message);
     assert.not.match(stderr, 'step 0');

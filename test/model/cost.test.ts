@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import {
+  type BatchSize,
   denseCost,
   forwardFlopsPerToken,
   parameterCount,
@@ -122,7 +123,7 @@ for (const [what, given, freeze, base = CONFIGS.llama] of DENSE) {
       const config = resized(varied(base, { ...given, ...SIZE }), base);
       const model = await inOwnDevice((device) => writeModel(device, join(folder, 'model'), { config }));
       const trained = trainableRoles(config, { trainable: true, freeze });
-      for (const recompute of [false, true]) {
+      for (const recompute of ['never', 'always'] as const) {
         const expected = denseCost(config, { ...BATCH, recompute }, trained).trainingBytes;
         const peak = await peakOf((device) => DenseModel.load(device, model, { trainable: true, freeze }), recompute);
         close(expected, peak);
@@ -162,7 +163,7 @@ for (const [what, options, given, base = CONFIGS.llama] of STITCHED) {
         await writeModel(device, join(folder, 'a'), { config, dtype: 'bf16', seed: 2 }),
         await writeModel(device, join(folder, 'b'), { config, dtype: 'bf16', seed: 3 }),
       ]);
-      for (const recompute of [false, true]) {
+      for (const recompute of ['never', 'always'] as const) {
         let expected = 0;
         const peak = await peakOf(async (device) => {
           const model = await StitchedModel.create(device, { hub: hub!, experts: { a: a!, b: b! }, ...options });
@@ -190,7 +191,7 @@ function resized(config: ModelConfig, { family, attention, feedForward, norm, em
 }
 
 /** The most bytes in use at once during an update. */
-function peakOf(load: (device: Device) => Promise<LanguageModel>, recompute: boolean): Promise<number> {
+function peakOf(load: (device: Device) => Promise<LanguageModel>, recompute: BatchSize['recompute']): Promise<number> {
   return inOwnDevice(async (device) => {
     using model = await load(device);
     using optimizer = new AdamW(device, model.trainable);
@@ -200,7 +201,7 @@ function peakOf(load: (device: Device) => Promise<LanguageModel>, recompute: boo
       device.memory({ resetPeak: true });
       optimizer.zeroGradients();
       {
-        using scope = Scope.recording(device, { recompute });
+        using scope = Scope.recording(device, { keep: recompute === 'always' ? 0 : Number.POSITIVE_INFINITY });
         scope.backward(await model.trainingLoss(scope, { inputs: ids, targets: ids, ...BATCH }, ids.length, 1));
       }
       using norm = optimizer.gradientNorm();

@@ -23,7 +23,7 @@ import { refuses, replaced } from '../support/replaced.js';
 /** Folders of cases. */
 const roots = process.env.BTS_GOLDENS
   ? [process.env.BTS_GOLDENS]
-  : ['goldens', 'goldens-next/families'].map((name) => shared(name));
+  : ['goldens', 'goldens-next/families', 'goldens-next/adapters'].map((name) => shared(name));
 
 interface Case {
   plan: { after_layer: number; kind: 'hub_into_experts' | 'experts_into_hub' }[];

@@ -8,6 +8,7 @@ import { devices } from '../support/devices.js';
 const DEPTH = 136;
 const OUTPUTS = 200;
 const ROWS = 300;
+const RANK = 11;
 
 let seed = 0;
 
@@ -34,6 +35,8 @@ for (const device of devices()) {
       using all = normal(device, [1, ROWS, DEPTH], activations);
       using weight = normal(device, [OUTPUTS, DEPTH], dtype);
       using other = normal(device, [OUTPUTS, DEPTH], dtype);
+      using down = normal(device, [RANK, DEPTH], dtype);
+      using up = normal(device, [OUTPUTS, RANK], dtype);
       const bytes = await all.readBytes();
       const products = async (rows: number): Promise<Buffer[]> => {
         const Numbers = activations === 'f32' ? Float32Array : Uint16Array;
@@ -41,7 +44,11 @@ for (const device of devices()) {
         using x = device.tensor(part, [1, rows, DEPTH], activations);
         using y = device.empty([1, rows, OUTPUTS], activations);
         using gated = device.empty([1, rows, OUTPUTS], activations);
-        device.run('linear_forward', { y, x, weight: [weight], bias: undefined, residual: undefined, alone });
+        using adapted = device.empty([1, rows, OUTPUTS], activations);
+        const linear = { x, weight: [weight], bias: undefined, residual: undefined, alone };
+        device.run('linear_forward', { y, ...linear });
+        const adapter = { down: [down], up: [up], scales: Float64Array.of(0.7) };
+        device.run('linear_forward', { y: adapted, ...linear, ...adapter });
         device.run('swiglu_linear', {
           y: gated,
           x,
@@ -52,13 +59,13 @@ for (const device of devices()) {
           activation: 'silu',
           alone,
         });
-        return await Promise.all([y, gated].map(async (tensor) => Buffer.from(await tensor.readBytes())));
+        return await Promise.all([y, gated, adapted].map(async (tensor) => Buffer.from(await tensor.readBytes())));
       };
       const least = await products(count);
       for (const rows of [5, 17, 33, 65, 130, ROWS].filter((rows) => rows > count)) {
         for (const [i, result] of (await products(rows)).entries()) {
           const same = result.subarray(0, least[i]!.length).equals(least[i]!);
-          assert.ok(same, `${['linear', 'gated'][i]} differs in the first rows of ${rows}`);
+          assert.ok(same, `${['linear', 'gated', 'adapted'][i]} differs in the first rows of ${rows}`);
         }
       }
     });

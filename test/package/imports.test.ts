@@ -10,10 +10,10 @@ import * as assert from 'uvu/assert';
 const ROOMS = [
   'base',
   'plots',
-  'tensor',
-  'checkpoint',
   'python',
   'jinja',
+  'tensor',
+  'checkpoint',
   'data',
   'model',
   'serving',

@@ -75,7 +75,7 @@ async function oneByOne(model: LanguageModel, requests: readonly AnswerRequest[]
 }
 
 /** Of all kinds, 64. */
-function mixedRequests(): AnswerRequest[] {
+function mixedRequests(model: LanguageModel): AnswerRequest[] {
   const shared = randomTokens(150, 99);
   return Array.from({ length: 64 }, (_, i) => {
     const own = randomTokens(1 + ((i * 37) % 90), i);
@@ -88,6 +88,7 @@ function mixedRequests(): AnswerRequest[] {
       ...(i % 6 === 1 && { logprobs: 2 }),
       ...(i % 7 === 2 && { promptLogprobs: 1 }),
       ...(i % 9 === 4 && { stop: ['a', 'b'] }),
+      ...(model.hasGates && i % 5 < 2 && { gates: true, without: i % 10 < 5 ? ['math'] : [] }),
     });
   });
 }
@@ -103,7 +104,7 @@ for (const [name, create] of systems) {
   engines(`${name} answers many requests at once as it answers each alone`, async () => {
     using model = await create();
     // Those that compute one sequence after another take a while for all of them.
-    const requests = mixedRequests().slice(0, model instanceof DecoderModel ? 64 : 12);
+    const requests = mixedRequests(model).slice(0, model instanceof DecoderModel ? 64 : 12);
     const alone = await oneByOne(model, requests);
     const before = await liveBytes(device);
     const all = await together(model, requests);

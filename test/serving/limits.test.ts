@@ -145,6 +145,42 @@ limits('only JSON is read, so that pages of other origins must ask first', async
   await open.close();
 });
 
+/** The status that a path has for a client that calls the server by this name. */
+async function statusFor(host: string, from: TestServer, headers: Record<string, string> = {}): Promise<number> {
+  const asked = request(`${from.url}/v1/models`, { headers: { Host: host, ...headers } }).end();
+  const [response] = await once(asked, 'response');
+  response.resume();
+  return response.statusCode;
+}
+
+limits('a page whose name was made to lead to this machine is not answered, unless it knows the key', async () => {
+  const { port } = new URL(server.url);
+  const foreign = [
+    'evil.example',
+    `evil.example:${port}`,
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    '10.0.0.7',
+  ];
+  for (const host of foreign) assert.is(await statusFor(host, server), 403, host);
+  const own = [
+    'localhost',
+    `LOCALHOST:${port}`,
+    'bts.localhost',
+    '127.0.0.1',
+    '127.1.2.3:80',
+    `[::1]:${port}`,
+    'localhost.',
+  ];
+  for (const host of own) assert.is(await statusFor(host, server), 200, host);
+  const locked = await serve({ tiny: model }, { apiKey: 'k' });
+  assert.is(await statusFor('models.example', locked, { Authorization: 'Bearer k' }), 200);
+  await locked.close();
+  const open = await serve({ tiny: model }, { host: '0.0.0.0' });
+  assert.is(await statusFor('models.example', open), 200);
+  await open.close();
+});
+
 limits('texts that cannot fit the model are refused before time is spent on their tokens', async () => {
   // 256 characters for each position.
   const large = await serve({ tiny: model }, { maxBody: 2 });

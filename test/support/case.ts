@@ -33,7 +33,8 @@ function mapValues(args: Case['args'], change: (values: Values) => Values) {
     if (!known.has(values)) known.set(values, change(values));
     return known.get(values)!;
   };
-  const mapped = (arg: unknown) => (isList(arg) ? arg.map(once) : arg instanceof Values ? once(arg) : arg);
+  const mapped = (arg: unknown) =>
+    isList(arg) ? arg.map((one) => one && once(one)) : arg instanceof Values ? once(arg) : arg;
   return Object.fromEntries(Object.entries(args).map(([name, arg]) => [name, mapped(arg)]));
 }
 
@@ -97,9 +98,11 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
   return values;
 }
 
-const isList = (value: unknown): value is Values[] => Array.isArray(value);
+/** Lists may have holes. */
+const isList = (value: unknown): value is (Values | undefined)[] => Array.isArray(value);
 /** The contents that an argument names. */
-export const valuesOf = (arg: unknown): Values[] => (isList(arg) ? arg : arg instanceof Values ? [arg] : []);
+export const valuesOf = (arg: unknown): Values[] =>
+  isList(arg) ? arg.filter((one) => one !== undefined) : arg instanceof Values ? [arg] : [];
 /** All of a case. */
 export const allValues = ({ args }: Case): Values[] => Object.values(args).flatMap(valuesOf);
 
@@ -117,7 +120,7 @@ export async function run<R>(
   const tensor = (values: Values): Tensor => tensors.get(values)!;
   const given = Object.entries(args).map(([name, arg]) => [
     name,
-    isList(arg) ? arg.map(tensor) : arg instanceof Values ? tensor(arg) : arg,
+    isList(arg) ? arg.map((one) => one && tensor(one)) : arg instanceof Values ? tensor(arg) : arg,
   ]);
   try {
     device.run(op, Object.fromEntries(given));

@@ -9,6 +9,12 @@ export interface Linear {
   dtypes?: DType[];
   bias?: DType[];
   residual?: 'apart' | 'in place';
+  /** Ranks of what adapters add to the members' weights, in turn; 0: nothing. */
+  ranks?: number[];
+  /** Element types of adapters, in turn. */
+  adapterDtypes?: DType[];
+  /** How many neighbours, in turn, have one weight together. */
+  shared?: number[];
 }
 
 // A few rows stream over the weights, four on the CPU and seven on a GPU; more are multiplied in tiles.

@@ -55,7 +55,13 @@ export class Values {
   }
 }
 
-type Plain<X> = X extends Tensor ? Values : X extends readonly Tensor[] ? Values[] : X;
+type Plain<X> = X extends Tensor
+  ? Values
+  : X extends readonly Tensor[]
+    ? Values[]
+    : X extends readonly (Tensor | undefined)[]
+      ? (Values | undefined)[]
+      : X;
 
 /** The arguments of an op with the contents of tensors in their place; outputs come with what they held before. */
 export type Arguments<O extends Op> = { [Name in keyof OpArguments[O]]: Plain<OpArguments[O][Name]> };

@@ -13,7 +13,7 @@ import { Device } from '../../lib/tensor/device.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { fails } from '../data/data-fixtures.js';
-import { openCpu } from '../support/devices.js';
+import { emulated, openCpu } from '../support/devices.js';
 
 interface Context {
   device: Device;
@@ -369,6 +369,17 @@ memory.before.each(open);
 memory.after.each(close);
 
 const MiB = 2 ** 20;
+
+memory('tells how much there is, of the host or of its own, and refuses what cannot be', async ({ device }) => {
+  for (const each of [device, ...emulated()]) {
+    assert.ok(each.memoryBytes > 2 ** 28, `${each.memoryBytes}`);
+    assert.ok(each.availableBytes > 0 && each.availableBytes <= each.memoryBytes, `${each.availableBytes}`);
+    each.expectRoom(2 ** 20, 'little');
+    const whose = each === device ? /this process may use/ : /'cuda-emulated:\S+' has/;
+    await fails(() => each.expectRoom(2 ** 60, 'too much'), 'OUT_OF_MEMORY', whose);
+    if (each !== device) each.dispose();
+  }
+});
 
 memory('counts what is live, what was at once, and what is held', ({ device }) => {
   assert.equal(device.memory(), { liveBytes: 0, peakBytes: 0, reservedBytes: 0 });

@@ -17,6 +17,7 @@ import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 import type { TrainEvent } from '../../lib/train/events.js';
+import { bytesToKeep } from '../../lib/train/step-memory.js';
 import { train } from '../../lib/train/trainer.js';
 import { openCpu } from '../support/devices.js';
 import { inTemporaryFolder, writeModel } from '../support/models.js';
@@ -276,7 +277,7 @@ trainer(
       await runTraining(rest, {
         ...options,
         folder: join(root, 'out'),
-        recompute: true,
+        recompute: 'always',
         checkpointEvery: 1,
         keep: 1,
         resume,
@@ -285,6 +286,49 @@ trainer(
     });
   },
 );
+
+trainer('where memory runs out a run keeps less of the inside of layers, unless it was told to keep all', async () => {
+  await inTemporaryFolder(async (root) => {
+    const seed = await writeModel(device, join(root, 'seed'));
+    const options = { steps: 3, learningRate: 1e-2 };
+    using whole = await loadDense(device, seed);
+    await runTraining(whole, { ...options, folder: join(root, 'whole') });
+    let kept = 0;
+    const crowded = async () => {
+      const model = await loadDense(device, seed);
+      const { trainingLoss } = model;
+      model.trainingLoss = (scope, ...rest) => {
+        if (!scope.allowance.isLeft) return trainingLoss.call(model, scope, ...rest);
+        kept++;
+        throw new BtsError('OUT_OF_MEMORY', 'no room');
+      };
+      return model;
+    };
+    using model = await crowded();
+    await runTraining(model, { ...options, folder: join(root, 'out') });
+    assert.is(kept, 1, 'is tried once');
+    assert.ok((await weights(join(root, 'out'))).equals(await weights(join(root, 'whole'))));
+    using stubborn = await crowded();
+    await rejects(
+      runTraining(stubborn, { ...options, folder: join(root, 'none'), recompute: 'never' }),
+      'OUT_OF_MEMORY',
+    );
+  });
+});
+
+trainer('what a step may keep is what there is room for beside the rest', () => {
+  const shape = { batchSize: 1, sequenceLength: 10, accumulation: 1 };
+  const bytes = (availableBytes: number, recompute: 'auto' | 'always' | 'never' = 'auto') => {
+    const device = { memory: () => ({ liveBytes: 400 }), availableBytes } as unknown as Device;
+    const trainingBytes = (size: { recompute?: string }) => (size.recompute === 'never' ? 2000 : 1000);
+    return bytesToKeep({ device, trainingBytes }, { ...shape, recompute });
+  };
+  assert.is(bytes(2000), Number.POSITIVE_INFINITY, '0.8 of what is available and what is live hold all');
+  assert.is(bytes(1000), 200);
+  assert.is(bytes(100), 0);
+  assert.is(bytes(100, 'never'), Number.POSITIVE_INFINITY);
+  assert.is(bytes(1e9, 'always'), 0);
+});
 
 trainer('a new run does not begin where another left checkpoints', async () => {
   await inTemporaryFolder(async (root) => {

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../model-config.js';
 
+/** What a weight of a layer is for. */
 export type LayerRole =
   | 'attentionNorm'
   | 'query'
@@ -22,17 +23,22 @@ export type LayerRole =
   | 'downBias'
   | 'feedForwardOutputNorm';
 
+/** What a weight of a model is for. */
 export type Role = 'embedding' | 'finalNorm' | 'head' | LayerRole;
 
 /** A tensor of a checkpoint and what it holds: one weight of the model, or several, the rows of one behind those of the other. */
 export interface StoredWeight {
   /** In a layer without what all names in layers begin with. */
   readonly name: string;
+  /** Rows and columns, or one length. */
   readonly shape: readonly number[];
+  /** In the order of their rows. */
   readonly parts: readonly Part[];
 }
 
+/** A weight within a stored tensor. */
 export interface Part {
+  /** What it is for. */
   readonly role: Role;
   /** How many of the leading dimension are its own. */
   readonly rows: number;

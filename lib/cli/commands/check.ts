@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { hashOptions } from '../../base/file-hash.js';
 import { machineMemory } from '../../base/memory.js';
+import type { AdapterCost } from '../../model/cost/adapter-cost.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
@@ -12,10 +13,10 @@ import { singleLine } from '../../terminal/text-width.js';
 import { bytes, whole } from '../../terminal/units.js';
 import { memberOptions } from '../options/member-options.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
-import { stitchTrainingOptions } from '../options/training-options.js';
+import { trainingOptions } from '../options/training-options.js';
 
 const { dropout: _, seed: __, ...shapeOptions } = stitchOptions;
-const { batchSize, sequenceLength, recompute } = stitchTrainingOptions;
+const { batchSize, sequenceLength, recompute } = trainingOptions;
 const stepOptions = { batchSize, sequenceLength, recompute };
 const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions, ...hashOptions });
 type Values = z.output<typeof Schema>;
@@ -60,7 +61,16 @@ async function run(values: Values, json: boolean, signal: AbortSignal): Promise<
 function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const configs = members.map(({ config }) => config!);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  return stitchedCost({ members: configs, ...stitchShape(values, configs[0]!.layers) }, size);
+  const adapters = members.map(({ adapter }) => adapter);
+  return stitchedCost({ members: configs, adapters, ...stitchShape(values, configs[0]!.layers) }, size);
+}
+
+const adapterColumn = { title: 'adapter', value: ({ adapter }: CheckedMember) => adapter && describeAdapter(adapter) };
+
+function describeAdapter({ ranks, bytes: own }: AdapterCost): string {
+  if (!ranks) return bytes(own);
+  const [least, most] = ranks;
+  return `rank ${least === most ? least : `${least} to ${most}`}, ${bytes(own)}`;
 }
 
 function render(
@@ -76,6 +86,7 @@ function render(
       { title: 'folder', value: ({ folder }) => folder },
       { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
       { title: 'precision', value: ({ config }) => config?.dtype },
+      ...(members.some(({ adapter }) => adapter) ? [adapterColumn] : []),
     ]),
   ];
   if (findings.length > 0) {

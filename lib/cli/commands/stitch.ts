@@ -23,7 +23,7 @@ import {
   deviceOptions,
   domainOptions,
   runOptions,
-  stitchTrainingOptions,
+  trainingOptions,
   weightOptions,
 } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
@@ -42,7 +42,7 @@ const runGroup = {
   ...deviceOptions,
   ...hashOptions,
 };
-const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...stitchTrainingOptions, ...runGroup });
+const Schema = z.object({ ...memberOptions, ...stitchGroup, ...textGroup, ...trainingOptions, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -64,7 +64,7 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
     'Models:': memberOptions,
     'Stitches:': stitchGroup,
     'Text:': textGroup,
-    'Training:': stitchTrainingOptions,
+    'Training:': trainingOptions,
     'Run:': runGroup,
   }).option(...DRY_RUN);
   addJson(command).action(async () => {
@@ -100,6 +100,7 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
   const refused = refusal(checked);
   if (refused) throw refused;
   const members = checked.members.map(({ config }) => config!);
+  const adapters = checked.members.map(({ adapter }) => adapter);
   const hub = members[0]!;
   if (values.sequenceLength > hub.maxPositions) {
     const message = `--sequence-length ${values.sequenceLength} is more than the ${hub.maxPositions} positions of the hub.`;
@@ -108,7 +109,7 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
   const shape = stitchShape(values, hub.layers);
   for (const { message } of checked.findings) note(`warning: ${message}`);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  return stitchedCost({ members, ...shape }, size);
+  return stitchedCost({ members, adapters, ...shape }, size);
 }
 
 /** The losses of the stitched model, and of its members beside it. */
@@ -163,7 +164,10 @@ async function memberLosses(
 ): Promise<ModelLosses[]> {
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
-    using member = await DenseModel.load(device, folder, { signal });
+    using member = await DenseModel.load(device, folder, {
+      ...(folder !== values.hub && { base: values.hub }),
+      signal,
+    });
     const progress = new Progress(`evaluating ${name}`);
     try {
       const losses = await heldOutLosses(member, domains, {

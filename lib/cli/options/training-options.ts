@@ -51,14 +51,6 @@ export const trainingWith = (usualRate: number) => ({
   learningRate: learningRate.default(usualRate),
 });
 
-/** The same of stitches: all members keep what their gradients need, so that it is memory that runs out first. */
-export const stitchTrainingOptions = {
-  ...trainingOptions,
-  recompute: recompute.default(true).meta({
-    description: 'Keep the inside of layers for gradients in place of computing it again: less time, more memory',
-  }),
-};
-
 /** Where a training run goes, and what it saves on the way. */
 export const runOptions = {
   out: folder().meta({

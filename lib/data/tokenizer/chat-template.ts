@@ -16,11 +16,14 @@ const LONGEST_MS = 1000;
 
 /** One turn of a conversation. Which roles and further fields there may be is up to the template. */
 export interface ChatMessage {
+  /** Who speaks: `user`, `assistant`, `system`, or what the template knows. */
   role: string;
+  /** What is said: a text, or what the template takes. */
   content?: unknown;
   readonly [field: string]: unknown;
 }
 
+/** How a conversation becomes a text. */
 export interface ChatOptions {
   /** Whether the text ends where the model's answer is to begin; default false. */
   addGenerationPrompt?: boolean;

@@ -35,7 +35,10 @@ export class DataFolder {
   /** What was read, by schema and files. */
   private readonly known = new Map<z.ZodType, Map<string, Promise<unknown[]>>>();
 
-  constructor(readonly root: string) {}
+  constructor(
+    /** The folder that holds them. */
+    readonly root: string,
+  ) {}
 
   /**
    * The rows at a location, each checked and turned into a document by `schema`.

@@ -4,13 +4,19 @@ import type { TaskResult } from '../run/run-task.js';
 
 /** One model's number in one column of a table. */
 export interface ColumnResult {
+  /** The column's. */
   name: string;
   /** The metric of its tasks that it is of. */
   metric: string;
+  /** The metric's mean over documents, of a group as the group says. */
   value: number;
+  /** Of the value; null where it has none. */
   standardError: number | null;
+  /** Whether more of it is better. */
   higherIsBetter: boolean;
+  /** What tables multiply the value by: 100 for percent. */
   scale: number;
+  /** How many were answered. */
   documents: number;
 }
 

@@ -6,17 +6,23 @@ import type { Item } from '../task.js';
 
 /** A document that two models answered differently well. */
 export interface Difference {
+  /** Its number in the task, from 0. */
   document: number;
+  /** What both models were asked. */
   prompt: string;
+  /** What was right. */
   target: string;
   /** What each of the two answered, and how it was scored, larger being better. */
   answers: [string, string];
+  /** By the metric, the first model's and the second's. */
   scores: [number, number];
 }
 
 /** How two models did on one task. */
 export interface Comparison {
+  /** The task's name. */
   task: string;
+  /** The metric that documents are compared by. */
   metric: string;
   /** Documents that both answered. */
   documents: number;
@@ -24,9 +30,11 @@ export interface Comparison {
   means: [number, number];
   /** Documents that the first, or the second, did better. */
   onlyFirst: number;
+  /** Documents that the second model alone has right. */
   onlySecond: number;
   /** Documents that both did alike: rightly (above zero), or not. */
   both: number;
+  /** Documents that both have wrong. */
   neither: number;
   /** Of the exact sign test (McNemar's, where scores are 0 and 1): two-sided. */
   pValue: number;
@@ -34,7 +42,14 @@ export interface Comparison {
   differences: Difference[];
 }
 
-/** Compares what two models answered to the same documents of a task. */
+/**
+ * Compares what two models answered to the same documents of a task.
+ *
+ * @param task the task's name
+ * @param metric by which they are compared
+ * @param first the first model's samples
+ * @param second the second model's
+ */
 export function compareSamples(
   task: string,
   { key, scale, higherIsBetter }: Pick<MetricResult, 'key' | 'scale' | 'higherIsBetter'>,

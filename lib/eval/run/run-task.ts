@@ -16,8 +16,11 @@ export interface Sample extends Outcome {
   document: number;
   /** Of all that decides the response: model, task, prompt, seed. */
   hash: string;
+  /** What the model was asked, examples included. */
   prompt: string;
+  /** What is right. */
   target: Answer;
+  /** What the model answered. */
   response: Response;
   /** Whether the prompt was too long for the model and lost its beginning. */
   isCut: boolean;
@@ -48,25 +51,35 @@ export interface SampleStore {
   append(sample: Sample): Promise<void>;
 }
 
+/** A metric over all documents of a task. */
 export interface MetricResult {
+  /** The metric, and the filter that answers went through: `exact_match,none`. */
   key: string;
+  /** Over all documents. */
   value: number;
   /** Null where there is no estimate of it. */
   standardError: number | null;
+  /** Whether more of it is better. */
   higherIsBetter: boolean;
   /** What tables multiply value and error with. */
   scale: number;
 }
 
+/** What a model reached in a task. */
 export interface TaskResult {
+  /** The task's name. */
   task: string;
+  /** Of the task: scores of two versions are not comparable. */
   version: number;
+  /** Answered examples before each question. */
   shots: number;
+  /** How many were answered. */
   documents: number;
   /** Prompts that lost their beginning. */
   cut: number;
   /** The first is the one in tables. */
   metrics: MetricResult[];
+  /** By document. */
   samples: Sample[];
 }
 

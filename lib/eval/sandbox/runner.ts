@@ -4,6 +4,7 @@ export interface Limits {
   milliseconds: number;
   /** Of address space, each process. */
   memoryBytes: number;
+  /** Processes and threads at once. */
   processes: number;
   /** Of each file. */
   fileBytes: number;

@@ -28,7 +28,9 @@ export interface SandboxOptions extends z.input<z.ZodObject<typeof sandboxOption
   isolations?: readonly Isolation[];
 }
 
+/** What became of a program. */
 export interface Run {
+  /** It ran to its end, and nothing failed. */
   passed: boolean;
   /** 'passed', 'failed: AssertionError', 'out of time', 'too much output', 'ended early'. */
   verdict: string;
@@ -100,7 +102,12 @@ export class Sandbox {
     return this.isolation.name;
   }
 
-  /** Runs a program to its end. It has passed if it comes there without an exception. Throws ABORTED. */
+  /**
+   * Runs a program to its end. It has passed if it comes there without an exception. Throws ABORTED.
+   *
+   * @param program Python, as text
+   * @param signal ends it
+   */
   async run(program: string, signal?: AbortSignal): Promise<Run> {
     if (this.free === 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
     else this.free--;

@@ -6,7 +6,7 @@ import { familyOf } from '../../checkpoint/families/index.js';
 import type { ParameterSpec } from '../../checkpoint/names.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { MEMORY_DTYPES } from '../save.js';
+import { loadWhole } from '../transformer/load-weight.js';
 
 /** Throws MEMBERS_DIFFER unless all weights have a counterpart in every model. */
 export function expectAveragable(checkpoints: readonly DenseCheckpoint[]): void {
@@ -36,16 +36,12 @@ function expectSameNames([hub, ...others]: readonly DenseCheckpoint[]): void {
   );
 }
 
-/** The mean of one weight over all checkpoints, in f32. */
+/** The mean of one weight over all checkpoints, in f32; of an adapter counts the weight that it makes. */
 export function averageWeight(device: Device, checkpoints: readonly DenseCheckpoint[], spec: ParameterSpec): Tensor {
-  const { name, shape } = spec;
-  const mean = device.full(shape, 0);
+  const mean = device.full(spec.shape, 0);
   try {
-    for (const { tensors } of checkpoints) {
-      const { path, offset, dtype } = tensors.get(name)!;
-      using stored = device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      using one = device.empty(shape);
-      device.run('convert', { y: one, x: stored });
+    for (const checkpoint of checkpoints) {
+      using one = loadWhole(device, checkpoint, spec.name);
       device.run('add_scaled', { y: mean, x: one, scale: 1 / checkpoints.length });
     }
     return mean;

@@ -27,7 +27,9 @@ export class EnsembleCache implements TokenCache {
   constructor(
     /** @internal */
     readonly caches: readonly KeyValueCache[],
+    /** Tokens of each sequence. */
     readonly lengths: number[],
+    /** Tokens of a sequence, at most. */
     readonly capacity: number,
   ) {
     this.posteriors = lengths.map(() => new Posterior(caches.length));
@@ -79,7 +81,11 @@ export class EnsembleModel extends LanguageModel {
     return await EnsembleModel.of(device, manifest, opened, options.signal);
   }
 
-  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  /**
+   * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   *
+   * @param folder the model's folder
+   */
   static async load(device: Device, folder: string, options: HashOptions = {}): Promise<EnsembleModel> {
     expectOptions('EnsembleModel.load', options, { verify: true, signal: true });
     const manifest = (await readBaseline(folder)) as ReferringManifest;

@@ -81,7 +81,11 @@ export class MixtureModel extends DecoderModel {
     this.trainable = this.parameters.filter(({ gradient }) => gradient);
   }
 
-  /** A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws. */
+  /**
+   * A mixture to be trained. Throws MEMBERS_DIFFER, OUT_OF_MEMORY and what opening checkpoints throws.
+   *
+   * @param system which mixture
+   */
   static async create(device: Device, system: MixtureSystem, options: MixtureModelOptions): Promise<MixtureModel> {
     const checked = checkOptions('MixtureModel.create', mixtureModelOptions, options, FAMILY_OPTIONS);
     const { hub, seed, signal } = checked;
@@ -106,7 +110,11 @@ export class MixtureModel extends DecoderModel {
     }
   }
 
-  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  /**
+   * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   *
+   * @param folder the model's folder
+   */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<MixtureModel> {
     expectOptions('MixtureModel.load', options, { trainable: true, verify: true, signal: true });
     const { trainable = false, verify, signal } = options;

@@ -29,4 +29,5 @@ export const MIXTURES = {
   bam: { experts: ['attention', 'feedForward'], adapters: false },
   'bam-adapters': { experts: ['attention', 'feedForward'], adapters: true },
 } as const satisfies Partial<Record<System, MixtureShape>>;
+/** A mixture of experts that the paper compares with. */
 export type MixtureSystem = keyof typeof MIXTURES;

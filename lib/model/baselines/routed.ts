@@ -43,7 +43,11 @@ export class RoutedModel extends SequenceRouter {
     );
   }
 
-  /** Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws. */
+  /**
+   * Throws BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   *
+   * @param folder the model's folder
+   */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<RoutedModel> {
     expectOptions('RoutedModel.load', options, { trainable: true, verify: true, signal: true });
     const { trainable = false, verify, signal } = options;
@@ -85,7 +89,12 @@ export class RoutedModel extends SequenceRouter {
     return this.candidates[largest([...logits])]!;
   }
 
-  /** Which of the members, counted from the hub, each sequence goes to. Throws BAD_TOKEN, BAD_OPTION. */
+  /**
+   * Which of the members, counted from the hub, each sequence goes to. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   */
   async choices(ids: ArrayLike<number>, batch = 1): Promise<number[]> {
     return (await this.scores(ids, batch)).map((logits) => largest([...logits]));
   }

@@ -31,8 +31,11 @@ export class RoutedCache implements TokenCache {
   readonly sequences: ({ model: DecoderModel; cache: KeyValueCache } | undefined)[];
 
   constructor(
+    /** Tokens of each sequence. */
     readonly lengths: number[],
+    /** Tokens of a sequence, at most. */
     readonly capacity: number,
+    /** Where they were asked for. */
     readonly gates?: CacheGates,
   ) {
     this.sequences = lengths.map(() => undefined);
@@ -152,7 +155,13 @@ export abstract class SequenceRouter extends LanguageModel {
     return scope.track(logits.reshape(batch, this.candidates.length));
   }
 
-  /** The router's logits for sequences of equal length, one row each. Throws BAD_TOKEN, BAD_OPTION. */
+  /**
+   * The router's logits for sequences of equal length, one row each. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   * @param seen tokens of each sequence that count; default all
+   */
   async scores(ids: ArrayLike<number>, batch = 1, seen?: readonly number[]): Promise<Float32Array[]> {
     const inputs = this.toInputs(ids, batch);
     using scope = Scope.inference(this.device);

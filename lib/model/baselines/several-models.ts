@@ -3,6 +3,7 @@ import { Tokenizer } from '../../data/tokenizer.js';
 import type { Device } from '../../tensor/device.js';
 import { DenseModel } from '../dense-model.js';
 import { describeMember, type OpenMember } from '../members/member-files.js';
+import { SharedTensors } from '../transformer/shared-tensors.js';
 
 /** What a manifest remembers of the hub and its experts. Throws what reading them throws. */
 export async function describeMembers(opened: readonly OpenMember[]) {
@@ -16,8 +17,9 @@ export async function loadMembers(device: Device, opened: readonly OpenMember[],
   const { tokenizer: definition } = opened[0]!;
   const tokenizer = definition && Tokenizer.of(definition);
   const models: DenseModel[] = [];
+  using shared = new SharedTensors();
   try {
-    for (const member of opened) models.push(await DenseModel.of(device, member, tokenizer, { signal }));
+    for (const member of opened) models.push(await DenseModel.of(device, member, tokenizer, { shared, signal }));
     return { models, tokenizer };
   } catch (error) {
     for (const model of models) model.dispose();

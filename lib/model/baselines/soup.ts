@@ -21,6 +21,8 @@ export interface SoupOptions extends Family {
 /**
  * Model Soup: the mean of all weights of the hub and the experts, written to `folder` as an ordinary Hugging Face
  * checkpoint. One weight is in memory at a time. Throws MEMBERS_DIFFER, ABORTED, and what opening checkpoints and writing throw.
+ *
+ * @param folder a new folder
  */
 export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
   expectOptions('writeSoup', options, { ...FAMILY_OPTIONS, dtype: true });

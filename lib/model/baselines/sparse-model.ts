@@ -37,7 +37,12 @@ export class SparseModel extends SequenceRouter {
     this.candidates = experts.map((kept) => stitched.without(experts.filter((name) => name !== kept)));
   }
 
-  /** A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws. */
+  /**
+   * A router to be trained, indifferent at first. Throws BAD_OPTION unless 1 <= k <= experts, and what loading throws.
+   *
+   * @param folder the stitched model's folder
+   * @param k experts that run for a sequence
+   */
   static async create(device: Device, folder: string, k: number, options: HashOptions = {}): Promise<SparseModel> {
     const stitches = await hashFile(join(folder, STITCHES), options);
     const manifest = { system: 'sparse', k, model: { path: resolve(folder), stitches } } as const;
@@ -46,7 +51,12 @@ export class SparseModel extends SequenceRouter {
     );
   }
 
-  /** Throws BAD_STITCH, MEMBER_CHANGED where the stitched model or a member is not what it was, and what loading throws. */
+  /**
+   * Throws BAD_STITCH, MEMBER_CHANGED where the stitched model or a member is not what it was, and what loading throws.
+   *
+   * @param folder the model's folder
+   * @param options with `k` another number of experts than it was trained with
+   */
   static async load(
     device: Device,
     folder: string,
@@ -108,12 +118,23 @@ export class SparseModel extends SequenceRouter {
     return this.stitched.without(this.stitched.memberNames.slice(1).filter((name) => !picked.includes(name)));
   }
 
-  /** The experts that are picked for each sequence. Throws BAD_TOKEN, BAD_OPTION. */
+  /**
+   * The experts that are picked for each sequence. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   */
   async picks(ids: ArrayLike<number>, batch = 1): Promise<string[][]> {
     return (await this.scores(ids, batch)).map((logits) => this.pick(logits));
   }
 
-  /** Gates by row [B * T], as StitchedModel.gates: of the hub and the experts that are picked for each sequence. */
+  /**
+   * Gates by row [B * T], as StitchedModel.gates: of the hub and the experts that are picked for each sequence.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   * @param options what is told beside means
+   */
   async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
     const all = Array.from(ids);
     const tokens = all.length / batch;

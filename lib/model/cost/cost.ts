@@ -11,15 +11,26 @@ import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
+import { type AdapterCost, addedFlops } from './adapter-cost.js';
+
+/**
+ * What a training step does with the inside of layers, which gradients need: 'always' computes it again, 'never' keeps it, 'auto'
+ * keeps what fits.
+ */
+export const RECOMPUTE = ['auto', 'always', 'never'] as const;
+export type Recompute = (typeof RECOMPUTE)[number];
 
 /** B sequences of T tokens. */
 export interface BatchSize {
+  /** B, sequences. */
   batch: number;
+  /** T, tokens of a sequence. */
   tokens: number;
-  /** Whether a training step computes the inside of layers again in place of keeping it. */
-  recompute?: boolean;
+  /** Default 'never'. Of 'auto' the least that it takes is told: what 'always' does. */
+  recompute?: Recompute;
 }
 
+/** What a model takes: parameters, bytes and operations. */
 export interface Cost {
   /** Of all members and stitches. */
   parameters: number;
@@ -39,7 +50,12 @@ export interface Cost {
 
 /** The part of a stitched model's manifest that its cost depends on, and its members' configurations, the hub's first. */
 export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'plan' | 'expertsAfterMerge'> {
+  /** The hub first. */
   members: readonly ModelConfig[];
+  /** Of members that are adapters of the hub what they add to it; null for others. Default: all are whole models. */
+  adapters?: readonly (AdapterCost | null)[] | undefined;
+  /** What the members' weights take, where it is known; default as if only adapters shared any. */
+  memberBytes?: number | undefined;
 }
 
 const FLOAT_BYTES = 4;
@@ -82,6 +98,8 @@ export function stitchCosts(shape: StitchedShape): StitchCost[] {
 /**
  * Operations per token of a dense model over sequences of `tokens`: 2 for each weight of a matrix that it is multiplied
  * with (the head, too, but no embedding), and `4 H D` in each layer for each key that a token sees.
+ *
+ * @param tokens T, tokens of a sequence
  */
 export function forwardFlopsPerToken(config: ModelConfig, tokens: number): number {
   return layersFlops(config, tokens).total + headFlops(config);
@@ -89,7 +107,8 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
-  const { batch, tokens, recompute = false } = size;
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
   const { width: F } = config.feedForward;
   const parameters = parameterCount(config);
@@ -119,10 +138,15 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
   };
 }
 
+const isRecomputed = ({ recompute = 'never' }: BatchSize): boolean => recompute !== 'never';
+
 /** Bytes of weights and of what a layer of all members needs for a moment, in a pass without gradients. */
-export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens }: BatchSize): number {
-  const weights = sum(members.map((config, m) => bytesOf(config, m === 0 ? undefined : withoutHead)));
-  return weights + FLOAT_BYTES * batch * tokens * members.length * insideInference(members[0]!);
+export function inferenceBytes(
+  members: readonly ModelConfig[],
+  memberBytes: number,
+  { batch, tokens }: BatchSize,
+): number {
+  return memberBytes + FLOAT_BYTES * batch * tokens * members.length * insideInference(members[0]!);
 }
 
 /**
@@ -130,11 +154,15 @@ export function inferenceBytes(members: readonly ModelConfig[], { batch, tokens 
  * runs through the frozen layers of all members, for the gradient of their input alone, down to the first stitch; the
  * layers below it store nothing.
  *
+ * Members that are adapters multiply with the hub's weights, and with their own of low rank besides.
+ *
  * `trainingBytes` is the weights, the stitches with gradients and moments, what the layers and stitches from the first
  * stitch on keep for the backward, and the larger of what the head and the backward of a layer need for a moment.
  */
-export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = false }: BatchSize): Cost {
-  const { members, plan } = shape;
+export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
+  const { members, plan, adapters = [] } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;
   const { width: F } = hub.feedForward;
@@ -147,10 +175,12 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const ofHub = layersFlops(hub, tokens, last);
   const costs = stitchCosts(shape);
   const stitchFlops = sum(costs.map(({ flops }) => flops));
-  const forwardFlops = M * ofAll.total + ofHub.total + stitchFlops + headFlops(hub);
+  const forwardFlops = M * ofAll.total + addedFlops(adapters, 0, last) + ofHub.total + stitchFlops + headFlops(hub);
   const back = (flops: LayersFlops) =>
     flops.linear + ATTENTION_BACKWARD * flops.attention + (recompute ? recomputedFlops(hub, flops) : 0);
-  const layersBack = M * back(layersFlops(hub, tokens, first, last)) + back(ofHub);
+  const addedBack =
+    addedFlops(adapters, first, last) + (recompute ? addedFlops(adapters, first, last, ({ inside }) => inside) : 0);
+  const layersBack = M * back(layersFlops(hub, tokens, first, last)) + addedBack + back(ofHub);
   // What the first stitch reads has no gradient, so it is not computed again.
   const again = recompute ? stitchFlops - costs[0]!.flops : 0;
   const stitchesBack = 2 * stitchFlops - costs[0]!.inputFlops + again;
@@ -162,9 +192,10 @@ export function stitchedCost(shape: StitchedShape, { batch, tokens, recompute = 
   const belowFirstStitch = first > 0 ? M * insideInference(hub) : 0;
 
   const stitches = stitchParameterCount(shape);
-  const weights = bytesOf(hub) + sum(members.slice(1).map((config) => bytesOf(config, withoutHead)));
+  const expertBytes = members.slice(1).map((config, i) => adapters[i + 1]?.bytes ?? bytesOf(config, withoutHead));
+  const weights = shape.memberBytes ?? bytesOf(hub) + sum(expertBytes);
   return {
-    parameters: sum(members.map((config) => parameterCount(config))) + stitches,
+    parameters: sum(members.map((config, m) => adapters[m]?.parameters ?? parameterCount(config))) + stitches,
     trainedParameters: stitches,
     forwardFlops,
     trainingFlops: forwardFlops + layersBack + stitchesBack + headFlops(hub),

@@ -18,7 +18,9 @@ import {
 } from './cost.js';
 import type { FlopsPart } from './paper.js';
 
+/** Parameters of a system, the paper's Table 1. */
 export interface SystemParameters {
+  /** Which one. */
   system: System;
   /** Changed in the last phase of training. */
   trained: number;
@@ -116,7 +118,11 @@ export function segmentFlops(stitched: StitchedShape, { layers, tokens }: { laye
   return { bam: { parts: bam, total: total(bam) }, bts: { parts: bts, total: total(bts) } };
 }
 
-/** Operations per token in inference of every system, over whole sequences of `tokens`. */
+/**
+ * Operations per token in inference of every system, over whole sequences of `tokens`.
+ *
+ * @param tokens T, tokens of a sequence
+ */
 export function systemFlops(config: ModelConfig, stitched: StitchedShape, tokens: number): Map<System, number> {
   const M = stitched.members.length;
   const one = forwardFlopsPerToken(config, tokens);

@@ -11,6 +11,7 @@ import type { TokenModel } from './token-model.js';
 export interface GeneratedToken extends Partial<LogProbabilities> {
   /** Which of the prompts it continues, from 0. */
   index: number;
+  /** In the vocabulary. */
   id: number;
   /**
    * The text that became certain with this token: '' while a character is incomplete or a stop string may begin. Token

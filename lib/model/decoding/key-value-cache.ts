@@ -6,6 +6,7 @@ import type { CacheGates, GateLog, GateRecordOptions } from '../stitches/gate-lo
 import type { DecodeStep } from './decode-step.js';
 import { cachedTokenBytes, PAGE_TOKENS, PagePool, pagesFor } from './page-pool.js';
 
+/** What a cache keeps beside keys and values. */
 export interface CacheOptions {
   /** Gates are told of the tokens that are appended. */
   gates?: GateRecordOptions | undefined;
@@ -21,7 +22,13 @@ export interface TokenCache extends Disposable {
   readonly lengths: number[];
   /** Where they were asked for. */
   readonly gates?: CacheGates | undefined;
-  /** Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit. */
+  /**
+   * Puts a copy of another cache's sequence `from` in the place of sequence `to`. Throws BAD_OPTION where it does not fit.
+   *
+   * @param source a cache of the same model
+   * @param from the sequence that is copied
+   * @param to the sequence that becomes the same
+   */
   copySequence(source: this, from: number, to: number): void;
   /** Gives back the memory. Twice is harmless; a cache that is used afterwards throws DISPOSED. */
   dispose(): void;
@@ -52,8 +59,10 @@ export class KeyValueCache implements TokenCache {
   constructor(
     device: Device,
     config: ModelConfig,
+    /** M, models in lockstep. */
     readonly members: number,
     batch: number,
+    /** Tokens of a sequence, at most. */
     readonly capacity: number,
     { gates, pool }: { gates?: CacheGates | undefined; pool?: PagePool | undefined } = {},
   ) {

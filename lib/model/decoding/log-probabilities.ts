@@ -1,6 +1,8 @@
 import { logSumExp } from '../../base/log-sum-exp.js';
 
+/** A token in a place, and how likely it is there. */
 export interface TokenLogProbability {
+  /** In the vocabulary. */
   id: number;
   /** The natural logarithm of its probability. */
   logProbability: number;

@@ -25,6 +25,7 @@ export const samplingOptions = {
     description: 'Makes tokens that were there before less likely; 1: off',
   }),
 };
+/** How tokens are drawn; on the command line `--temperature`, `--top-k` and so on. */
 export type SamplingOptions = z.input<z.ZodObject<typeof samplingOptions>>;
 export type Sampling = z.output<z.ZodObject<typeof samplingOptions>>;
 

@@ -5,11 +5,13 @@ import { exists } from '../../base/file.js';
 import { type HashOptions, hashFile } from '../../base/file-hash.js';
 import { recoverFolder } from '../../base/folder.js';
 import type { OptionNames } from '../../base/options-check.js';
-import { type DenseCheckpoint, matchFolder, readConfig } from '../../checkpoint/dense-checkpoint.js';
+import { adapterContents, isAdapter } from '../../checkpoint/adapter.js';
+import { type DenseCheckpoint, matchFolder, openAdapter, readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { combineHashes, hashConfig, hashTensors } from '../../checkpoint/hash.js';
 import { readCheckpoint } from '../../checkpoint/shards.js';
 import { MemberName, type StitchManifest } from '../../checkpoint/stitch-manifest.js';
 import { findDefinition, type TokenizerDefinition } from '../../data/tokenizer/definition.js';
+import { adapterAsHub, expectBase } from './adapter-base.js';
 import { expectSameShape } from './config-differences.js';
 
 /** What a model of several remembers of a member, to know it again. */
@@ -36,7 +38,8 @@ export async function openMembers(
 ): Promise<OpenMember[]> {
   const opened: OpenMember[] = [];
   for (const member of members) {
-    opened.push(await ('weights' in member ? openKnown(member, options) : openMember(member, options)));
+    const [hub] = opened;
+    opened.push(await ('weights' in member ? openKnown(member, hub, options) : openMember(member, hub, options)));
   }
   expectOneTokenizer(opened);
   expectSameShape(opened);
@@ -80,26 +83,47 @@ export async function describeMember(member: OpenMember): Promise<KnownMember> {
   };
 }
 
-async function openMember({ name, path }: { name: string; path: string }, options: HashOptions): Promise<OpenMember> {
+async function openMember(
+  { name, path }: { name: string; path: string },
+  hub: OpenMember | undefined,
+  options: HashOptions,
+): Promise<OpenMember> {
   throwIfAborted(options.signal, `opening '${path}'`);
   await recoverFolder(path);
+  if (await isAdapter(path)) {
+    if (hub) return await openAdaptedHub(name, path, hub, options);
+    throw adapterAsHub(path);
+  }
   const config = await readConfig(path);
   const stored = await readCheckpoint(path);
   const checkpoint = await matchFolder(path, config, stored, options);
   const tokenizer = await findDefinition(path);
-  let contents: Promise<ReadonlyMap<string, string>> | undefined;
-  const hashOnce = () => {
-    contents ??= hashTensors(stored.values(), options);
-    return contents;
+  return { name, ...checkpoint, tokenizer, contents: once(() => hashTensors(stored.values(), options)) };
+}
+
+/** The hub with an adapter, which must be one of it. Throws BAD_ADAPTER, and what reading an adapter throws. */
+async function openAdaptedHub(name: string, path: string, hub: OpenMember, options: HashOptions): Promise<OpenMember> {
+  const checkpoint = await openAdapter(path, hub);
+  await expectBase(checkpoint, hub.folder, options);
+  const contents = async () => {
+    return new Map([...(await hub.contents()), ...(await adapterContents(checkpoint.adapter!, options))]);
   };
-  return { name, ...checkpoint, tokenizer, contents: hashOnce };
+  return { name, ...checkpoint, tokenizer: await findDefinition(path), contents: once(contents) };
+}
+
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= work();
+    return result;
+  };
 }
 
 /**
  * The same of a member that a model remembers. Throws MEMBER_CHANGED unless its files mean what they meant, FILE_NOT_FOUND
  * where they are gone, too.
  */
-async function openKnown(member: KnownMember, options: HashOptions): Promise<OpenMember> {
+async function openKnown(member: KnownMember, hub: OpenMember | undefined, options: HashOptions): Promise<OpenMember> {
   const { name, path } = member;
   throwIfAborted(options.signal, `opening '${path}'`);
   await recoverFolder(path);
@@ -112,11 +136,17 @@ async function openKnown(member: KnownMember, options: HashOptions): Promise<Ope
       'MEMBER_CHANGED',
       `${what} of member '${name}' in '${path}' changed since it was stitched. Restore the original, or stitch anew.`,
     );
+  const adapted = hub !== undefined && (await isAdapter(path));
   // In the order of what they cost; and a checkpoint that changed may not fit its configuration any more.
-  const config = await readConfig(path);
+  const config = adapted ? hub.config : await readConfig(path);
   if (hashConfig(config) !== member.config) throw changed('the configuration');
   const tokenizer = await findKnownTokenizer(member, options);
   if (tokenizer === 'changed') throw changed('the tokenizer');
+  if (adapted) {
+    const opened = await openAdaptedHub(name, path, hub, options);
+    if (combineHashes(await opened.contents()) !== member.weights) throw changed('the adapter');
+    return { ...opened, tokenizer };
+  }
   const stored = await readCheckpoint(path);
   const contents = await hashTensors(stored.values(), options);
   if (combineHashes(contents) !== member.weights) throw changed('the weights');

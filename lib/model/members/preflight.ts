@@ -2,17 +2,21 @@ import { realpath } from 'node:fs/promises';
 import { BtsError, type ErrorCode } from '../../base/errors.js';
 import type { HashOptions } from '../../base/file-hash.js';
 import { expectOptions } from '../../base/options-check.js';
+import { adapterContents, adapterTensors, isAdapter } from '../../checkpoint/adapter.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
-import { type DenseCheckpoint, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
-import { hashCheckpoint } from '../../checkpoint/hash.js';
+import { type DenseCheckpoint, openAdapter, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import { combineHashes, hashCheckpoint } from '../../checkpoint/hash.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { type AdapterCost, adapterCost } from '../cost/adapter-cost.js';
 import { parameterCount } from '../cost/cost.js';
 import { loadTokenizer } from '../dense-model.js';
+import { adapterAsHub, baseDoubt, expectBase } from './adapter-base.js';
 import { configDifferences } from './config-differences.js';
 import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
 export interface Finding {
+  /** What cannot be, or what to be careful of. */
   level: 'error' | 'warning';
   /** Stable: `DIFFERENT_LAYERS` and so on, or the code of the error that opening a checkpoint ended with. */
   code: string;
@@ -22,15 +26,23 @@ export interface Finding {
   message: string;
 }
 
+/** A hub or expert, as far as it could be read. */
 export interface CheckedMember {
+  /** The expert's, or `hub`. */
   name: string;
+  /** As it was given. */
   folder: string;
   /** Null where the checkpoint cannot be read. */
   config: ModelConfig | null;
+  /** All of them; null where the checkpoint cannot be read. */
   parameters: number | null;
+  /** Of an adapter what it adds to the hub's cost. */
+  adapter: AdapterCost | null;
 }
 
+/** Whether models can be stitched, and at what cost. */
 export interface Preflight {
+  /** All that was found, what cannot be first. */
   findings: Finding[];
   /** The hub first. */
   members: CheckedMember[];
@@ -67,6 +79,9 @@ type Report = (finding: Finding) => void;
 /**
  * Holds experts against their hub without loading weights, and reports all that differs at once. What cannot be stitched is
  * an error, what can but may surprise a warning. Throws ABORTED only: what else goes wrong is in the findings.
+ *
+ * @param hub the hub's folder
+ * @param experts the experts' folders by name
  */
 export async function preflight(
   hub: string,
@@ -79,7 +94,7 @@ export async function preflight(
   const report: Report = (finding) => findings.push(finding);
   const folders = [['hub', hub], ...Object.entries(experts)] as const;
   const opened: (OpenMember | undefined)[] = [];
-  for (const [name, folder] of folders) opened.push(await openMember(name, folder, report, hashing));
+  for (const [name, folder] of folders) opened.push(await openMember(name, folder, opened[0], report, hashing));
   const [first, ...rest] = opened;
   const readable = rest.filter((member) => member !== undefined);
   if (first) {
@@ -97,8 +112,9 @@ export async function preflight(
   return {
     findings: findings.sort((a, b) => (a.level < b.level ? -1 : a.level > b.level ? 1 : 0)),
     members: folders.map(([name, folder], i) => {
-      const config = opened[i]?.config ?? null;
-      return { name, folder, config, parameters: config && parameterCount(config) };
+      const { config = null, checkpoint } = opened[i] ?? {};
+      const adapter = checkpoint?.adapter ? adapterCost(checkpoint.config, checkpoint.adapter) : null;
+      return { name, folder, config, parameters: adapter?.parameters ?? (config && parameterCount(config)), adapter };
     }),
   };
 }
@@ -106,6 +122,7 @@ export async function preflight(
 async function openMember(
   name: string,
   folder: string,
+  hub: OpenMember | undefined,
   report: Report,
   options: HashOptions,
 ): Promise<OpenMember | undefined> {
@@ -114,7 +131,9 @@ async function openMember(
     report({ level: 'error', code: cause.code, member: name, message: cause.message });
   };
   try {
-    const checkpoint = await openCheckpoint(folder, options);
+    const checkpoint = await openBeside(hub, folder, options);
+    const doubt = hub && (await baseDoubt(checkpoint, hub.folder));
+    if (doubt) report({ level: 'warning', code: 'UNKNOWN_BASE', member: name, message: `${name} ${doubt}` });
     const { dtypes, config } = withStoredDtype(checkpoint);
     if (dtypes.length > 1) {
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
@@ -138,6 +157,15 @@ async function openMember(
   }
 }
 
+/** A checkpoint, or an adapter of the hub. */
+async function openBeside(hub: OpenMember | undefined, folder: string, options: HashOptions): Promise<DenseCheckpoint> {
+  if (!(await isAdapter(folder))) return await openCheckpoint(folder, options);
+  if (!hub) throw adapterAsHub(folder);
+  const checkpoint = await openAdapter(folder, hub.checkpoint);
+  await expectBase(checkpoint, hub.folder, options);
+  return checkpoint;
+}
+
 /** The configuration with the precision that most weights have, whatever config.json says. */
 function withStoredDtype({ config, tensors }: DenseCheckpoint) {
   const bytes = new Map<string, number>();
@@ -158,7 +186,7 @@ function compareConfigs(hub: OpenMember, expert: OpenMember, report: Report): vo
 function compareTokenizers(hub: OpenMember, expert: OpenMember, report: Report): void {
   const [own, hubs] = [expert.tokenizer, hub.tokenizer];
   const { name: member } = expert;
-  if (own === null) {
+  if (own === null && !expert.checkpoint.adapter) {
     const message = `${member} has no tokenizer.json: whether it reads tokens as the hub does cannot be checked.`;
     report({ level: 'warning', code: 'NO_TOKENIZER', member, message });
   }
@@ -198,13 +226,15 @@ async function findDuplicates(
   { contents, ...hashing }: PreflightOptions,
   report: Report,
 ): Promise<void> {
-  const seen: { name: string; place: string; shape: string; weights?: string }[] = [];
+  const seen: { name: string; place: string; shape: string; hash: () => Promise<string>; weights?: string }[] = [];
   for (const { name, folder, checkpoint } of members) {
     const place = await realpath(folder);
-    const shape = JSON.stringify(
-      [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]),
-    );
-    const entry = { name, place, shape };
+    const { adapter } = checkpoint;
+    const tensors = adapter ? adapterTensors(adapter) : [...checkpoint.tensors.values()];
+    const shape = JSON.stringify(tensors.map(({ name, dtype, shape }) => [name, dtype, shape]));
+    const hash = async () =>
+      adapter ? combineHashes(await adapterContents(adapter, hashing)) : await hashCheckpoint(place, hashing);
+    const entry = { name, place, shape, hash };
     const sameFolder = seen.find((other) => other.place === place);
     if (sameFolder) {
       const message = `${name} is the same folder as ${sameFolder.name}: it adds nothing.`;
@@ -217,7 +247,7 @@ async function findDuplicates(
   for (const [i, entry] of seen.entries()) {
     // Members of different shape cannot be equal: their weights need not be read.
     if (!seen.some((other) => other !== entry && other.shape === entry.shape)) continue;
-    entry.weights = await hashCheckpoint(entry.place, hashing);
+    entry.weights = await entry.hash();
     const equal = seen.slice(0, i).find(({ weights }) => weights === entry.weights);
     if (!equal) continue;
     const message = `${entry.name} has exactly the weights of ${equal.name}: it adds nothing.`;

@@ -16,6 +16,7 @@ export const gateRecordOptions = {
   /** Also the gates of all channels, read as they are for quantiles; default false. */
   channels: flag().optional(),
 };
+/** What is told of gates beside their means over channels. */
 export type GateRecordOptions = z.input<z.ZodObject<typeof gateRecordOptions>>;
 
 /** Throws BAD_OPTION for a quantile that is none. */
@@ -24,6 +25,7 @@ export const checkGateRecordOptions = (where: string, options: GateRecordOptions
 
 /** What one stitch gave the members at one token. */
 export interface StitchGates {
+  /** Where it stands, and which way it leads. */
   placement: Placement;
   /**
    * By member, mean over channels. Into the hub: how much of each member is in it, 1 in all. Into the experts: how much of each
@@ -40,6 +42,7 @@ export interface StitchGates {
 export interface TokenGates {
   /** The hub first; of a sparse model those that its router picked. */
   members: readonly string[];
+  /** From below. */
   stitches: readonly StitchGates[];
 }
 
@@ -81,7 +84,14 @@ export class GateLog implements Disposable {
     const y = inner.track(inner.track(this.values.slice(s)).reshape(1, rows, this.width));
     // All backends are quick at products: a sum is one with ones.
     if (this.ones)
-      scope.device.run('linear_forward', { y, x, weight: [this.ones], bias: undefined, residual: undefined });
+      scope.device.run('linear_forward', {
+        y,
+        x,
+        weight: [this.ones],
+        bias: undefined,
+        residual: undefined,
+        alone: scope.alone,
+      });
     else scope.device.run('convert', { y, x });
   }
 
@@ -130,7 +140,10 @@ function quantilesOf(values: Float32Array, quantiles: readonly number[]): number
 export class CacheGates {
   private reading: Promise<TokenGates[]> = Promise.resolve([]);
 
-  constructor(readonly options: GateRecordOptions) {}
+  constructor(
+    /** What was asked for. */
+    readonly options: GateRecordOptions,
+  ) {}
 
   /** By row of the last call: of sequence b of B the rows b * T to (b + 1) * T - 1, with T tokens each. */
   get latest(): Promise<TokenGates[]> {

@@ -5,6 +5,10 @@ import type { Placement } from '../../checkpoint/stitch-manifest.js';
  * Where S stitches stand in L layers: stitch s after layer s * floor(L / S), the last after layer L. The last one leads
  * into the hub, and directions alternate backwards from it (the paper's text; its pseudo-code ends the other way), or all
  * lead into the hub. Throws BAD_OPTION unless 1 <= S <= L.
+ *
+ * @param layers L
+ * @param stitches S
+ * @param alternate whether directions take turns
  */
 export function planStitches(layers: number, stitches: number, alternate = true): Placement[] {
   if (!Number.isInteger(stitches) || stitches < 1 || stitches > layers) {

@@ -6,7 +6,7 @@ import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf 
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { MEMORY_DTYPES } from '../save.js';
+import { loadLowRank, loadStored, loadWhole } from './load-weight.js';
 import type { SharedTensors } from './shared-tensors.js';
 
 /** Which parameters of a dense model are trained. */
@@ -20,8 +20,10 @@ export interface MemberOptions extends Abortable {
   trainable?: Trainable;
   /** Which parameters are loaded; default all. */
   present?: Trainable;
+  /** Whether what an adapter adds becomes part of frozen weights, too. */
+  merged?: boolean | undefined;
   /** Where frozen weights are held that several members have. */
-  shared?: SharedTensors;
+  shared?: SharedTensors | undefined;
 }
 
 /** The weights of one dense model, or of the part of one. */
@@ -30,14 +32,20 @@ export class Member implements Disposable {
   private readonly layers: Partial<Record<LayerRole, Parameter>>[];
   /** All weights as they are stored, in the order of `parameterNames`. */
   readonly parameters: readonly Parameter[];
+  /** Of its weights, without those that another holds already. */
+  readonly bytes: number;
   /** Handles on the parts of those that hold several weights. */
   private readonly parts: Parameter[] = [];
 
-  /** @param present which parameters there are; default all */
+  /**
+   * @param present which parameters there are; default all
+   * @param borrowed of them another's
+   */
   constructor(
     readonly config: ModelConfig,
     create: (spec: ParameterSpec) => Parameter,
     present: Trainable = () => true,
+    borrowed: ReadonlySet<string> = new Set(),
   ) {
     this.layers = Array.from({ length: config.layers }, () => ({}));
     const parameters: Parameter[] = [];
@@ -51,6 +59,11 @@ export class Member implements Disposable {
           else this.layers[spec.layer]![role as LayerRole] = weight;
         }
       }
+      const own = parameters.flatMap(({ name, value, adapter }) => [
+        ...(borrowed.has(name) ? [] : [value]),
+        ...(adapter ? [adapter.down.value, adapter.up.value] : []),
+      ]);
+      this.bytes = own.reduce((sum, { bytes }) => sum + bytes, 0);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -70,37 +83,40 @@ export class Member implements Disposable {
   }
 
   /**
-   * Loads a checkpoint's weights. Frozen ones keep the precision of the file; trainable ones become f32.
+   * Loads a checkpoint's weights. Frozen ones keep the precision of the file, and adapters stay what they are; trainable ones
+   * become f32, with what an adapter adds to them.
    * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
    */
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
-    { trainable = () => false, shared, ...options }: MemberOptions = {},
+    { trainable = () => false, merged = false, shared, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
+    const borrowed = new Set<string>();
     const create = (spec: ParameterSpec) => {
-      const { name, path, offset, shape, dtype } = checkpoint.tensors.get(spec.name)!;
-      const load = () => device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
-      const content = contents?.get(name);
-      if (!trainable(spec)) {
-        return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load));
-      }
-      const stored = load();
-      if (stored.dtype === 'f32') return Parameter.trainable(device, spec.name, stored);
-      using narrow = stored;
-      const value = device.empty(shape);
-      device.run('convert', { y: value, x: narrow });
-      return Parameter.trainable(device, spec.name, value);
+      if (trainable(spec)) return Parameter.trainable(device, spec.name, loadWhole(device, checkpoint, spec.name));
+      const lowRank = checkpoint.adapter?.lowRank.get(spec.name);
+      if (lowRank && merged) return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
+      const entry = checkpoint.tensors.get(spec.name)!;
+      const content = contents?.get(entry.name);
+      const load = () => loadStored(device, entry);
+      const adapter = lowRank && loadLowRank(device, lowRank);
+      if (content !== undefined && shared!.has(content)) borrowed.add(spec.name);
+      return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load), undefined, adapter);
     };
-    return await Member.gather(checkpoint.config, create, options);
+    return await Member.gather(checkpoint.config, create, { ...options, borrowed });
   }
 
   /** Weights that are made one after another: what is queued could not be stopped. Throws ABORTED, and what making them throws. */
   static async gather(
     config: ModelConfig,
     create: (spec: ParameterSpec) => Parameter,
-    { present = () => true, signal }: Pick<MemberOptions, 'present' | 'signal'>,
+    {
+      present = () => true,
+      borrowed,
+      signal,
+    }: Pick<MemberOptions, 'present' | 'signal'> & { borrowed?: ReadonlySet<string> },
   ): Promise<Member> {
     const made = new Map<string, Parameter>();
     try {
@@ -110,7 +126,7 @@ export class Member implements Disposable {
         made.set(spec.name, parameter);
         await parameter.value.settled();
       }
-      return new Member(config, ({ name }) => made.get(name)!, present);
+      return new Member(config, ({ name }) => made.get(name)!, present, borrowed);
     } catch (error) {
       for (const parameter of made.values()) parameter.dispose();
       throw error;

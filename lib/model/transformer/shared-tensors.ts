@@ -7,6 +7,10 @@ import type { Tensor } from '../../tensor/tensor.js';
 export class SharedTensors implements Disposable {
   private readonly held = new Map<string, Tensor>();
 
+  has(content: string): boolean {
+    return this.held.has(content);
+  }
+
   /** A handle on the tensor with this content, loaded if it is the first. */
   get(content: string, load: () => Tensor): Tensor {
     const there = this.held.get(content) ?? load();

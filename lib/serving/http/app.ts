@@ -12,6 +12,7 @@ import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
 import { countGates } from './gates.js';
+import { isLoopback, ownHostsOnly } from './host.js';
 import { Metrics, type Reading } from './metrics.js';
 import type { ServerSettings } from './options.js';
 import { addPage } from './page.js';
@@ -93,6 +94,7 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     const labels = { path: knownPath(c), status: c.res.status };
     metrics.add('bts_requests_total', 'Requests by their status.', labels);
   });
+  if (isLoopback(settings.host) && settings.apiKey === undefined) app.use(ownHostsOnly);
   if (settings.cors !== undefined) app.use(cors({ origin: settings.cors }));
   app.get('/health', (c) => {
     const failed = models.find(({ engine }) => engine.deviceFailure)?.engine.deviceFailure;

@@ -1,7 +1,15 @@
 import { BtsError, type ErrorCode } from '../../base/errors.js';
 
 /** What only a server says, beside the codes of BtsError. */
-type HttpCode = 'UNAUTHORIZED' | 'NOT_FOUND' | 'TOO_LARGE' | 'BAD_REQUEST' | 'TIMED_OUT' | 'STOPPING' | 'UNEXPECTED';
+type HttpCode =
+  | 'UNAUTHORIZED'
+  | 'BAD_HOST'
+  | 'NOT_FOUND'
+  | 'TOO_LARGE'
+  | 'BAD_REQUEST'
+  | 'TIMED_OUT'
+  | 'STOPPING'
+  | 'UNEXPECTED';
 
 /** A request that is answered with an error. Codes are stable; `param` is the field that is to blame. */
 export class Fault extends Error {

@@ -39,6 +39,7 @@ export const serverOptions = {
   }),
 };
 
+/** How models are served. */
 export interface ServeOptions extends z.input<z.ZodObject<typeof serverOptions>>, EngineOptions {
   /** Is told of what nobody expected, for which a client gets 500; default: `console.error`. */
   onError?: (error: Error) => void;

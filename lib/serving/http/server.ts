@@ -17,6 +17,7 @@ const CHECK_MS = 2_000;
 const READING_MS = 30_000;
 const MOST_CONNECTIONS = 4096;
 
+/** A server that answers until it is closed. */
 export interface RunningServer extends AsyncDisposable {
   /** Where it listens, such as `http://127.0.0.1:8000`: OpenAI's clients take it with `/v1` behind it. */
   readonly url: string;
@@ -28,6 +29,8 @@ export interface RunningServer extends AsyncDisposable {
  * Answers requests over HTTP, as OpenAI's API does, with models by their names; those of many clients are computed together.
  * `bts serve --help` says which paths there are. The models are disposed by the caller, once the server is closed.
  * Throws BAD_OPTION, also where it cannot listen at the address.
+ *
+ * @param models by the names that requests use
  */
 export async function serve(
   models: Readonly<Record<string, LanguageModel>>,

@@ -1,11 +1,18 @@
 import { detached, needsGradient } from '../gradient.js';
-import { linearProduct, type Maybe, nativeOps } from '../native-ops.js';
-import { gradients, type Parameter, trained, values } from '../parameter.js';
+import { linearProduct, type Maybe, nativeOps, product } from '../native-ops.js';
+import { gradients, hasAdapters, type Parameter, trained, values } from '../parameter.js';
 import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 
+/** What adapters add to matrices: lists with holes where a member has none. */
+interface LowRankArguments {
+  down?: readonly Maybe<Tensor>[];
+  up?: readonly Maybe<Tensor>[];
+  scales?: Float64Array;
+}
+
 interface Calls {
-  linear_forward: {
+  linear_forward: LowRankArguments & {
     y: Tensor;
     x: Tensor;
     weight: readonly Tensor[];
@@ -13,16 +20,33 @@ interface Calls {
     residual: Maybe<Tensor>;
     alone?: boolean;
   };
-  linear_backward_input: { dx: Tensor; dy: Tensor; weight: readonly Tensor[]; accumulate: boolean };
+  linear_backward_input: LowRankArguments & { dx: Tensor; dy: Tensor; weight: readonly Tensor[]; accumulate: boolean };
   linear_backward_weight: { dweight: readonly Tensor[]; dbias: Maybe<readonly Tensor[]>; dy: Tensor; x: Tensor };
 }
 
 /** native/ops/linear.h */
 export const linearOps = nativeOps<Calls>({
-  linear_forward: ({ x, y }) => linearProduct(x, y),
-  linear_backward_input: ({ dx, dy }) => linearProduct(dx, dy),
+  linear_forward: ({ x, y, down }) => linearProduct(x, y) + lowRankProducts(x, y, down),
+  linear_backward_input: ({ dx, dy, down }) => linearProduct(dx, dy) + lowRankProducts(dx, dy, down),
   linear_backward_weight: ({ x, dy }) => linearProduct(x, dy),
 });
+
+/** x [M, N, I] to y [M, N, O] by way of each adapter's rank. */
+function lowRankProducts(x: Tensor, y: Tensor, down: readonly Maybe<Tensor>[] = []): number {
+  const [, rows = 0, inputs = 0] = x.shape;
+  const ranks = down.reduce((sum, each) => sum + (each?.shape[0] ?? 0), 0);
+  return product(rows, ranks, inputs) + product(rows, ranks, y.shape[2]!);
+}
+
+/** What adapters add to the weights of one op, as native ops take it. */
+function lowRank(weights: readonly Parameter[]): LowRankArguments {
+  if (!hasAdapters(weights)) return {};
+  return {
+    down: weights.map(({ adapter }) => adapter?.down.value),
+    up: weights.map(({ adapter }) => adapter?.up.value),
+    scales: Float64Array.from(weights, ({ adapter }) => adapter?.scale ?? 1),
+  };
+}
 
 export interface LinearOptions {
   bias?: readonly Parameter[] | undefined;
@@ -30,7 +54,10 @@ export interface LinearOptions {
   residual?: Tensor | undefined;
 }
 
-/** y = x W^T (+ bias) (+ residual): [M, N, O] from x [M, N, I] and weights [O, I]. */
+/**
+ * y = x W^T (+ bias) (+ residual): [M, N, O] from x [M, N, I] and weights [O, I], which may have adapters. Members that share a
+ * weight read it together.
+ */
 export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], options: LinearOptions = {}): Tensor {
   const { bias, residual } = options;
   const { device } = scope;
@@ -41,6 +68,7 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
     x,
     weight: values(weight),
     bias: bias && values(bias),
+    ...lowRank(weight),
     residual,
     alone: scope.alone,
   });
@@ -54,7 +82,7 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
         device.run('linear_backward_weight', { dweight: gradients(weight), dbias, dy, x });
       }
       known.add(ends.x, (dx, accumulate) => {
-        device.run('linear_backward_input', { dx, dy, weight: values(weight), accumulate });
+        device.run('linear_backward_input', { dx, dy, weight: values(weight), ...lowRank(weight), accumulate });
       });
       if (ends.residual) known.give(ends.residual, dy);
     });

@@ -1,6 +1,6 @@
 import { needsGradient } from '../gradient.js';
 import { linearProduct, type Maybe, nativeOps } from '../native-ops.js';
-import { type Parameter, trained, values } from '../parameter.js';
+import { hasAdapters, type Parameter, trained, values } from '../parameter.js';
 import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { linear } from './linear.js';
@@ -33,7 +33,7 @@ export interface GatedWeights {
 
 /**
  * activation(x Wg^T) * (x Wu^T), biases added: [M, N, F] from x [M, N, C] and weights [F, C]. In one op where no gradient
- * is wanted, so that the two products are never in memory. `valued` as in swiglu.
+ * is wanted and no adapter adds to the weights, so that the two products are never in memory. `valued` as in swiglu.
  */
 export function swigluLinear(
   scope: Scope,
@@ -43,7 +43,8 @@ export function swigluLinear(
 ): Tensor {
   const { gate, up, gateBias, upBias } = weights;
   const all = [gate, up, gateBias ?? [], upBias ?? []];
-  if (scope.tape && (needsGradient(x) || all.some(trained))) {
+  const recorded = scope.tape && (needsGradient(x) || all.some(trained));
+  if (recorded || hasAdapters(gate) || hasAdapters(up)) {
     using inner = scope.inner();
     const gated = linear(inner, x, gate, { bias: gateBias });
     return inner.leave(

@@ -72,13 +72,18 @@ inline void fetch_next(const Product& p, Reader weights, int64_t j0, int64_t par
     __builtin_prefetch(next + i * kLine, 0, 2);
 }
 
+// Bytes of columns that end before the processor's own fetching is on its way, where a few rows keep it busy; long ones it brings
+// along by itself.
+constexpr int64_t kShort = 1 << 13;
+
 // The columns from j0 on for all rows: their weights are read from memory once, and then from a cache.
 template <int cols, class Reader>
 void columns(const Product& p, Reader weights, int64_t j0) {
   const int64_t tiles = (p.rows + kTileRows - 1) / kTileRows;
   for (int64_t tile = 0; tile < tiles; tile++) {
     const int64_t i = tile * kTileRows;
-    if (tiles > 1) fetch_next<cols>(p, weights, j0, tile, tiles);
+    if (tiles > 1 || (p.rows > 1 && cols * p.b.col_stride * int64_t(sizeof(*weights.p)) <= kShort))
+      fetch_next<cols>(p, weights, j0, tile, tiles);
     with_count<kTileRows>(std::min<int64_t>(kTileRows, p.rows - i), [&](auto rows) {
       Sums<rows, cols> sums = {};
       add_products<rows, cols>(sums, row(p, i), p.a.row_stride, weights.from(j0 * p.b.col_stride), p.b.col_stride,

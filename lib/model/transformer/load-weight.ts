@@ -1,0 +1,58 @@
+import type { StoredLowRank } from '../../checkpoint/adapter.js';
+import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import type { TensorEntry } from '../../checkpoint/safetensors.js';
+import type { Device } from '../../tensor/device.js';
+import { type LowRank, Parameter } from '../../tensor/parameter.js';
+import { Scope } from '../../tensor/scope.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { MEMORY_DTYPES } from '../save.js';
+
+/** A tensor of a file, in the precision that it has there. Trouble with the file is told by whatever reads the tensor. */
+export function loadStored(device: Device, { path, offset, shape, dtype }: TensorEntry): Tensor {
+  return device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+}
+
+/** What an adapter adds to a matrix. */
+export function loadLowRank(device: Device, { down, up, scale }: StoredLowRank): LowRank {
+  const load = (entry: TensorEntry) => new Parameter(entry.name, loadStored(device, entry));
+  return { down: load(down), up: load(up), scale };
+}
+
+/** A weight of a checkpoint in f32, with what its adapter adds to it. */
+export function loadWhole(device: Device, { tensors, adapter }: DenseCheckpoint, name: string): Tensor {
+  using stored = loadStored(device, tensors.get(name)!);
+  const whole = device.empty(stored.shape);
+  try {
+    device.run('convert', { y: whole, x: stored });
+    const lowRank = adapter?.lowRank.get(name);
+    if (lowRank) addLowRank(device, whole, lowRank);
+    return whole;
+  } catch (error) {
+    whole.dispose();
+    throw error;
+  }
+}
+
+/** Adds s B A to W [O, I]. */
+function addLowRank(device: Device, weight: Tensor, { down, up, scale }: StoredLowRank): void {
+  using scope = Scope.inference(device);
+  const [rank = 0, inputs = 0] = down.shape;
+  const [outputs = 0] = up.shape;
+  const loaded = (entry: TensorEntry, dtype: 'f32' | 'bf16', shape: readonly number[]) => {
+    using stored = loadStored(device, entry);
+    const y = scope.empty(shape, false, dtype);
+    using x = stored.reshape(...shape);
+    device.run('convert', { y, x });
+    return y;
+  };
+  const scaled = scope.track(device.full([outputs, rank, 1], 0));
+  device.run('add_scaled', { y: scaled, x: loaded(up, 'f32', [outputs, rank, 1]), scale });
+  const narrow = scope.empty([outputs, rank, 1]);
+  device.run('convert', { y: narrow, x: scaled });
+  const turned = scope.empty([rank, outputs, 1]);
+  device.run('swap_axes', { y: turned, x: narrow });
+  // The gradient of a weight, dW += dy^T x, with s B^T for dy and A for x.
+  const dy = scope.track(turned.reshape(1, rank, outputs));
+  const x = loaded(down, device.activations, [1, rank, inputs]);
+  device.run('linear_backward_weight', { dweight: [weight], dbias: undefined, dy, x });
+}
