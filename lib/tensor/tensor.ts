@@ -31,6 +31,7 @@ export class Tensor implements Disposable {
     return this.shape.reduce((product, size) => product * size, 1);
   }
 
+  /** What its elements take. */
   get bytes(): number {
     return this.size * (this.dtype === 'f32' || this.dtype === 'i32' ? 4 : 2);
   }
