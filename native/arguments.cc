@@ -1,5 +1,6 @@
 #include "arguments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -22,14 +23,14 @@ std::vector<int64_t> to_shape(const Napi::Value& value) {
   const auto array = value.As<Napi::Array>();
   if (array.Length() > 8) throw Error("BAD_SHAPE", "a shape has at most 8 sizes");
   std::vector<int64_t> shape;
-  // 2^40 elements are more than any machine holds, and keep every product of sizes far from overflow.
+  // 2^40 elements are more than any machine holds, and keep every product of sizes far from overflow, also of those beside a 0.
   constexpr int64_t most = int64_t{1} << 40;
   int64_t elements = 1;
   for (uint32_t i = 0; i < array.Length(); i++) {
     shape.push_back(to_integer(array.Get(i), "a size in a shape", 0, most, "BAD_SHAPE"));
-    if (shape.back() > 0 && elements > most / shape.back())
-      throw Error("BAD_SHAPE", "shape " + describe(shape) + " is too large");
-    elements *= shape.back();
+    const int64_t size = std::max<int64_t>(shape.back(), 1);
+    if (elements > most / size) throw Error("BAD_SHAPE", "shape " + describe(shape) + " is too large");
+    elements *= size;
   }
   return shape;
 }

@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "op_table.h"
+#include "poison.h"
 #include "tensor.h"
 
 namespace bts {
@@ -110,8 +111,14 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes, bool constant) {
 
 void DeviceState::release(Storage& storage) {
   const bool kept = storage.program && storage.program->keep(storage.data, storage.bytes);
-  if (!closed() && !kept) memory_.give(storage.data);
+  if (!closed() && !kept) give(storage.data);
   storage.data = nullptr;
+}
+
+void DeviceState::give(void* block) {
+  // A sanitizer takes the block for gone at once, and not once what is queued has run.
+  if (kPoisons) queue_->drain();
+  memory_.give(block);
 }
 
 void DeviceState::push(Task task) { queue_->push(std::move(task)); }
@@ -139,7 +146,7 @@ void DeviceState::forget(Recording& recording) {
   for (const auto& storage : recording.outer)
     if (--storage->handles == 0) release(*storage);
   for (void* block : recording.memory->end())
-    if (!closed()) memory_.give(block);
+    if (!closed()) give(block);
 }
 
 Napi::Value DeviceState::read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes) {

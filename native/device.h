@@ -57,6 +57,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   Memory::Capacity capacity() { return backend_.memory->capacity(); }
 
  private:
+  void give(void* block);
   static void settle(napi_env env, napi_value, void* context, void*);
   static void environment_ends(void* state);
   void settle_all(Napi::Env env);

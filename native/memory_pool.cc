@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "poison.h"
+
 namespace bts {
 
 namespace {
@@ -20,8 +22,8 @@ size_t rounded(size_t bytes) {
 
 MemoryPool::Heap& MemoryPool::heap_of(size_t bytes) { return bytes < kSmall ? small_ : large_; }
 
-void* MemoryPool::take(size_t bytes) {
-  bytes = rounded(bytes);
+void* MemoryPool::take(size_t asked) {
+  const size_t bytes = rounded(asked);
   Heap& heap = heap_of(bytes);
   auto found = heap.free.lower_bound({bytes, nullptr});
   if (found == heap.free.end()) {
@@ -39,6 +41,7 @@ void* MemoryPool::take(size_t bytes) {
   }
   statistics_.live += bytes;
   statistics_.peak = std::max(statistics_.peak, statistics_.live);
+  if (memory_.is_host()) unpoison(block, asked);
   return block;
 }
 
@@ -49,6 +52,7 @@ bool MemoryPool::grow(Heap& heap, size_t bytes) {
   for (const size_t size : {std::max(usual, bytes), bytes}) {
     auto* segment = static_cast<char*>(memory_.take(size, statistics_.reserved));
     if (!segment) continue;
+    if (memory_.is_host()) poison(segment, size);
     heap.pieces.emplace(segment, Piece{size, true, size});
     heap.free.emplace(size, segment);
     statistics_.reserved += size;
@@ -63,6 +67,7 @@ void MemoryPool::give(void* block) {
   auto piece = in(heap);
   statistics_.live -= piece->second.bytes;
   piece->second.is_free = true;
+  if (memory_.is_host()) poison(block, piece->second.bytes);
 
   // Joins a piece to the one before it.
   const auto join = [&heap](auto piece) {
@@ -82,6 +87,11 @@ void MemoryPool::give(void* block) {
   heap.free.emplace(piece->second.bytes, piece->first);
 }
 
+void MemoryPool::give_segment(char* segment, size_t bytes) {
+  if (memory_.is_host()) unpoison(segment, bytes);
+  memory_.give(segment, bytes);
+}
+
 void MemoryPool::trim() {
   for (Heap* heap : {&small_, &large_})
     std::erase_if(heap->pieces, [&](const auto& entry) {
@@ -92,7 +102,7 @@ void MemoryPool::trim() {
         return false;
       }
       heap->free.erase({piece.bytes, address});
-      memory_.give(address, piece.bytes);
+      give_segment(address, piece.bytes);
       statistics_.reserved -= piece.bytes;
       return true;
     });
@@ -101,7 +111,7 @@ void MemoryPool::trim() {
 void MemoryPool::clear() {
   for (Heap* heap : {&small_, &large_}) {
     for (const auto& [address, piece] : heap->pieces)
-      if (piece.segment) memory_.give(address, piece.segment);
+      if (piece.segment) give_segment(address, piece.segment);
     *heap = {};
   }
   statistics_ = {};

@@ -53,6 +53,7 @@ class MemoryPool {
 
   Heap& heap_of(size_t bytes);
   bool grow(Heap& heap, size_t bytes);
+  void give_segment(char* segment, size_t bytes);
 
   Memory& memory_;
   Heap small_, large_;

@@ -99,9 +99,12 @@ export function expectAlive(disposed: boolean, what: string): void {
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
 export function fileError(error: unknown, path: string, doing: string): unknown {
   const code = (error as NodeJS.ErrnoException)?.code;
-  // Node's own ERR_ codes are no file's fault.
-  if (error instanceof BtsError || typeof code !== 'string' || code.startsWith('ERR_')) return error;
-  if (code === 'ENOENT' || code === 'ENOTDIR') {
+  if (error instanceof BtsError || typeof code !== 'string') return error;
+  // No path has a zero byte; Node does not even ask the system.
+  const isImpossible = code === 'ERR_INVALID_ARG_VALUE' && path.includes('\0');
+  // Node's other ERR_ codes are no file's fault.
+  if (code.startsWith('ERR_') && !isImpossible) return error;
+  if (code === 'ENOENT' || code === 'ENOTDIR' || isImpossible) {
     const message = `${doing}: '${path}' does not exist. Check the path.${downloadAdvice(path)}`;
     return new BtsError('FILE_NOT_FOUND', message, { cause: error });
   }

@@ -4,6 +4,7 @@
  * `--help` follow. What errors say of a kind begins with 'expected' and names what there must be.
  */
 import { z } from 'zod';
+import { cut } from './show.js';
 
 /** A whole number from `least` on, up to `most`. */
 export function integer(least: number, most = Number.MAX_SAFE_INTEGER) {
@@ -103,7 +104,7 @@ export function faultOf(issue: z.core.$ZodIssue, options: unknown): string {
   const value = valueAt(options, issue.path);
   const isPlain = value === null || ['string', 'number', 'boolean', 'undefined'].includes(typeof value);
   if (!words.includes('expected') || words.includes('received') || !isPlain) return words;
-  return `${words}, not ${typeof value === 'string' ? `'${value}'` : value}`;
+  return `${words}, not ${typeof value === 'string' ? `'${cut(value)}'` : value}`;
 }
 
 /** What lies at a path of options as they were given: a list may be a string with commas. */

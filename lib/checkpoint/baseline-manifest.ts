@@ -24,7 +24,7 @@ const Manifest = z.discriminatedUnion('system', [
     ...common,
     system: z.literal('sparse'),
     k: z.int().min(1),
-    model: z.strictObject({ path: z.string().min(1), stitches: Hash }),
+    model: z.strictObject({ path: z.string().min(1).max(4096), stitches: Hash }),
   }),
   z.strictObject({
     ...common,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { check, type Fail } from '../base/check.js';
 import { BtsError } from '../base/errors.js';
+import { show } from '../base/show.js';
 import type { Family, Json } from './families/family.js';
 import { FAMILIES, familyOf } from './families/index.js';
 import type { ModelConfig } from './model-config.js';
@@ -31,10 +32,10 @@ function requireFamily({ model_type: type, architectures }: Json, fail: Fail): F
   const family = FAMILIES.find((family) => family.type === type);
   if (!family) {
     const supported = FAMILIES.map(({ type }) => type).join(', ');
-    throw fail(`expected a model_type among ${supported}; got ${JSON.stringify(type)?.slice(0, 100)}`);
+    throw fail(`expected a model_type among ${supported}; got ${show(type)}`);
   }
   if (Array.isArray(architectures) && !architectures.includes(family.architecture)) {
-    const got = JSON.stringify(architectures).slice(0, 100);
+    const got = show(architectures);
     throw fail(`expected the architecture ${family.architecture}, a language model with its head; got ${got}`);
   }
   return family;

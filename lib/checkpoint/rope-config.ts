@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { check, type Fail } from '../base/check.js';
+import { show } from '../base/show.js';
 
 /** Rotary position embeddings: the base of their wavelengths, and how these are stretched for longer texts. */
 export type Rope =
@@ -99,7 +100,7 @@ const isObject = (value: unknown) => typeof value === 'object' && value !== null
 export function parseRope(given: Json, { maxPositions, theta, kinds = PLAIN_KINDS, fail }: RopeContext): Rope {
   const type = given.rope_type ?? given.type ?? 'default';
   const kind = kinds.find((kind) => kind === type);
-  if (!kind) throw fail(`rope_type: only ${list(kinds)} are supported, got ${JSON.stringify(type)?.slice(0, 100)}`);
+  if (!kind) throw fail(`rope_type: only ${list(kinds)} are supported, got ${show(type)}`);
   const read = <Kind extends RopeKind>(kind: Kind) =>
     check(
       SCHEMAS[kind],

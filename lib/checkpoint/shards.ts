@@ -11,9 +11,11 @@ const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
 // A file name and no path: a shard lies in the folder itself, never above it or elsewhere.
-const Shard = z.string().refine((name) => basename(name) === name && !['', '.', '..'].includes(name), {
+const Shard = z.string().refine((name) => isFileName(name), {
   error: (issue) => `a shard must be a plain file name, not ${quote(String(issue.input))}`,
 });
+const isFileName = (name: string) =>
+  basename(name) === name && !['', '.', '..'].includes(name) && !name.includes('\0') && Buffer.byteLength(name) <= 255;
 const Index = z.object({ weight_map: z.record(z.string(), Shard) });
 
 /**

@@ -16,7 +16,7 @@ export const MemberName = z
 export const Member = z.strictObject({
   name: MemberName,
   /** Where the checkpoint lies, relative to the stitched model's folder. */
-  path: z.string().min(1),
+  path: z.string().min(1).max(4096),
   config: Hash,
   weights: Hash,
   tokenizer: Hash.nullable(),

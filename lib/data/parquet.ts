@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
   type FileMetaData,
@@ -10,31 +9,12 @@ import {
   parquetSchema,
   type SchemaTree,
 } from 'hyparquet';
-import { parquetHeader } from 'hyparquet/src/column.js';
-import { type Compressors, compressors, decompressZstd } from 'hyparquet-compressors';
 import { BtsError, fileError } from '../base/errors.js';
 import { describeLfsPointer } from '../base/json.js';
 import type { Dict } from '../python/values.js';
+import { checkPages, MAX_COLUMN_BYTES } from './parquet-pages.js';
 import { pythonRow } from './parquet-values.js';
 
-/** A row group's column is decoded as a whole; text files are written with a few MB to a few hundred. */
-const MAX_COLUMN_BYTES = 2 ** 30;
-
-/**
- * They stop at the size that the page states: left to themselves, a few bytes could unfold into any size. A page without a
- * value, as all of one may be null, is none to decompress: some writers leave out even what stands for nothing.
- */
-const CODECS: Compressors = Object.fromEntries(
-  Object.entries({
-    ...compressors,
-    GZIP: (input: Uint8Array, length: number) => gunzipSync(input, { maxOutputLength: length }),
-    BROTLI: (input: Uint8Array, length: number) => brotliDecompressSync(input, { maxOutputLength: length }),
-    ZSTD: (input: Uint8Array, length: number) => decompressZstd(input, new Uint8Array(length)),
-  }).map(([name, decompress]) => [
-    name,
-    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array() : decompress(input, length)),
-  ]),
-);
 /** As they are noted beside the bytes, in the old way or the new; older writers note nothing. */
 const TEXT_TYPES: ReadonlySet<string | undefined> = new Set([undefined, 'UTF8', 'STRING', 'ENUM', 'JSON']);
 const decoder = new TextDecoder();
@@ -52,11 +32,11 @@ export async function* readParquetColumn(path: string, column: string): AsyncGen
     const file = fileBuffer(handle, (await handle.stat()).size);
     const metadata = await readMetadata(file, path);
     checkColumn(metadata, column, path);
-    await checkPages(file, metadata, column);
+    const compressors = await checkPages(file, metadata, column);
     // Strings stay bytes until their row is reached: that halves the memory, and a bad one can be named.
     const asBytes = (bytes: Uint8Array) => bytes;
     const parsers = { stringFromBytes: asBytes, jsonFromBytes: asBytes };
-    const scan = await parquetScan({ file, metadata, columns: [column], compressors: CODECS, parsers });
+    const scan = await parquetScan({ file, metadata, columns: [column], compressors, parsers });
     let row = 0;
     for (const range of scan.ranges) {
       const values = await scan.readColumn({ column, ...range });
@@ -85,7 +65,8 @@ export async function readParquetRows(path: string): Promise<Dict[]> {
     handle = await open(path);
     const file = fileBuffer(handle, (await handle.stat()).size);
     const metadata = await readMetadata(file, path);
-    const rows = await parquetReadObjects({ file, metadata, compressors: CODECS });
+    const compressors = await checkPages(file, metadata);
+    const rows = await parquetReadObjects({ file, metadata, compressors });
     const schema = parquetSchema(metadata);
     return rows.map((row) => pythonRow(row, schema));
   } catch (error) {
@@ -114,10 +95,7 @@ function fileBuffer(handle: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
     slice(start, end = byteLength) {
-      if (!(start >= 0 && start <= end && end <= byteLength && end - start <= MAX_COLUMN_BYTES)) {
-        throw new Error(`it refers to bytes ${start} to ${end} of ${byteLength}`);
-      }
-      const bytes = readBytes(handle, start, end);
+      const bytes = readBytes(handle, start, end, byteLength);
       // hyparquet reads ahead and, where it finds the file malformed first, never looks at the outcome.
       bytes.catch(() => {});
       return bytes;
@@ -125,7 +103,10 @@ function fileBuffer(handle: FileHandle, byteLength: number): AsyncBuffer {
   };
 }
 
-async function readBytes(handle: FileHandle, start: number, end: number): Promise<ArrayBuffer> {
+async function readBytes(handle: FileHandle, start: number, end: number, byteLength: number): Promise<ArrayBuffer> {
+  if (!(start >= 0 && start <= end && end <= byteLength && end - start <= MAX_COLUMN_BYTES)) {
+    throw new Error(`it refers to bytes ${start} to ${end} of ${byteLength}`);
+  }
   const bytes = new Uint8Array(end - start);
   for (let filled = 0; filled < bytes.length; ) {
     const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
@@ -163,37 +144,4 @@ function isText({ element, children }: SchemaTree): boolean {
 /** Whether a column has the type of null: pandas writes one of strings so where all are missing. */
 function isNull({ element, children }: SchemaTree): boolean {
   return children.length === 0 && element.logical_type?.type === 'NULL';
-}
-
-/** hyparquet trusts the sizes that a file states, and on wrong ones may loop for ever or use up the memory. */
-async function checkPages(file: AsyncBuffer, metadata: FileMetaData, column: string): Promise<void> {
-  for (const group of metadata.row_groups) {
-    const meta = group.columns.find((chunk) => chunk.meta_data?.path_in_schema[0] === column)?.meta_data;
-    if (!meta) throw new Error(`a row group lacks column '${column}'`);
-    const size = Number(meta.total_uncompressed_size);
-    if (!(size >= 0 && size <= MAX_COLUMN_BYTES)) {
-      throw new Error(`a row group holds ${size} bytes of text where ${MAX_COLUMN_BYTES} can be; write smaller ones`);
-    }
-    const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
-    const reader = {
-      view: new DataView(await file.slice(start, start + Number(meta.total_compressed_size))),
-      offset: 0,
-    };
-    let values = 0;
-    while (reader.offset < reader.view.byteLength) {
-      const page = parquetHeader(reader);
-      const { num_values: count = 0 } = page.data_page_header ?? page.data_page_header_v2 ?? {};
-      const dictionary = page.dictionary_page_header?.num_values ?? 0;
-      values += count;
-      reader.offset += page.compressed_page_size;
-      const fits = page.compressed_page_size >= 0 && reader.offset <= reader.view.byteLength;
-      const unfolds = page.uncompressed_page_size >= 0 && page.uncompressed_page_size <= size;
-      // Every entry of a dictionary takes four bytes at least.
-      if (!fits || !unfolds || !(count >= 0) || !(dictionary >= 0 && dictionary * 4 <= page.uncompressed_page_size)) {
-        throw new Error('a page states sizes that cannot be');
-      }
-    }
-    if (values !== Number(group.num_rows))
-      throw new Error(`a row group of ${group.num_rows} rows has ${values} values`);
-  }
 }

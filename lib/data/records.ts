@@ -1,5 +1,6 @@
 import { BtsError } from '../base/errors.js';
 import { parseJsonText } from '../base/json.js';
+import { show } from '../base/show.js';
 import { uncompressedName } from './compressed.js';
 import { type JsonText, readJsonValues } from './json-values.js';
 import { readParquetColumn } from './parquet.js';
@@ -89,5 +90,5 @@ function isObject(value: unknown): value is object {
 }
 
 function notText(value: unknown, source: string, expected: string): BtsError {
-  return new BtsError('BAD_DATA', `${source}: expected ${expected}, found ${JSON.stringify(value).slice(0, 40)}.`);
+  return new BtsError('BAD_DATA', `${source}: expected ${expected}, found ${show(value, 40)}.`);
 }

@@ -1,4 +1,3 @@
-import { widthOf } from './addon.js';
 import { Scope } from './scope.js';
 import { GradientNode, type Tensor } from './tensor.js';
 
@@ -13,7 +12,7 @@ export function recomputed(scope: Scope, x: Tensor, f: (scope: Scope, x: Tensor,
   if (allowance.isLeft) {
     const before = device.memory().liveBytes;
     const y = f(scope, x, true);
-    allowance.spend(device.memory().liveBytes - before - y.size * widthOf(y.dtype));
+    allowance.spend(device.memory().liveBytes - before - y.bytes);
     return y;
   }
   using unrecorded = Scope.inference(device);

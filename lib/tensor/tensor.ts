@@ -1,5 +1,5 @@
 import { BtsError } from '../base/errors.js';
-import { type DType, type NativeTensor, typed } from './addon.js';
+import { type DType, type NativeTensor, typed, widthOf } from './addon.js';
 import type { Device } from './device.js';
 
 /**
@@ -33,7 +33,7 @@ export class Tensor implements Disposable {
 
   /** What its elements take. */
   get bytes(): number {
-    return this.size * (this.dtype === 'f32' || this.dtype === 'i32' ? 4 : 2);
+    return this.size * widthOf(this.dtype);
   }
 
   /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */

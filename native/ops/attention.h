@@ -14,7 +14,8 @@ struct AttentionSize {
   float softcap;   // scores s become softcap tanh(s / softcap); 0: they stay as they are
 
   static AttentionSize read(Call& c) {
-    c.require(c["K"] > 0 && c["H"] % c["K"] == 0, "the query heads to be a multiple of the key/value heads");
+    c.require(c["K"] > 0 && c["H"] > 0 && c["H"] % c["K"] == 0,
+              "query heads that are a multiple of the key/value heads");
     return {c["M"],
             c["B"],
             c["T"],

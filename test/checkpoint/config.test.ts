@@ -214,7 +214,7 @@ for (const [what, json, expected] of READ) {
 const BAD: [what: string, json: unknown, message: RegExp][] = [
   ['null', null, /expected object/],
   ['an array', [], /expected object/],
-  ['no model_type', {}, /a model_type among llama, mistral, qwen2, qwen3, .*; got undefined/],
+  ['no model_type', {}, /a model_type among llama, mistral, qwen2, qwen3, .*; got nothing/],
   ['another family', { model_type: 'gpt2' }, /got "gpt2"/],
   ['an inherited family', { model_type: 'constructor' }, /got "constructor"/],
   ['a mixture of experts', { model_type: 'mixtral' }, /got "mixtral"/],
@@ -306,6 +306,15 @@ for (const [what, json, message] of BAD) {
     await fails(() => parseConfig(json, 'some/config.json'), 'BAD_CONFIG', /^'some\/config.json': .{1,600}$/);
   });
 }
+
+test('what is nested too deeply is told in a line', async () => {
+  let deep: unknown = 0;
+  for (let depth = 0; depth < 50_000; depth++) deep = [deep];
+  const refused = (json: Json) => fails(() => parseConfig(json, 'x'), 'BAD_CONFIG', /^.*nested too deeply.{0,99}$/);
+  await refused({ model_type: deep });
+  await refused({ model_type: 'llama', architectures: deep });
+  await refused({ model_type: 'llama', rope_scaling: { rope_type: deep } });
+});
 
 test('what it writes, it reads back unchanged', () => {
   for (const [what, json] of READ) {

@@ -339,6 +339,8 @@ const BAD_SHARDS: [what: string, files: Record<string, string | Buffer>, message
   ['a shard above the folder', { [INDEX]: index({ a: '../s' }) }, /plain file name, not "..\/s"/],
   ['a shard above, hidden', { [INDEX]: index({ a: 'x/../../s' }) }, /plain file name/],
   ['the folder above as a shard', { [INDEX]: index({ a: '..' }) }, /plain file name/],
+  ['a shard of a zero byte', { [INDEX]: index({ a: 'x\0' }) }, /plain file name/],
+  ['a shard with a name of 300,000 characters', { [INDEX]: index({ a: 'x'.repeat(300_000) }) }, /^.{0,500}$/s],
   ['a shard without a name', { [INDEX]: index({ a: '' }) }, /plain file name/],
   ['a tensor that its shard lacks', { [INDEX]: index({ a: 's', b: 's' }), s: one('a') }, /lacks tensor "b"/],
   [

@@ -179,6 +179,19 @@ test('a tokenizer takes its template from tokenizer_config.json, or from a file 
   assert.is((await Tokenizer.load(path)).applyChatTemplate([user('a')]), '1 new');
 });
 
+test('a template has at most a mebibyte, and a second to be read and rendered', async () => {
+  const large = 'x'.repeat(2 ** 20 + 1);
+  await fails(() => load({ chat_template: large }), 'BAD_TOKENIZER', /template "default" has 1048577 bytes.*at most/);
+  await fails(() => load({ chat_template: { a: 'x', b: large } }), 'BAD_TOKENIZER', /template "b" has 1048577 bytes/);
+  const path = await writeTokenizer(folder, byteLevel({ added }), {});
+  await writeFile(join(path, 'chat_template.jinja'), large);
+  await fails(() => Tokenizer.load(path), 'BAD_TOKENIZER', /chat_template.jinja' has 1048577 bytes.*at most 1048576/);
+
+  // Every tag looks at all of the blanks before it.
+  const tokenizer = await load({ chat_template: `${' '.repeat(2 ** 19)}x{%- set a = 1 %}` });
+  await fails(() => tokenizer.applyChatTemplate([user('a')]), 'BAD_TOKENIZER', /did not end within 1 s/);
+});
+
 test('the tokens of a conversation begin once, as its template says', async () => {
   const tokenizer = await load({ chat_template: '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}' });
   const spelled = (ids: number[]) => ids.map((id) => tokenizer.idToToken(id)).join(' ');

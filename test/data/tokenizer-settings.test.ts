@@ -35,6 +35,13 @@ async function expectTokens(json: unknown, files: Record<string, unknown>, text:
   assert.is(ids.map((id) => tokenizer.idToToken(id)).join(' '), tokens, JSON.stringify(files));
 }
 
+test('a class of a name that every object has is none', async () => {
+  for (const name of ['constructor', 'toString', '__proto__']) {
+    await expectTokens(byteLevel(), { config: { model_type: name } }, 'ab', 'ab');
+    await expectTokens(byteLevel(), { tokenizer_config: { tokenizer_class: name, add_bos_token: true } }, 'ab', 'ab');
+  }
+});
+
 const added = ['<s>', '</s>'].map((content) => ({ content, special: true }));
 const special = (content: string) => ({ SpecialToken: { id: content, type_id: 0 } });
 const text = { Sequence: { id: 'A', type_id: 0 } };

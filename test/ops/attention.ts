@@ -306,6 +306,13 @@ export const attention: OpTest = {
       message: /^attention_forward: sequence 0 has 1 tokens from position -5/,
     },
   ],
+  refused: [
+    {
+      case: attentionBackward({ T: 7, H: 0, K: 1 }),
+      code: 'BAD_SHAPE',
+      message: /^attention_backward: expected query heads that are a multiple of the key\/value heads/,
+    },
+  ],
   gradients: [{ window: null }, { window: 3 }, { window: 3, softcap: 1.5, scale: 0.9 }].map((options) => ({
     op: 'attention',
     label: JSON.stringify(options),

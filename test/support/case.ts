@@ -60,10 +60,10 @@ export const describe = (options: object) =>
     .map(([name, value]) => `${name}=${value}`)
     .join(' ');
 
-/** A tensor with the given contents. */
-export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
-  if (dtype === 'f32' || dtype === 'activation') return device.tensor(Float32Array.from(data), shape);
-  if (dtype === 'i32') return device.tensor(Int32Array.from(data), shape);
+/** Contents as a tensor's element type has them. */
+export function contents({ data, dtype }: Pick<Values, 'data' | 'dtype'>): Float32Array | Int32Array | Uint16Array {
+  if (dtype === 'f32' || dtype === 'activation') return Float32Array.from(data);
+  if (dtype === 'i32') return Int32Array.from(data);
   const bits = new Uint16Array(data.length);
   if (dtype === 'bf16') {
     const words = new Uint32Array(Float32Array.from(data).buffer); // whose upper halves are what bf16 holds
@@ -71,7 +71,14 @@ export function upload(device: Device, { data, shape, dtype }: Values): Tensor {
   } else {
     for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
   }
-  return device.tensor(bits, shape, dtype);
+  return bits;
+}
+
+/** A tensor with the given contents. */
+export function upload(device: Device, values: Values): Tensor {
+  const data = contents(values);
+  const { shape, dtype } = values;
+  return data instanceof Uint16Array ? device.tensor(data, shape, dtype as 'f16' | 'bf16') : device.tensor(data, shape);
 }
 
 /** The numbers in a tensor. */

@@ -92,13 +92,13 @@ function sentencePieceParts(addPrefixSpace: boolean, legacy: boolean) {
 }
 
 /** Whether a class adds the token that begins texts unless told otherwise; of those that go by the flags at all. */
-const ADDS_BOS: Readonly<Record<string, boolean>> = {
-  LlamaTokenizer: true,
-  CodeLlamaTokenizer: true,
-  GemmaTokenizer: true,
-  CohereTokenizer: true,
-  GPTNeoXTokenizer: false,
-};
+const ADDS_BOS: ReadonlyMap<string | null, boolean> = new Map([
+  ['LlamaTokenizer', true],
+  ['CodeLlamaTokenizer', true],
+  ['GemmaTokenizer', true],
+  ['CohereTokenizer', true],
+  ['GPTNeoXTokenizer', false],
+]);
 
 /**
  * The special tokens around a text: where the class goes by `add_bos_token` and `add_eos_token` and one of them is said,
@@ -113,7 +113,7 @@ export function frameText(
   { bosToken, eosToken }: SpecialTokens,
 ): Template {
   const template = compileTemplates(postProcessors, tokens.length);
-  const addsBos = ADDS_BOS[className ?? ''];
+  const addsBos = ADDS_BOS.get(className);
   if (addsBos === undefined || (addBosToken === undefined && addEosToken === undefined)) return template;
   return {
     before: (addBosToken ?? addsBos) ? [named(bosToken, 'add_bos_token', 'bos_token')] : [],

@@ -11,7 +11,7 @@ import { withinTime } from '../../python/within-time.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import { formatTime } from './format-time.js';
 
-/** Of a template, which takes milliseconds: a server answers nobody meanwhile. */
+/** To read and render a template, which takes milliseconds: a server answers nobody meanwhile. */
 const LONGEST_MS = 1000;
 
 /** One turn of a conversation. Which roles and further fields there may be is up to the template. */
@@ -92,7 +92,6 @@ export function renderChat(
   const { addGenerationPrompt = false, tools = null, documents = null } = options;
   if (messages.length === 0) throw new BtsError('BAD_OPTION', 'a conversation has one message at least.');
   const source = chooseTemplate(templates, options);
-  const template = compile(source);
   const values = {
     ...specials,
     messages,
@@ -104,7 +103,7 @@ export function renderChat(
   try {
     const variables = new Map(Object.entries(values).map(([name, value]) => [name, toValue(value)]));
     return withinTime(
-      () => template.render(variables),
+      () => compile(source).render(variables),
       (seconds) => badTokenizer(`the chat template did not end within ${seconds} s.`),
       LONGEST_MS,
     );

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { show } from '../../base/show.js';
 import { badTokenizer } from './bad-tokenizer.js';
 
 // The components of tokenizer.json that are reproduced exactly, with every option they may have. An option that is not
@@ -147,15 +148,4 @@ function flatten(value: unknown, list: string, at: string, depth: number): [Reco
   const items = component[list];
   if (!Array.isArray(items)) throw badTokenizer(`${at}/${list}: expected a list, found ${show(items)}.`);
   return items.flatMap((item, index) => flatten(item, list, `${at}/${list}/${index}`, depth - 1));
-}
-
-/** `value` as JSON for a message, cut off where it is long. */
-export function show(value: unknown): string {
-  let json: string;
-  try {
-    json = JSON.stringify(value) ?? 'nothing';
-  } catch {
-    json = 'something that is nested too deeply';
-  }
-  return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }

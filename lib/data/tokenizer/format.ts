@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { show } from '../../base/show.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import {
   check,
@@ -11,7 +12,6 @@ import {
   postProcessors,
   preTokenizers,
   readComponents,
-  show,
 } from './components.js';
 import { wellFormed } from './strings.js';
 

@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { BtsError, fileError } from '../../base/errors.js';
-import { readJson } from '../../base/file.js';
+import { BtsError } from '../../base/errors.js';
+import { readAt, readJson, withFile } from '../../base/file.js';
+import { show } from '../../base/show.js';
+import { badTokenizer } from './bad-tokenizer.js';
 import { check } from './components.js';
 
 /** A token as the files beside tokenizer.json write it. Where flags are missing, its place decides. */
@@ -87,20 +88,20 @@ const configFile = z.object({
 const modelFile = z.object({ model_type: z.string().nullish(), tokenizer_class: z.string().nullish() });
 
 /** What AutoTokenizer takes for a model whose files name no class. */
-const CLASS_OF_MODEL: Readonly<Record<string, string>> = {
-  llama: 'LlamaTokenizer',
-  mistral: 'LlamaTokenizer',
-  phi3: 'LlamaTokenizer',
-  gemma: 'GemmaTokenizer',
-  gemma2: 'GemmaTokenizer',
-  gemma3_text: 'GemmaTokenizer',
-  qwen2: 'Qwen2Tokenizer',
-  qwen3: 'Qwen2Tokenizer',
-  granite: 'GPT2Tokenizer',
-  olmo: 'GPTNeoXTokenizer',
-  olmo2: 'GPTNeoXTokenizer',
-  cohere: 'CohereTokenizer',
-};
+const CLASS_OF_MODEL: ReadonlyMap<string | null | undefined, string> = new Map([
+  ['llama', 'LlamaTokenizer'],
+  ['mistral', 'LlamaTokenizer'],
+  ['phi3', 'LlamaTokenizer'],
+  ['gemma', 'GemmaTokenizer'],
+  ['gemma2', 'GemmaTokenizer'],
+  ['gemma3_text', 'GemmaTokenizer'],
+  ['qwen2', 'Qwen2Tokenizer'],
+  ['qwen3', 'Qwen2Tokenizer'],
+  ['granite', 'GPT2Tokenizer'],
+  ['olmo', 'GPTNeoXTokenizer'],
+  ['olmo2', 'GPTNeoXTokenizer'],
+  ['cohere', 'CohereTokenizer'],
+]);
 
 /**
  * Reads tokenizer_config.json, special_tokens_map.json and chat_template.jinja of a checkpoint's folder, each of which
@@ -115,7 +116,7 @@ export async function readSettings(folder: string): Promise<TokenizerSettings> {
   const files = config.added_tokens_decoder ? [config, map] : [map, config];
   const find = (key: keyof z.infer<typeof named>) =>
     files.map((file) => file[key]).find((value) => value !== undefined);
-  const className = config.tokenizer_class ?? model.tokenizer_class ?? CLASS_OF_MODEL[model.model_type ?? ''];
+  const className = config.tokenizer_class ?? model.tokenizer_class ?? CLASS_OF_MODEL.get(model.model_type);
   return {
     className: className?.replace(/Fast$/, '') ?? null,
     addBosToken: config.add_bos_token,
@@ -143,16 +144,33 @@ export async function readBeside<T>(folder: string, name: string, schema: z.ZodT
   }
 }
 
-/** A file of its own replaces all that the configuration lists. */
+/** Far above any real template. */
+const MAX_TEMPLATE_BYTES = 2 ** 20;
+
+/** A file of its own replaces all that the configuration lists. @throws BAD_TOKENIZER where one is too large; FILE_IO */
 async function readChatTemplates(folder: string, listed: ChatTemplates): Promise<Map<string, string>> {
-  const path = join(folder, 'chat_template.jinja');
+  const templates = await listTemplates(join(folder, 'chat_template.jinja'), listed);
+  for (const [name, template] of templates) {
+    const bytes = Buffer.byteLength(template);
+    if (bytes > MAX_TEMPLATE_BYTES) throw tooLarge(`'${folder}': the chat template ${show(name)}`, bytes);
+  }
+  return templates;
+}
+
+async function listTemplates(path: string, listed: ChatTemplates): Promise<Map<string, string>> {
   try {
-    return new Map([['default', await readFile(path, 'utf8')]]);
+    const template = await withFile(path, async (file, bytes) => {
+      if (bytes > MAX_TEMPLATE_BYTES) throw tooLarge(`'${path}'`, bytes);
+      return (await readAt(file, 0, bytes)).toString('utf8');
+    });
+    return new Map([['default', template]]);
   } catch (error) {
-    const failure = fileError(error, path, 'Reading a chat template');
-    if (!(failure instanceof BtsError) || failure.code !== 'FILE_NOT_FOUND') throw failure;
+    if (!(error instanceof BtsError && error.code === 'FILE_NOT_FOUND')) throw error;
   }
   if (typeof listed === 'string') return new Map([['default', listed]]);
   if (!Array.isArray(listed)) return new Map(Object.entries(listed));
   return new Map(listed.map(({ name, template }) => [name, template]));
 }
+
+const tooLarge = (what: string, bytes: number) =>
+  badTokenizer(`${what} has ${bytes} bytes; a chat template has at most ${MAX_TEMPLATE_BYTES}.`);

@@ -4,6 +4,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import { BtsError } from '../../base/errors.js';
+import { cut } from '../../base/show.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
 import type { Engine } from '../engine.js';
 import { type Asker, expectFits } from './answering.js';
@@ -40,7 +41,7 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     const found = models.find(({ id }) => id === name);
     if (found) return found;
     const served = models.map(({ id }) => `'${id}'`).join(', ');
-    throw new Fault(404, 'NOT_FOUND', `model: there is no '${name ?? ''}' here, served are ${served}.`, 'model');
+    throw new Fault(404, 'NOT_FOUND', `model: there is no '${cut(name ?? '')}' here, served are ${served}.`, 'model');
   };
 
   /** Answers a question, bit by bit where the client wants that, and counts. */

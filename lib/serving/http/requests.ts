@@ -1,6 +1,7 @@
 /** What clients may send: OpenAI's fields, and a few that vLLM and others have beside them. */
 import { z } from 'zod';
 import { faultOf, flag, integer, text } from '../../base/schema.js';
+import { cut } from '../../base/show.js';
 import { generateOptions, samplingOptions } from '../../model/decoding/options.js';
 import { Fault } from './faults.js';
 
@@ -130,7 +131,7 @@ export async function readBody<Schema extends z.ZodType>(request: Request, schem
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues as [z.core.$ZodIssue];
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [];
-  const param = [...issue.path, ...unknown.slice(0, 1)].join('.') || null;
+  const param = cut([...issue.path, ...unknown.slice(0, 1)].join('.'), 200) || null;
   // Of several kinds the message names all, and faultOf the first.
   const fault = issue.code === 'invalid_union' ? issue.message : faultOf(issue, json);
   const message = unknown.length > 0 ? `there is no field '${param}' here` : `${param ?? 'the body'}: ${fault}`;

@@ -1,11 +1,21 @@
 #include "arena.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
 #include "../../error.h"
+#include "../../poison.h"
 
 namespace bts::cpu {
+
+namespace {
+
+constexpr size_t kLine = 16;  // floats
+// Between pieces, where reading beyond one is to be seen.
+constexpr size_t kGap = kPoisons ? kLine : 0;
+
+}  // namespace
 
 Arena::~Arena() {
   for (auto& block : blocks_) std::free(block.data);
@@ -13,6 +23,7 @@ Arena::~Arena() {
 
 void Arena::reset() {
   used_ = 0;
+  for (auto& block : blocks_) unpoison(block.data, block.floats * sizeof(float));
   if (blocks_.size() <= 1) return;
   // The last op needed several blocks; the next one gets their sum in one piece.
   const size_t total = total_;
@@ -24,17 +35,18 @@ void Arena::reset() {
 }
 
 float* Arena::floats(int64_t n) {
-  const size_t rounded = (static_cast<size_t>(n) + 15) / 16 * 16;
-  if (blocks_.empty() || used_ + rounded > blocks_.back().floats) {
-    auto* data = static_cast<float*>(std::aligned_alloc(64, (rounded ? rounded : 16) * sizeof(float)));
+  const size_t rounded = (static_cast<size_t>(n) + kLine - 1) / kLine * kLine, taken = rounded + kGap;
+  if (blocks_.empty() || used_ + taken > blocks_.back().floats) {
+    auto* data = static_cast<float*>(std::aligned_alloc(64, std::max(taken, kLine) * sizeof(float)));
     if (!data)
       throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");
-    blocks_.push_back({data, rounded ? rounded : 16});
+    blocks_.push_back({data, std::max(taken, kLine)});
     total_ += blocks_.back().floats;
     used_ = 0;
   }
   float* piece = blocks_.back().data + used_;
-  used_ += rounded;
+  used_ += taken;
+  poison(piece + rounded, kGap * sizeof(float));
   return piece;
 }
 

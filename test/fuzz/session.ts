@@ -1,0 +1,214 @@
+import { loadAddon, type NativeDevice, type NativeProgram, type NativeTensor } from '../../lib/tensor/addon.js';
+import { allValues, type Case, contents, valuesOf, withActivations } from '../support/case.js';
+import { cases, faults, refused } from '../support/op-test.js';
+import type { Values } from '../support/reference.js';
+import type { Bytes } from './bytes.js';
+import { isReadable } from './target.js';
+
+/** What the addon's errors may say. */
+const CODES = [
+  'BAD_OPTION',
+  'BAD_SHAPE',
+  'BAD_TOKEN',
+  'BAD_CHECKPOINT',
+  'DISPOSED',
+  'OUT_OF_MEMORY',
+  'FILE_NOT_FOUND',
+  'FILE_IO',
+];
+
+const addon = loadAddon();
+const PRECISIONS = ['f32', ...(whyNot('bf16') ? [] : (['bf16'] as const))] as const;
+const MOST_ELEMENTS = 1 << 16;
+/** All calls that the tests of ops make, but for those that take long. */
+export const CALLS: readonly Case[] = [...cases, ...[...faults, ...refused].map(({ case: each }) => each)].filter(
+  (each) => allValues(each).reduce((sum, { data }) => sum + data.length, 0) < 4096,
+);
+
+const SIZES = [
+  0,
+  1,
+  2,
+  3,
+  4,
+  5,
+  7,
+  8,
+  16,
+  17,
+  31,
+  33,
+  64,
+  65,
+  2 ** 16,
+  2 ** 31,
+  2 ** 32,
+  2 ** 40,
+  2 ** 53,
+  -1,
+  0.5,
+  Number.NaN,
+];
+const INTEGERS = [0, 1, 2, 3, 5, 63, 64, 65, -1, -2, 2 ** 31 - 1, -(2 ** 31), 1000];
+const NUMBERS = [...SIZES, 1e308, -1e308, Number.POSITIVE_INFINITY, -0, 1e-45, 2 ** 52];
+const OTHERS = [
+  undefined,
+  null,
+  true,
+  '',
+  'f32',
+  'mean',
+  {},
+  [],
+  [undefined],
+  [null, {}],
+  new Float64Array(3),
+  new Uint8Array(1),
+  Symbol.iterator,
+];
+const PATHS = [process.execPath, '/', '', '\0'];
+const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'f64', ''] as const;
+
+function whyNot(precision: 'bf16'): unknown {
+  try {
+    new addon.Device(1, '', precision).dispose();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Passes where a call ends with a value, or with an error that has one of the codes. */
+function attempt<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    return accept(error);
+  }
+}
+
+function accept(error: unknown): undefined {
+  const { code, message } = error as { code?: string; message: string };
+  if (!(error instanceof Error && CODES.includes(code!) && isReadable(message))) throw error;
+}
+
+/** Calls of one device, one after the other, as the bytes say. */
+export class Session {
+  private readonly device: NativeDevice;
+  private readonly tensors: NativeTensor[] = [];
+  private readonly programs: NativeProgram[] = [];
+  private readonly reads: Promise<unknown>[] = [];
+
+  constructor(private readonly bytes: Bytes) {
+    this.device = new addon.Device(1 + bytes.below(2), '', bytes.pick(PRECISIONS));
+  }
+
+  /** Does one thing that a program might do. */
+  step(): void {
+    const { bytes, device, tensors, programs } = this;
+    const calls = [
+      () => this.allocate(),
+      () => device.upload(this.any(), this.integers()),
+      () => this.view(),
+      () => bytes.pick(tensors)?.dispose(),
+      () => device.load(this.any(), bytes.pick(PATHS), bytes.pick(NUMBERS)),
+      () => device.beginRecording(),
+      () => programs.push(device.endRecording()),
+      () => bytes.pick(programs)?.run(),
+      () => bytes.pick(programs)?.dispose(),
+      () => [device.trim(), device.profile(), device.memory(true), device.leastRows(true)],
+      () => this.read(this.any()),
+    ];
+    // Ops are most of it.
+    attempt(calls[bytes.below(16)] ?? (() => this.run()));
+  }
+
+  /** Gives everything back, and sees that nothing stays. */
+  async end(): Promise<void> {
+    const { device } = this;
+    attempt(() => this.programs.push(device.endRecording()));
+    for (const program of this.programs) program.dispose();
+    for (const tensor of this.tensors) tensor.dispose();
+    await Promise.all(this.reads);
+    await device.read();
+    const { liveBytes } = device.memory(false);
+    device.dispose();
+    if (liveBytes !== 0) throw new Error(`${liveBytes} bytes are left`);
+  }
+
+  private shape(): number[] {
+    return Array.from({ length: this.bytes.below(10) }, () => this.bytes.pick(SIZES));
+  }
+
+  private integers(): NodeJS.TypedArray {
+    const { bytes } = this;
+    const values = Array.from({ length: bytes.below(32) }, () => bytes.pick(INTEGERS));
+    return bytes.below(2) === 0 ? Int32Array.from(values) : Float32Array.from(values);
+  }
+
+  /** Large ones are given back at once: ops would take for ever. */
+  private allocate(): void {
+    const { bytes, device } = this;
+    const tensor = device.allocate(bytes.pick(DTYPES) as 'f32', this.shape(), bytes.below(2) === 0);
+    if (tensor.shape.reduce((product, size) => product * size, 1) <= MOST_ELEMENTS) this.tensors.push(tensor);
+    else tensor.dispose();
+  }
+
+  private view(): void {
+    const { bytes } = this;
+    const view = bytes.pick(this.tensors)?.view(this.shape(), bytes.pick(NUMBERS));
+    if (view) this.tensors.push(view);
+  }
+
+  /** A tensor, or what is none. */
+  private any(): NativeTensor {
+    const { bytes } = this;
+    const other = bytes.below(16) === 15 || this.tensors.length === 0;
+    return other ? (bytes.pick([...OTHERS, this.device]) as never) : bytes.pick(this.tensors);
+  }
+
+  private read(tensor: NativeTensor): void {
+    this.reads.push(this.device.read(tensor).catch(accept));
+  }
+
+  /** An op with arguments as a test has them, some of which are changed. */
+  private run(): void {
+    const { bytes, device } = this;
+    const { op, args } = withActivations(bytes.pick(CALLS), bytes.below(4) === 3 ? 'bf16' : 'f32');
+    const resizes = new Map(Array.from({ length: bytes.below(4) }, () => [bytes.pick(SIZES), bytes.pick(SIZES)]));
+    const made = new Map<Values, unknown>();
+    const tensor = (values: Values) => {
+      if (!made.has(values)) made.set(values, this.upload(values, resizes));
+      return made.get(values);
+    };
+    const given = Object.fromEntries(
+      Object.entries(args).map(([name, value]): [string, unknown] => {
+        const values = valuesOf(value);
+        const usual = values.length === 0 ? value : Array.isArray(value) ? values.map(tensor) : tensor(values[0]!);
+        return [name, usual];
+      }),
+    );
+    for (let changes = bytes.below(4); changes > 0; changes--) {
+      const name = bytes.pick(Object.keys(given));
+      given[name] = bytes.pick([
+        this.any(),
+        [this.any(), given[name]],
+        bytes.pick(NUMBERS),
+        bytes.pick(OTHERS),
+        given[bytes.pick(Object.keys(given))],
+      ]);
+    }
+    device.run(bytes.below(32) === 31 ? 'toString' : op, given);
+    for (const each of made.values()) if (bytes.below(4) === 3) this.read(each as NativeTensor);
+  }
+
+  private upload({ shape, dtype, data }: Values, resizes: ReadonlyMap<number, number>): NativeTensor | undefined {
+    const sizes = shape.map((size) => resizes.get(size) ?? size);
+    const elements = sizes.reduce((product, size) => product * size, 1);
+    if (!(elements <= MOST_ELEMENTS)) return undefined;
+    const tensor = this.device.allocate(dtype === 'activation' ? 'f32' : dtype, sizes);
+    this.tensors.push(tensor);
+    if (elements === data.length) this.device.upload(tensor, contents({ dtype, data }));
+    return tensor;
+  }
+}
