@@ -7,6 +7,7 @@ export interface LowRank {
   down: Parameter;
   /** B [O, R]. */
   up: Parameter;
+  /** Alpha by the rank, or by its root. */
   scale: number;
 }
 

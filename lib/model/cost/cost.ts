@@ -18,6 +18,7 @@ import { type AdapterCost, addedFlops } from './adapter-cost.js';
  * keeps what fits.
  */
 export const RECOMPUTE = ['auto', 'always', 'never'] as const;
+/** Which layers a training step computes again in place of keeping what gradients need of them. */
 export type Recompute = (typeof RECOMPUTE)[number];
 
 /** B sequences of T tokens. */
