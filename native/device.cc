@@ -1,11 +1,11 @@
 #include "device.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "arguments.h"
@@ -17,14 +17,24 @@ namespace bts {
 
 namespace {
 
+// Size and time of an open file, as `stampOf` of lib/base/file.ts tells them.
+std::string stamp_of(int file) {
+  struct stat status;
+  if (fstat(file, &status) != 0) return "";
+#if defined(__APPLE__)
+  const auto& time = status.st_mtimespec;
+#else
+  const auto& time = status.st_mtim;
+#endif
+  return std::to_string(status.st_size) + " " + std::to_string(int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec);
+}
+
 // Reads one region of a file. A mapping would be the other way, but a file that shrinks under a mapping kills the
-// process, and a read does not.
-void read_region(const std::string& path, char* to, size_t bytes, int64_t offset) {
+// process, and a read does not. Where there is a stamp, the file must have it before and after.
+void read_region(const std::string& path, const std::string& stamp, char* to, size_t bytes, int64_t offset) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) {
-    throw Error(errno == ENOENT ? "FILE_NOT_FOUND" : "FILE_IO",
-                "'" + path + "' cannot be opened: " + std::strerror(errno));
-  }
+  if (file < 0) throw Error("ERRNO", std::to_string(errno) + " " + path);
+  const bool was_same = stamp.empty() || stamp_of(file) == stamp;
   size_t done = 0;
   ssize_t got = 0;
   while (done < bytes) {
@@ -34,11 +44,15 @@ void read_region(const std::string& path, char* to, size_t bytes, int64_t offset
     done += static_cast<size_t>(got);
   }
   const int error = errno;
+  const bool is_same = was_same && (stamp.empty() || stamp_of(file) == stamp);
   close(file);
-  if (done == bytes) return;
-  if (got < 0) throw Error("FILE_IO", "'" + path + "' cannot be read: " + std::strerror(error));
-  throw Error("BAD_CHECKPOINT", "'" + path + "' ends " + std::to_string(bytes - done) +
-                                    " bytes early: it was truncated after it was opened");
+  if (got < 0) throw Error("ERRNO", std::to_string(error) + " " + path);
+  if (done < bytes)
+    throw Error("BAD_CHECKPOINT", "'" + path + "' ends " + std::to_string(bytes - done) +
+                                      " bytes early: it was truncated after it was opened");
+  if (!is_same)
+    throw Error("BAD_CHECKPOINT",
+                "'" + path + "' was changed while it was read: wait until it is written, and load it again");
 }
 
 // Writes all bytes of a tensor when the queue gets there. What the host must know of integers is kept beside them.
@@ -88,7 +102,9 @@ DeviceState::~DeviceState() { close(); }
 
 std::shared_ptr<Storage> DeviceState::allocate(size_t bytes, bool constant) {
   const bool recorded = recording_ && !constant;
-  void* data = recorded ? recording_->memory->take(bytes) : nullptr;
+  auto storage = std::make_shared<Storage>();
+  if (recorded) storage->entry = recording_->memory->take(bytes);
+  void* data = recorded ? storage->entry.mapped() : nullptr;
   if (!data) data = memory_.take(bytes);
   if (!data) {
     // Cached blocks may be in use by queued work; once that is done the system can have them back.
@@ -101,16 +117,18 @@ std::shared_ptr<Storage> DeviceState::allocate(size_t bytes, bool constant) {
                                      std::to_string(memory_.statistics().live) +
                                      " in use; take a smaller batch, shorter sequences or fewer members");
   }
-  auto storage = std::make_shared<Storage>();
   storage->data = data;
   storage->bytes = bytes;
   storage->is_host = backend_.memory->is_host();
-  if (recorded) storage->program = recording_->memory;
+  if (recorded) {
+    storage->entry.mapped() = data;
+    storage->program = recording_->memory;
+  }
   return storage;
 }
 
 void DeviceState::release(Storage& storage) {
-  const bool kept = storage.program && storage.program->keep(storage.data, storage.bytes);
+  const bool kept = storage.program && storage.program->keep(std::move(storage.entry));
   if (!closed() && !kept) give(storage.data);
   storage.data = nullptr;
 }
@@ -145,34 +163,36 @@ void DeviceState::forget(Recording& recording) {
     push({.name = "end of a program", .body = [tasks = std::move(recording.tasks)](Backend&) {}});
   for (const auto& storage : recording.outer)
     if (--storage->handles == 0) release(*storage);
-  for (void* block : recording.memory->end())
+  for (const auto& [bytes, block] : recording.memory->end())
     if (!closed()) give(block);
 }
 
-Napi::Value DeviceState::read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes) {
-  auto* read = new PendingRead{shared_from_this(), Napi::Promise::Deferred::New(env), {}, nullptr};
+Napi::Value DeviceState::read(Napi::Env env, const Tensor* tensor, Napi::ArrayBuffer buffer) {
+  auto read = std::make_unique<PendingRead>(PendingRead{shared_from_this(), Napi::Promise::Deferred::New(env),
+                                                        Napi::Reference<Napi::ArrayBuffer>()});
   const Napi::Value promise = read->deferred.Promise();
   Task task{.name = "read"};
-  if (storage) {
-    // Nobody else can see or detach the buffer before the promise is settled, so the worker may write into it.
-    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
+  if (tensor) {
     read->bytes = Napi::Persistent(buffer);
-    void* to = buffer.Data();
-    task.body = [to, data, bytes](Backend& backend) { backend.memory->read(to, data, bytes); };
-    task.reads.push_back(std::move(storage));
+    task.body = [to = buffer.Data(), data = tensor->data(), bytes = tensor->bytes()](Backend& backend) {
+      backend.memory->read(to, data, bytes);
+    };
+    task.reads.push_back(tensor->storage());
   } else {
     task.body = [](Backend& backend) { backend.memory->synchronize(); };
   }
-  task.done = [this, read](const std::shared_ptr<const Error>& fault) {
+  task.done = [this, read = read.get()](const std::shared_ptr<const Error>& fault) {
     read->fault = fault;
     {
       std::lock_guard lock(settled_mutex_);
-      settled_.push_back(read);
+      read->next = std::move(settled_);
+      settled_.reset(read);
     }
     napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
   };
-  if (pending_++ == 0) napi_ref_threadsafe_function(env_, wake_);
   push(std::move(task));
+  read.release();  // the worker's; this thread, which settles it, is still here
+  if (pending_++ == 0) napi_ref_threadsafe_function(env_, wake_);
   return promise;
 }
 
@@ -180,15 +200,26 @@ void DeviceState::settle(napi_env env, napi_value, void* context, void*) {
   if (env) static_cast<DeviceState*>(context)->settle_all(env);
 }
 
-std::vector<PendingRead*> DeviceState::take_settled() {
-  std::lock_guard lock(settled_mutex_);
-  return std::exchange(settled_, {});
+// In the order in which they were settled.
+std::unique_ptr<PendingRead> DeviceState::take_settled() {
+  std::unique_ptr<PendingRead> latest, first;
+  {
+    std::lock_guard lock(settled_mutex_);
+    latest = std::move(settled_);
+  }
+  while (latest) {
+    auto before = std::move(latest->next);
+    latest->next = std::move(first);
+    first = std::move(latest);
+    latest = std::move(before);
+  }
+  return first;
 }
 
 void DeviceState::settle_all(Napi::Env env) {
   const auto self = weak_from_this().lock();  // the last pending read may be what keeps the device
   const Napi::HandleScope scope(env);
-  for (PendingRead* read : take_settled()) {
+  for (auto read = take_settled(); read; read = std::move(read->next)) {
     try {
       if (read->fault) {
         Napi::Error error = Napi::Error::New(env, read->fault->what());
@@ -200,7 +231,6 @@ void DeviceState::settle_all(Napi::Env env) {
     } catch (const Napi::Error&) {
       // The thread is being terminated: its JavaScript, and whoever waits there, will not run again.
     }
-    delete read;
     if (--pending_ == 0 && wake_) napi_unref_threadsafe_function(env_, wake_);
   }
 }
@@ -214,7 +244,7 @@ void DeviceState::close(bool environment_ends) {
   queue_->stop();
   queue_.reset();
   if (environment_ends) {
-    for (PendingRead* read : take_settled()) delete read;
+    for (auto read = take_settled(); read; read = std::move(read->next)) continue;
   } else {
     settle_all(env_);
   }
@@ -285,7 +315,7 @@ Napi::Value Device::upload(const Napi::CallbackInfo& info) {
   });
 }
 
-// load(tensor, path, byte offset): reads the tensor's bytes from a file when the queue gets there
+// load(tensor, path, byte offset, stamp): reads the tensor's bytes from a file when the queue gets there
 Napi::Value Device::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
@@ -293,8 +323,9 @@ Napi::Value Device::load(const Napi::CallbackInfo& info) {
     if (!info[1].IsString()) throw Error("BAD_OPTION", "load: expected a path");
     std::string path = info[1].As<Napi::String>().Utf8Value();
     const int64_t offset = to_integer(info[2], "offset", 0, int64_t{1} << 52);
+    const std::string stamp = info[3].IsString() ? info[3].As<Napi::String>().Utf8Value() : "";
     state->push(write_task("load", tensor, [=](char* into, size_t from, size_t bytes) {
-      read_region(path, into, bytes, offset + static_cast<int64_t>(from));
+      read_region(path, stamp, into, bytes, offset + static_cast<int64_t>(from));
     }));
     return info.Env().Undefined();
   });
@@ -327,13 +358,20 @@ Napi::Value Device::end_recording(const Napi::CallbackInfo& info) {
   });
 }
 
-// read(tensor or undefined): a promise for the tensor's bytes, or for the end of all work queued so far
+// read(tensor, buffer) or read(): a promise for the buffer with the tensor's bytes, or for the end of all work queued so far.
+// JavaScript makes the buffer, since Node.js ends the process where an addon makes one and memory is short. Nobody else may see
+// it before the promise is settled.
 Napi::Value Device::read(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    if (info[0].IsUndefined()) return state->read(info.Env(), nullptr, nullptr, 0);
+    if (info[0].IsUndefined()) return state->read(info.Env(), nullptr, {});
     const Tensor& tensor = own(info[0], *state, "read");
-    return state->read(info.Env(), tensor.storage(), tensor.data(), tensor.bytes());
+    if (!info[1].IsArrayBuffer()) throw Error("BAD_OPTION", "read: expected an ArrayBuffer");
+    auto buffer = info[1].As<Napi::ArrayBuffer>();
+    if (buffer.ByteLength() != tensor.bytes())
+      throw Error("BAD_SHAPE", "read: a buffer of " + std::to_string(buffer.ByteLength()) +
+                                   " bytes came for a tensor of " + std::to_string(tensor.bytes()));
+    return state->read(info.Env(), &tensor, buffer);
   });
 }
 

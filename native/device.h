@@ -14,13 +14,15 @@
 namespace bts {
 
 class DeviceState;
+class Tensor;
 
 // A promise that the worker will settle, owned by the JavaScript thread.
 struct PendingRead {
   std::shared_ptr<DeviceState> device;  // stays until the promise is settled
   Napi::Promise::Deferred deferred;
   Napi::Reference<Napi::ArrayBuffer> bytes;  // empty for a mere synchronisation
-  std::shared_ptr<const Error> fault;
+  std::shared_ptr<const Error> fault = nullptr;
+  std::unique_ptr<PendingRead> next = nullptr;  // that was settled before it
 };
 
 // Memory, queue and pending reads of one open device. Tensors share it, so it outlives the JavaScript object that
@@ -44,8 +46,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   // Gives back what a recording kept.
   void forget(Recording& recording);
   void drain() { queue_->drain(); }
-  // A promise for `bytes` copied from `data` after all queued work (null: just the point in time).
-  Napi::Value read(Napi::Env env, std::shared_ptr<Storage> storage, const void* data, size_t bytes);
+  // A promise for the end of all queued work; where there is a tensor, for its bytes, which are then in the buffer.
+  Napi::Value read(Napi::Env env, const Tensor* tensor, Napi::ArrayBuffer buffer);
   // Ends the queue and frees all memory. Reads that were not served are rejected, or forgotten where JavaScript can no
   // longer run.
   void close(bool environment_ends = false);
@@ -61,7 +63,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   static void settle(napi_env env, napi_value, void* context, void*);
   static void environment_ends(void* state);
   void settle_all(Napi::Env env);
-  std::vector<PendingRead*> take_settled();
+  std::unique_ptr<PendingRead> take_settled();
 
   Backend backend_;  // first: what follows refers to it
   MemoryPool memory_;
@@ -71,7 +73,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   std::unique_ptr<Recording> recording_;
   size_t pending_ = 0;
   std::mutex settled_mutex_;
-  std::vector<PendingRead*> settled_;
+  std::unique_ptr<PendingRead> settled_;  // the latest; a list, so that the worker needs no memory to tell
 };
 
 // The JavaScript class `Device`; lib/tensor/addon.ts documents its surface.

@@ -31,13 +31,18 @@ void* MemoryPool::take(size_t asked) {
     found = heap.free.lower_bound({bytes, nullptr});
   }
   char* block = found->second;
-  heap.free.erase(found);
   Piece& piece = heap.pieces.at(block);
-  piece.is_free = false;
   if (const size_t rest = piece.bytes - bytes) {
+    Free entry{{bytes, block}};
+    heap.pieces.emplace(block + bytes, Piece{rest, 0, {}});
+    // Nothing is allocated from here on: the piece's entry becomes that of the rest.
+    auto of_rest = heap.free.extract(found);
+    of_rest.value() = {rest, block + bytes};
+    heap.free.insert(std::move(of_rest));
     piece.bytes = bytes;
-    heap.pieces.emplace(block + bytes, Piece{rest, true, 0});
-    heap.free.emplace(rest, block + bytes);
+    piece.entry = entry.extract(entry.begin());
+  } else {
+    piece.entry = heap.free.extract(found);
   }
   statistics_.live += bytes;
   statistics_.peak = std::max(statistics_.peak, statistics_.live);
@@ -53,38 +58,44 @@ bool MemoryPool::grow(Heap& heap, size_t bytes) {
     auto* segment = static_cast<char*>(memory_.take(size, statistics_.reserved));
     if (!segment) continue;
     if (memory_.is_host()) poison(segment, size);
-    heap.pieces.emplace(segment, Piece{size, true, size});
-    heap.free.emplace(size, segment);
+    try {
+      Free entry{{size, segment}};
+      heap.pieces.emplace(segment, Piece{size, size, {}});
+      heap.free.merge(entry);
+    } catch (const std::bad_alloc&) {
+      give_segment(segment, size);
+      throw;
+    }
     statistics_.reserved += size;
     return true;
   }
   return false;
 }
 
-void MemoryPool::give(void* block) {
+void MemoryPool::give(void* block) noexcept {
   auto in = [block](Heap& heap) { return heap.pieces.find(static_cast<char*>(block)); };
   Heap& heap = in(large_) != large_.pieces.end() ? large_ : small_;
   auto piece = in(heap);
   statistics_.live -= piece->second.bytes;
-  piece->second.is_free = true;
+  heap.free.insert(std::move(piece->second.entry));
   if (memory_.is_host()) poison(block, piece->second.bytes);
 
   // Joins a piece to the one before it.
   const auto join = [&heap](auto piece) {
     const auto before = std::prev(piece);
-    heap.free.erase({before->second.bytes, before->first});
+    auto entry = heap.free.extract({before->second.bytes, before->first});
     heap.free.erase({piece->second.bytes, piece->first});
     before->second.bytes += piece->second.bytes;
     heap.pieces.erase(piece);
-    return before;
+    entry.value().first = before->second.bytes;
+    heap.free.insert(std::move(entry));
   };
   const auto joins = [&heap](auto piece) {
-    return piece != heap.pieces.end() && piece->second.segment == 0 && piece->second.is_free &&
-           std::prev(piece)->second.is_free;
+    return piece != heap.pieces.end() && piece->second.segment == 0 && piece->second.is_free() &&
+           std::prev(piece)->second.is_free();
   };
   if (const auto next = std::next(piece); joins(next)) join(next);
-  if (joins(piece)) piece = join(piece);
-  heap.free.emplace(piece->second.bytes, piece->first);
+  if (joins(piece)) join(piece);
 }
 
 void MemoryPool::give_segment(char* segment, size_t bytes) {
@@ -96,7 +107,7 @@ void MemoryPool::trim() {
   for (Heap* heap : {&small_, &large_})
     std::erase_if(heap->pieces, [&](const auto& entry) {
       const auto& [address, piece] = entry;
-      if (!piece.is_free) return false;
+      if (!piece.is_free()) return false;
       if (piece.segment != piece.bytes) {
         memory_.discard(address, piece.bytes);
         return false;

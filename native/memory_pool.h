@@ -27,9 +27,10 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  // 64-byte aligned, uninitialised; null where the system has no more.
+  // 64-byte aligned, uninitialised; null where the system has no more. Throws std::bad_alloc, nothing being taken.
   void* take(size_t bytes);
-  void give(void* block);
+  // Never throws: what it needs to note the block as free was put aside when the block was taken.
+  void give(void* block) noexcept;
   // Returns what is free to the system: segments of which nothing is in use, and the pages of what is free in others.
   // No queued work may still use it.
   void trim();
@@ -39,16 +40,19 @@ class MemoryPool {
   const Statistics& statistics() const { return statistics_; }
 
  private:
+  using Free = std::set<std::pair<size_t, char*>>;  // by size, then by address
   // A piece of a segment; its neighbours are those of the map, up to where the segment begins and ends.
   struct Piece {
     size_t bytes;
-    bool is_free;
-    size_t segment;  // of a segment's first piece: the bytes of the whole; else 0
+    size_t segment;         // of a segment's first piece: the bytes of the whole; else 0
+    Free::node_type entry;  // its entry among those that are free, while it is in use
+
+    bool is_free() const { return entry.empty(); }
   };
   // Small blocks, which tend to stay, do not lie between large ones.
   struct Heap {
     std::map<char*, Piece> pieces;
-    std::set<std::pair<size_t, char*>> free;  // by size, then by address
+    Free free;
   };
 
   Heap& heap_of(size_t bytes);

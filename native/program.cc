@@ -18,24 +18,20 @@ struct Parts {
 
 }  // namespace
 
-void* ProgramMemory::take(size_t bytes) {
-  const auto found = free_.find(bytes);
-  if (found == free_.end()) return nullptr;
-  void* block = found->second;
-  free_.erase(found);
-  return block;
+ProgramMemory::Blocks::node_type ProgramMemory::take(size_t bytes) {
+  if (const auto found = free_.find(bytes); found != free_.end()) return free_.extract(found);
+  Blocks entry{{bytes, nullptr}};
+  return entry.extract(entry.begin());
 }
 
-bool ProgramMemory::keep(void* block, size_t bytes) {
-  if (!ended_) free_.emplace(bytes, block);
+bool ProgramMemory::keep(Blocks::node_type entry) noexcept {
+  if (!ended_) free_.insert(std::move(entry));
   return !ended_;
 }
 
-std::vector<void*> ProgramMemory::end() {
+ProgramMemory::Blocks ProgramMemory::end() {
   ended_ = true;
-  std::vector<void*> blocks;
-  for (const auto& [bytes, block] : std::exchange(free_, {})) blocks.push_back(block);
-  return blocks;
+  return std::move(free_);
 }
 
 void Recording::add(Task task) {

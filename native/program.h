@@ -18,15 +18,17 @@ class DeviceState;
 // but leaves the program with its end only: every run needs it again.
 class ProgramMemory {
  public:
-  // A block of just this size, or null.
-  void* take(size_t bytes);
-  // False once the program has ended: the block is the device's again.
-  bool keep(void* block, size_t bytes);
+  using Blocks = std::multimap<size_t, void*>;  // by size
+
+  // The entry of a block of just this size; one without a block where there is none.
+  Blocks::node_type take(size_t bytes);
+  // Never throws. False once the program has ended: the block is the device's again.
+  bool keep(Blocks::node_type entry) noexcept;
   // The blocks that are in no tensor.
-  std::vector<void*> end();
+  Blocks end();
 
  private:
-  std::multimap<size_t, void*> free_;
+  Blocks free_;
   bool ended_ = false;
 };
 

@@ -1,9 +1,26 @@
 #include "queue.h"
 
+#include <new>
 #include <system_error>
 #include <utility>
 
 namespace bts {
+
+namespace {
+
+// Made while there is memory.
+const std::shared_ptr<const Error>& out_of_memory() {
+  static const auto fault = std::make_shared<const Error>("OUT_OF_MEMORY", "the host's memory is used up");
+  return fault;
+}
+
+const std::shared_ptr<const Error>& disposed() {
+  static const auto fault =
+      std::make_shared<const Error>("DISPOSED", "the device was disposed before this read was served");
+  return fault;
+}
+
+}  // namespace
 
 const char* Storage::integers() const {
   if (mirror.size() != bytes) throw Error("BAD_OPTION", "integers must come from the host, and these never did");
@@ -11,6 +28,8 @@ const char* Storage::integers() const {
 }
 
 Queue::Queue(Backend& backend) : backend_(backend) {
+  out_of_memory();
+  disposed();
   try {
     thread_ = std::thread([this] { work(); });
   } catch (const std::system_error& error) {
@@ -44,10 +63,8 @@ void Queue::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
-  const auto disposed =
-      std::make_shared<const Error>("DISPOSED", "the device was disposed before this read was served");
   for (auto& item : dropped)
-    if (auto* task = std::get_if<Task>(&item); task && task->done) task->done(disposed);
+    if (auto* task = std::get_if<Task>(&item); task && task->done) task->done(disposed());
 }
 
 void Queue::work() {
@@ -80,19 +97,31 @@ std::shared_ptr<const Error> fault_of(const std::vector<std::shared_ptr<Storage>
 // The error that f throws, as one of the task; null where it throws none.
 template <class F>
 std::shared_ptr<const Error> fault_of_call(const char* task, F&& f) {
-  const auto fault = [task](const char* code, const std::string& what) {
+  const auto fault = [task](const char* code, const char* what) {
     return std::make_shared<const Error>(code, std::string(task) + ": " + what);
   };
   try {
-    f();
-  } catch (const Error& error) {
-    return fault(error.code, error.what());
+    try {
+      f();
+    } catch (const Error& error) {
+      return fault(error.code, error.what());
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      return fault("BAD_OPTION", error.what());
+    }
   } catch (const std::bad_alloc&) {
-    return fault("OUT_OF_MEMORY", "the host's memory is used up");
-  } catch (const std::exception& error) {
-    return fault("BAD_OPTION", error.what());
+    return out_of_memory();
   }
   return nullptr;
+}
+
+// Without memory for it, the time is not told.
+void take_time(Stopwatch& stopwatch, const char* task) {
+  try {
+    stopwatch.stop(task);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 void mark(const Task& task, const std::shared_ptr<const Error>& fault) {
@@ -111,7 +140,7 @@ void Queue::run(const Task& task) {
       if (task.body) task.body(backend_);
     });
   mark(task, fault);
-  backend_.stopwatch->stop(task.name);
+  take_time(*backend_.stopwatch, task.name);
   if (task.done) task.done(fault);
 }
 
@@ -138,7 +167,7 @@ bool Queue::launch(Tasks& tasks) {
   });
   if (!launched && !fault) return false;
   for (const Task& task : tasks.list) mark(task, fault);
-  backend_.stopwatch->stop("program");
+  take_time(*backend_.stopwatch, "program");
   return true;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -19,8 +20,9 @@ struct Storage {
   size_t bytes = 0;
   int handles = 0;  // tensors and programs that need it; the JavaScript thread counts
   std::shared_ptr<const Error> fault;
-  std::shared_ptr<ProgramMemory> program;  // whose block it is; null: the device's
-  bool is_host = true;                     // `data` can be read by the host
+  std::shared_ptr<ProgramMemory> program;         // whose block it is; null: the device's
+  std::multimap<size_t, void*>::node_type entry;  // in that program's memory once the block is free: made beforehand
+  bool is_host = true;                            // `data` can be read by the host
   std::vector<char> mirror;  // where not: a copy of the integers that came from the host; belongs to the worker
 
   // The mirror. Throws BAD_OPTION where nothing came from the host.

@@ -38,7 +38,13 @@ Napi::Function Tensor::define(Napi::Env env) {
 Napi::Object Tensor::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Storage> storage,
                             size_t offset, DType dtype, std::vector<int64_t> shape) {
   Parts parts{std::move(device), std::move(storage), offset, dtype, std::move(shape)};
-  return env.GetInstanceData<Constructors>()->tensor.New({Napi::External<Parts>::New(env, &parts)});
+  try {
+    return env.GetInstanceData<Constructors>()->tensor.New({Napi::External<Parts>::New(env, &parts)});
+  } catch (...) {
+    // Nobody has it.
+    if (parts.storage && parts.storage->handles == 0) parts.device->release(*parts.storage);
+    throw;
+  }
 }
 
 Tensor& Tensor::from(const Napi::Value& value, const char* what) {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 
 /**
  * Every error this package throws on purpose is a `BtsError` with one of these codes. Codes are stable: programs may
@@ -98,7 +99,7 @@ export function expectAlive(disposed: boolean, what: string): void {
 
 /** Turns an error of Node's file system into a `BtsError` that says which path and what to do; others pass through. */
 export function fileError(error: unknown, path: string, doing: string): unknown {
-  const code = (error as NodeJS.ErrnoException)?.code;
+  const code = systemCode(error as NodeJS.ErrnoException);
   if (error instanceof BtsError || typeof code !== 'string') return error;
   // No path has a zero byte; Node does not even ask the system.
   const isImpossible = code === 'ERR_INVALID_ARG_VALUE' && path.includes('\0');
@@ -108,14 +109,48 @@ export function fileError(error: unknown, path: string, doing: string): unknown 
     const message = `${doing}: '${path}' does not exist. Check the path.${downloadAdvice(path)}`;
     return new BtsError('FILE_NOT_FOUND', message, { cause: error });
   }
-  const advice =
-    code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
-      ? 'The disk is full, or a quota or size limit reached: make room and run it again; what was there before is unchanged.'
-      : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-        ? 'Permission was denied: check who owns the file and folder.'
-        : 'The operating system refused.';
-  return new BtsError('FILE_IO', `${doing}: '${path}' failed with ${code}. ${advice}`, { cause: error });
+  const advice = ADVICE.find(({ codes }) => codes.includes(code))?.advice ?? 'The operating system refused.';
+  const kind = code === 'ENOMEM' ? 'OUT_OF_MEMORY' : 'FILE_IO';
+  return new BtsError(kind, `${doing}: '${path}' failed with ${code}. ${advice}`, { cause: error });
 }
+
+/** Node.js calls some errors, ESTALE and ENOLCK among them, by their number alone. */
+function systemCode({ code, errno }: Partial<NodeJS.ErrnoException> = {}): string | undefined {
+  if (!code?.startsWith('Unknown system error')) return code;
+  return Object.entries(constants.errno).find(([, number]) => number === -errno!)?.[0] ?? code;
+}
+
+/** What to do about the errors of operating systems. */
+const ADVICE: readonly { codes: readonly string[]; advice: string }[] = [
+  {
+    codes: ['ENOSPC', 'EDQUOT', 'EFBIG'],
+    advice:
+      'The disk is full, or a quota or size limit reached: make room and run it again; what was there before is unchanged.',
+  },
+  { codes: ['EACCES', 'EPERM', 'EROFS'], advice: 'Permission was denied: check who owns the file and folder.' },
+  {
+    codes: ['EIO', 'ENXIO', 'ENODEV', 'EUCLEAN', 'EBADMSG'],
+    advice: "The disk failed, or the way to it: look at the system's log (dmesg) before you run it again.",
+  },
+  {
+    codes: ['ESTALE', 'ETIMEDOUT', 'ENOTCONN', 'ECONNRESET', 'EREMOTEIO', 'EHOSTDOWN'],
+    advice: 'The file server lost it, or does not answer: run it again once others see the folder.',
+  },
+  {
+    codes: ['EXDEV'],
+    advice: 'Parts of the folder lie on several disks: choose one that lies on one, with all beside it.',
+  },
+  {
+    codes: ['ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'],
+    advice: 'This file system cannot do that: choose a folder on another.',
+  },
+  {
+    codes: ['EMFILE', 'ENFILE'],
+    advice: 'Too many files are open: raise the limit (ulimit -n), or run fewer programs at a time.',
+  },
+  { codes: ['EBUSY', 'ETXTBSY'], advice: 'Another program uses it: run it again when that is done.' },
+  { codes: ['ENOMEM'], advice: 'The system has no memory left: end other programs.' },
+];
 
 /** A file of a model that is called as on the Hugging Face Hub, or by its address there. */
 const HUB_FILE =

@@ -23,6 +23,12 @@ export async function withFile<T>(path: string, use: (file: FileHandle, bytes: n
   }
 }
 
+/** What changes when a file is written to or replaced: its size and its time. The addon makes the same (native/device.cc). */
+export async function stampOf(file: FileHandle): Promise<string> {
+  const { size, mtimeNs } = await file.stat({ bigint: true });
+  return `${size} ${mtimeNs}`;
+}
+
 /** Reads `bytes` bytes from `offset` on; fewer where the file ends sooner. */
 export async function readAt(file: FileHandle, offset: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytes);
@@ -100,6 +106,16 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
     }
   } catch (error) {
     throw fileError(error, path, 'writing');
+  }
+}
+
+/** Puts on the disk what was written to a file, or the names in a folder: what was not may be gone after a power failure. */
+export async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

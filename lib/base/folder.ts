@@ -1,17 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, readdir, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readlink, realpath, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BtsError, fileError } from './errors.js';
-import { errorCode, exists } from './file.js';
-import { formatOwner, isAlive, parseOwner, thisProcess } from './owner.js';
-
-// What may lie beside a folder while it is replaced, and after a crash: `.NAME~KIND~OWNER~RANDOM`, KIND being
-//   new    being written, of no use to anyone else
-//   old    whole, moved aside; the folder itself if nothing has taken its place
-//   trash  being deleted
-// A directory cannot be renamed onto one that has content, so there is a moment between `old` stepping aside and `new`
-// stepping in. A crash in it leaves `old`, which `recoverFolder` puts back.
-type Kind = 'new' | 'old' | 'trash';
+import { errorCode, exists, flush } from './file.js';
+import { discard, leftovers, removeLeftovers, renameIfThere, renameUnlessTaken, sibling } from './siblings.js';
 
 /**
  * Replaces the folder `target`, or creates it, with what `write` puts into the empty folder it is given. Everything is
@@ -24,11 +15,11 @@ type Kind = 'new' | 'old' | 'trash';
  */
 export async function replaceFolder(target: string, write: (temporary: string) => Promise<void>): Promise<void> {
   try {
-    await mkdir(dirname(resolve(target)), { recursive: true });
+    await makeFolders(dirname(resolve(target)));
     const place = await locate(target);
     await restore(place);
-    await requireFolderOrNothing(place);
-    await removeLeftovers(place);
+    await isFolder(place);
+    await removeLeftovers(dirname(place), place);
 
     const temporary = await sibling(place, 'new');
     await mkdir(temporary);
@@ -60,6 +51,15 @@ export async function recoverFolder(target: string): Promise<void> {
   }
 }
 
+/** The same for all folders in a folder. @throws FILE_IO, FILE_NOT_FOUND */
+export async function recoverFolders(parent: string): Promise<void> {
+  try {
+    for (const { kind, place } of await leftovers(parent)) if (kind === 'old') await restore(place);
+  } catch (error) {
+    throw fileError(error, parent, 'recovering folders');
+  }
+}
+
 /** The absolute path of a folder, links followed, so that all names of one folder agree. Its parent must exist. */
 export async function locate(folder: string): Promise<string> {
   const path = resolve(folder);
@@ -75,20 +75,14 @@ export async function locate(folder: string): Promise<string> {
 async function restore(place: string): Promise<void> {
   if (await exists(place)) return;
   try {
-    const asides = (await siblings(place)).filter(({ kind }) => kind === 'old');
+    const asides = (await leftovers(dirname(place), place)).filter(({ kind }) => kind === 'old');
     const dated = await Promise.all(asides.map(async ({ path }) => ({ path, moved: (await stat(path)).ctimeMs })));
     // More than one only if several machines crashed one after the other.
     const latest = dated.sort((a, b) => b.moved - a.moved)[0];
-    if (latest && (await renameUnlessTaken(latest.path, place))) await sync(dirname(place));
+    if (latest && (await renameUnlessTaken(latest.path, place))) await flush(dirname(place));
   } catch (error) {
     // Gone: another process was faster.
     if (errorCode(error) !== 'ENOENT') throw error;
-  }
-}
-
-async function requireFolderOrNothing(place: string): Promise<void> {
-  if ((await exists(place)) && !(await lstat(place)).isDirectory()) {
-    throw new BtsError('FILE_IO', `'${place}' is a file; a folder of that name cannot be written.`);
   }
 }
 
@@ -104,79 +98,50 @@ async function swapIn(temporary: string, place: string): Promise<void> {
     for (const aside of asides.reverse()) await renameUnlessTaken(aside, place).catch(() => false);
     throw error;
   }
-  await sync(dirname(place));
+  await flush(dirname(place));
   // The new folder stands; if the old one cannot be deleted now, the next call tries again.
   for (const aside of asides) await discard(aside, place).catch(() => {});
 }
 
-/** Deletes what `restore` might put back; it must not find it half deleted. */
-async function discard(aside: string, place: string): Promise<void> {
-  const trash = await sibling(place, 'trash');
-  if (!(await renameIfThere(aside, trash))) return;
-  await sync(dirname(place));
-  await rm(trash, { recursive: true, force: true });
-}
-
-async function removeLeftovers(place: string): Promise<void> {
-  for (const { path, kind, owner } of await siblings(place)) {
-    if (await isAlive(owner)) continue;
-    if (kind === 'old') await discard(path, place);
-    else await rm(path, { recursive: true, force: true });
+/** Makes a folder and those above it unless they are there, such that they outlive a power failure. */
+export async function makeFolders(folder: string): Promise<void> {
+  const path = resolve(folder);
+  if (await isFolder(path)) return;
+  await makeFolders(dirname(path));
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Another process was faster.
+    if (errorCode(error) !== 'EEXIST') throw error;
   }
+  await flush(dirname(path));
 }
 
-async function sibling(place: string, kind: Kind): Promise<string> {
-  const owner = formatOwner(await thisProcess());
-  return join(dirname(place), `.${basename(place)}~${kind}~${owner}~${randomBytes(4).toString('hex')}`);
-}
-
-async function siblings(place: string) {
-  const found = [];
-  for (const name of await readdir(dirname(place))) {
-    const match = /^\.(.*)~(new|old|trash)~([^~]*)~[0-9a-f]{8}$/s.exec(name);
-    const owner = parseOwner(match?.[3] ?? '');
-    if (match && owner && match[1] === basename(place)) {
-      found.push({ path: join(dirname(place), name), kind: match[2] as Kind, owner });
-    }
+/** False where there is nothing. Throws FILE_IO for a file. */
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errorCode(error))) return false;
+    throw error;
   }
-  return found;
+  throw new BtsError('FILE_IO', `'${path}' is a file; a folder of that name cannot be written.`);
+}
+
+/** Removes a folder if it is there: whoever looks finds it whole or not at all. @throws FILE_IO */
+export async function removeFolder(folder: string): Promise<void> {
+  try {
+    const place = await locate(folder);
+    await discard(place, place);
+  } catch (error) {
+    throw fileError(error, folder, 'removing a folder');
+  }
 }
 
 async function syncTree(folder: string): Promise<void> {
   for (const item of await readdir(folder, { withFileTypes: true })) {
     if (item.isDirectory()) await syncTree(join(folder, item.name));
-    else if (item.isFile()) await sync(join(folder, item.name));
+    else if (item.isFile()) await flush(join(folder, item.name));
   }
-  await sync(folder);
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** False if `from` does not exist. */
-async function renameIfThere(from: string, to: string): Promise<boolean> {
-  try {
-    await rename(from, to);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return false;
-    throw error;
-  }
-}
-
-/** False if `to` is a folder with content. */
-async function renameUnlessTaken(from: string, to: string): Promise<boolean> {
-  try {
-    await rename(from, to);
-    return true;
-  } catch (error) {
-    if (['ENOTEMPTY', 'EEXIST'].includes(errorCode(error))) return false;
-    throw error;
-  }
+  await flush(folder);
 }

@@ -1,8 +1,8 @@
-import { mkdir, readlink, rename, symlink, unlink } from 'node:fs/promises';
+import { readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BtsError, fileError } from './errors.js';
 import { errorCode } from './file.js';
-import { locate } from './folder.js';
+import { locate, makeFolders } from './folder.js';
 import { formatOwner, isAlive, parseOwner, thisProcess } from './owner.js';
 
 /**
@@ -17,7 +17,7 @@ import { formatOwner, isAlive, parseOwner, thisProcess } from './owner.js';
  */
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   try {
-    await mkdir(dirname(resolve(folder)), { recursive: true });
+    await makeFolders(dirname(resolve(folder)));
     const place = await locate(folder);
     const lock = join(dirname(place), `.${basename(place)}~lock`);
     const owner = formatOwner(await thisProcess());
@@ -27,7 +27,12 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
       async [Symbol.asyncDispose]() {
         if (!held) return;
         held = false;
-        if ((await holderOf(lock)) === owner) await unlink(lock);
+        try {
+          if ((await holderOf(lock)) === owner) await unlink(lock);
+        } catch {
+          // It goes with this process at the latest, and what is thrown here would hide how the work ended.
+          unreleased.add(lock);
+        }
       },
     };
   } catch (error) {
@@ -35,11 +40,15 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   }
 }
 
+/** Locks that this process let go of while the disk failed. */
+const unreleased = new Set<string>();
+
 /** A lock is a symbolic link that names its owner: it comes into being with its content, or not at all. */
 async function acquire(lock: string, owner: string, folder: string): Promise<void> {
   while (!(await created(lock, owner))) {
     const holder = await holderOf(lock);
     if (holder === null) continue;
+    if (holder === owner && unreleased.delete(lock)) return;
     const running = parseOwner(holder);
     if (running === null || (await isAlive(running))) throw inUse(folder, lock, holder, owner);
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { BtsError } from './errors.js';
 
 /** A running process, named so that no other process before or after it has the same name. */
 export interface Owner {
@@ -15,7 +16,10 @@ export interface Owner {
 /** This process. */
 export async function thisProcess(): Promise<Owner> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-  const started = (await startTime(process.pid)) ?? 0;
+  const started = await startTime(process.pid);
+  // One that does not know itself would be taken for dead.
+  if (started === null)
+    throw new BtsError('FILE_IO', `'/proc/${process.pid}/stat' cannot be read, by which processes are told apart.`);
   return { host: digest(hostname()), boot: digest(boot), pid: process.pid, started };
 }
 

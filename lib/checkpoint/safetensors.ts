@@ -1,5 +1,5 @@
 import { BtsError } from '../base/errors.js';
-import { readAt, readRegion, withFile } from '../base/file.js';
+import { readAt, readRegion, stampOf, withFile } from '../base/file.js';
 import { describeLfsPointer } from '../base/json.js';
 import { badSafetensors, type Dtype, MAX_HEADER_BYTES, parseHeader, quote } from './safetensors-header.js';
 
@@ -12,6 +12,8 @@ export interface TensorEntry {
   /** From the start of the file, in bytes. Not necessarily a multiple of the element size. */
   offset: number;
   bytes: number;
+  /** Of the file when its header was read, which it must have when this is read. */
+  stamp: string;
 }
 
 export interface SafetensorsFile {
@@ -43,10 +45,11 @@ export function readSafetensors(path: string): Promise<SafetensorsFile> {
     }
 
     const text = decodeUtf8(await readAt(file, 8, headerBytes), path);
+    const stamp = await stampOf(file);
     const header = await parseHeader(text, fileBytes - start, path);
     const tensors = new Map<string, TensorEntry>();
     for (const { name, dtype, shape, begin, end } of header.tensors) {
-      tensors.set(name, { name, dtype, shape, path, offset: start + begin, bytes: end - begin });
+      tensors.set(name, { name, dtype, shape, path, offset: start + begin, bytes: end - begin, stamp });
     }
     return { path, metadata: header.metadata, tensors };
   });

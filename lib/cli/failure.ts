@@ -53,6 +53,9 @@ function asTyped(message: string, options: readonly string[]): string {
 }
 
 function asKnown(thrown: unknown): BtsError | undefined {
+  // What failed first, where putting things away failed as well.
+  const { name, suppressed } = (thrown ?? {}) as Partial<SuppressedError>;
+  if (name === 'SuppressedError') return asKnown(suppressed);
   if (thrown instanceof CommanderError) {
     return new BtsError('BAD_OPTION', thrown.message.replace(/^error: /, '').replace(/([^.?!])$/, '$1.'));
   }

@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { BtsError, fileError } from '../base/errors.js';
-import { readRegion } from '../base/file.js';
+import { flush, readRegion } from '../base/file.js';
+import { makeFolders } from '../base/folder.js';
 
 /** Changes whenever the same text could give other shards: an older cache is then not found, and is made anew. */
 export const CACHE_FORMAT = 2;
@@ -70,19 +71,21 @@ export async function writeCache(
   const folder = join(parent, `${key}-${randomUUID().slice(0, 8)}`);
   const temporary = `${folder}.${hostname()}.${process.pid}.tmp`;
   try {
-    await mkdir(temporary, { recursive: true });
+    await makeFolders(parent);
+    await mkdir(temporary);
     const index = await write(temporary);
     await writeFile(join(temporary, 'index.json'), `${JSON.stringify(index, null, 2)}\n`, { flush: true });
-    await syncFolder(temporary);
+    await flush(temporary);
     const other = await findCache(parent, key);
     if (other) return other;
     await rename(temporary, folder);
-    await syncFolder(parent);
+    await flush(parent);
     return { folder, index };
   } catch (error) {
     throw fileError(error, temporary, 'Writing prepared tokens');
   } finally {
-    await remove(temporary);
+    // Should this fail, the next call cleans up.
+    await remove(temporary).catch(() => {});
   }
 }
 
@@ -130,16 +133,10 @@ async function list(folder: string): Promise<string[]> {
   }
 }
 
-function remove(folder: string): Promise<void> {
-  return rm(folder, { recursive: true, force: true });
-}
-
-/** Puts a folder's entries on the disk, so that a rename outlives a power failure. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path);
+async function remove(folder: string): Promise<void> {
   try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    await rm(folder, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError(error, folder, 'Removing prepared tokens');
   }
 }

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { z } from 'zod';
-import { type Abortable, BtsError, fileError, throwIfAborted } from '../base/errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../base/errors.js';
 import { expectOptions } from '../base/options-check.js';
+import { overwrite } from '../base/overwrite.js';
 import { integer } from '../base/schema.js';
 import { BYTE_CHARACTERS, toByteCharacters } from './tokenizer/byte-level.js';
 import { MAX_TOKENS, MergeLearner } from './tokenizer/merge-learner.js';
@@ -107,13 +106,9 @@ export class TrainedTokenizer {
    * @throws FILE_IO
    */
   async save(folder: string): Promise<void> {
-    try {
-      await mkdir(folder, { recursive: true });
-      await replaceFile(join(folder, 'tokenizer_config.json'), this.config());
-      await replaceFile(join(folder, 'tokenizer.json'), this.tokenizer());
-    } catch (error) {
-      throw fileError(error, folder, 'Writing a tokenizer');
-    }
+    const write = (name: string, json: object) => overwrite(join(folder, name), `${JSON.stringify(json, null, 2)}\n`);
+    await write('tokenizer_config.json', this.config());
+    await write('tokenizer.json', this.tokenizer());
   }
 
   private tokenizer(): object {
@@ -205,16 +200,4 @@ function turns(signal: AbortSignal | undefined): () => Promise<void> {
     await setImmediate();
     ends = performance.now() + TURN_MS;
   };
-}
-
-/** A crash leaves the old file or the new one. */
-async function replaceFile(path: string, json: object): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await writeFile(temporary, `${JSON.stringify(json, null, 2)}\n`, { flush: true });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }

@@ -25,6 +25,7 @@ export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 /** Parts of a model that training can leave as they are. */
 export type Freezable = (typeof FREEZABLE)[number];
 
+/** How a dense checkpoint is loaded. */
 export interface LoadOptions extends OpenOptions {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;

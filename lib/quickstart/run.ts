@@ -1,8 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists } from '../base/file.js';
+import { lockFolder } from '../base/lock.js';
 import { parseOptions } from '../base/options-check.js';
 import { integer, positive } from '../base/schema.js';
 import type { ModelConfig } from '../checkpoint/config.js';
@@ -69,7 +69,7 @@ export type QuickstartEvent =
 export async function* quickstart(device: Device, options: QuickstartOptions): AsyncGenerator<QuickstartEvent, void> {
   const { effort, seed } = parseOptions(quickstartOptions, options);
   const { folder, signal } = options;
-  await mkdir(folder, { recursive: true });
+  await using _lock = await lockFolder(folder);
   const texts = await findTexts(options);
   yield { type: 'texts', sources: texts };
   const tokenizerFolder = join(folder, 'tokenizer');

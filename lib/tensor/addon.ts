@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
-import { BtsError, type ErrorCode } from '../base/errors.js';
+import { getSystemErrorName } from 'node:util';
+import { BtsError, type ErrorCode, fileError } from '../base/errors.js';
 import { type Backend, findBinary, tryInProcess, whatToDo } from './binary.js';
 
 /**
@@ -52,15 +53,15 @@ export interface NativeDevice {
   allocate(dtype: DType, shape: readonly number[], constant?: boolean): NativeTensor;
   /** Copies the bytes of `data` before it returns. */
   upload(tensor: NativeTensor, data: NodeJS.TypedArray): void;
-  /** Reads the tensor's bytes from a file. */
-  load(tensor: NativeTensor, path: string, offset: number): void;
+  /** Reads the tensor's bytes from a file, which has this stamp (base/file.ts) before and after. */
+  load(tensor: NativeTensor, path: string, offset: number, stamp?: string): void;
   /** Queues an op of native/ops/list.h. */
   run(op: string, args: object): void;
   /** From here on ops are recorded too. What is uploaded or loaded meanwhile is so once only. */
   beginRecording(): void;
   endRecording(): NativeProgram;
-  /** The bytes of a tensor, or nothing, once all work queued before is done. */
-  read(tensor: NativeTensor): Promise<ArrayBuffer>;
+  /** The buffer with the bytes of a tensor, or nothing, once all work queued before is done. */
+  read(tensor: NativeTensor, buffer: ArrayBuffer): Promise<ArrayBuffer>;
   read(): Promise<void>;
   memory(resetPeak: boolean): MemoryStatistics;
   /** Bytes that a device with memory of its own has, and of these what nobody holds. */
@@ -115,10 +116,18 @@ export function loadAddon(backend: Backend = 'cpu'): Addon {
   }
 }
 
-/** Gives errors of the addon, which carry a code, the package's own type. */
+/** Gives errors of the addon, which carry a code, the package's own type; and those of memory that ran out around it. */
 export function typed(error: unknown): unknown {
   if (error instanceof BtsError || !(error instanceof Error)) return error;
   const { code } = error as { code?: string };
+  if (code === 'ERRNO') {
+    const [, errno, path] = /(\d+) (.*)$/s.exec(error.message)!;
+    return fileError({ code: getSystemErrorName(-Number(errno)), errno: -Number(errno) }, path!, 'reading');
+  }
+  if (/^(?:std::bad_alloc|Array buffer allocation failed)$/.test(error.message))
+    return new BtsError('OUT_OF_MEMORY', "the host's memory is used up: take a smaller batch, or end other programs.", {
+      cause: error,
+    });
   return code && /^[A-Z_]+$/.test(code) && !code.startsWith('ERR_')
     ? new BtsError(code as ErrorCode, error.message, { cause: error })
     : error;

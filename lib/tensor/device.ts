@@ -87,6 +87,16 @@ export const deviceOptions = {
 /** How a device computes. */
 export type DeviceOptions = z.input<z.ZodObject<typeof deviceOptions>>;
 
+/** Where a tensor's bytes lie. */
+export interface StoredAt {
+  /** Of the file. */
+  path: string;
+  /** Bytes before it. */
+  offset: number;
+  /** Size and time of the file when its header was read, as `readSafetensors` tells them. */
+  stamp?: string;
+}
+
 /** A device's ceilings. */
 export interface Peaks {
   /** Floating-point operations a second, of multiply-adds in the device's precision, summed in f32. */
@@ -212,14 +222,15 @@ export class Device implements Disposable {
   }
 
   /**
-   * A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read.
+   * A tensor whose bytes lie in a file from `offset` on. Trouble with the file is reported by the next read: also that it is not
+   * what it was when its header was read, where that gave a `stamp`.
    *
-   * @param path the file
-   * @param offset bytes before it
+   * @param file where its bytes lie
    * @param shape sizes, the last one innermost
    */
-  load(path: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
-    return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset));
+  load(file: StoredAt, shape: readonly number[], dtype: DType): Tensor {
+    const { path, offset, stamp } = file;
+    return this.filled(this.empty(shape, dtype, true), (tensor) => this.native.load(tensor, path, offset, stamp));
   }
 
   /** Bytes that there can be for tensors, all together: those of a GPU, or what this process may have of the machine's. */
@@ -280,7 +291,7 @@ export class Device implements Disposable {
   /** @internal */
   async bytes(tensor: Tensor): Promise<ArrayBuffer> {
     try {
-      return await this.native.read(tensor.native);
+      return await this.native.read(tensor.native, new ArrayBuffer(tensor.size * widthOf(tensor.dtype)));
     } catch (error) {
       throw typed(error);
     }

@@ -31,6 +31,7 @@ export class Tensor implements Disposable {
     return this.shape.reduce((product, size) => product * size, 1);
   }
 
+  /** How many bytes its elements take. */
   get bytes(): number {
     return this.size * widthOf(this.dtype);
   }

@@ -1,9 +1,10 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { BtsError, fileError } from '../base/errors.js';
-import { errorCode, readJson, writeJson } from '../base/file.js';
-import { recoverFolder, replaceFolder } from '../base/folder.js';
+import { exists, readJson, writeJson } from '../base/file.js';
+import { recoverFolders, removeFolder, replaceFolder } from '../base/folder.js';
+import { removeLeftovers } from '../base/siblings.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import type { MixtureState } from '../data/mixture.js';
@@ -36,22 +37,20 @@ export function trainingFolder(modelFolder: string): string {
 
 /** Checkpoints of a run, oldest first. */
 async function listCheckpoints(folder: string): Promise<string[]> {
-  let names: string[];
+  if (!(await exists(folder))) return [];
   try {
-    names = await readdir(folder);
+    await recoverFolders(folder);
+    const names = await readdir(folder);
+    return names.filter((name) => NAME.test(name)).sort((a, b) => stepOf(a) - stepOf(b));
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return [];
     throw fileError(error, folder, 'looking for checkpoints');
   }
-  return names.filter((name) => NAME.test(name)).sort((a, b) => stepOf(a) - stepOf(b));
 }
 
 /** The newest checkpoint of a run, a model's folder with the state of its training in it, or undefined. */
 export async function newestCheckpoint(folder: string): Promise<string | undefined> {
   const newest = (await listCheckpoints(folder)).at(-1);
-  if (!newest) return undefined;
-  await recoverFolder(join(folder, newest));
-  return join(folder, newest);
+  return newest && join(folder, newest);
 }
 
 /** Writes a checkpoint and keeps the newest `keep`, this one among them. The model is whole in it, so any checkpoint can be used. */
@@ -78,10 +77,23 @@ export async function writeTrainingCheckpoint(
       })),
     );
   });
-  for (const old of await superfluous(folder, state.step, keep)) {
-    await rm(join(folder, old), { recursive: true, force: true });
+  await clearTraining(folder);
+  try {
+    // Whole or gone: half of a later one, of a course that was left, would be taken for the newest.
+    for (const old of await superfluous(folder, state.step, keep)) await removeFolder(join(folder, old));
+  } catch (error) {
+    throw fileError(error, folder, 'removing old checkpoints');
   }
   return path;
+}
+
+/** Removes what killed runs were writing or deleting in the folder of a run. @throws FILE_IO */
+export async function clearTraining(folder: string): Promise<void> {
+  try {
+    await removeLeftovers(folder);
+  } catch (error) {
+    throw fileError(error, folder, 'removing what a killed run left');
+  }
 }
 
 /** All but the newest `keep` up to `step`. Later ones are of a course that was left when an earlier one was resumed. */
@@ -108,7 +120,7 @@ export async function readTrainingCheckpoint(
     if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${tensor.shape}`) {
       throw new BtsError('BAD_CHECKPOINT', `'${training}' holds no moments for ${name} of shape [${tensor.shape}].`);
     }
-    using stored = tensor.device.load(entry.path, entry.offset, tensor.shape, 'f32');
+    using stored = tensor.device.load(entry, tensor.shape, 'f32');
     tensor.device.run('convert', { y: tensor, x: stored });
     await stored.settled();
   }

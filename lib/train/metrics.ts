@@ -1,7 +1,8 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BtsError, fileError } from '../base/errors.js';
 import { exists, readAt, withFile } from '../base/file.js';
+import { makeFolders } from '../base/folder.js';
 
 const FILE = 'metrics.jsonl';
 /** More than a row has. */
@@ -29,20 +30,22 @@ export class Metrics implements AsyncDisposable {
   /** Opens the file and cuts it to its first `bytes`: what came after the checkpoint will be written again. */
   static async open(folder: string, bytes: number): Promise<Metrics> {
     const path = join(folder, FILE);
+    let metrics: Metrics | undefined;
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolders(folder);
       const file = await open(path, 'a');
+      metrics = new Metrics(file, path, bytes);
       const { size } = await file.stat();
       if (size < bytes) {
-        await file.close();
         throw new BtsError(
           'BAD_CHECKPOINT',
           `'${path}' has ${size} bytes, its checkpoint saw ${bytes}: restore the file.`,
         );
       }
       await file.truncate(bytes);
-      return new Metrics(file, path, bytes);
+      return metrics;
     } catch (error) {
+      await metrics?.[Symbol.asyncDispose]();
       throw fileError(error, path, 'opening the metrics');
     }
   }
@@ -59,11 +62,16 @@ export class Metrics implements AsyncDisposable {
 
   /** Flushes to the disk and returns the length in bytes. */
   async flush(): Promise<number> {
-    await this.file.sync();
+    try {
+      await this.file.sync();
+    } catch (error) {
+      throw fileError(error, this.path, 'writing metrics');
+    }
     return this.length;
   }
 
+  /** What matters was flushed, and what is thrown here would hide why the run ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.file.close();
+    await this.file.close().catch(() => {});
   }
 }

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BtsError } from '../base/errors.js';
 import { parseOptions } from '../base/options-check.js';
+import { overwrite } from '../base/overwrite.js';
 import { hash32 } from '../base/random.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
 import type { Recompute } from '../model/cost/cost.js';
@@ -176,8 +176,7 @@ export class DivergedError extends Error {
     const rows = this.batches.flatMap(({ inputs, domains, tokens }) =>
       domains.map((domain, row) => ({ domain, inputs: [...inputs.subarray(row * tokens, (row + 1) * tokens)] })),
     );
-    await mkdir(training, { recursive: true });
-    await writeFile(file, JSON.stringify(rows));
+    await overwrite(file, JSON.stringify(rows));
     return new BtsError(
       'LOSS_NOT_FINITE',
       `step ${this.step} came to a loss of ${this.loss} and a gradient norm of ${this.gradientNorm}; the update was not made. ` +

@@ -6,7 +6,7 @@ import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/
 import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
+import { clearTraining, newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
 import type { HeldOutState, TrainEvent } from './events.js';
 import { Metrics } from './metrics.js';
 import { checkTrainOptions, type TrainOptions } from './options.js';
@@ -60,6 +60,7 @@ export async function* train(
   using run = new Run(model, data, schedule, checked);
   const resumed = options.resume ? await run.restore(options.resume) : undefined;
   await using metrics = await Metrics.open(training, resumed?.metricsBytes ?? 0);
+  await clearTraining(training);
 
   const report = async <E extends TrainEvent>(event: E): Promise<E> => {
     await metrics.write({ time: new Date().toISOString(), ...event });
@@ -97,6 +98,7 @@ export async function* train(
       yield { type: 'checkpoint', step: run.step, folder: await save() };
     }
   }
+  await metrics.flush();
   await replaceFolder(folder, write);
   yield { type: 'finished', step: run.step, folder };
 }

@@ -67,6 +67,8 @@ const OTHERS = [
   Symbol.iterator,
 ];
 const PATHS = [process.execPath, '/', '', '\0'];
+const STAMPS = [undefined, '', '0 0'];
+const MOST_BYTES = 2 ** 20;
 const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'f64', ''] as const;
 
 function whyNot(precision: 'bf16'): unknown {
@@ -111,7 +113,7 @@ export class Session {
       () => device.upload(this.any(), this.integers()),
       () => this.view(),
       () => bytes.pick(tensors)?.dispose(),
-      () => device.load(this.any(), bytes.pick(PATHS), bytes.pick(NUMBERS)),
+      () => device.load(this.any(), bytes.pick(PATHS), bytes.pick(NUMBERS), bytes.pick(STAMPS)),
       () => device.beginRecording(),
       () => programs.push(device.endRecording()),
       () => bytes.pick(programs)?.run(),
@@ -168,7 +170,10 @@ export class Session {
   }
 
   private read(tensor: NativeTensor): void {
-    this.reads.push(this.device.read(tensor).catch(accept));
+    const elements = tensor?.shape?.reduce((product, size) => product * size, 1) ?? 1;
+    const bytes = Math.min(elements * this.bytes.pick([4, 2]), MOST_BYTES);
+    const buffer = this.bytes.below(16) === 15 ? this.bytes.pick(OTHERS) : new ArrayBuffer(bytes);
+    this.reads.push(this.device.read(tensor, buffer as ArrayBuffer).catch(accept));
   }
 
   /** An op with arguments as a test has them, some of which are changed. */

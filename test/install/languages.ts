@@ -3,7 +3,7 @@ import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { root } from '../../native/packaging/root.js';
-import { line } from './lines.js';
+import { line } from '../support/lines.js';
 import { esm, Project, printed, program, tarballs } from './project.js';
 
 const node = process.execPath;

@@ -5,7 +5,7 @@
 import './managers.js';
 import './systems.js';
 import './languages.js';
-import { tryAll } from './lines.js';
+import { tryAll } from '../support/lines.js';
 
 if (!(await tryAll(process.argv.slice(2)))) process.exitCode = 1;
 process.exit();

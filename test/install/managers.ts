@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { line } from './lines.js';
+import { line } from '../support/lines.js';
 import { Project, registry, workplace } from './project.js';
 import { tool } from './tools.js';
 

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, rmdirSync, symlinkSync, writeFileSync } from 'no
 import { cp, mkdir, readdir, rename, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { line, Skipped } from './lines.js';
+import { line, Skipped } from '../support/lines.js';
 import { Project, printed, workplace } from './project.js';
 import { nodeOf } from './tools.js';
 

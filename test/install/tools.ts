@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../native/packaging/root.js';
-import { Skipped } from './lines.js';
+import { Skipped } from '../support/lines.js';
 
 /** A file of a package of the npm registry that is a tool here, installed once below build/. Throws Skipped without a registry. */
 export function tool(spec: string, file: string): string {

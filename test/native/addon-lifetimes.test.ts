@@ -118,7 +118,7 @@ test('two loads in one process are apart', async () => {
        const path = Object.keys(require.cache).find((path) => path.endsWith('.node'));
        delete require.cache[path];
        const two = require(path);
-       const [a, b] = [new one.Device(1, ''), new two.Device(1, '')];
+       const [a, b] = [open(1, one), open(1, two)];
        const [x, y] = [work(a, 1), work(b, 1)];
        try {
          a.run('fill', { y, value: 0 });

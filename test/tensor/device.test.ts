@@ -1,12 +1,13 @@
 /** Devices: their errors, their queue, their memory. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ErrorCode } from '../../lib/base/errors.js';
+import { stampOf, withFile } from '../../lib/base/file.js';
 import { availableProcessors } from '../../lib/base/processors.js';
 import { Random } from '../../lib/base/random.js';
 import { Device } from '../../lib/tensor/device.js';
@@ -175,7 +176,7 @@ errors('data of another size than its tensor is refused and leaves nothing behin
   await fails(() => device.tensor(new Float32Array(2), [2], 'bf16'), 'BAD_OPTION', /4 bytes came for .* bf16/);
   await fails(() => device.tensor(new Uint16Array(2), [2]), 'BAD_OPTION', /2 bytes came for .* f32/);
   await fails(() => device.full([3], 'x' as never), 'BAD_OPTION', /number/);
-  await fails(() => device.load('/nowhere', -1, [3], 'f32'), 'BAD_OPTION', /offset/);
+  await fails(() => device.load({ path: '/nowhere', offset: -1 }, [3], 'f32'), 'BAD_OPTION', /offset/);
   assert.is(device.memory().liveBytes, 0);
 });
 
@@ -540,17 +541,33 @@ files.after.each(async (context) => {
 });
 
 files('reads from an offset', async ({ device, path }) => {
-  assert.equal([...(await device.load(path, 4, [3], 'f32').read())], [1, 2, 3]);
-  assert.is((await device.load(path, 16, [0], 'f32').read()).length, 0);
+  assert.equal([...(await device.load({ path, offset: 4 }, [3], 'f32').read())], [1, 2, 3]);
+  assert.is((await device.load({ path, offset: 16 }, [0], 'f32').read()).length, 0);
 });
 
 files('what cannot be read rejects the next read', async ({ device, folder, path }) => {
-  const missing = device.load(join(folder, 'nothing'), 0, [3], 'f32');
-  await fails(() => missing.read(), 'FILE_NOT_FOUND', /^load: '.*nothing' cannot be opened/);
-  await fails(() => device.load(folder, 0, [3], 'f32').read(), 'FILE_IO', /^load: '.*' cannot be read/);
-  await fails(() => device.load(path, 8, [3], 'f32').read(), 'BAD_CHECKPOINT', /numbers' ends 4 bytes early/);
-  await fails(() => device.load(path, 2 ** 50, [3], 'f32').read(), 'BAD_CHECKPOINT', /ends 12 bytes early/);
-  await fails(() => device.load(path, 0, [2 ** 20], 'f32').settled(), 'BAD_CHECKPOINT', /early/);
+  const missing = device.load({ path: join(folder, 'nothing'), offset: 0 }, [3], 'f32');
+  await fails(() => missing.read(), 'FILE_NOT_FOUND', /^reading: '.*nothing' does not exist/);
+  await fails(
+    () => device.load({ path: folder, offset: 0 }, [3], 'f32').read(),
+    'FILE_IO',
+    /^reading: '.*' failed with EISDIR/,
+  );
+  await fails(
+    () => device.load({ path, offset: 8 }, [3], 'f32').read(),
+    'BAD_CHECKPOINT',
+    /numbers' ends 4 bytes early/,
+  );
+  await fails(() => device.load({ path, offset: 2 ** 50 }, [3], 'f32').read(), 'BAD_CHECKPOINT', /ends 12 bytes early/);
+  await fails(() => device.load({ path, offset: 0 }, [2 ** 20], 'f32').settled(), 'BAD_CHECKPOINT', /early/);
+});
+
+files('what changes once it was opened is refused', async ({ device, path }) => {
+  const stamp = await withFile(path, (file) => stampOf(file));
+  const load = () => device.load({ path, offset: 4, stamp }, [3], 'f32').read();
+  assert.equal([...(await load())], [1, 2, 3]);
+  await utimes(path, 1e9, 1e9);
+  await fails(load, 'BAD_CHECKPOINT', /numbers' was changed while it was read: wait until it is written/);
 });
 
 files.run();

@@ -1,5 +1,6 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { overwrite } from '../../base/overwrite.js';
 import { cacheHome, makeUserCache } from '../../base/user-cache.js';
 
 const NAME = 'chat-history';
@@ -25,7 +26,7 @@ export class HistoryFile {
       const all = (await readFile(path, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
       const lines = all.slice(-MOST_LINES);
       // It grows by a line at a time, so that conversations beside each other keep all of theirs.
-      if (all.length > 2 * MOST_LINES) await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o600 });
+      if (all.length > 2 * MOST_LINES) await overwrite(path, `${lines.join('\n')}\n`, 0o600);
       return new HistoryFile(path, lines);
     } catch {
       return new HistoryFile(undefined, []);

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { check } from '../../base/check.js';
 import { BtsError } from '../../base/errors.js';
 import { exists } from '../../base/file.js';
+import { lockFolder } from '../../base/lock.js';
 import { overwrite } from '../../base/overwrite.js';
 import { commaList, folder, text } from '../../base/schema.js';
 import { chanceOf } from '../../eval/chance.js';
@@ -73,6 +74,7 @@ async function run(
     print(lines.map((line) => `bts ${line}`).join('\n'));
     return;
   }
+  await using _lock = await lockFolder(folder);
   const began = performance.now();
   // A task that is not there is missed before hours are spent.
   const chances = await guessing(config);

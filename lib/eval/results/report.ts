@@ -1,9 +1,9 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { check } from '../../base/check.js';
-import { BtsError, fileError } from '../../base/errors.js';
+import { BtsError } from '../../base/errors.js';
 import { readJson } from '../../base/file.js';
+import { overwrite } from '../../base/overwrite.js';
 import { Placement } from '../../checkpoint/stitch-manifest.js';
 
 /** A number over documents; what the fields mean is at `ColumnResult` and `TaskResult`. */
@@ -68,15 +68,8 @@ export async function readReport(folder: string): Promise<Report> {
 }
 
 /** Writes a folder's `results.json`, into place at once: there is always a whole report. Throws FILE_IO. */
-export async function writeReport(folder: string, report: Report): Promise<void> {
-  const path = join(folder, 'results.json');
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);
-    await rename(`${path}.new`, path);
-  } catch (error) {
-    throw fileError(error, path, 'writing results');
-  }
+export function writeReport(folder: string, report: Report): Promise<void> {
+  return overwrite(join(folder, 'results.json'), `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** A report as comma-separated values: one line a model, one column a benchmark, scaled as in tables. */

@@ -1,7 +1,7 @@
-import { type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, open } from 'node:fs/promises';
 import { BtsError, fileError } from '../../base/errors.js';
 import { exists } from '../../base/file.js';
+import { overwrite } from '../../base/overwrite.js';
 import { readLines } from '../../data/text-reader.js';
 import type { Sample, SampleStore } from '../run/run-task.js';
 
@@ -23,11 +23,8 @@ export class SampleFile implements SampleStore, AsyncDisposable {
     const kept = [...(await readSamples(this.path)).values()].filter(
       ({ document, hash }) => document >= hashes.length || hashes[document] === hash,
     );
+    await overwrite(this.path, kept.map(toLine).join(''));
     try {
-      await mkdir(dirname(this.path), { recursive: true });
-      const temporary = `${this.path}.new`;
-      await writeFile(temporary, kept.map(toLine).join(''));
-      await rename(temporary, this.path);
       this.file = await open(this.path, 'a');
     } catch (error) {
       throw fileError(error, this.path, 'writing samples');
@@ -46,10 +43,21 @@ export class SampleFile implements SampleStore, AsyncDisposable {
     return this.writing;
   }
 
+  /** Flushes to the disk. What could not be written was told where it was appended. Throws FILE_IO. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.writing.catch(() => {});
-    await this.file?.close();
+    const { file } = this;
     this.file = undefined;
+    const isWritten = await this.writing.then(
+      () => true,
+      () => false,
+    );
+    try {
+      await file?.sync();
+    } catch (error) {
+      if (isWritten) throw fileError(error, this.path, 'writing samples');
+    } finally {
+      await file?.close().catch(() => {});
+    }
   }
 }
 

@@ -8,8 +8,8 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { MEMORY_DTYPES } from '../save.js';
 
 /** A tensor of a file, in the precision that it has there. Trouble with the file is told by whatever reads the tensor. */
-export function loadStored(device: Device, { path, offset, shape, dtype }: TensorEntry): Tensor {
-  return device.load(path, offset, shape, MEMORY_DTYPES[dtype]!);
+export function loadStored(device: Device, entry: TensorEntry): Tensor {
+  return device.load(entry, entry.shape, MEMORY_DTYPES[entry.dtype]!);
 }
 
 /** What an adapter adds to a matrix. */

@@ -23,7 +23,7 @@ export function loadParameter(
     const came = entry ? `${entry.dtype} [${entry.shape}]` : 'nothing';
     throw new BtsError('BAD_STITCH', `${name} must be F32 [${shape}], there is ${came}.`);
   }
-  const value = device.load(entry.path, entry.offset, shape, 'f32');
+  const value = device.load(entry, shape, 'f32');
   return trainable ? Parameter.trainable(device, name, value) : new Parameter(name, value);
 }
 

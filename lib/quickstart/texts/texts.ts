@@ -1,8 +1,9 @@
-import { access, mkdir, rename, writeFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { BtsError, fileError } from '../../base/errors.js';
+import { BtsError } from '../../base/errors.js';
+import { overwrite } from '../../base/overwrite.js';
 import { Choices } from './choices.js';
 import { code } from './code.js';
 import type { Document, Domain } from './documents.js';
@@ -82,7 +83,8 @@ export async function collectTexts(folder: string, options: CollectOptions = {})
   for (const { name, domain, documents } of collected) {
     const taken = await take(documents, limit, signal);
     const path = join(folder, `${name}.jsonl`);
-    await writeJsonLines(path, new Choices(seed, `order of ${name}`).shuffle(taken));
+    const shuffled = new Choices(seed, `order of ${name}`).shuffle(taken);
+    await overwrite(path, shuffled.map(({ text }) => `${JSON.stringify({ text })}\n`).join(''));
     const sources = domain.describe(taken);
     results.push({ name, path, documents: taken.length, bytes: textBytes(taken), sources });
   }
@@ -124,17 +126,6 @@ async function take(
 
 function textBytes(documents: readonly Document[]): number {
   return documents.reduce((bytes, { text }) => bytes + Buffer.byteLength(text), 0);
-}
-
-async function writeJsonLines(path: string, documents: readonly Document[]): Promise<void> {
-  const temporary = `${path}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(temporary, documents.map(({ text }) => `${JSON.stringify({ text })}\n`).join(''));
-    await rename(temporary, path);
-  } catch (error) {
-    throw fileError(error, path, 'Writing texts for the quickstart');
-  }
 }
 
 /** This package's root: the nearest folder above this file with a package.json, in the sources as in the build. */

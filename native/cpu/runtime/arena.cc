@@ -37,6 +37,7 @@ void Arena::reset() {
 float* Arena::floats(int64_t n) {
   const size_t rounded = (static_cast<size_t>(n) + kLine - 1) / kLine * kLine, taken = rounded + kGap;
   if (blocks_.empty() || used_ + taken > blocks_.back().floats) {
+    blocks_.reserve(blocks_.size() + 1);
     auto* data = static_cast<float*>(std::aligned_alloc(64, std::max(taken, kLine) * sizeof(float)));
     if (!data)
       throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");

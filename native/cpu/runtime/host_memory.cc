@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "control_group.h"
+
 namespace bts::cpu {
 
 namespace {
@@ -41,7 +43,7 @@ size_t resident_bytes() {
 bool is_there(size_t bytes, size_t reserved) {
   const size_t available = available_bytes(), resident = resident_bytes();
   const size_t promised = reserved > resident ? reserved - resident : 0;
-  return available == 0 || bytes + promised <= available;
+  return (available == 0 || bytes + promised <= available) && bytes + promised <= bytes_left_in_groups();
 }
 
 }  // namespace

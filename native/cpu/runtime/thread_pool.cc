@@ -1,6 +1,6 @@
 #include "thread_pool.h"
 
-#include <system_error>
+#include <exception>
 #include <utility>
 
 #if defined(__linux__)
@@ -42,13 +42,14 @@ void settle(int thread, int threads) {
 
 ThreadPool::ThreadPool(int threads) {
   try {
+    workers_.reserve(static_cast<size_t>(threads) - 1);
     for (int worker = 1; worker < threads; worker++)
       workers_.emplace_back([this, worker, threads] {
         settle(worker, threads);
         work(worker);
       });
-  } catch (const std::system_error&) {
-    // The system grants no more threads: go on with those there are, results are the same.
+  } catch (const std::exception&) {
+    // The system grants no more threads, or no memory for them: go on with those there are, results are the same.
   }
 }
 
@@ -64,20 +65,27 @@ void ThreadPool::run(int64_t count, Function function, void* context) {
   function_ = function;
   context_ = context;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  left_.store(generation << 32 | static_cast<uint64_t>(count), std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   drain(0);
   int spins = 0;
-  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
+  for (uint32_t done; (done = done_.load(std::memory_order_acquire)) != static_cast<uint32_t>(count);) {
     if (++spins < kSpins) pause();
-    else running_.wait(left, std::memory_order_acquire);
+    else done_.wait(done, std::memory_order_acquire);
   }
 }
 
 void ThreadPool::drain(int worker) {
-  for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) function_(context_, i, worker);
+  for (uint64_t left = left_.load(std::memory_order_acquire); static_cast<uint32_t>(left) != 0;) {
+    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    const int64_t count = count_;
+    function_(context_, count - static_cast<uint32_t>(left), worker);
+    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(count)) done_.notify_one();
+    left = left_.load(std::memory_order_acquire);
+  }
 }
 
 void ThreadPool::work(int worker) {
@@ -87,10 +95,9 @@ void ThreadPool::work(int worker) {
       if (++spins < kSpins) pause();
       else generation_.wait(now, std::memory_order_acquire);
     }
-    seen++;
+    seen = generation_.load(std::memory_order_acquire);
     if (stopping_) return;
     drain(worker);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
   }
 }
 

@@ -23,7 +23,7 @@ class ThreadPool {
   // f must not throw: check arguments before going parallel.
   template <class F>
   void parallel_for(int64_t count, F&& f) {
-    if (count <= 1 || workers_.empty()) {
+    if (count <= 1 || workers_.empty() || count > kMost) {
       for (int64_t i = 0; i < count; i++) f(i, 0);
       return;
     }
@@ -31,6 +31,8 @@ class ThreadPool {
   }
 
  private:
+  static constexpr int64_t kMost = UINT32_MAX;  // indices at once
+
   using Function = void (*)(void* context, int64_t index, int worker);
 
   void run(int64_t count, Function function, void* context);
@@ -41,9 +43,12 @@ class ThreadPool {
   Function function_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
-  std::atomic<int64_t> next_{0};
+  // What is left of the work of this generation: its number above, indices that nobody took below. Whoever lowers it has an
+  // index of just this work, which then does not end before that is done; who comes late finds nothing left. So nobody waits
+  // for a thread that has nothing to do but has not run to say so, which takes long where other programs keep processors busy.
+  std::atomic<uint64_t> left_{0};
   std::atomic<uint32_t> generation_{0};
-  std::atomic<int> running_{0};
+  std::atomic<uint32_t> done_{0};
   bool stopping_ = false;
   bool settled_ = false;  // the calling thread, which is always the same
 };

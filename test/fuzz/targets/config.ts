@@ -18,7 +18,10 @@ const FAMILIES = Object.keys(CONFIGS) as (keyof typeof CONFIGS)[];
 const STORED = FAMILIES.map((family): ReadonlyMap<string, TensorEntry> => {
   const specs = parameterNames(CONFIGS[family]);
   return new Map(
-    specs.map(({ name, shape }) => [name, { name, dtype: 'F32', shape: [...shape], path: '', offset: 0, bytes: 0 }]),
+    specs.map(({ name, shape }) => [
+      name,
+      { name, dtype: 'F32', shape: [...shape], path: '', offset: 0, bytes: 0, stamp: '' },
+    ]),
   );
 });
 

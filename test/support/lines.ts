@@ -1,7 +1,7 @@
 /** What could not be tried here, and why. */
 export class Skipped extends Error {}
 
-type Try = () => Promise<string | undefined>;
+type Try = () => unknown;
 
 const lines: { name: string; attempt: Try }[] = [];
 
@@ -25,10 +25,13 @@ export async function tryAll(words: readonly string[]): Promise<boolean> {
 
 async function outcome(attempt: Try): Promise<['ok' | 'failed' | 'skipped', string | undefined]> {
   try {
-    return ['ok', await attempt()];
+    const detail = await attempt();
+    return ['ok', typeof detail === 'string' ? detail : undefined];
   } catch (error) {
     if (error instanceof Skipped) return ['skipped', error.message];
-    const { message, stdout = '', stderr = '' } = error as Error & { stdout?: string; stderr?: string };
-    return ['failed', [message, stdout, stderr].filter(Boolean).join('\n')];
+    const { message, details, stdout, stderr } = error as Partial<
+      Record<'message' | 'details' | 'stdout' | 'stderr', string>
+    >;
+    return ['failed', [message, details, stdout, stderr].filter(Boolean).join('\n')];
   }
 }
