@@ -35,7 +35,9 @@ export async function buildSanitized(kind: Sanitizer): Promise<Record<string, st
   const { flags, runtime } = KINDS[kind];
   const folder = join(root, 'build/sanitizers', kind);
   const output = join(folder, 'out');
+  // Sanitizers replace functions of the runtime, such as those that guard static variables: it must not come along.
   const settings = {
+    BTS_RUNTIME: '',
     CMAKE_CXX_COMPILER: clang,
     CMAKE_BUILD_TYPE: 'Debug',
     CMAKE_CXX_FLAGS_DEBUG: flags,
