@@ -3,6 +3,7 @@
 export { type Abortable, BtsError, type ErrorCode } from './base/errors.js';
 export type { HashOptions } from './base/file-hash.js';
 export { replaceFolder } from './base/folder.js';
+export type { OpenOptions } from './checkpoint/dense-checkpoint.js';
 export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
 export type {
   AttentionConfig,
@@ -91,12 +92,14 @@ export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-rou
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { SparseModel } from './model/baselines/sparse-model.js';
 export { type AddOptions, addExperts, removeExperts } from './model/change-experts.js';
+export type { AdapterCost } from './model/cost/adapter-cost.js';
 export {
   type BatchSize,
   type Cost,
   denseCost,
   forwardFlopsPerToken,
   parameterCount,
+  type Recompute,
   type StitchedShape,
   stitchedCost,
   stitchParameterCount,
@@ -138,7 +141,7 @@ export { type RunningServer, serve } from './serving/http/server.js';
 export type { EngineOptions } from './serving/options.js';
 export type { DType, MemoryStatistics, OpTiming, Variant } from './tensor/addon.js';
 export { Device, type DeviceOptions, findGpus, type Peaks, type StoredAt, whyNotBf16 } from './tensor/device.js';
-export type { Parameter } from './tensor/parameter.js';
+export type { LowRank, Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';
 export { AdamW, type AdamWOptions } from './train/adamw.js';

@@ -22,6 +22,7 @@ export interface DenseCheckpoint {
   adapter?: Adapter;
 }
 
+/** How a checkpoint is opened. */
 export interface OpenOptions extends HashOptions {
   /** Of an adapter: the folder of its base; default: the one that it names. */
   base?: string | undefined;

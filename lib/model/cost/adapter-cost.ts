@@ -5,6 +5,7 @@ import { type LayerRole, parameterNames, rolesOf } from '../../checkpoint/names.
 import type { TensorEntry } from '../../checkpoint/safetensors.js';
 import { withoutHead } from '../transformer/member.js';
 
+/** What an adapter adds to the cost of its hub. */
 export interface AdapterCost {
   /** Numbers in its files. */
   parameters: number;

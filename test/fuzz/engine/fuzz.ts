@@ -24,7 +24,7 @@ export interface Outcome {
   output: string;
 }
 
-/** An input that takes longer does not end; a tokenizer's expressions are given 5 s, several times over. */
+/** An input that computes for longer does not end; a tokenizer's expressions are given 5 s, several times over. */
 const INPUT_SECONDS = 30;
 const MOST_MIB = 3000;
 
