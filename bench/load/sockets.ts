@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { normalized, type Sent } from './requests.js';
 
 const head = ({ path, body }: Sent, length = Buffer.byteLength(body)) =>
-  `POST ${path} HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n`;
+  `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n`;
 
 /** Sends several requests on one connection without waiting for answers: the statuses and answers in their order. */
 export async function pipelined(port: number, sent: readonly Sent[]): Promise<{ status: number; text: string }[]> {

@@ -28,7 +28,7 @@ export async function overwrite(path: string, text: string, mode = 0o666): Promi
     }
     await flush(dirname(place));
   } catch (error) {
-    throw fileError(error, path, 'writing a file');
+    throw fileError(error, path, 'Writing a file');
   }
 }
 

@@ -151,7 +151,7 @@ test('the event loop gets turns while training', async () => {
 
 test('a folder that cannot be written is told', async () => {
   const trained = await trainTokenizer([poem], { vocabularySize: 300 });
-  await throws(() => trained.save('/dev/null/tokenizer'), ['FILE_NOT_FOUND', 'FILE_IO'], /Writing a tokenizer/);
+  await throws(() => trained.save('/dev/null/tokenizer'), ['FILE_NOT_FOUND', 'FILE_IO'], /'\/dev\/null' is a file/);
 });
 
 test('five megabytes train to 4,096 tokens in seconds', async () => {
