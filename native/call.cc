@@ -234,7 +234,6 @@ std::vector<Array> Call::arrays(const char* name) {
   std::vector<int64_t> sizes;
   for (Tensor* tensor : list(name, nullptr, nullptr, false)) {
     if (tensor->dtype() != DType::F32) fail("BAD_SHAPE", std::string("'") + name + "' must hold f32");
-    // Not noted as written: a fault in the gradients skips the update and must leave weights and moments readable.
     input(*tensor);
     arrays.push_back({static_cast<float*>(tensor->data()), tensor->size()});
     sizes.push_back(tensor->size());
@@ -242,6 +241,13 @@ std::vector<Array> Call::arrays(const char* name) {
   if (array_sizes_.empty()) array_sizes_ = sizes;
   else if (array_sizes_ != sizes) fail("BAD_SHAPE", std::string("'") + name + "' does not match the lists before it");
   return arrays;
+}
+
+std::vector<Array> Call::kept_arrays(const char* name) {
+  auto all = arrays(name);
+  for (Tensor* tensor : list(name, nullptr, nullptr, false))
+    writes_.push_back({.storage = tensor->storage(), .whole = false, .kept = true});
+  return all;
 }
 
 Integers Call::integers_of(Tensor& tensor) {

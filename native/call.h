@@ -105,6 +105,9 @@ class Call {
   std::vector<float*> gradients_or_none(const char* name, const char* count, const char* shape);
   // f32 of any shapes; the lists of one call must match entry by entry.
   std::vector<Array> arrays(const char* name);
+  // The same of what is written, and left as it was where something that is read is at fault: a bad batch skips the update and
+  // leaves weights and moments readable, an update that itself fails does not.
+  std::vector<Array> kept_arrays(const char* name);
 
   // --- Integers, whose values the host checks each time before the op is queued: a failed op has written nothing.
   // Each in 0..limit-1, where `limit` is a word, or BAD_TOKEN.

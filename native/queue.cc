@@ -124,9 +124,10 @@ void take_time(Stopwatch& stopwatch, const char* task) {
   }
 }
 
-void mark(const Task& task, const std::shared_ptr<const Error>& fault) {
+// `met`: the fault is of something that the task reads, and not its own.
+void mark(const Task& task, const std::shared_ptr<const Error>& fault, bool met) {
   for (const auto& write : task.writes)
-    if (fault || write.whole) write.storage->fault = fault;
+    if (write.whole || (fault && !(met && write.kept))) write.storage->fault = fault;
 }
 
 }  // namespace
@@ -134,12 +135,13 @@ void mark(const Task& task, const std::shared_ptr<const Error>& fault) {
 void Queue::run(const Task& task) {
   backend_.stopwatch->start();
   auto fault = fault_of(task.reads);
-  if (!fault)
+  const bool met = fault != nullptr;
+  if (!met)
     fault = fault_of_call(task.name, [&] {
       if (task.host) task.host();
       if (task.body) task.body(backend_);
     });
-  mark(task, fault);
+  mark(task, fault, met);
   take_time(*backend_.stopwatch, task.name);
   if (task.done) task.done(fault);
 }
@@ -166,7 +168,7 @@ bool Queue::launch(Tasks& tasks) {
     });
   });
   if (!launched && !fault) return false;
-  for (const Task& task : tasks.list) mark(task, fault);
+  for (const Task& task : tasks.list) mark(task, fault, false);
   take_time(*backend_.stopwatch, "program");
   return true;
 }

@@ -31,7 +31,8 @@ struct Storage {
 
 struct Write {
   std::shared_ptr<Storage> storage;
-  bool whole;  // overwrites all of it, which also ends an earlier fault
+  bool whole;         // overwrites all of it, which also ends an earlier fault
+  bool kept = false;  // stays as it was where something that the task reads is at fault, and is no part of that fault
 };
 
 struct Task {

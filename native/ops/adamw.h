@@ -19,10 +19,10 @@ struct AdamW {
   int64_t step;      // counts from 1
 
   static AdamW read(Call& c) {
-    const AdamW op{.parameters = c.arrays("parameters"),
+    const AdamW op{.parameters = c.kept_arrays("parameters"),
                    .gradients = c.arrays("gradients"),
-                   .first_moments = c.arrays("firstMoments"),
-                   .second_moments = c.arrays("secondMoments"),
+                   .first_moments = c.kept_arrays("firstMoments"),
+                   .second_moments = c.kept_arrays("secondMoments"),
                    .norm = c.input<float>("norm", "1"),
                    .learning_rate = c.number("learningRate"),
                    .beta1 = c.number("beta1"),
