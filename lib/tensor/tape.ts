@@ -59,7 +59,14 @@ export class Tape {
 
   /** `saved` are kept alive until the backward has used them. */
   record(y: Tensor, saved: readonly Tensor[], backward: Backward): void {
-    this.entries.push({ node: y.node!, shape: y.shape, saved: saved.map((tensor) => tensor.share()), backward });
+    const kept: Tensor[] = [];
+    try {
+      for (const tensor of saved) kept.push(tensor.share());
+    } catch (error) {
+      for (const tensor of kept) tensor.dispose();
+      throw error;
+    }
+    this.entries.push({ node: y.node!, shape: y.shape, saved: kept, backward });
   }
 
   /** Adds the gradients of a scalar to those of all parameters it depends on, and empties the tape. */
@@ -86,10 +93,10 @@ export class Tape {
     for (let entry = this.entries.pop(); entry; entry = this.entries.pop()) {
       const { node, shape, saved, backward } = entry;
       try {
-        const gradient = gradients.take(node);
+        using gradient = gradients.take(node);
         if (!gradient) continue;
         using dy = gradient.reshape(...shape);
-        gradient.dispose();
+        gradient.dispose(); // dy has its memory
         backward(dy, saved, gradients);
       } finally {
         for (const tensor of saved) tensor.dispose();

@@ -66,8 +66,13 @@ export class AdamW implements Disposable {
   gradientNorm(): Tensor {
     this.expectAlive();
     const norm = this.device.empty([1]);
-    this.device.run('global_norm', { norm, gradients: this.gradients });
-    return norm;
+    try {
+      this.device.run('global_norm', { norm, gradients: this.gradients });
+      return norm;
+    } catch (error) {
+      norm.dispose();
+      throw error;
+    }
   }
 
   /**

@@ -112,7 +112,9 @@ export class Run implements Disposable {
       using scope = Scope.recording(model.device, { keep: this.keep });
       const seed = hash32(this.seed, this.step + 1, i);
       const part = await model.trainingLoss(scope, batch, targets, seed, this.step / this.schedule.steps);
-      losses.push(part.item());
+      const loss = part.item();
+      loss.catch(() => {}); // reported below, unless something else ends the update before
+      losses.push(loss);
       scope.backward(part);
     }
     const norm = optimizer.gradientNorm();
