@@ -1,6 +1,6 @@
 import { badTokenizer } from './bad-tokenizer.js';
 import type { AddedToken } from './format.js';
-import { escapeRegExp } from './pattern.js';
+import { escapeRegExp, usable } from './pattern.js';
 
 /** A stretch of text, or the id of the added token found in its place. */
 export type Section = string | number;
@@ -31,7 +31,7 @@ export function findAddedTokens(
   }
   if (tokens.length === 0) return (text) => (text === '' ? [] : [text]);
   const longestFirst = [...byContent.keys()].sort((a, b) => b.length - a.length);
-  const expression = new RegExp(longestFirst.map(escapeRegExp).join('|'), 'gu');
+  const expression = usable(new RegExp(longestFirst.map(escapeRegExp).join('|'), 'gu'), 'added_tokens');
   return (text) => {
     const sections: Section[] = [];
     let done = 0;

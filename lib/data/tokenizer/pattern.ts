@@ -31,16 +31,37 @@ const NOT_REPRODUCED: readonly [name: string, unlike: RegExp][] = [
  * @throws BAD_TOKENIZER where there is no such expression
  */
 export function compilePattern(pattern: Pattern, at: string): RegExp {
-  if ('String' in pattern) return new RegExp(escapeRegExp(pattern.String), 'gu');
+  if ('String' in pattern) return usable(new RegExp(escapeRegExp(pattern.String), 'gu'), at);
   const source = pattern.Regex.replace(CASELESS_LETTERS, (group, letters: string) =>
     LIGATURES.test(letters) ? group : spellOutCases(letters),
   );
   rejectUnlike(source, at);
+  return usable(translated(source, pattern.Regex, at), at);
+}
+
+function translated(source: string, given: string, at: string): RegExp {
   try {
     return new SplitPreTokenizer({ pattern: { Regex: source } }).pattern;
   } catch (error) {
-    throw badTokenizer(`${at}: the regular expression ${pattern.Regex} cannot be translated: ${error}`, error);
+    throw badTokenizer(`${at}: the regular expression ${given} cannot be translated: ${error}`, error);
   }
+}
+
+/**
+ * An expression as it came. V8 compiles it when it is first used, for wide text and for often used ones anew, and only then
+ * says that it is too large: that is known here, and not amid a text.
+ *
+ * @throws BAD_TOKENIZER
+ */
+export function usable(expression: RegExp, at: string): RegExp {
+  try {
+    for (const text of ['', '\u{100}']) for (let use = 0; use < 3; use++) expression.test(text);
+  } catch (cause) {
+    const { length } = expression.source;
+    throw badTokenizer(`${at}: an expression of ${length} characters is larger than can be compiled.`, cause);
+  }
+  expression.lastIndex = 0;
+  return expression;
 }
 
 /** Repetitions without a small limit. */
