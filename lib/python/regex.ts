@@ -1,4 +1,6 @@
 import { BtsError } from '../base/errors.js';
+import { compiledNow } from '../base/regex.js';
+import { cut } from '../base/show.js';
 import { SPACE } from './text.js';
 import { expectLength } from './values.js';
 
@@ -58,9 +60,9 @@ export function pythonRegex(pattern: string): RegExp {
     }
   }
   try {
-    return new RegExp(source, `gu${flags.includes('i') ? 'i' : ''}`);
+    return compiledNow(new RegExp(source, `gu${flags.includes('i') ? 'i' : ''}`));
   } catch (cause) {
-    const message = `the regular expression '${pattern}' cannot be used: ${(cause as Error).message}.`;
+    const message = `the regular expression '${cut(pattern)}' cannot be used: ${cut((cause as Error).message, 200)}.`;
     throw new BtsError('BAD_OPTION', message, { cause });
   }
 }

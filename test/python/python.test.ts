@@ -39,6 +39,8 @@ test('regular expressions match what they match in Python', () => {
 
 test('a regular expression that cannot be used is named', async () => {
   await fails(() => pythonRegex('('), 'BAD_OPTION', /'\('/);
+  // What is too large to compile is told before a text is looked at.
+  await fails(() => pythonRegex('a'.repeat(5_000_000)), 'BAD_OPTION', /'a+…' cannot be used/);
 });
 
 test('white space is what Python takes for it', () => {

@@ -1,5 +1,6 @@
 import * as huggingFace from '@huggingface/tokenizers';
 import { BtsError } from '../../base/errors.js';
+import { compiledNow } from '../../base/regex.js';
 import { withinTime } from '../../python/within-time.js';
 import { badTokenizer } from './bad-tokenizer.js';
 
@@ -47,21 +48,14 @@ function translated(source: string, given: string, at: string): RegExp {
   }
 }
 
-/**
- * An expression as it came. V8 compiles it when it is first used, for wide text and for often used ones anew, and only then
- * says that it is too large: that is known here, and not amid a text.
- *
- * @throws BAD_TOKENIZER
- */
+/** An expression that can be looked for. @throws BAD_TOKENIZER */
 export function usable(expression: RegExp, at: string): RegExp {
   try {
-    for (const text of ['', '\u{100}']) for (let use = 0; use < 3; use++) expression.test(text);
+    return compiledNow(expression);
   } catch (cause) {
     const { length } = expression.source;
     throw badTokenizer(`${at}: an expression of ${length} characters is larger than can be compiled.`, cause);
   }
-  expression.lastIndex = 0;
-  return expression;
 }
 
 /** Repetitions without a small limit. */
