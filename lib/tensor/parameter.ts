@@ -58,6 +58,13 @@ export class Parameter implements Disposable {
     return new Parameter(this.name, this.value.reshape(...shape), this.gradient?.reshape(...shape));
   }
 
+  /** Waits until its contents are there. Throws the error of what failed to bring them. */
+  async settled(): Promise<void> {
+    await this.value.settled();
+    await this.adapter?.down.settled();
+    await this.adapter?.up.settled();
+  }
+
   /** Gives back its memory. Twice is harmless. */
   dispose(): void {
     this.value.dispose();

@@ -18,7 +18,7 @@ import { Scope } from '../../lib/tensor/scope.js';
 import { fails } from '../data/data-fixtures.js';
 import { lowRank, numbers, writeAdapter } from '../support/adapters.js';
 import { openCpu } from '../support/devices.js';
-import { CONFIGS, inTemporaryFolder, randomize, writeModel } from '../support/models.js';
+import { CONFIGS, inTemporaryFolder, randomize, runOutOfMemory, writeModel } from '../support/models.js';
 
 const adapters = suite('adapters');
 const IDS = Array.from({ length: 12 }, (_, i) => (i * 37) % 256);
@@ -102,6 +102,23 @@ adapters('an adapter alone is what it is merged into its base', async () => {
       assert.ok(furthest(logits, base) > 0.1, `${name} does something`);
       assert.ok(model.tokenizer.encode('text').length > 0);
     }
+  });
+});
+
+adapters('where memory runs out while adapters are loaded nothing is left', async () => {
+  await withFamily(async (device, at) => {
+    assert.ok((await runOutOfMemory(device, () => DenseModel.load(device, at('all')))) > 60);
+    const members = { hub: at('hub'), experts: { all: at('all'), two: at('two') } };
+    assert.ok((await runOutOfMemory(device, () => StitchedModel.create(device, members))) > 90);
+  });
+});
+
+adapters('what is wrong with an adapter on the disk is told where it is loaded', async () => {
+  await withFamily(async (device, at) => {
+    const { load } = device;
+    device.load = (file, ...rest) =>
+      load.call(device, { ...file, stamp: file.path.includes('adapter') ? '0 0' : file.stamp! }, ...rest);
+    await fails(() => DenseModel.load(device, at('all')), 'BAD_CHECKPOINT', /adapter_model.safetensors' was changed/);
   });
 });
 

@@ -13,9 +13,15 @@ export function loadStored(device: Device, entry: TensorEntry): Tensor {
 }
 
 /** What an adapter adds to a matrix. */
-export function loadLowRank(device: Device, { down, up, scale }: StoredLowRank): LowRank {
+export function loadLowRank(device: Device, stored: StoredLowRank): LowRank {
   const load = (entry: TensorEntry) => new Parameter(entry.name, loadStored(device, entry));
-  return { down: load(down), up: load(up), scale };
+  const down = load(stored.down);
+  try {
+    return { down, up: load(stored.up), scale: stored.scale };
+  } catch (error) {
+    down.dispose();
+    throw error;
+  }
 }
 
 /** A weight of a checkpoint in f32, with what its adapter adds to it. */

@@ -101,9 +101,14 @@ export class Member implements Disposable {
       const entry = checkpoint.tensors.get(spec.name)!;
       const content = contents?.get(entry.name);
       const load = () => loadStored(device, entry);
-      const adapter = lowRank && loadLowRank(device, lowRank);
       if (content !== undefined && shared!.has(content)) borrowed.add(spec.name);
-      return new Parameter(spec.name, content === undefined ? load() : shared!.get(content, load), undefined, adapter);
+      const value = content === undefined ? load() : shared!.get(content, load);
+      try {
+        return new Parameter(spec.name, value, undefined, lowRank && loadLowRank(device, lowRank));
+      } catch (error) {
+        value.dispose();
+        throw error;
+      }
     };
     return await Member.gather(checkpoint.config, create, { ...options, borrowed });
   }
@@ -124,7 +129,7 @@ export class Member implements Disposable {
         throwIfAborted(signal, 'loading a model');
         const parameter = create(spec);
         made.set(spec.name, parameter);
-        await parameter.value.settled();
+        await parameter.settled();
       }
       return new Member(config, ({ name }) => made.get(name)!, present, borrowed);
     } catch (error) {
