@@ -49,7 +49,7 @@ async function run(values: Values, json: boolean, signal: AbortSignal): Promise<
   const errors = findings.filter(({ level }) => level === 'error').length;
   const cost = errors === 0 ? estimate(members, values) : null;
   if (cost && cost.trainingBytes > memoryBytes) {
-    const message = `a training step takes about ${bytes(cost.trainingBytes)}, this machine has ${bytes(memoryBytes)}: take a smaller batch, shorter sequences or fewer experts.`;
+    const message = `a training step takes at least ${bytes(cost.trainingBytes)}, this machine has ${bytes(memoryBytes)}: take a smaller batch, shorter sequences or fewer experts.`;
     findings.push({ level: 'warning', code: 'NOT_ENOUGH_MEMORY', member: 'all', message });
   }
   if (json) printJson({ ok: errors === 0, members, findings, cost, memoryBytes });
@@ -101,7 +101,7 @@ function render(
     ['weights', `${bytes(cost.weightBytes)}, and ${bytes(cost.cacheBytes)} for each token in the key/value cache`],
     [
       'training step',
-      `about ${bytes(cost.trainingBytes)} with ${batchSize} x ${sequenceLength} tokens; this machine has ${bytes(memoryBytes)}`,
+      `at least ${bytes(cost.trainingBytes)} with ${batchSize} x ${sequenceLength} tokens; this machine has ${bytes(memoryBytes)}`,
     ],
     ['work', `${compact(cost.forwardFlops)} operations a token, ${compact(cost.trainingFlops)} in training`],
   ];

@@ -74,7 +74,7 @@ export function renderPlan(plan: TrainingPlan & Partial<PlannedCost>): string {
     cost && ['work', `${compact(cost.flopsPerToken)} operations a token, ${compact(cost.flops)} in all`],
     cost && [
       'memory',
-      `about ${bytes(cost.trainingBytes)} in a training step; this machine has ${bytes(plan.memoryBytes)}`,
+      `at least ${bytes(cost.trainingBytes)} in a training step; this machine has ${bytes(plan.memoryBytes)}`,
     ],
     ['output', `'${plan.out}'${plan.resumesFrom ? `, going on from '${plan.resumesFrom}'` : ''}`],
   ];
