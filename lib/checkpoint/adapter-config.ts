@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { check, type Fail } from '../base/check.js';
 import { BtsError } from '../base/errors.js';
+import { show } from '../base/show.js';
 import { pythonRegex } from '../python/regex.js';
 import { withinTime } from '../python/within-time.js';
 import { quote } from './safetensors-header.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
 
+const NOTHING = 'it adapts nothing: exclude_modules or the chosen layers leave out all that target_modules names';
 const MOST_ENTRIES = 1 << 16;
 const Name = z.string().max(10_000);
 const Names = z.array(Name).max(MOST_ENTRIES);
@@ -94,6 +96,7 @@ export function parseAdapterConfig(json: unknown, source: string): AdapterConfig
       inTime(() => {
         const found = modules.filter((module) => isTarget(module, isLinear));
         expectAllFound(modules);
+        if (found.length === 0) throw fail(NOTHING);
         return new Map(found.map((module) => [module, adaptation(module)]));
       }),
   };
@@ -137,10 +140,10 @@ export function parseAdapterConfig(json: unknown, source: string): AdapterConfig
 
 function expectPlainLora(given: Record<string, unknown>, fail: Fail): void {
   if (given.peft_type !== 'LORA') {
-    throw fail(`peft_type is ${JSON.stringify(given.peft_type)?.slice(0, 100)}, only 'LORA' is supported`);
+    throw fail(`peft_type is ${show(given.peft_type)}, only 'LORA' is supported`);
   }
   if (given.task_type != null && given.task_type !== 'CAUSAL_LM') {
-    throw fail(`task_type is ${JSON.stringify(given.task_type).slice(0, 100)}, only 'CAUSAL_LM' is supported`);
+    throw fail(`task_type is ${show(given.task_type)}, only 'CAUSAL_LM' is supported`);
   }
   if (given.use_dora === true)
     throw fail('use_dora: adapters with magnitudes (DoRA) are not supported, merge it first');
@@ -152,7 +155,7 @@ function expectPlainLora(given: Record<string, unknown>, fail: Fail): void {
   }
   for (const [key, value] of Object.entries(given)) {
     if (key in Keys.shape || WITHOUT_MEANING.has(key) || isNothing(value)) continue;
-    throw fail(`${quote(key)} is ${JSON.stringify(value).slice(0, 100)}, which is not supported`);
+    throw fail(`${quote(key)} is ${show(value)}, which is not supported`);
   }
 }
 

@@ -3,6 +3,7 @@ import { BtsError } from '../base/errors.js';
 import { parseOptions } from '../base/options-check.js';
 import { overwrite } from '../base/overwrite.js';
 import { hash32 } from '../base/random.js';
+import { show } from '../base/show.js';
 import type { Mixture, MixtureBatch, MixtureState } from '../data/mixture.js';
 import type { Recompute } from '../model/cost/cost.js';
 import type { LanguageModel } from '../model/language-model.js';
@@ -150,11 +151,10 @@ export class Run implements Disposable {
 /** What the options of a run say, and those it began with do not. Older versions did not keep all of them. */
 function firstDifference(now: Record<string, unknown>, then: Record<string, unknown>): string | undefined {
   const name = Object.keys(now).find(
-    (name) => Object.hasOwn(then, name) && JSON.stringify(now[name]) !== JSON.stringify(then[name]),
+    (name) => Object.hasOwn(then, name) && show(now[name], Infinity) !== show(then[name], Infinity),
   );
   if (name === undefined) return undefined;
-  if (name !== 'trained')
-    return `${name} is ${JSON.stringify(now[name])}, the run began with ${JSON.stringify(then[name])}`;
+  if (name !== 'trained') return `${name} is ${show(now[name], 1000)}, the run began with ${show(then[name], 1000)}`;
   const [trained, before] = [now[name] as string[], then[name] as string[]];
   const more = trained.find((weight) => !before.includes(weight));
   const less = before.find((weight) => !trained.includes(weight));

@@ -2,6 +2,7 @@ import { parse } from 'yaml';
 import { check } from '../../base/check.js';
 import { BtsError } from '../../base/errors.js';
 import { readAt, withFile } from '../../base/file.js';
+import { show } from '../../base/show.js';
 import { fromPlain } from '../../python/plain.js';
 import { Dict, type Value } from '../../python/values.js';
 import { OwnTask } from './schema.js';
@@ -38,7 +39,7 @@ export async function readTaskFile(path: string): Promise<TaskFile> {
     );
   }
   if (exact instanceof Dict && exact.has('include')) {
-    const name = JSON.stringify(exact.get('include'));
+    const name = show(exact.get('include'));
     throw fail(`it has 'include: ${name}', which cannot be followed here. Copy what that file says into this one.`);
   }
   const task = check(OwnTask, content, (reason) => fail(`${reason}.`));
