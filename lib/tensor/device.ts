@@ -76,12 +76,12 @@ export const deviceOptions = {
   /**
    * What matrix products take, which are summed in f32 all the same. A CUDA device has hidden states in this precision, too;
    * default bf16, which is what tensor cores multiply; f32 is slower and for checks. On the CPU the default is f32, and bf16
-   * rounds nothing but the operands of products of more than four rows, for processors with AVX512_BF16, which multiply that
-   * twice as fast. Attention on the CPU, and weights that are trained, are f32 always.
+   * rounds nothing but the operands of products of more than four rows, for processors that multiply that twice as fast: with
+   * AVX512_BF16, or Arm's with bf16 on Linux. Attention on the CPU, and weights that are trained, are f32 always.
    */
   precision: choice(['bf16', 'f32']).optional().meta({
     description:
-      'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16) or f32 (default there)',
+      'What matrix products take: bf16 (default on a GPU; on a CPU it needs AVX512_BF16, or an Arm one with bf16) or f32 (default there)',
   }),
 };
 /** How a device computes. */

@@ -63,7 +63,7 @@ void CpuOps::run(const MeasurePeaks& op) {
   const bool in_pairs = precision_ == DType::BF16;
   const double flops = 2.0 * (in_pairs ? 2 : 1) * kLanes * kChains * kSteps * double(threads);
   op.peaks[0] = float(flops / best_seconds(pool_, [&](int64_t) {
-                        if constexpr (kLanes == 16)
+                        if constexpr (kHasBf16)
                           if (in_pairs) return multiply_add_pairs(kSteps);
                         return multiply_add(kSteps);
                       }));

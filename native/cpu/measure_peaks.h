@@ -8,7 +8,7 @@ namespace bts::cpu::BTS_ISA {
 
 constexpr int kChains = 12;  // independent sums, enough to hide the latency of a multiply-add
 
-// So many multiply-adds of each chain, of pairs; only where the processor has AVX512_BF16. The result means nothing.
+// So many multiply-adds of each chain, of pairs; only where the processor multiplies them. The result means nothing.
 float multiply_add_pairs(int64_t steps);
 
 }  // namespace bts::cpu::BTS_ISA

@@ -26,6 +26,13 @@ namespace bts::cpu::BTS_ISA {
 
 constexpr int kLanes = BTS_LANES;
 
+// Whether the files *_bf16.cc are compiled beside it, for those of its processors that multiply bf16.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool kHasBf16 = true;
+#else
+constexpr bool kHasBf16 = false;
+#endif
+
 typedef float vfloat __attribute__((vector_size(BTS_LANES * 4)));
 typedef int32_t vint __attribute__((vector_size(BTS_LANES * 4)));
 typedef uint16_t vhalf __attribute__((vector_size(BTS_LANES * 2)));

@@ -83,7 +83,9 @@ function casesOf({ N, I, O, dtype }: Sizes): Case[] {
 
 products('an instruction set without them is NO_DEVICE, and says what to do', async () => {
   const open = (instructionSet: string) => () => Device.open('cpu', { instructionSet, precision: 'bf16' });
-  await fails(open('generic'), 'NO_DEVICE', /AVX512_BF16; this would be 'generic'\. .*f32/);
+  // Arm's one set may have them.
+  if (process.arch === 'x64')
+    await fails(open('generic'), 'NO_DEVICE', /AVX512_BF16 .*; this would be 'generic'\. .*f32/);
   await fails(open('sse9'), 'NO_DEVICE', /'sse9'.*generic/);
 });
 

@@ -54,7 +54,7 @@ Block choose_block(std::span<const Ready> products, int threads) {
 }
 
 void compute(const Task& task, DType precision, float* workspace) {
-  if constexpr (kLanes == 16)
+  if constexpr (kHasBf16)
     if (precision == DType::BF16) return run_bf16(task, workspace);
   run(task, Workspace<float>(workspace));
 }
@@ -82,7 +82,7 @@ Matrix copied_left(float* copy, const Product& p, DType precision, ThreadPool& p
     for (int64_t row = begin * kLanes; row < std::min(end * kLanes, p.rows); row += kLanes) {
       const int64_t count = std::min<int64_t>(kLanes, p.rows - row);
       copy_along(copy + row * stride, stride, p.a, {row, count, 0, p.depth});
-      if constexpr (kLanes == 16)
+      if constexpr (kHasBf16)
         if (precision == DType::BF16)  // in place: a pair takes half the room of its numbers
           round_rows(reinterpret_cast<Pair*>(copy) + row * stride, stride, row_major(copy, stride),
                      {row, count, 0, p.depth});
@@ -105,7 +105,7 @@ Product rows_of(const Product& p, int64_t first, int64_t count) {
 }  // namespace
 
 Matrix rounded_left(const Product& p, DType precision, ThreadPool& pool, Arena& scratch) {
-  if constexpr (kLanes == 16)
+  if constexpr (kHasBf16)
     if (precision == DType::BF16 && !is_stream(p)) {
       const int64_t stride = apart(steps_of<Pair>(p.depth));
       auto* rounded = reinterpret_cast<Pair*>(scratch.floats(round_up(p.rows, kMR) * stride));

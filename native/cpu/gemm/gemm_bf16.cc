@@ -1,4 +1,4 @@
-// Compiled for processors with AVX512_BF16, as the other files *_bf16.cc are.
+// Compiled for processors that multiply bf16, as the other files *_bf16.cc are.
 #include "gemm_blocks.h"
 
 namespace bts::cpu::BTS_ISA {

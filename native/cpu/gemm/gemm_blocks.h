@@ -121,7 +121,7 @@ void run(const Task& task, Workspace<Step> space) {
   }
 }
 
-// run, with operands rounded to bf16; only where the processor has AVX512_BF16.
+// run, with operands rounded to bf16; only where the processor multiplies them.
 void run_bf16(const Task& task, float* workspace);
 
 }  // namespace bts::cpu::BTS_ISA

@@ -11,6 +11,8 @@ namespace bts::cpu::BTS_ISA {
 // through.
 #if BTS_LANES == 16
 constexpr int kMR = 14;
+#elif defined(__aarch64__)
+constexpr int kMR = 12;
 #elif BTS_LANES == 8
 constexpr int kMR = 6;
 #else

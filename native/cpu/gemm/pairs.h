@@ -1,8 +1,12 @@
-// Numbers rounded to bf16, in pairs of neighbours along the depth of a product: what a processor with AVX512_BF16 multiplies
-// and sums in one step. Its arithmetic takes subnormal numbers, of either precision, for zero and raises no exceptions.
+// Numbers rounded to bf16, in pairs of neighbours along the depth of a product: what a processor with AVX512_BF16, or one of
+// Arm with bf16, multiplies and sums in one step. That arithmetic takes subnormal numbers, of either precision, for zero and
+// raises no exceptions; Arm's rounds sums to odd.
 #pragma once
 
 #include "../simd.h"
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#include <arm_neon.h>
+#endif
 
 namespace bts::cpu::BTS_ISA {
 
@@ -35,6 +39,28 @@ inline Pair narrow(float first, float second) {
 inline vpair interleave(vpair v) {
   return (vpair)__builtin_shufflevector((vpair_halves)v, (vpair_halves)v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
                                         22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+
+typedef uint32_t vpair __attribute__((vector_size(16)));
+
+inline vpair load(const Pair* p) { return (vpair)vld1q_u32(&p->bits); }
+inline void store(Pair* p, vpair v) { vst1q_u32(&p->bits, (uint32x4_t)v); }
+inline vpair splat(Pair x) { return x.bits - vpair{}; }
+
+inline vfloat multiply_add(vpair a, vpair b, vfloat sum) {
+  return (vfloat)vbfdotq_f32((float32x4_t)sum, (bfloat16x8_t)a, (bfloat16x8_t)b);
+}
+
+inline vpair narrow(vfloat first, vfloat second) {
+  return (vpair)vcvtq_high_bf16_f32(vcvtq_low_bf16_f32((float32x4_t)first), (float32x4_t)second);
+}
+inline Pair narrow(float first, float second) { return {narrow(vfloat{first, second}, vfloat{})[0]}; }
+
+inline vpair interleave(vpair v) {
+  const uint16x8_t halves = (uint16x8_t)v;
+  return (vpair)vzip1q_u16(halves, vextq_u16(halves, halves, 4));
 }
 
 #endif

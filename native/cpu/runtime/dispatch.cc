@@ -6,6 +6,10 @@
 #include "../../error.h"
 #include "host_memory.h"
 #include "wall_clock.h"
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 namespace bts::cpu {
 
@@ -33,6 +37,12 @@ struct InstructionSet {
   bool multiplies_bf16 = false;  // on this processor
 };
 
+#if defined(__aarch64__) && defined(__linux__)
+bool arm_multiplies_bf16() { return getauxval(AT_HWCAP2) & HWCAP2_BF16; }
+#elif !defined(__x86_64__)
+bool arm_multiplies_bf16() { return false; }
+#endif
+
 // Those that this binary holds code for, narrowest first, and whether this processor runs them.
 std::span<const InstructionSet> instruction_sets() {
 #if defined(__x86_64__)
@@ -46,7 +56,7 @@ std::span<const InstructionSet> instruction_sets() {
        bool(__builtin_cpu_supports("avx512bf16"))},
   }};
 #else
-  static const std::array<InstructionSet, 1> sets{{{"generic", true}}};
+  static const std::array<InstructionSet, 1> sets{{{"generic", true, arm_multiplies_bf16()}}};
 #endif
   return sets;
 }
@@ -59,8 +69,8 @@ std::unique_ptr<Ops> make_ops(int threads, const std::string& instruction_set, D
     const auto& [name, supported, multiplies_bf16] = sets[i];
     if (supported && (instruction_set.empty() || instruction_set == name)) {
       if (precision == DType::BF16 && !multiplies_bf16)
-        throw Error("NO_DEVICE", std::string("products in bf16 need instruction set 'avx512' on a processor with "
-                                             "AVX512_BF16; this would be '") +
+        throw Error("NO_DEVICE", std::string("products in bf16 need a processor with AVX512_BF16 and instruction set "
+                                             "'avx512', or Arm's with bf16 on Linux; this would be '") +
                                      name + "'. Precision f32 works everywhere");
       return kFactories[i](threads, precision);
     }
