@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DenseModel } from '../../lib/model/dense-model.js';
@@ -206,6 +207,60 @@ limits('tokens and text are turned into each other', async () => {
   assert.equal((chat as { tokens: number[] }).tokens, [...Buffer.from('hi')]);
   const text = await (await server.post('/detokenize', { tokens: [104, 195, 169] })).json();
   assert.equal(text, { prompt: 'hé' });
+});
+
+limits('a body whose length is not said beforehand is read', async () => {
+  const call = request(server.url + COMPLETIONS, { method: 'POST', headers: { 'Content-Type': 'application/json' } });
+  const answered = once(call, 'response');
+  const body = JSON.stringify({ ...ask, seed: 1 });
+  call.write(body.slice(0, 9));
+  await setTimeout(30);
+  call.end(body.slice(9));
+  const [response] = await answered;
+  assert.is(response.statusCode, 200);
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  const whole = (await (await server.post(COMPLETIONS, body)).json()) as { choices: object };
+  assert.equal(JSON.parse(text).choices, whole.choices);
+});
+
+limits('who leaves while he still sends is no fault of the server', async () => {
+  const refused = await metric('bts_requests_total{path="/v1/completions",status="400"}');
+  for (const length of [{}, { 'Content-Length': 1000 }]) {
+    const headers = { 'Content-Type': 'application/json', ...length };
+    const call = request(server.url + COMPLETIONS, { method: 'POST', headers });
+    call.on('error', () => {});
+    call.write('{"prompt":');
+    await setTimeout(50);
+    call.destroy();
+  }
+  await until(async () => (await metric('bts_requests_total{path="/v1/completions",status="400"}')) === refused + 2);
+  assert.equal(server.failures, []);
+});
+
+limits('who sends more than is read, by and by, is told so', async () => {
+  const part = Buffer.alloc(1 << 16, 'x');
+  for (const [path, parts, status] of [
+    [COMPLETIONS, 30, 413],
+    ['/v1/embeddings', 3, 404],
+  ] as const) {
+    for (const known of [true, false]) {
+      const length = known ? { 'Content-Length': parts * part.length } : {};
+      const call = request(server.url + path, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', ...length },
+      });
+      const answered = once(call, 'response');
+      for (let i = 0; i < parts; i++) {
+        await new Promise<void>((resolve, reject) => call.write(part, (error) => (error ? reject(error) : resolve())));
+        await setTimeout(30);
+      }
+      call.end();
+      const [response] = await answered;
+      response.resume();
+      assert.is(response.statusCode, status, `${path}, length ${known ? 'known' : 'unknown'}`);
+    }
+  }
 });
 
 limits('who wants too much at once is told to come back', async () => {

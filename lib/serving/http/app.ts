@@ -1,13 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import { BtsError } from '../../base/errors.js';
 import { cut } from '../../base/show.js';
 import { encodePrompt } from '../../model/decoding/generate.js';
 import type { Engine } from '../engine.js';
 import { type Asker, expectFits } from './answering.js';
+import { limitBody, lingerOverBody } from './body.js';
 import { chat } from './chat.js';
 import { complete } from './completions.js';
 import { Fault, toFault } from './faults.js';
@@ -20,8 +20,6 @@ import { type Reply, streamedReply, wholeReply } from './reply.js';
 import { ChatBody, CompletionBody, DetokenizeBody, readBody, TokenizeBody, textsOf } from './requests.js';
 import type { ServedModel } from './served-model.js';
 import { TimeLimit } from './time-limit.js';
-
-const MIB = 2 ** 20;
 
 export interface App {
   fetch: Hono['fetch'];
@@ -87,10 +85,9 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     }
   };
 
+  app.use(lingerOverBody);
   app.use(async (c, next) => {
     await next();
-    // What was not read of a body stands in the way of the connection's next request.
-    if (c.res.status >= 400 && c.req.raw.body && !c.req.raw.bodyUsed) c.header('Connection', 'close');
     const labels = { path: knownPath(c), status: c.res.status };
     metrics.add('bts_requests_total', 'Requests by their status.', labels);
   });
@@ -109,10 +106,7 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     if (isStopping) throw stopping();
     await next();
   });
-  const onError = () => {
-    throw new Fault(413, 'TOO_LARGE', `the request is larger than ${settings.maxBody} MiB (maxBody).`);
-  };
-  app.use(bodyLimit({ maxSize: settings.maxBody * MIB, onError }));
+  app.use(limitBody(settings.maxBody));
 
   const describe = ({ id, model, engine }: ServedModel) => ({
     id,
