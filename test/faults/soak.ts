@@ -20,7 +20,7 @@ const PART = 0.2;
 
 interface State {
   minutes: number;
-  /** What stays after garbage was collected. */
+  /** Of the process's own memory, what stays after garbage was collected. Pages of files come and go as the system likes. */
   residentBytes: number;
   heapBytes: number;
   /** Of the device: in tensors. */
@@ -96,7 +96,7 @@ async function stateOf(device: Device, minutes: number): Promise<State> {
   const { heapUsed, external } = process.memoryUsage();
   return {
     minutes,
-    residentBytes: 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)![1]),
+    residentBytes: 1024 * Number(/RssAnon:\s+(\d+)/.exec(status)![1]),
     heapBytes: heapUsed + external,
     liveBytes: device.memory().liveBytes,
     handles: process.getActiveResourcesInfo().length,
