@@ -3,6 +3,7 @@ import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BtsError } from '../../lib/base/errors.js';
 import { readAdapter } from '../../lib/checkpoint/adapter.js';
 import { type AdapterConfig, parseAdapterConfig } from '../../lib/checkpoint/adapter-config.js';
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
@@ -21,7 +22,8 @@ const V = [8, 16] as const;
 
 const MODULES = [...new Set(parameterNames(CONFIGS.llama).map(({ name }) => name.replace(/\.weight$/, '')))];
 const isLinear = (module: string) => module.endsWith('_proj');
-const parse = (config: object): AdapterConfig => parseAdapterConfig({ ...PEFT_DEFAULTS, ...config }, 'x');
+const parse = (config: object): AdapterConfig =>
+  parseAdapterConfig({ ...PEFT_DEFAULTS, ...config }, (reason) => new BtsError('BAD_ADAPTER', reason));
 const found = (config: object) =>
   Object.fromEntries(
     [...parse(config).adaptations(MODULES, isLinear)].map(([module, { rank, scale }]) => [
