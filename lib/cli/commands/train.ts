@@ -24,6 +24,7 @@ import {
   adapterIdentity,
   adapterToBe,
   checkNewAdapter,
+  expectSameKind,
   isAdapted,
   loraOf,
   newAdapterOptions,
@@ -159,6 +160,7 @@ async function resumeModel(
   const { from } = values;
   const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
   expectRoom(begun, values);
+  await expectSameKind(checkpoint, values);
   if (isAdapted(values)) return await DenseModel.load(device, checkpoint, { trainable: 'adapter', base: from, signal });
   const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
   expectSame(model.config, begun, checkpoint);

@@ -11,7 +11,7 @@ import { adapterAsHub } from '../../model/members/adapter-base.js';
 export const newAdapterOptions = {
   lora: loraOptions.rank.optional(),
   loraAlpha: loraOptions.alpha,
-  loraTargets: loraOptions.targets.optional(),
+  loraTargets: loraOptions.targets,
 };
 
 const schema = z.object(newAdapterOptions);
@@ -42,6 +42,14 @@ export async function adapterToBe(config: ModelConfig, values: Values): Promise<
   if (await isAdapter(from)) throw adapterAsHub(from);
   const { adaptations } = planLora(config, from, lora);
   return adapterTraining(config, new Map([...adaptations].map(([name, { rank }]) => [name, rank])));
+}
+
+/** Throws BAD_OPTION where a run that trains an adapter would go on with a whole model, or the other way round. */
+export async function expectSameKind(checkpoint: string, values: Values): Promise<void> {
+  const isOne = await isAdapter(checkpoint);
+  if (isOne === isAdapted(values)) return;
+  const [what, todo] = isOne ? ['an adapter', 'give --lora'] : ['a whole model', 'leave out --lora'];
+  throw new BtsError('BAD_OPTION', `cannot resume: '${checkpoint}' is a checkpoint of ${what}: ${todo}.`);
 }
 
 /** What checkpoints of an adapter do not hold, as those of a model do: how it was begun, and the weights that it is one of. */

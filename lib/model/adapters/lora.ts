@@ -22,9 +22,9 @@ export const loraOptions = {
   alpha: positive().optional().meta({ description: 'Of an adapter: B A counts alpha / rank (default: the rank)' }),
   /** Modules by the ends of their names; default `all-linear`, every matrix in the layers. */
   targets: commaList(text('a name'))
-    .default([ALL_LINEAR])
+    .optional()
     .meta({
-      description: `Of an adapter: ends of the names of what is adapted, such as q_proj,v_proj; ${ALL_LINEAR}: every matrix in the layers`,
+      description: `Of an adapter: ends of the names of what is adapted, such as q_proj,v_proj (default: ${ALL_LINEAR}, every matrix in the layers)`,
       argument: 'names',
     }),
   /** Of A, which begins random, while B begins with zeros; default 0. */
@@ -53,7 +53,7 @@ export interface PlannedAdapter {
 export function planLora(
   config: ModelConfig,
   base: string,
-  { rank, alpha = rank, targets }: Omit<z.output<z.ZodObject<typeof loraOptions>>, 'seed'>,
+  { rank, alpha = rank, targets = [ALL_LINEAR] }: Omit<z.output<z.ZodObject<typeof loraOptions>>, 'seed'>,
 ): PlannedAdapter {
   const fail = (reason: string) => new BtsError('BAD_OPTION', `an adapter of '${base}': ${reason}.`);
   const isAll = targets.length === 1 && targets[0]!.toLowerCase() === ALL_LINEAR;
