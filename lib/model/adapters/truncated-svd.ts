@@ -47,7 +47,7 @@ export async function truncatedSvd(
     return await orthonormalized(device, rows);
   };
   let q = scope.track(await basis());
-  for (let i = 0; i < ITERATIONS && count < most; i++) {
+  for (let i = 0; i < ITERATIONS; i++) {
     next = times(device, q, matrix);
     using across = await basis();
     next = timesTransposed(device, across, matrix);
