@@ -85,7 +85,7 @@ export {
 export { type GateOptions, meanGates } from './gates/mean-gates.js';
 export { type TaskGateOptions, taskGates } from './gates/task-gates.js';
 export type { LoraOptions } from './model/adapters/lora.js';
-export { type ShrinkOptions, shrinkExpert } from './model/adapters/shrink.js';
+export { type ShrinkOptions, shrinkExpert, type WholePart } from './model/adapters/shrink.js';
 export type { ShrunkExpert } from './model/adapters/shrunk-expert.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';

@@ -4,7 +4,6 @@ import { exists, writeJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
 import { checkOptions, expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
-import { writeAdapter } from '../checkpoint/adapter-writer.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
@@ -12,12 +11,13 @@ import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { DType } from '../tensor/addon.js';
 import type { Device } from '../tensor/device.js';
-import { isTrained, type LowRank, type Parameter } from '../tensor/parameter.js';
+import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type Adapted, adaptedBy, lowRankParts, trainedRanks, writeAdapted } from './adapters/adapted.js';
 import { type LoraOptions, loraOptions, planLora, startLowRank } from './adapters/lora.js';
 import { adapterTraining } from './cost/adapter-cost.js';
-import { type BatchSize, denseCost } from './cost/cost.js';
+import { adaptedCost, type BatchSize, denseCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { adapterAsHub } from './members/adapter-base.js';
 import { expectVocabulary } from './members/vocabulary.js';
@@ -47,13 +47,6 @@ export interface LoadOptions extends OpenOptions {
 /** How a new adapter is begun. */
 export interface AdaptOptions extends LoraOptions, HashOptions {}
 
-/** What a model that is an adapter of another one is written as. */
-interface Adapted {
-  json: object;
-  /** What its file calls the tensors that stand in the place of the base's, by the base's names. */
-  replaced: ReadonlyMap<string, string>;
-}
-
 /** A dense Llama-family model, or such a one with an adapter of low rank. */
 export class DenseModel extends DecoderModel {
   /** @internal */
@@ -69,10 +62,7 @@ export class DenseModel extends DecoderModel {
   ) {
     super(device, tokenizer);
     this.transformer = new Transformer(device, [member]);
-    const all = member.parameters.flatMap((weight) => [
-      weight,
-      ...(weight.adapter ? lowRankParts(weight.adapter) : []),
-    ]);
+    const all = member.parameters.flatMap((weight) => [weight, ...lowRankParts(weight)]);
     this.trainable = all.filter(({ gradient }) => gradient);
   }
 
@@ -148,7 +138,8 @@ export class DenseModel extends DecoderModel {
       shared: options.shared,
       signal: options.signal,
     });
-    const adapted = options.adapted ?? (isMerged ? undefined : adaptedBy(checkpoint));
+    const held = isMerged ? undefined : checkpoint.adapter;
+    const adapted = options.adapted ?? (held && adaptedBy(held));
     return new DenseModel(device, member, tokenizer, files, adapted);
   }
 
@@ -189,12 +180,10 @@ export class DenseModel extends DecoderModel {
   }
 
   override trainingBytes(size: BatchSize): number {
+    const ranks = trainedRanks(this.member.parameters);
+    if (ranks.size > 0) return adaptedCost(this.config, size, adapterTraining(this.config, ranks)).trainingBytes;
     const trained = new Set(this.trainable.map(({ name }) => name));
-    const ranks = this.member.parameters.flatMap(({ name, adapter }) =>
-      adapter && isTrained(adapter) ? [[name, adapter.down.value.shape[0]!] as const] : [],
-    );
-    const adapter = ranks.length > 0 ? adapterTraining(this.config, new Map(ranks)) : undefined;
-    return denseCost(this.config, size, ({ name }) => trained.has(name), adapter).trainingBytes;
+    return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
   /**
@@ -206,7 +195,7 @@ export class DenseModel extends DecoderModel {
    */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
     this.expectAlive();
-    if (this.adapted) return await this.writeAdapter(folder, this.adapted, dtype);
+    if (this.adapted) return await writeAdapted(folder, this.adapted, this.member.parameters, dtype);
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
     );
@@ -216,23 +205,6 @@ export class DenseModel extends DecoderModel {
     await writeCheckpoint(folder, written);
     await writeTokenizer(folder, this.tokenizerFiles);
   }
-
-  private async writeAdapter(folder: string, { json, replaced }: Adapted, dtype?: DType): Promise<void> {
-    const tensors = this.member.parameters.flatMap((weight) => [
-      ...(weight.adapter ? lowRankParts(weight.adapter) : []).map((part) =>
-        tensorSource(part, part.gradient ? dtype : undefined),
-      ),
-      ...(replaced.has(weight.name) ? [{ ...tensorSource(weight), name: replaced.get(weight.name)! }] : []),
-    ]);
-    await writeAdapter(folder, json, tensors);
-  }
-}
-
-const lowRankParts = ({ down, up }: LowRank): Parameter[] => [down, up];
-
-function adaptedBy({ adapter }: DenseCheckpoint): Adapted | undefined {
-  if (!adapter) return undefined;
-  return { json: adapter.json, replaced: new Map([...adapter.replaced].map(([name, entry]) => [name, entry.name])) };
 }
 
 /** Where a checkpoint's tokenizer lies: an adapter that has none reads as its base does. */

@@ -5,6 +5,7 @@ import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import { planLora } from '../../lib/model/adapters/lora.js';
 import { adapterTraining } from '../../lib/model/cost/adapter-cost.js';
 import {
+  adaptedCost,
   type BatchSize,
   denseCost,
   forwardFlopsPerToken,
@@ -154,7 +155,7 @@ for (const [what, targets, base = CONFIGS.llama] of ADAPTED) {
       const { adaptations } = planLora(config, hub, options);
       const adapter = adapterTraining(config, new Map([...adaptations].map(([name, { rank }]) => [name, rank])));
       for (const recompute of ['never', 'always'] as const) {
-        const cost = denseCost(config, { ...BATCH, recompute }, undefined, adapter);
+        const cost = adaptedCost(config, { ...BATCH, recompute }, adapter);
         let said = 0;
         let parameters = 0;
         const peak = await peakOf(async (device) => {
@@ -183,7 +184,7 @@ test('operations of training an adapter', async () => {
     const ids = randomTokens(tokens);
     using model = await DenseModel.adapt(device, hub, { rank: 6 });
     for (const recompute of ['never', 'always'] as const) {
-      const cost = denseCost(config, { batch: 1, tokens, recompute }, undefined, adapter);
+      const cost = adaptedCost(config, { batch: 1, tokens, recompute }, adapter);
       assert.is(Math.round(cost.forwardFlops * tokens), await countFlops(device, () => model.logits(ids)));
       using scope = Scope.recording(device, { keep: recompute === 'always' ? 0 : Number.POSITIVE_INFINITY });
       const step = await countFlops(device, async () => {

@@ -399,7 +399,11 @@ shrink('what cannot be is told', async () => {
       const before = await value.read();
       value.write(before.map((x, i) => (i === 5 ? bad : x)));
       const broken = await written(model, at('broken'));
-      await fails(() => to({ rank: 2 }, broken), 'BAD_CHECKPOINT', new RegExp(`broken': .*${part}.* no finite numbers`));
+      await fails(
+        () => to({ rank: 2 }, broken),
+        'BAD_CHECKPOINT',
+        new RegExp(`broken': .*${part}.* no finite numbers`),
+      );
       value.write(before);
       await rm(broken, { recursive: true });
     }

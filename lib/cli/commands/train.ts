@@ -5,7 +5,7 @@ import { choice, commaList, folder } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { openCheckpoint, readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { Tokenizer } from '../../data/tokenizer.js';
-import { denseCost } from '../../model/cost/cost.js';
+import { adaptedCost, denseCost } from '../../model/cost/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../../model/dense-model.js';
 import type { Device } from '../../tensor/device.js';
 import { kebab } from '../options/config-file.js';
@@ -90,12 +90,9 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
           const begun = checkpoint && !isAdapted(values);
           const config = begun ? await readConfig(checkpoint) : await plannedConfig(values);
           const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-          return denseCost(
-            config,
-            size,
-            trainableRoles(config, loadOptions(values)),
-            await adapterToBe(config, values),
-          );
+          const adapter = await adapterToBe(config, values);
+          if (adapter) return adaptedCost(config, size, adapter);
+          return denseCost(config, size, trainableRoles(config, loadOptions(values)));
         },
         create: (device) => createModel(device, values, signal),
         load: (device, checkpoint) => resumeModel(device, values, checkpoint, signal),

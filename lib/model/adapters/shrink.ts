@@ -16,9 +16,10 @@ import { endsOf, ShrunkExpert } from './shrunk-expert.js';
 
 /** What of a model has no low rank. */
 export const WHOLE = ['embeddings', 'head', 'norms', 'biases'] as const;
-type Whole = (typeof WHOLE)[number];
+/** A part of a model that has no low rank. */
+export type WholePart = (typeof WHOLE)[number];
 
-const wholeOf = (role: string): Whole => {
+const wholeOf = (role: string): WholePart => {
   if (role === 'embedding') return 'embeddings';
   if (role === 'head') return 'head';
   return role.endsWith('Norm') ? 'norms' : 'biases';
@@ -47,7 +48,7 @@ export interface ShrinkOptions extends Omit<z.input<z.ZodObject<typeof shrinkOpt
   /** The folder of the model that the expert descends from. */
   hub: string;
   /** What keeps its weights as they are, where they differ from the hub's; default: all that has no low rank. */
-  whole?: readonly (Whole | 'none')[];
+  whole?: readonly (WholePart | 'none')[];
   /** Called behind each of the matrices. */
   onProgress?: (done: number, matrices: number) => void;
 }

@@ -106,13 +106,17 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
   return layersFlops(config, tokens).total + headFlops(config);
 }
 
-/** The cost of a dense model, and of training those of its parameters that `trained` picks, by default all; or an adapter of it alone. */
-export function denseCost(
-  config: ModelConfig,
-  size: BatchSize,
-  trained: Trainable = () => true,
-  adapter?: AdapterTraining,
-): Cost {
+/** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
+export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
+  return costOf(config, size, trained);
+}
+
+/** The cost of a dense model with an adapter, and of training that alone. */
+export function adaptedCost(config: ModelConfig, size: BatchSize, adapter: AdapterTraining): Cost {
+  return costOf(config, size, () => false, adapter);
+}
+
+function costOf(config: ModelConfig, size: BatchSize, trained: Trainable, adapter?: AdapterTraining): Cost {
   const { batch, tokens } = size;
   const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
