@@ -8,11 +8,12 @@ import { readSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { readCheckpoint } from '../../lib/checkpoint/shards.js';
 import { type AdaptOptions, DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
+import type { Device } from '../../lib/tensor/device.js';
 import { isTrained } from '../../lib/tensor/parameter.js';
 import { Scope } from '../../lib/tensor/scope.js';
 import { fails } from '../data/data-fixtures.js';
 import { lowRank, numbers, writeAdapter } from '../support/adapters.js';
-import { openCpu, shared } from '../support/devices.js';
+import { devices, openCpu, shared } from '../support/devices.js';
 import {
   CONFIGS,
   close,
@@ -143,6 +144,27 @@ for (const [family, config] of Object.entries(CONFIGS)) {
     }, config);
   });
 }
+
+lora('gradients are the same on every device, as far as it rounds', async () => {
+  await withHub(async (hub) => {
+    const gradientsOn = async (on: Device) => {
+      using model = await DenseModel.adapt(on, hub, { rank: 3, alpha: 4 });
+      randomize(model, 4);
+      using scope = Scope.recording(on, { keep: 0 });
+      scope.backward(model.trainingLoss(scope, batch, ids.length, 0));
+      return await Promise.all(model.trainable.map(({ gradient }) => gradient!.read()));
+    };
+    const expected = await gradientsOn(device);
+    const all = (gradients: Float32Array[]) => gradients.flatMap((gradient) => [...gradient]);
+    for (const other of devices()) {
+      using _ = other;
+      const [found, wanted] = [all(await gradientsOn(other)), all(expected)];
+      const off = Math.hypot(...found.map((x, i) => x - wanted[i]!)) / Math.hypot(...wanted);
+      // Numbers in bf16 are a 256th off; a gradient passes a dozen of them in each of three layers, there and back.
+      assert.ok(off < (other.precision === 'bf16' ? 72 / 256 : 1e-4), `${other.label}: ${off}`);
+    }
+  }, CONFIGS.phi3);
+});
 
 lora(
   'the loss falls, the base stays, and what is written computes the very same: alone, and as an expert',

@@ -14,7 +14,7 @@ import { DenseModel } from '../../lib/model/dense-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { Device, whyNotBf16 } from '../../lib/tensor/device.js';
 import { fails } from '../data/data-fixtures.js';
-import { openCpu } from '../support/devices.js';
+import { devices, openCpu } from '../support/devices.js';
 import {
   CONFIGS,
   close,
@@ -206,6 +206,21 @@ for (const [family, config] of Object.entries(CONFIGS)) {
     }, config);
   });
 }
+
+shrink('every device finds the same, as far as it rounds', async () => {
+  await withPair(async ({ hub, expert }) => {
+    using here = await shrinkExpert(device, expert, { hub, rank: 3 });
+    for (const other of devices()) {
+      using _ = other;
+      if (other.precision !== 'f32') continue;
+      using there = await shrinkExpert(other, expert, { hub, rank: 3 });
+      for (const [i, { name, rank, error }] of there.matrices.entries()) {
+        assert.equal([name, rank], [here.matrices[i]!.name, here.matrices[i]!.rank]);
+        assert.ok(Math.abs(error - here.matrices[i]!.error) < 1e-4, `${other.label}: ${name}`);
+      }
+    }
+  });
+});
 
 shrink('an adapter that became part of the weights is found again', async () => {
   await withPair(async ({ hub, at }) => {
