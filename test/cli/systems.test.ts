@@ -41,7 +41,14 @@ test('every system is made of experts that are adapters; where they become part 
   await inProject(async (at) => {
     const shrunk = await callCli('shrink', at('code'), '--hub', at('hub'), '--rank', '16', '--out', at('small'));
     assert.is(shrunk.error, undefined, shrunk.error?.message);
-    const members = (code: string) => ['--hub', at('hub'), '--expert', `code=${code}`, '--expert', `math=${at('math')}`];
+    const members = (code: string) => [
+      '--hub',
+      at('hub'),
+      '--expert',
+      `code=${code}`,
+      '--expert',
+      `math=${at('math')}`,
+    ];
     for (const system of SYSTEMS.filter((system) => system !== 'data-matched')) {
       const steps = ['soup', 'btm'].includes(system) ? [] : training;
       const losses = [];
