@@ -84,6 +84,9 @@ export {
 } from './gates/gated-text.js';
 export { type GateOptions, meanGates } from './gates/mean-gates.js';
 export { type TaskGateOptions, taskGates } from './gates/task-gates.js';
+export type { LoraOptions } from './model/adapters/lora.js';
+export { type ShrinkOptions, shrinkExpert, type WholePart } from './model/adapters/shrink.js';
+export type { ShrunkExpert } from './model/adapters/shrunk-expert.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export type { MixtureSystem } from './model/baselines/mixtures.js';
@@ -111,7 +114,7 @@ export type { GeneratedToken } from './model/decoding/generation.js';
 export type { CacheOptions, KeyValueCache, TokenCache } from './model/decoding/key-value-cache.js';
 export type { LogProbabilities, TokenLogProbability } from './model/decoding/log-probabilities.js';
 export type { GenerateOptions, SamplingOptions } from './model/decoding/options.js';
-export { DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
+export { type AdaptOptions, DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
 export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
 export { loadModel, readModelConfig } from './model/load-model.js';
 export type { Family as MemberFolders } from './model/members/member-files.js';

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { check, type Fail } from '../base/check.js';
-import { BtsError } from '../base/errors.js';
 import { show } from '../base/show.js';
 import { pythonRegex } from '../python/regex.js';
 import { withinTime } from '../python/within-time.js';
@@ -56,6 +55,8 @@ export interface Adaptation {
 
 /** What `adapter_config.json` says of a LoRA adapter, as PEFT understands it. Modules have PEFT's names, `model.layers.0.mlp.up_proj`. */
 export interface AdapterConfig {
+  /** All of it, as it was read. */
+  readonly json: object;
   /** What the base is called, which may be a folder. */
   readonly base: string | undefined;
   /** Which biases were trained. */
@@ -63,20 +64,13 @@ export interface AdapterConfig {
   /** Whether a module, or one that it is part of, was trained and saved whole. */
   isSaved(module: string): boolean;
   /**
-   * What is adapted among `modules`; 'all-linear' means those for whom `isLinear` holds. Throws BAD_ADAPTER where a target names
-   * nothing.
+   * What is adapted among `modules`; 'all-linear' means those for whom `isLinear` holds. Throws where a target names nothing.
    */
   adaptations(modules: readonly string[], isLinear: (module: string) => boolean): Map<string, Adaptation>;
 }
 
-/**
- * Reads the content of an `adapter_config.json`.
- *
- * @param source names the file in errors
- * @throws BAD_ADAPTER if it is malformed or describes what this package would compute otherwise than PEFT
- */
-export function parseAdapterConfig(json: unknown, source: string): AdapterConfig {
-  const fail = (reason: string) => new BtsError('BAD_ADAPTER', `'${source}': ${reason}.`);
+/** Reads the content of an `adapter_config.json`. Throws what `fail` makes where it is malformed or describes what this package would compute otherwise than PEFT. */
+export function parseAdapterConfig(json: unknown, fail: Fail): AdapterConfig {
   const given = check(z.looseObject({}), json, fail);
   expectPlainLora(given, fail);
   const keys = check(Keys, given, fail);
@@ -88,6 +82,7 @@ export function parseAdapterConfig(json: unknown, source: string): AdapterConfig
     withinTime(work, (seconds) => fail(`finding its modules took more than ${seconds} seconds`));
 
   return {
+    json: given,
     base: keys.base_model_name_or_path ?? undefined,
     bias: keys.bias,
     isSaved: (module) =>

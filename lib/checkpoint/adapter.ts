@@ -1,5 +1,6 @@
 /** Adapters of low rank as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors`. */
 import { join, resolve } from 'node:path';
+import type { Fail } from '../base/check.js';
 import { BtsError } from '../base/errors.js';
 import { exists, readJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
@@ -13,6 +14,9 @@ import { quote } from './safetensors-header.js';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 /** What PEFT puts before the names of all tensors. */
 export const ADAPTER_PREFIX = 'base_model.model.';
+
+/** What PEFT calls one of the two matrices of a module, behind `ADAPTER_PREFIX`. */
+export const lowRankName = (module: string, letter: 'A' | 'B') => `${module}.lora_${letter}.weight`;
 
 /** What an adapter adds to a matrix W [O, I]: `scale * B A`. */
 export interface StoredLowRank {
@@ -28,6 +32,8 @@ export interface Adapter {
   base: string;
   /** What that was called where the adapter was trained. */
   baseName: string | undefined;
+  /** Its adapter_config.json. */
+  json: object;
   /** By the name of the matrix's tensor. */
   lowRank: ReadonlyMap<string, StoredLowRank>;
   /** Tensors that stand in the place of the base's, by the base's names. */
@@ -42,7 +48,8 @@ export async function isAdapter(folder: string): Promise<boolean> {
 /** @throws FILE_NOT_FOUND, FILE_IO, BAD_ADAPTER */
 async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
   const path = join(folder, ADAPTER_CONFIG);
-  return parseAdapterConfig(await readJson(path, 'BAD_ADAPTER'), path);
+  const fail = (reason: string) => new BtsError('BAD_ADAPTER', `'${path}': ${reason}.`);
+  return parseAdapterConfig(await readJson(path, 'BAD_ADAPTER'), fail);
 }
 
 /**
@@ -75,7 +82,7 @@ export async function readAdapter(folder: string, base: string, config: ModelCon
     throw new BtsError('FILE_NOT_FOUND', message);
   }
   const { tensors } = await readSafetensors(path);
-  return { base, baseName: said.base, ...match(config, said, tensors, folder) };
+  return { base, baseName: said.base, json: said.json, ...match(config, said, tensors, folder) };
 }
 
 /** All tensors of an adapter's file that are read. */
@@ -91,7 +98,8 @@ export async function adapterContents(adapter: Adapter, options: HashOptions = {
 }
 
 const SUFFIX = /\.(weight|bias)$/;
-const moduleOf = (tensor: string) => tensor.replace(SUFFIX, '');
+/** What PEFT calls the module of a tensor. */
+export const moduleOf = (tensor: string) => tensor.replace(SUFFIX, '');
 
 /** Holds what a file has against what the configuration says. */
 function match(
@@ -102,11 +110,7 @@ function match(
 ): Pick<Adapter, 'lowRank' | 'replaced'> {
   const fail = (reason: string) => new BtsError('BAD_ADAPTER', `'${folder}': ${reason}.`);
   const specs = new Map(parameterNames(config).map((spec) => [spec.name, spec]));
-  const modules = [...new Set([...[...specs.keys()].map(moduleOf), 'lm_head'])];
-  const adapted = said.adaptations(modules, (module) => isMatrixOfLayer(specs.get(`${module}.weight`)));
-  const wrongs = [...adapted.keys()].map((module) => whyNotAdapted(module, specs, config)).filter(Boolean);
-  if (wrongs.length > 0) throw fail(wrongs[0]!);
-
+  const adapted = adaptedModules(config, said, fail);
   const left = new Map(tensors);
   const take = (name: string) => {
     const entry = left.get(ADAPTER_PREFIX + name);
@@ -117,7 +121,7 @@ function match(
   for (const [module, adaptation] of adapted) {
     const [outputs, inputs] = specs.get(`${module}.weight`)!.shape as [number, number];
     const part = (letter: 'A' | 'B', shape: number[]) => {
-      const name = `${module}.lora_${letter}.weight`;
+      const name = lowRankName(module, letter);
       return expectTensor(take(name), ADAPTER_PREFIX + name, shape, { outputs, inputs, adaptation, fail });
     };
     const { rank, scale } = adaptation;
@@ -143,7 +147,17 @@ function match(
   return { lowRank, replaced };
 }
 
-function isMatrixOfLayer(spec: ParameterSpec | undefined): boolean {
+/** What a configuration says of the modules of such a model. Throws what `fail` makes where it is about what cannot be adapted. */
+export function adaptedModules(config: ModelConfig, said: AdapterConfig, fail: Fail): Map<string, Adaptation> {
+  const specs = new Map(parameterNames(config).map((spec) => [spec.name, spec]));
+  const modules = [...new Set([...[...specs.keys()].map(moduleOf), 'lm_head'])];
+  const adapted = said.adaptations(modules, (module) => isMatrixOfLayer(specs.get(`${module}.weight`)));
+  const wrongs = [...adapted.keys()].map((module) => whyNotAdapted(module, specs, config)).filter(Boolean);
+  if (wrongs.length > 0) throw fail(wrongs[0]!);
+  return adapted;
+}
+
+export function isMatrixOfLayer(spec: ParameterSpec | undefined): boolean {
   return spec !== undefined && spec.layer !== null && spec.shape.length === 2;
 }
 

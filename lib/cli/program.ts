@@ -13,6 +13,7 @@ import { paramsCommand } from './commands/params.js';
 import { quickstartCommand } from './commands/quickstart.js';
 import { reproduceCommand } from './commands/reproduce.js';
 import { serveCommand } from './commands/serve.js';
+import { shrinkCommand } from './commands/shrink.js';
 import { sparseCommand } from './commands/sparse.js';
 import { stitchCommand } from './commands/stitch.js';
 import { trainCommand } from './commands/train.js';
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
   quickstartCommand,
   checkCommand,
   trainCommand,
+  shrinkCommand,
   stitchCommand,
   addCommand,
   removeCommand,

@@ -20,6 +20,19 @@ export function domainTable(losses: readonly HeldOutLoss[]): string {
   ]);
 }
 
+/** A column for each domain, and one for their mean where there are several. */
+export function lossColumns<Row extends { losses: readonly HeldOutLoss[] }>(
+  rows: readonly Row[],
+  mark: Pick<Column<Row>, 'best'> = { best: 'lowest' },
+): Column<Row>[] {
+  const domains = rows[0]!.losses.map(({ domain }) => domain);
+  const columns: Column<Row>[] = domains.map((title, i) => {
+    return { title, value: ({ losses }) => losses[i]!.loss, digits: 3, ...mark };
+  });
+  if (domains.length > 1) columns.push({ title: 'mean', value: ({ losses }) => meanLoss(losses), digits: 3, ...mark });
+  return columns;
+}
+
 /** Losses of several models side by side, one row a model, with the best of each column marked. */
 export function lossTable(
   rows: readonly ModelLosses[],
@@ -27,13 +40,7 @@ export function lossTable(
 ): string {
   const domains = rows[0]!.losses.map(({ domain }) => domain);
   const mark = comparable ? ({ best: 'lowest' } as const) : {};
-  const columns: Column<ModelLosses>[] = [
-    { title: 'model', value: (row) => row.model },
-    ...domains.map((title, i) => ({ title, value: (row: ModelLosses) => row.losses[i]!.loss, digits: 3, ...mark })),
-  ];
-  if (domains.length > 1) {
-    columns.push({ title: 'mean', value: (row) => meanLoss(row.losses), digits: 3, ...mark });
-  }
+  const columns: Column<ModelLosses>[] = [{ title: 'model', value: (row) => row.model }, ...lossColumns(rows, mark)];
   if (rows.some(({ switching }) => switching)) {
     columns.push({ title: SWITCHING, value: (row) => row.switching?.loss, digits: 3, ...mark });
   }

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists, writeJson } from '../base/file.js';
-import { expectOptions } from '../base/options-check.js';
+import type { HashOptions } from '../base/file-hash.js';
+import { checkOptions, expectOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
@@ -13,11 +14,15 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type BatchSize, denseCost } from './cost/cost.js';
+import { type Adapted, adaptedBy, lowRankParts, trainedRanks, writeAdapted } from './adapters/adapted.js';
+import { type LoraOptions, loraOptions, planLora, startLowRank } from './adapters/lora.js';
+import { adapterTraining } from './cost/adapter-cost.js';
+import { adaptedCost, type BatchSize, denseCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
+import { adapterAsHub } from './members/adapter-base.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
-import { Member, type MemberOptions, type Trainable } from './transformer/member.js';
+import { type LowRankOf, Member, type MemberOptions, type Trainable, trainedLowRank } from './transformer/member.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
@@ -27,16 +32,22 @@ export type Freezable = (typeof FREEZABLE)[number];
 
 /** How a dense checkpoint is loaded. */
 export interface LoadOptions extends OpenOptions {
-  /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
-  trainable?: boolean;
   /**
-   * With `trainable`: what stays as it is. `head` is what a hub reads experts with: final norm and output weights, which
+   * Makes the weights trainable, in f32, and an adapter part of them; default: frozen, in the precision of the file. `'adapter'`:
+   * what an adapter adds is trainable, and nothing else.
+   */
+  trainable?: boolean | 'adapter';
+  /**
+   * With `trainable: true`: what stays as it is. `head` is what a hub reads experts with: final norm and output weights, which
    * in a tied model are the embeddings.
    */
   freeze?: readonly Freezable[];
 }
 
-/** A dense Llama-family model. */
+/** How a new adapter is begun. */
+export interface AdaptOptions extends LoraOptions, HashOptions {}
+
+/** A dense Llama-family model, or such a one with an adapter of low rank. */
 export class DenseModel extends DecoderModel {
   /** @internal */
   readonly transformer: Transformer;
@@ -47,10 +58,12 @@ export class DenseModel extends DecoderModel {
     private readonly member: Member,
     tokenizer: Tokenizer | undefined,
     private readonly tokenizerFiles: TokenizerFiles,
+    private readonly adapted?: Adapted,
   ) {
     super(device, tokenizer);
     this.transformer = new Transformer(device, [member]);
-    this.trainable = member.parameters.filter((parameter) => parameter.gradient);
+    const all = member.parameters.flatMap((weight) => [weight, ...lowRankParts(weight)]);
+    this.trainable = all.filter(({ gradient }) => gradient);
   }
 
   /**
@@ -69,10 +82,42 @@ export class DenseModel extends DecoderModel {
       signal: true,
     });
     expectFreezable(options);
-    const { base, verify, signal } = options;
+    const { base, verify, signal, trainable } = options;
     const checkpoint = await openCheckpoint(folder, { base, verify, signal });
+    if (trainable === 'adapter' && !checkpoint.adapter) {
+      const message = `'${folder}' is a whole model: DenseModel.adapt begins an adapter of it (bts train --lora).`;
+      throw new BtsError('BAD_OPTION', message);
+    }
     const tokenizer = await loadTokenizer(await tokenizerFolder(checkpoint), { signal });
     return await DenseModel.of(device, checkpoint, tokenizer, options);
+  }
+
+  /**
+   * A checkpoint with a new adapter of low rank (LoRA), which alone is trained: `write` writes the adapter as PEFT does, and
+   * `load` with `trainable: 'adapter'` goes on with it. It computes what the checkpoint does until it is trained. The same seed
+   * begins with the same numbers.
+   * Throws BAD_OPTION where targets name nothing, and what `load` throws.
+   *
+   * @param folder the folder of a whole model, which stays as it is
+   */
+  static async adapt(device: Device, folder: string, options: AdaptOptions): Promise<DenseModel> {
+    const { seed, verify, signal, ...lora } = checkOptions('DenseModel.adapt', loraOptions, options, {
+      verify: true,
+      signal: true,
+    });
+    const checkpoint = await openCheckpoint(folder, { verify, signal });
+    if (checkpoint.adapter) throw adapterAsHub(folder);
+    const { json, adaptations } = planLora(checkpoint.config, folder, lora);
+    const lowRank: LowRankOf = (device, spec) => {
+      const adaptation = adaptations.get(spec.name);
+      return adaptation && startLowRank(device, spec, adaptation, seed);
+    };
+    const tokenizer = await loadTokenizer(folder, { signal });
+    return await DenseModel.of(device, checkpoint, tokenizer, {
+      signal,
+      lowRank,
+      adapted: { json, replaced: new Map() },
+    });
   }
 
   /** @internal Loads the weights of a checkpoint that is open, with its tokenizer. */
@@ -80,19 +125,22 @@ export class DenseModel extends DecoderModel {
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     tokenizer: Tokenizer | undefined,
-    options: LoadOptions & Pick<MemberOptions, 'shared'> = {},
+    options: LoadOptions & Pick<MemberOptions, 'shared' | 'lowRank'> & { adapted?: Adapted } = {},
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
     const files = await readTokenizer(await tokenizerFolder(checkpoint));
-    const trainable = trainableRoles(config, options);
+    const isMerged = options.trainable === true;
     const member = await Member.load(device, checkpoint, {
-      trainable,
-      merged: options.trainable,
+      trainable: trainableRoles(config, options),
+      merged: isMerged,
+      lowRank: options.trainable === 'adapter' ? trainedLowRank : options.lowRank,
       shared: options.shared,
       signal: options.signal,
     });
-    return new DenseModel(device, member, tokenizer, files);
+    const held = isMerged ? undefined : checkpoint.adapter;
+    const adapted = options.adapted ?? (held && adaptedBy(held));
+    return new DenseModel(device, member, tokenizer, files, adapted);
   }
 
   /**
@@ -132,18 +180,22 @@ export class DenseModel extends DecoderModel {
   }
 
   override trainingBytes(size: BatchSize): number {
+    const ranks = trainedRanks(this.member.parameters);
+    if (ranks.size > 0) return adaptedCost(this.config, size, adapterTraining(this.config, ranks)).trainingBytes;
     const trained = new Set(this.trainable.map(({ name }) => name));
     return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
   /**
-   * Writes config.json, weights and tokenizer as Hugging Face lays them out.
+   * Writes config.json, weights and tokenizer as Hugging Face lays them out; of a model that is an adapter of another one its
+   * adapter_config.json and weights as PEFT does.
    *
    * @param folder a new, empty folder
    * @param dtype of trained weights; default f32
    */
   override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
     this.expectAlive();
+    if (this.adapted) return await writeAdapted(folder, this.adapted, this.member.parameters, dtype);
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
     );
@@ -177,7 +229,7 @@ function expectFreezable({ trainable = false, freeze = [] }: LoadOptions): void 
     const hint = didYouMean(unknown, FREEZABLE) || ` There are ${FREEZABLE.join(', ')}.`;
     throw new BtsError('BAD_OPTION', `freeze: there is no part '${unknown}'.${hint}`);
   }
-  if (!trainable && freeze.length > 0) {
+  if (trainable !== true && freeze.length > 0) {
     throw new BtsError('BAD_OPTION', 'freeze holds parts of a model that is trained: load it with trainable: true.');
   }
 }
@@ -192,5 +244,5 @@ export function trainableRoles(config: ModelConfig, { trainable = false, freeze 
   }
   const norms = freeze.includes('norms');
   const isFrozen = (role: string) => frozen.has(role) || (norms && role.endsWith('Norm'));
-  return (spec: ParameterSpec) => trainable && !rolesOf(spec).some(isFrozen);
+  return (spec: ParameterSpec) => trainable === true && !rolesOf(spec).some(isFrozen);
 }

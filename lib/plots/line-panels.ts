@@ -31,6 +31,8 @@ export interface LinePanels {
   columns: number;
   xTitle: string;
   yTitle: string;
+  /** The horizontal axis tells these alone, and is logarithmic; default as many as have room, at equal distances. */
+  xValues?: readonly number[] | undefined;
   width?: number;
   height?: number;
   /** What the vertical axis spans at least. */
@@ -39,7 +41,7 @@ export interface LinePanels {
 
 /** Lines over axes of their own below, and common ones at the side, in panels, with one legend for all. */
 export async function renderLines(picture: LinePanels): Promise<string> {
-  const { title, subtitle, names, panels, columns, xTitle, yTitle, width = 280, height = 200 } = picture;
+  const { title, subtitle, names, panels, columns, xTitle, yTitle, xValues, width = 280, height = 200 } = picture;
   const ys = panels.flatMap((panel) => (panel?.lines ?? []).flatMap((line) => line.map(({ y }) => y)));
   const styles = names.map((_, i) => lineStyle(i));
   const symbolWidth = Math.max(0, ...names.map((name) => textWidth(name, 12))) + 48;
@@ -72,7 +74,7 @@ export async function renderLines(picture: LinePanels): Promise<string> {
       },
     ],
     marks: panels.map((panel) =>
-      panel ? panelMark(panel, names, { xTitle, yTitle, width, height }) : { type: 'group' },
+      panel ? panelMark(panel, names, { xTitle, yTitle, xValues, width, height }) : { type: 'group' },
     ),
   };
   return await renderSvg([title, ...subtitle].join('. '), chart);
@@ -81,7 +83,16 @@ export async function renderLines(picture: LinePanels): Promise<string> {
 function panelMark(
   { title, subtitle, lines, marks = [] }: Panel,
   names: readonly string[],
-  { xTitle, yTitle, width, height }: { xTitle: string; yTitle: string; width: number; height: number },
+  {
+    xTitle,
+    yTitle,
+    xValues,
+    width,
+    height,
+  }: Pick<LinePanels, 'xTitle' | 'yTitle' | 'xValues'> & {
+    width: number;
+    height: number;
+  },
 ): Mark {
   const xs = lines.flatMap((line) => line.map(({ x }) => x));
   const [first, last] = niceRange(xs, 1);
@@ -97,10 +108,19 @@ function panelMark(
       frame: 'group',
     },
     encode: { update: { width: { value: width }, height: { value: height } } },
-    scales: [{ name: 'x', type: 'linear', domain: [first, last], zero: false, range: [0, width] }],
+    scales: [
+      xValues
+        ? { name: 'x', type: 'log', base: 2, domain: [first, last], range: [0, width] }
+        : { name: 'x', type: 'linear', domain: [first, last], zero: false, range: [0, width] },
+    ],
     axes: [
       { orient: 'left', scale: 'y', grid: true, gridScale: 'x', title: yTitle, tickCount: 6 },
-      { orient: 'bottom', scale: 'x', title: xTitle, tickMinStep: 1, tickCount: 6 },
+      {
+        orient: 'bottom',
+        scale: 'x',
+        title: xTitle,
+        ...(xValues ? { values: [...xValues], format: 'd' } : { tickMinStep: 1, tickCount: 6 }),
+      },
     ],
     marks: [
       ...marks.flatMap(({ x, label }, i) => switchMark(at(x), label, height, -8 - 16 * rows[i]!)),

@@ -11,7 +11,7 @@ export interface LowRank {
   scale: number;
 }
 
-/** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. */
+/** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. What an adapter adds is trained on its own. */
 export class Parameter implements Disposable {
   constructor(
     /** As its file has it, or as the family names it. */
@@ -85,6 +85,13 @@ export function trained(weights: readonly Parameter[]): boolean {
 
 /** Whether an adapter adds to any of these. */
 export const hasAdapters = (weights: readonly Parameter[]): boolean => weights.some(({ adapter }) => adapter);
+
+/** What is trained of an adapter: both matrices or none. */
+export const isTrained = ({ down }: LowRank): boolean => down.gradient !== undefined;
+
+/** Whether an adapter of any of these is trained. */
+export const trainedAdapters = (weights: readonly Parameter[]): boolean =>
+  weights.some(({ adapter }) => adapter && isTrained(adapter));
 
 export const values = (weights: readonly Parameter[]): Tensor[] => weights.map((weight) => weight.value);
 

@@ -3,6 +3,7 @@ import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BtsError } from '../../lib/base/errors.js';
 import { show } from '../../lib/base/show.js';
 import { readAdapter } from '../../lib/checkpoint/adapter.js';
 import { type AdapterConfig, parseAdapterConfig } from '../../lib/checkpoint/adapter-config.js';
@@ -24,7 +25,8 @@ const MODULES = [...new Set(parameterNames(CONFIGS.llama).map(({ name }) => name
 const isLinear = (module: string) => module.endsWith('_proj');
 /** JSON of a hostile file: lists in lists. */
 const deep = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as object;
-const parse = (config: object): AdapterConfig => parseAdapterConfig({ ...PEFT_DEFAULTS, ...config }, 'x');
+const parse = (config: object): AdapterConfig =>
+  parseAdapterConfig({ ...PEFT_DEFAULTS, ...config }, (reason) => new BtsError('BAD_ADAPTER', reason));
 const found = (config: object) =>
   Object.fromEntries(
     [...parse(config).adaptations(MODULES, isLinear)].map(([module, { rank, scale }]) => [

@@ -28,7 +28,7 @@ function report(error: unknown, options?: readonly string[]): { code: number; te
   }
 }
 
-const COMMANDS = ['quickstart', 'check', 'train', 'stitch', 'generate', 'eval', 'doctor'];
+const COMMANDS = ['quickstart', 'check', 'train', 'shrink', 'stitch', 'generate', 'eval', 'doctor'];
 
 test('bts runs as a program', async () => {
   const { version } = JSON.parse(await readFile(MANIFEST, 'utf8'));

@@ -37,6 +37,36 @@ async function json(...args: string[]) {
   return JSON.parse(stdout);
 }
 
+test('every system is made of experts that are adapters; where they become part of weights, that is said', async () => {
+  await inProject(async (at) => {
+    const shrunk = await callCli('shrink', at('code'), '--hub', at('hub'), '--rank', '16', '--out', at('small'));
+    assert.is(shrunk.error, undefined, shrunk.error?.message);
+    const members = (code: string) => [
+      '--hub',
+      at('hub'),
+      '--expert',
+      `code=${code}`,
+      '--expert',
+      `math=${at('math')}`,
+    ];
+    for (const system of SYSTEMS.filter((system) => system !== 'data-matched')) {
+      const steps = ['soup', 'btm'].includes(system) ? [] : training;
+      const losses = [];
+      for (const code of ['code', 'small']) {
+        const out = ['--out', at(`${system}-${code}`)];
+        const all = [...out, ...members(at(code)), ...text(at), ...sizes, ...steps];
+        const { stdout, stderr, error } = await callCli('baseline', system, ...all, '--json');
+        assert.is(error, undefined, error?.message);
+        const isTold = code === 'small' && ['btx-sample', 'btx-soft', 'bam'].includes(system);
+        assert.is(/trains whole experts: the adapters code become part/.test(stderr), isTold, stderr);
+        losses.push(JSON.parse(stdout).heldOut.map(({ loss }: { loss: number }) => loss));
+      }
+      // Of full rank it computes what the expert does.
+      for (const [i, loss] of losses[0].entries()) assert.ok(Math.abs(loss - losses[1][i]) < 1e-3 * loss, system);
+    }
+  });
+});
+
 test('every system is made by one command, evaluated and generated with', async () => {
   await inProject(async (at) => {
     const members = await Promise.all(['hub', 'code', 'math'].map((name) => weights(at(name))));

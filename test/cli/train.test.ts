@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -106,6 +106,68 @@ test('train continues a model; what is frozen stays, the rest changes', async ()
   });
 });
 
+test('train makes an adapter of a model, which is an expert at once; resumed it is the same to the bit', async () => {
+  await inProject(async (folder) => {
+    const adapter = { lora: '3', 'lora-alpha': '6', 'lora-targets': 'q_proj,down_proj', 'checkpoint-every': '3' };
+    const { stdout, stderr, error } = await callCli(...continued(folder, { ...adapter, json: true }));
+    assert.is(error, undefined, error?.message);
+    assert.is(JSON.parse(stdout).heldOut.length, 2);
+    assert.match(stderr, `The adapter is in '${join(folder, 'out')}'`);
+    const json = JSON.parse(await readFile(join(folder, 'out', 'adapter_config.json'), 'utf8'));
+    assert.equal(
+      [json.r, json.lora_alpha, json.target_modules, json.base_model_name_or_path],
+      [3, 6, ['q_proj', 'down_proj'], join(folder, 'hub')],
+    );
+    const members = ['--hub', join(folder, 'hub'), '--expert', `code=${join(folder, 'out')}`];
+    const checked = await callCli('check', ...members, '--json');
+    const [, expert] = JSON.parse(checked.stdout).members;
+    assert.equal(expert.adapter.ranks, [3, 3]);
+    assert.equal(JSON.parse(checked.stdout).findings, []);
+
+    const whole = await weights(join(folder, 'out'), 'adapter_model.safetensors');
+    await rm(join(folder, 'out'), { recursive: true });
+    const refused = async (message: string, changed: Options, left: readonly string[] = []) => {
+      const options: Options = { ...adapter, resume: true, ...changed };
+      for (const name of left) delete options[name];
+      const { error } = await callCli(...continued(folder, options));
+      assert.is(error?.code, 'BAD_OPTION', error?.message);
+      assert.match(error!.message, message);
+    };
+    await refused('lora is {"rank":3,"alpha":3,', {}, ['lora-alpha']);
+    await refused('lora is {"rank":2,"alpha":6,', { lora: '2' });
+    await refused('is a checkpoint of an adapter: give --lora', {}, ['lora', 'lora-alpha', 'lora-targets']);
+    await refused('from is "math", the run began with "hub"', { from: join(folder, 'math') });
+    const dense = { out: join(folder, 'dense'), 'checkpoint-every': '3' };
+    assert.is((await callCli(...continued(folder, dense))).error, undefined);
+    await rm(join(folder, 'dense'), { recursive: true });
+    await refused('is a checkpoint of a whole model: leave out --lora', dense);
+    const kept = join(folder, 'kept');
+    await rename(join(folder, 'hub'), kept);
+    await cp(join(folder, 'math'), join(folder, 'hub'), { recursive: true });
+    await refused('base is "', {});
+    await rm(join(folder, 'hub'), { recursive: true });
+    await rename(kept, join(folder, 'hub'));
+
+    const resumed = await callCli(...continued(folder, { ...adapter, resume: true }));
+    assert.is(resumed.error, undefined, resumed.error?.message);
+    assert.equal(await weights(join(folder, 'out'), 'adapter_model.safetensors'), whole);
+  });
+});
+
+test('a dry run says what an adapter takes', async () => {
+  await inProject(async (folder) => {
+    const { stdout } = await callCli(...continued(folder, { lora: '1', 'dry-run': true, json: true }));
+    const plan = JSON.parse(stdout);
+    const parameters = 3 * (2 * 32 + 2 * 24 + 3 * 40);
+    assert.is(plan.trainedParameters, parameters);
+    assert.is(plan.parameters, 14_096 + parameters);
+    const dense = JSON.parse((await callCli(...continued(folder, { 'dry-run': true, json: true }))).stdout);
+    assert.ok(plan.flopsPerToken < dense.flopsPerToken);
+    // The weights have neither gradients nor moments.
+    assert.ok(dense.trainingBytes - plan.trainingBytes > 2.5 * 4 * (14_096 - parameters));
+  });
+});
+
 test('a file gives the options', async () => {
   await inProject(async (folder) => {
     const file = join(folder, 'run.yaml');
@@ -171,6 +233,12 @@ const FAULTS: [Options, ErrorCode, string][] = [
   [{ ...SCRATCH }, 'BAD_OPTION', 'either --tokenizer FOLDER or --train-tokenizer TOKENS'],
   [{ ...SCRATCH, tokenizer: 'hub', 'train-tokenizer': '300' }, 'BAD_OPTION', 'either --tokenizer'],
   [{ ...SCRATCH, freeze: 'head' }, 'BAD_OPTION', 'give --from'],
+  [{ lora: '4' }, 'BAD_OPTION', '--lora trains an adapter of an existing model: give --from'],
+  [{ from: 'hub', 'lora-alpha': '4' }, 'BAD_OPTION', 'give its rank with --lora'],
+  [{ from: 'hub', 'lora-targets': 'q_proj' }, 'BAD_OPTION', 'give its rank with --lora'],
+  [{ from: 'hub', lora: '4', freeze: 'head' }, 'BAD_OPTION', 'leave out --freeze'],
+  [{ from: 'hub', lora: '4', 'lora-targets': 'wq' }, 'BAD_OPTION', '"wq" names nothing in the base'],
+  [{ from: 'hub', lora: '0' }, 'BAD_OPTION', 'whole number from 1'],
   [{ from: 'hub', width: '32' }, 'BAD_OPTION', 'width cannot be chosen with it'],
   [{ from: 'hub', 'sequence-length': '33' }, 'BAD_OPTION', '33 is more than the 32 positions'],
   [{ from: 'hub', 'warmup-steps': '5' }, 'BAD_OPTION', 'warmupSteps must be a whole number from 0 to the 4 steps'],

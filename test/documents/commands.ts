@@ -14,7 +14,7 @@ const SHORTER: readonly [RegExp, string][] = [
   [/^bts eval .*--domain.*/, '$& --max-tokens 256'],
   [/\bmmlu\b/, 'mmlu_anatomy'],
   [/^bts eval .*--tasks.*/, '$& --limit 1 --shots 0'],
-  [/^bts gates .*--domain.*/, '$& --max-tokens 256'],
+  [/^bts (gates|shrink) .*--domain.*/, '$& --max-tokens 256'],
   [/^bts (generate|gates) .*--?prompt.*|^bts generate .*/, '$& --max-tokens 4'],
   [/^bts chat .*/, "$& --max-tokens 4 <<< 'Hello'"],
   [/^bts reproduce .*/, '$& --commands'],

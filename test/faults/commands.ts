@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { exists } from '../../lib/base/file.js';
+import { DenseModel } from '../../lib/model/dense-model.js';
 import { newestCheckpoint, trainingFolder } from '../../lib/train/checkpoint.js';
 import { type Running, startCli, until, writeProject } from '../support/cli.js';
 import { openCpu } from '../support/devices.js';
@@ -52,6 +53,15 @@ const expectCheckpoint = (load: typeof loadDense | typeof loadStitched) => async
 
 const SAMPLES = 'out/hub/t.jsonl';
 const COMMANDS: Command[] = [
+  {
+    name: 'train --lora',
+    args: ['train', '--from', 'hub', '--lora', '2', ...LONG],
+    isUnderWay: trains,
+    check: expectCheckpoint((device, checkpoint) =>
+      DenseModel.load(device, checkpoint, { trainable: 'adapter', base: join(checkpoint, '../../hub') }),
+    ),
+    locks: true,
+  },
   {
     name: 'train',
     args: ['train', '--from', 'hub', ...LONG],

@@ -15,6 +15,7 @@ import { trainTokenizer } from '../../lib/data/train-tokenizer.js';
 import { readReport, writeReport } from '../../lib/eval/results/report.js';
 import { readSamples, SampleFile } from '../../lib/eval/results/sample-file.js';
 import type { Sample } from '../../lib/eval/run/run-task.js';
+import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import type { Device } from '../../lib/tensor/device.js';
@@ -44,6 +45,7 @@ export async function openSaves(root: string): Promise<Save[]> {
     await training(device, join(root, 'dense'), 'model.safetensors', loadDense, (device, folder) =>
       writeModel(device, folder, { config: { ...CONFIGS.llama, layers: 1 } }),
     ),
+    await training(device, join(root, 'adapter'), 'adapter_model.safetensors', loadAdapter, writeAdapter),
     await training(device, join(root, 'stitched'), 'stitch.safetensors', loadStitched, writeStitched),
     file,
     report,
@@ -65,6 +67,16 @@ async function writeStitched(device: Device, folder: string): Promise<string> {
   await model.write(folder);
   return folder;
 }
+
+async function writeAdapter(device: Device, folder: string): Promise<string> {
+  const hub = await writeModel(device, `${folder}-hub`, { config: { ...CONFIGS.llama, layers: 1 } });
+  using model = await DenseModel.adapt(device, hub, { rank: 2 });
+  await mkdir(folder);
+  await model.write(folder);
+  return folder;
+}
+
+const loadAdapter = (device: Device, folder: string) => DenseModel.load(device, folder, { trainable: 'adapter' });
 
 /**
  * A run that stopped after its second step goes on: it saves the third, removes the second, and ends with the fourth. `root` gets a
@@ -99,7 +111,7 @@ async function training(
   };
   return {
     parent: root,
-    name: `training of a ${load === loadDense ? 'dense' : 'stitched'} model`,
+    name: `training of a model in ${file}`,
     prepare: (folder) => cp(stopped, folder, { recursive: true }),
     save: async (folder) => {
       const out = join(folder, 'out');

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { hashModel } from '../../lib/eval/results/model-hash.js';
 import { EnsembleModel } from '../../lib/model/baselines/ensemble.js';
 import { MixtureModel } from '../../lib/model/baselines/mixture-model.js';
+import { RoutedModel } from '../../lib/model/baselines/routed.js';
 import { writeSoup } from '../../lib/model/baselines/soup.js';
 import { addExperts, removeExperts } from '../../lib/model/change-experts.js';
 import { stitchedCost } from '../../lib/model/cost/cost.js';
@@ -347,12 +348,23 @@ adapters('other systems take adapters for the models that they make', async () =
       using owned = model;
       return await owned.logits(IDS);
     };
-    const same = async (one: Promise<DenseModel | EnsembleModel | MixtureModel>, other: typeof one) =>
+    type Any = DenseModel | EnsembleModel | MixtureModel | RoutedModel;
+    const same = async (one: Promise<Any>, other: typeof one) =>
       assert.ok(furthest(await logits(await one), await logits(await other)) < ROUNDING);
     await same(DenseModel.load(device, at('soup')), DenseModel.load(device, at('soup-of-wholes')));
-    const both = (create: (experts: Record<string, string>) => Promise<EnsembleModel | MixtureModel>) =>
-      same(create(experts), create(wholes));
+    const both = (create: (experts: Record<string, string>) => Promise<Any>) => same(create(experts), create(wholes));
     await both((experts) => EnsembleModel.create(device, { hub: at('hub'), experts }));
+    const routed = new Set<string>();
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const route = async (experts: Record<string, string>) => {
+        const model = await RoutedModel.create(device, { hub: at('hub'), experts });
+        randomize(model, seed);
+        return model;
+      };
+      await both(route);
+      routed.add(`${await logits(await route(experts))}`);
+    }
+    assert.is(routed.size, 3, 'each of the members was chosen');
     for (const system of ['btx-soft', 'bam', 'bam-adapters'] as const) {
       await both((experts) => MixtureModel.create(device, system, { hub: at('hub'), experts }));
     }

@@ -2,10 +2,14 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
+import { planLora } from '../../lib/model/adapters/lora.js';
+import { adapterTraining } from '../../lib/model/cost/adapter-cost.js';
 import {
+  adaptedCost,
   type BatchSize,
   denseCost,
   forwardFlopsPerToken,
+  layersFlops,
   parameterCount,
   stitchedCost,
   stitchParameterCount,
@@ -15,6 +19,7 @@ import type { LanguageModel } from '../../lib/model/language-model.js';
 import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
 import { planStitches } from '../../lib/model/stitches/stitch-plan.js';
 import type { Device } from '../../lib/tensor/device.js';
+import { countFlops } from '../../lib/tensor/flops.js';
 import { Scope } from '../../lib/tensor/scope.js';
 import { AdamW } from '../../lib/train/adamw.js';
 import { callCli } from '../support/cli.js';
@@ -131,6 +136,68 @@ for (const [what, given, freeze, base = CONFIGS.llama] of DENSE) {
     });
   });
 }
+
+const ADAPTED: [string, string, base?: ModelConfig][] = [
+  ['an adapter', 'all-linear'],
+  ['an adapter of two matrices', 'q_proj,v_proj'],
+  ['an adapter of the feed-forward part', 'gate_proj,up_proj,down_proj'],
+  ['an adapter of what leads into and out of layers', 'v_proj,o_proj,down_proj'],
+  ['an adapter of a Phi', 'all-linear', CONFIGS.phi3],
+  ['an adapter of a Gemma', 'all-linear', CONFIGS.gemma3_text],
+];
+
+for (const [what, targets, base = CONFIGS.llama] of ADAPTED) {
+  test(`what training ${what} takes is estimated`, async () => {
+    await inTemporaryFolder(async (folder) => {
+      const config = resized(varied(base, { ...SIZE, dtype: 'BF16' }), base);
+      const hub = await inOwnDevice((device) => writeModel(device, join(folder, 'hub'), { config, dtype: 'bf16' }));
+      const options = { rank: 6, alpha: 6, targets: targets.split(',') };
+      const { adaptations } = planLora(config, hub, options);
+      const adapter = adapterTraining(config, new Map([...adaptations].map(([name, { rank }]) => [name, rank])));
+      for (const recompute of ['never', 'always'] as const) {
+        const cost = adaptedCost(config, { ...BATCH, recompute }, adapter);
+        let said = 0;
+        let parameters = 0;
+        const peak = await peakOf(async (device) => {
+          const model = await DenseModel.adapt(device, hub, options);
+          said = model.trainingBytes({ ...BATCH, recompute });
+          parameters = model.trainable.reduce((sum, { value }) => sum + value.size, 0);
+          return model;
+        }, recompute);
+        close(cost.trainingBytes, peak);
+        assert.is(said, cost.trainingBytes);
+        assert.is(cost.trainedParameters, parameters);
+        assert.is(cost.parameters, parameterCount(config) + parameters);
+      }
+    });
+  });
+}
+
+test('operations of training an adapter', async () => {
+  await inTemporaryFolder(async (folder) => {
+    using device = openCpu();
+    const config = { ...CONFIGS.llama, layers: 6 };
+    const hub = await writeModel(device, join(folder, 'hub'), { config });
+    const { adaptations } = planLora(config, hub, { rank: 6, alpha: 6, targets: ['all-linear'] });
+    const adapter = adapterTraining(config, new Map([...adaptations].map(([name, { rank }]) => [name, rank])));
+    const tokens = 24;
+    const ids = randomTokens(tokens);
+    using model = await DenseModel.adapt(device, hub, { rank: 6 });
+    for (const recompute of ['never', 'always'] as const) {
+      const cost = adaptedCost(config, { batch: 1, tokens, recompute }, adapter);
+      assert.is(Math.round(cost.forwardFlops * tokens), await countFlops(device, () => model.logits(ids)));
+      using scope = Scope.recording(device, { keep: recompute === 'always' ? 0 : Number.POSITIVE_INFINITY });
+      const step = await countFlops(device, async () => {
+        scope.backward(await model.trainingLoss(scope, { inputs: ids, targets: ids, batch: 1, tokens }, tokens, 0));
+      });
+      // What the first layer reads is the frozen embedding, which needs no gradient, and of which nothing is computed again.
+      const { linear, attention } = layersFlops(config, tokens, 0, 1);
+      const first = (linear + attention + adapter.flops / config.layers) * tokens;
+      const more = cost.trainingFlops * tokens - step;
+      assert.ok(more >= 0 && more < first, `${cost.trainingFlops * tokens} said, ${step} done`);
+    }
+  });
+});
 
 const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: ModelConfig][] = [
   ['one stitch at the end', { stitches: 1 }, {}],

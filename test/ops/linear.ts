@@ -1,4 +1,5 @@
 import * as ops from '../../lib/tensor/ops/index.js';
+import { Parameter } from '../../lib/tensor/parameter.js';
 import { type Case, call, describe } from '../support/case.js';
 import { adapted, frozen } from '../support/frozen.js';
 import { type Linear, linearShapes as shapes } from '../support/linear-shapes.js';
@@ -252,6 +253,30 @@ export const linear: OpTest = {
       }),
       y: (scope, { x, residual }, _, { w, a, b, c, d }) =>
         ops.linear(scope, x!, [frozen(w!), adapted(w!, a!, b!, 0.5), adapted(w!, c!, d!, 2)], { residual: residual! }),
+    },
+    {
+      op: 'linear',
+      label: 'with trained adapters',
+      inputs: { x: [3, 7, 4], residual: [3, 7, 5] },
+      weights: { a: [2, 4], b: [5, 2], c: [1, 4], d: [5, 1] },
+      constants: (draw) => ({ w: draw.f32([5, 4]) }),
+      y: (scope, { x, residual }, { a, b, c, d }, { w }) => {
+        const weight = (down: Parameter, up: Parameter, scale: number) =>
+          new Parameter('adapted', w!, undefined, { down, up, scale });
+        return ops.linear(scope, x!, [frozen(w!), weight(a!, b!, 0.5), weight(c!, d!, 1)], { residual: residual! });
+      },
+    },
+    {
+      op: 'linear',
+      label: 'with a trained adapter of which parts are used apart',
+      inputs: { x: [1, 7, 4] },
+      weights: { a: [2, 4], b: [5, 2] },
+      constants: (draw) => ({ w: draw.f32([5, 4]) }),
+      y: (scope, { x }, { a, b }, { w }) => {
+        const all = new Parameter('adapted', w!, undefined, { down: a!, up: b!, scale: -2 });
+        const part = (first: number, last: number) => ops.linear(scope, x!, [all.slice(first, last)]);
+        return ops.concat(scope, part(0, 2), part(2, 5), 2);
+      },
     },
     {
       op: 'linear',

@@ -63,32 +63,48 @@ trainer('the loss falls, and every update is reported with its numbers', async (
   });
 });
 
-for (const kind of ['dense', 'stitched', 'low-rank'] as const) {
-  trainer(`a ${kind} run that was stopped and resumed equals an uninterrupted one bit for bit`, async () => {
+const loadAdapter = (device: Device, folder: string) => DenseModel.load(device, folder, { trainable: 'adapter' });
+
+/** How a model is begun from a hub and an expert, how it goes on, and the file of its weights. */
+const KINDS = {
+  dense: [(hub: string) => loadDense(device, hub), loadDense, 'model.safetensors'],
+  adapter: [
+    (hub: string) => DenseModel.adapt(device, hub, { rank: 3, alpha: 4 }),
+    loadAdapter,
+    'adapter_model.safetensors',
+  ],
+  stitched: [
+    (hub: string, code: string) => StitchedModel.create(device, { hub, experts: { code }, dropout: 0.2 }),
+    loadStitched,
+    'stitch.safetensors',
+  ],
+  'low-rank': [
+    (hub: string, code: string) => StitchedModel.create(device, { hub, experts: { code }, rank: 3, dropout: 0.2 }),
+    loadStitched,
+    'stitch.safetensors',
+  ],
+} as const;
+
+for (const [kind, [create, load, file]] of Object.entries(KINDS)) {
+  trainer(`a run of kind ${kind} that was stopped and resumed equals an uninterrupted one bit for bit`, async () => {
     await inTemporaryFolder(async (root) => {
       const hub = await writeModel(device, join(root, 'hub'), { seed: 1 });
-      const experts = { code: await writeModel(device, join(root, 'code'), { seed: 2 }) };
-      const isDense = kind === 'dense';
-      const rank = kind === 'low-rank' ? 3 : undefined;
-      const create = () =>
-        isDense ? loadDense(device, hub) : StitchedModel.create(device, { hub, experts, rank, dropout: 0.2 });
-      const load = (folder: string) => (isDense ? loadDense(device, folder) : loadStitched(device, folder));
+      const code = await writeModel(device, join(root, 'code'), { seed: 2 });
       const options = { steps: 9, learningRate: 1e-2, accumulation: 2, seed: 3 };
 
       const whole = { folder: join(root, 'whole'), ...options };
-      using uninterrupted = await create();
+      using uninterrupted = await create(hub, code);
       const expected = losses(await runTraining(uninterrupted, whole));
 
       const parts = { folder: join(root, 'parts'), ...options };
-      using beginning = await create();
+      using beginning = await create(hub, code);
       const before = await stopTrainingAfter(4, beginning, parts);
       const resume = await newestOf(parts.folder);
       assert.equal(before.at(-1), { type: 'stopped', step: 4, folder: resume });
-      using rest = await load(resume!);
+      using rest = await load(device, resume!);
       const after = await runTraining(rest, { ...parts, resume });
 
       assert.equal([...losses(before), ...losses(after)], expected);
-      const file = isDense ? 'model.safetensors' : 'stitch.safetensors';
       assert.ok((await weights(parts.folder, file)).equals(await weights(whole.folder, file)));
       const metrics = await readFile(join(root, 'parts.training', 'metrics.jsonl'), 'utf8');
       const steps = metrics

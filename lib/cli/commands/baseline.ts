@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import { replaceFolder } from '../../base/folder.js';
+import { isAdapter } from '../../checkpoint/adapter.js';
 import { Tokenizer } from '../../data/tokenizer.js';
 import { type HeldOutLoss, heldOutLosses } from '../../eval/held-out-loss.js';
 import { EnsembleModel } from '../../model/baselines/ensemble.js';
 import { MixtureModel } from '../../model/baselines/mixture-model.js';
+import { MIXTURES, type MixtureSystem } from '../../model/baselines/mixtures.js';
 import { RoutedModel } from '../../model/baselines/routed.js';
 import { writeSoup } from '../../model/baselines/soup.js';
 import { type Cost, denseCost } from '../../model/cost/cost.js';
@@ -52,7 +54,7 @@ type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
 Systems:
-  soup          the mean of all weights, an ordinary checkpoint; no training
+  soup          the mean of all weights, an ordinary checkpoint; no training; of adapters counts the weights that they make
   btm           the ensemble of all models, weighted by their posterior along the text; no training
   routing       a router gives each sequence to one of the models
   btx-sample    mixture of experts of the feed-forward layers, one a token; all trained
@@ -60,6 +62,8 @@ Systems:
   bam           mixture of feed-forward and attention experts; all trained
   bam-adapters  the same with all experts frozen; routers and a matrix for each expert trained
   data-matched  the seed, trained further on the same text
+Experts that are adapters stay what they are in btm, routing and bam-adapters; where all is trained they become part of the
+weights that are.
 
 Examples:
   bts baseline soup --hub seed --expert code=experts/code --expert math=experts/math --out soup
@@ -137,7 +141,16 @@ async function createBaseline(
 ): Promise<LanguageModel> {
   if (system === 'data-matched') return await DenseModel.load(device, hub, { trainable: true, verify, signal });
   if (system === 'routing') return await RoutedModel.create(device, { hub, experts, verify, signal });
+  if (!MIXTURES[system].adapters) await tellAdapters(system, experts);
   return await MixtureModel.create(device, system, { hub, experts, seed, verify, signal });
+}
+
+/** Says what becomes of adapters in a system that trains whole experts. */
+async function tellAdapters(system: MixtureSystem, experts: Values['expert']): Promise<void> {
+  const names: string[] = [];
+  for (const [name, folder] of Object.entries(experts)) if (await isAdapter(folder)) names.push(name);
+  if (names.length === 0) return;
+  note(`${SYSTEM_TITLES[system]} trains whole experts: the adapters ${names.join(', ')} become part of their weights.`);
 }
 
 async function makeBaseline(

@@ -5,7 +5,7 @@ import { choice, commaList, folder } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { openCheckpoint, readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { Tokenizer } from '../../data/tokenizer.js';
-import { denseCost } from '../../model/cost/cost.js';
+import { adaptedCost, denseCost } from '../../model/cost/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../../model/dense-model.js';
 import type { Device } from '../../tensor/device.js';
 import { kebab } from '../options/config-file.js';
@@ -20,6 +20,15 @@ import {
 } from '../options/training-options.js';
 import { domainTable } from '../results.js';
 import { addGroups, addJson, DRY_RUN, trainByCommand } from '../training/command.js';
+import {
+  adapterIdentity,
+  adapterToBe,
+  checkNewAdapter,
+  expectSameKind,
+  isAdapted,
+  loraOf,
+  newAdapterOptions,
+} from '../training/new-adapter.js';
 import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from '../training/new-model.js';
 import { placesBeside } from '../training/out-folder.js';
 
@@ -37,7 +46,7 @@ const modelOptions = {
 const modelGroup = { ...modelOptions, ...newModelOptions };
 const textGroup = { ...domainOptions, ...weightOptions };
 const runGroup = { ...runOptions, ...deviceOptions };
-const Schema = z.object({ ...modelGroup, ...textGroup, ...trainingOptions, ...runGroup });
+const Schema = z.object({ ...modelGroup, ...newAdapterOptions, ...textGroup, ...trainingOptions, ...runGroup });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -48,6 +57,8 @@ Examples:
   An expert branched from it, to be stitched later (frozen embeddings and head keep experts close to their hub):
     bts train --out experts/code --from seed --freeze embeddings,head \\
       --domain code=corpora/code --steps 1000 --learning-rate 3e-4
+  The same as an adapter of the seed, in a fraction of the memory, which PEFT loads as well:
+    bts train --out adapters/code --from seed --lora 16 --domain code=corpora/code --steps 1000 --learning-rate 1e-3
   What would be done, without doing it:
     bts train --config run.yaml --dry-run`;
 
@@ -60,6 +71,7 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addGroups(command, {
     'Model:': modelGroup,
+    'Adapter:': newAdapterOptions,
     'Text:': textGroup,
     'Training:': trainingOptions,
     'Run:': runGroup,
@@ -75,18 +87,22 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
         shares: mixtureShares(Object.keys(values.domain), values.weight),
         check: async (checkpoint, dryRun) => {
           if (dryRun && from && !checkpoint) await Tokenizer.load(from);
-          const config = checkpoint ? await readConfig(checkpoint) : await plannedConfig(values);
+          const begun = checkpoint && !isAdapted(values);
+          const config = begun ? await readConfig(checkpoint) : await plannedConfig(values);
           const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
+          const adapter = await adapterToBe(config, values);
+          if (adapter) return adaptedCost(config, size, adapter);
           return denseCost(config, size, trainableRoles(config, loadOptions(values)));
         },
         create: (device) => createModel(device, values, signal),
         load: (device, checkpoint) => resumeModel(device, values, checkpoint, signal),
         // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
         identity: async () => {
-          return { from: null, tokenizer: null, trainTokenizer, ...(await placesBeside(out, { from, tokenizer })) };
+          const places = await placesBeside(out, { from, tokenizer });
+          return { from: null, tokenizer: null, trainTokenizer, ...places, ...(await adapterIdentity(values, signal)) };
         },
         write: (model, folder) => model.write(folder, values.dtype),
-        done: `The model is in '${out}'.`,
+        done: `The ${isAdapted(values) ? 'adapter' : 'model'} is in '${out}'.`,
         report: ({ losses }) => ({ heldOut: losses, table: () => domainTable(losses) }),
       },
       command.opts(),
@@ -96,6 +112,7 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
 }
 
 function checkSource(values: Values): void {
+  checkNewAdapter(values);
   if (values.from === undefined) {
     if (values.freeze)
       throw new BtsError('BAD_OPTION', '--freeze holds parts of an existing model fixed: give --from.');
@@ -121,6 +138,8 @@ async function createModel(device: Device, values: Values, signal: AbortSignal):
   const { from } = values;
   if (from) {
     expectRoom(await readConfig(from), values);
+    const adapter = loraOf(values);
+    if (adapter) return await DenseModel.adapt(device, from, { ...adapter, seed: values.seed, signal });
     return await DenseModel.load(device, from, { ...loadOptions(values), signal });
   }
   const tokenizer = await newTokenizer(values, signal);
@@ -138,6 +157,8 @@ async function resumeModel(
   const { from } = values;
   const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
   expectRoom(begun, values);
+  await expectSameKind(checkpoint, values);
+  if (isAdapted(values)) return await DenseModel.load(device, checkpoint, { trainable: 'adapter', base: from, signal });
   const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
   expectSame(model.config, begun, checkpoint);
   return model;

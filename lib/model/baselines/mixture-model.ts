@@ -26,13 +26,14 @@ import { type CacheOptions, KeyValueCache } from '../decoding/key-value-cache.js
 import { loadTokenizer } from '../dense-model.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
+import { expectSameWeights } from '../members/same-weights.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { Member } from '../transformer/member.js';
 import { ropeLimits } from '../transformer/rope-tables.js';
 import { SharedTensors } from '../transformer/shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../transformer/stored-parameter.js';
 import { Transformer } from '../transformer/transformer.js';
-import { averageWeight, expectAveragable } from './average.js';
+import { averageWeight } from './average.js';
 import { MixtureLayers, type MixtureSize, type MixtureWeights } from './mixture-layer.js';
 import { type ExpertPart, expertPart, MIXTURES, type MixtureShape, type MixtureSystem } from './mixtures.js';
 import { describeMembers } from './several-models.js';
@@ -291,7 +292,7 @@ async function ofMembers(
   owned: Disposable[],
   signal: AbortSignal | undefined,
 ) {
-  expectAveragable(opened);
+  expectSameWeights(opened);
   const isOne = isExpert(shape);
   const trainable = !shape.adapters;
   const average = (spec: ParameterSpec) => {

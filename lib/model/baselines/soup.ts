@@ -10,8 +10,9 @@ import type { DType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import { FAMILY_OPTIONS, type Family, openFamily } from '../members/member-files.js';
+import { expectSameWeights } from '../members/same-weights.js';
 import { copyTokenizer, FILE_DTYPES, MEMORY_DTYPES, tensorSource } from '../save.js';
-import { averageWeight, expectAveragable } from './average.js';
+import { averageWeight } from './average.js';
 
 export interface SoupOptions extends Family {
   /** Of the weights written; default what the hub has. */
@@ -27,7 +28,7 @@ export interface SoupOptions extends Family {
 export async function writeSoup(device: Device, folder: string, options: SoupOptions): Promise<void> {
   expectOptions('writeSoup', options, { ...FAMILY_OPTIONS, dtype: true });
   const members = await openFamily(options);
-  expectAveragable(members);
+  expectSameWeights(members);
   const { signal } = options;
   const { config } = members[0]!;
   const dtype = options.dtype ?? MEMORY_DTYPES[config.dtype]!;

@@ -1,7 +1,7 @@
 /** What an adapter adds to the cost of its hub, from shapes alone. */
 import type { Adapter } from '../../checkpoint/adapter.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
-import { type LayerRole, parameterNames, rolesOf } from '../../checkpoint/names.js';
+import { type LayerRole, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
 import type { TensorEntry } from '../../checkpoint/safetensors.js';
 import { withoutHead } from '../transformer/member.js';
 
@@ -53,4 +53,39 @@ export function addedFlops(
   part: (layer: AdapterCost['layers'][number]) => number = ({ inside, outward }) => inside + outward,
 ): number {
   return sum(adapters.flatMap((adapter) => (adapter?.layers ?? []).slice(first, last).map(part)));
+}
+
+/** What training an adapter takes beside the pass of its base's hidden states and of their gradients. */
+export interface AdapterTraining {
+  /** Numbers that are trained. */
+  parameters: number;
+  /** Operations per token of a forward pass, in all layers and in the head. */
+  flops: number;
+  /** Those of the insides of layers, which may be computed again. */
+  insideFlops: number;
+  /** Floats per row of a layer that gradients of the adapter need beside those of hidden states: where layers keep their insides, and where not. */
+  kept: { whole: number; recomputed: number };
+}
+
+/** @param ranks by the names of the tensors that are adapted */
+export function adapterTraining(config: ModelConfig, ranks: ReadonlyMap<string, number>): AdapterTraining {
+  const { width: C, feedForward, attention } = config;
+  const total = { parameters: 0, flops: 0, insideFlops: 0 };
+  const adapted = new Set<Role>();
+  for (const spec of parameterNames(config)) {
+    const rank = ranks.get(spec.name);
+    if (rank === undefined) continue;
+    const [outputs = 0, inputs = 0] = spec.shape;
+    const flops = 2 * rank * (spec.parts.length * inputs + outputs);
+    total.parameters += rank * (inputs + outputs);
+    total.flops += flops;
+    for (const role of rolesOf(spec)) adapted.add(role);
+    if (spec.layer !== null && !OUTWARD.has(rolesOf(spec)[0]!)) total.insideFlops += flops;
+  }
+  const has = (...roles: LayerRole[]) => roles.some((role) => adapted.has(role));
+  const forDown = has('down') ? feedForward.width : 0;
+  const forOutput = has('output') ? attention.heads * attention.headWidth : 0;
+  // What attention gives is kept for its own gradient where the inside is.
+  const whole = (has('query', 'key', 'value') ? C : 0) + (has('gate', 'up') ? C : 0) + forDown;
+  return { ...total, kept: { whole, recomputed: forOutput + forDown } };
 }

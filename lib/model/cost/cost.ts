@@ -11,7 +11,7 @@ import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
-import { type AdapterCost, addedFlops } from './adapter-cost.js';
+import { type AdapterCost, type AdapterTraining, addedFlops } from './adapter-cost.js';
 
 /**
  * What a training step does with the inside of layers, which gradients need: 'always' computes it again, 'never' keeps it, 'auto'
@@ -108,20 +108,35 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
+  return costOf(config, size, trained);
+}
+
+/** The cost of a dense model with an adapter, and of training that alone. */
+export function adaptedCost(config: ModelConfig, size: BatchSize, adapter: AdapterTraining): Cost {
+  return costOf(config, size, () => false, adapter);
+}
+
+function costOf(config: ModelConfig, size: BatchSize, trained: Trainable, adapter?: AdapterTraining): Cost {
   const { batch, tokens } = size;
   const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
   const { width: F } = config.feedForward;
-  const parameters = parameterCount(config);
-  const trainedParameters = parameterCount(config, trained);
+  const { flops: added = 0, insideFlops: addedInside = 0 } = adapter ?? {};
+  const ownParameters = parameterCount(config);
+  const parameters = ownParameters + (adapter?.parameters ?? 0);
+  const trainedParameters = adapter?.parameters ?? parameterCount(config, trained);
   const all = layersFlops(config, tokens);
-  const forwardFlops = all.total + headFlops(config);
-  // Each matrix is multiplied again for the gradient of its input and for its own.
-  const again = recompute ? recomputedFlops(config, all) : 0;
-  const backwardFlops = 2 * all.linear + ATTENTION_BACKWARD * all.attention + again + 2 * headFlops(config);
+  const forwardFlops = all.total + added + headFlops(config);
+  // Each matrix is multiplied again for the gradient of its input, and for its own where it is trained; of an adapter's, what is
+  // between the two is computed again, too.
+  const again = recompute ? recomputedFlops(config, all) + addedInside : 0;
+  const products = adapter ? 1 : 2;
+  const backwardFlops =
+    products * (all.linear + headFlops(config)) + ATTENTION_BACKWARD * all.attention + 3 * added + again;
 
   // Beside what gradients of the input need, those of the weights need what each matrix was multiplied with.
-  const keptInLayer = recompute ? 3 * C + F + behindParts(config) : savedInLayer(config) + 2 * C + F;
+  const kept = adapter?.kept ?? { whole: 2 * C + F, recomputed: C + F };
+  const keptInLayer = recompute ? 2 * C + behindParts(config) + kept.recomputed : savedInLayer(config) + kept.whole;
   const saved = layers * keptInLayer + C;
   const insideLayer = recompute ? 3 * F + 3 * C : F + 2 * C;
   const most = saved + Math.max(V + 2 * C, insideLayer);
@@ -131,9 +146,9 @@ export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainab
     trainedParameters,
     forwardFlops,
     trainingFlops: forwardFlops + backwardFlops,
-    weightBytes: weights,
+    weightBytes: weights + FLOAT_BYTES * (adapter?.parameters ?? 0),
     trainingBytes:
-      ((parameters - trainedParameters) / parameters) * weights +
+      ((parameters - trainedParameters) / ownParameters) * weights +
       FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTables([config], tokens)),
     cacheBytes: cacheBytes(config),
   };

@@ -12,9 +12,12 @@ export function loadStored(device: Device, entry: TensorEntry): Tensor {
   return device.load(entry, entry.shape, MEMORY_DTYPES[entry.dtype]!);
 }
 
-/** What an adapter adds to a matrix. */
-export function loadLowRank(device: Device, stored: StoredLowRank): LowRank {
-  const load = (entry: TensorEntry) => new Parameter(entry.name, loadStored(device, entry));
+/** What an adapter adds to a matrix: frozen, or to be trained in f32. */
+export function loadLowRank(device: Device, stored: StoredLowRank, trainable = false): LowRank {
+  const load = (entry: TensorEntry) =>
+    trainable
+      ? Parameter.trainable(device, entry.name, loadWide(device, entry))
+      : new Parameter(entry.name, loadStored(device, entry));
   const down = load(stored.down);
   try {
     return { down, up: load(stored.up), scale: stored.scale };
@@ -24,12 +27,23 @@ export function loadLowRank(device: Device, stored: StoredLowRank): LowRank {
   }
 }
 
+/** A tensor of a file in f32. */
+function loadWide(device: Device, entry: TensorEntry): Tensor {
+  using stored = loadStored(device, entry);
+  const wide = device.empty(stored.shape);
+  try {
+    device.run('convert', { y: wide, x: stored });
+    return wide;
+  } catch (error) {
+    wide.dispose();
+    throw error;
+  }
+}
+
 /** A weight of a checkpoint in f32, with what its adapter adds to it. */
 export function loadWhole(device: Device, { tensors, adapter }: DenseCheckpoint, name: string): Tensor {
-  using stored = loadStored(device, tensors.get(name)!);
-  const whole = device.empty(stored.shape);
+  const whole = loadWide(device, tensors.get(name)!);
   try {
-    device.run('convert', { y: whole, x: stored });
     const lowRank = adapter?.lowRank.get(name);
     if (lowRank) addLowRank(device, whole, lowRank);
     return whole;

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../../checkpoint/config.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
 import type { Device } from '../../tensor/device.js';
-import { Parameter } from '../../tensor/parameter.js';
+import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { loadLowRank, loadStored, loadWhole } from './load-weight.js';
 import type { SharedTensors } from './shared-tensors.js';
@@ -15,6 +15,20 @@ export type Trainable = (spec: ParameterSpec) => boolean;
 /** What a stitched model reads of its experts: all but what turns hidden states into logits. */
 export const withoutHead: Trainable = (spec) => !rolesOf(spec).some((role) => role === 'finalNorm' || role === 'head');
 
+/** What is added to a frozen matrix of a checkpoint. */
+export type LowRankOf = (device: Device, spec: ParameterSpec, checkpoint: DenseCheckpoint) => LowRank | undefined;
+
+const storedLowRank: LowRankOf = (device, { name }, { adapter }) => {
+  const stored = adapter?.lowRank.get(name);
+  return stored && loadLowRank(device, stored);
+};
+
+/** The same, to be trained. */
+export const trainedLowRank: LowRankOf = (device, { name }, { adapter }) => {
+  const stored = adapter?.lowRank.get(name);
+  return stored && loadLowRank(device, stored, true);
+};
+
 export interface MemberOptions extends Abortable {
   /** Default: none. */
   trainable?: Trainable;
@@ -22,6 +36,8 @@ export interface MemberOptions extends Abortable {
   present?: Trainable;
   /** Whether what an adapter adds becomes part of frozen weights, too. */
   merged?: boolean | undefined;
+  /** What is added to a frozen matrix; default what the checkpoint's adapter adds. */
+  lowRank?: LowRankOf | undefined;
   /** Where frozen weights are held that several members have. */
   shared?: SharedTensors | undefined;
 }
@@ -90,21 +106,21 @@ export class Member implements Disposable {
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
-    { trainable = () => false, merged = false, shared, ...options }: MemberOptions = {},
+    { trainable = () => false, merged = false, shared, lowRank = storedLowRank, ...options }: MemberOptions = {},
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
     const borrowed = new Set<string>();
     const create = (spec: ParameterSpec) => {
       if (trainable(spec)) return Parameter.trainable(device, spec.name, loadWhole(device, checkpoint, spec.name));
-      const lowRank = checkpoint.adapter?.lowRank.get(spec.name);
-      if (lowRank && merged) return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
+      if (merged && checkpoint.adapter?.lowRank.has(spec.name))
+        return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
       const entry = checkpoint.tensors.get(spec.name)!;
       const content = contents?.get(entry.name);
       const load = () => loadStored(device, entry);
       if (content !== undefined && shared!.has(content)) borrowed.add(spec.name);
       const value = content === undefined ? load() : shared!.get(content, load);
       try {
-        return new Parameter(spec.name, value, undefined, lowRank && loadLowRank(device, lowRank));
+        return new Parameter(spec.name, value, undefined, lowRank(device, spec, checkpoint));
       } catch (error) {
         value.dispose();
         throw error;

@@ -1,7 +1,17 @@
+import type { Device } from '../device.js';
 import { detached, needsGradient } from '../gradient.js';
 import { linearProduct, type Maybe, nativeOps, product } from '../native-ops.js';
-import { gradients, hasAdapters, type Parameter, trained, values } from '../parameter.js';
-import type { Scope } from '../scope.js';
+import {
+  gradients,
+  hasAdapters,
+  isTrained,
+  type LowRank,
+  type Parameter,
+  trained,
+  trainedAdapters,
+  values,
+} from '../parameter.js';
+import { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 
 /** What adapters add to matrices: lists with holes where a member has none. */
@@ -62,7 +72,8 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
   const { bias, residual } = options;
   const { device } = scope;
   const [members = 0, rows = 0] = x.shape;
-  const y = scope.empty([members, rows, weight[0]!.value.shape[0]!], needsGradient(x, residual) || trained(weight));
+  const isLearning = trained(weight) || trainedAdapters(weight);
+  const y = scope.empty([members, rows, weight[0]!.value.shape[0]!], needsGradient(x, residual) || isLearning);
   device.run('linear_forward', {
     y,
     x,
@@ -74,12 +85,17 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
   });
   if (y.node) {
     // Frozen weights need no x again, so only its shape and node are kept.
-    const saved = trained(weight) ? [x] : [];
+    const saved = isLearning ? [x] : [];
     const ends = { x: detached(x), residual: residual && detached(residual) };
     scope.tape!.record(y, saved, (dy, [x], known) => {
-      if (x) {
+      if (x && trained(weight)) {
         const dbias = bias && trained(bias) ? gradients(bias) : undefined;
         device.run('linear_backward_weight', { dweight: gradients(weight), dbias, dy, x });
+      }
+      if (x) {
+        for (const [m, { adapter }] of weight.entries()) {
+          if (adapter && isTrained(adapter)) addLowRankGradients(device, adapter, dy, x, m);
+        }
       }
       known.add(ends.x, (dx, accumulate) => {
         device.run('linear_backward_input', { dx, dy, weight: values(weight), ...lowRank(weight), accumulate });
@@ -88,4 +104,27 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
     });
   }
   return y;
+}
+
+/**
+ * dA += s (dy B)^T x and dB += s dy^T (x A^T), of member m's adapter, whose rows are x [M, N, I] and dy [M, N, O]. What was in
+ * the middle is computed again: it is small.
+ */
+function addLowRankGradients(device: Device, { down, up, scale }: LowRank, dy: Tensor, x: Tensor, m: number): void {
+  const [, rows = 0] = x.shape;
+  const [rank = 0] = down.value.shape;
+  using scope = Scope.inference(device);
+  const [ownX, ownDy] = [scope.track(x.slice(m)), scope.track(dy.slice(m))];
+  const inner = scope.empty([1, rows, rank]);
+  device.run('linear_forward', { y: inner, x: ownX, weight: [down.value], bias: undefined, residual: undefined });
+  addProduct(device, up, scale, ownDy, inner);
+  device.run('linear_backward_input', { dx: inner, dy: ownDy, weight: [up.value], accumulate: false });
+  addProduct(device, down, scale, inner, ownX);
+}
+
+/** The gradient of a weight += scale * dy^T x. */
+function addProduct(device: Device, { gradient }: Parameter, scale: number, dy: Tensor, x: Tensor): void {
+  using product = device.full(gradient!.shape, 0);
+  device.run('linear_backward_weight', { dweight: [product], dbias: undefined, dy, x });
+  device.run('add_scaled', { y: gradient!, x: product, scale });
 }
