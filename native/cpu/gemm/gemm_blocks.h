@@ -127,8 +127,7 @@ void run(const Task& task, Workspace<Step> space) {
   // At least once: a product over no depth at all has to be written too.
   for (int64_t first = 0; first == 0 || first < p.depth; first += kDepthBlocks * kDepthBlock) {
     const int64_t last = std::min(p.depth, first + kDepthBlocks * kDepthBlock);
-    for (int64_t k = first; k < last; k += kDepthBlock)
-      pack_cols(right_at(k), p.b, {task.col, cols, k, depth_at(k)});
+    for (int64_t k = first; k < last; k += kDepthBlock) pack_cols(right_at(k), p.b, {task.col, cols, k, depth_at(k)});
     for (int64_t row = task.row; row < end; row += kMC) {
       const int64_t rows = std::min(kMC, end - row);
       for (int64_t k = first; k == 0 || k < last; k += kDepthBlock) {
