@@ -16,9 +16,17 @@ struct Softmax {
 
   Softmax(const float* logits, int64_t V) {
     const float infinity = __builtin_inff();
-    vfloat best = splat(-infinity);
-    for_vectors(0, V, [&](int64_t i, auto lanes) { best = BTS_ISA::max(best, lanes.load(logits, i, -infinity)); });
-    max = reduce_max(best);
+    // Side by side, or each would wait for the one before.
+    constexpr int kChains = 4;
+    vfloat best[kChains];
+    for (vfloat& chain : best) chain = splat(-infinity);
+    int64_t whole = 0;
+    for (; whole + kChains * kLanes <= V; whole += kChains * kLanes)
+#pragma GCC unroll 4
+      for (int j = 0; j < kChains; j++) best[j] = BTS_ISA::max(best[j], load(logits + whole + j * kLanes));
+    for_vectors(whole, V,
+                [&](int64_t i, auto lanes) { best[0] = BTS_ISA::max(best[0], lanes.load(logits, i, -infinity)); });
+    max = reduce_max(BTS_ISA::max(BTS_ISA::max(best[0], best[1]), BTS_ISA::max(best[2], best[3])));
     Sum terms;
     for_vectors(0, V,
                 [&](int64_t i, auto lanes) { terms.add(exp_of_shifted(lanes.load(logits, i, -infinity) - max)); });

@@ -158,7 +158,16 @@ inline void for_vectors(int64_t begin, int64_t end, F&& f) {
   if (i < end) f(i, Part{end - i});
 }
 
-inline vfloat max(vfloat a, vfloat b) { return a > b ? a : b; }
+// a > b ? a : b, so b where one is NaN. By name: g++ 12 compares and blends.
+inline vfloat max(vfloat a, vfloat b) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
 
 // Rows become columns, in log2(lanes) rounds of interleaving each row with the one half the block away.
 template <class Vector>
@@ -207,12 +216,12 @@ inline float reduce_max(vfloat v) { return reduce(v, max); }
 class Sum {
  public:
   void add(vfloat v) {
-    low_ += widen<0>(v, Half());
-    high_ += widen<kHalf>(v, Half());
+    low_ += widen<0>(v);
+    high_ += widen<kHalf>(v);
   }
   void add_product(vfloat a, vfloat b) {
-    low_ += widen<0>(a, Half()) * widen<0>(b, Half());
-    high_ += widen<kHalf>(a, Half()) * widen<kHalf>(b, Half());
+    low_ += widen<0>(a) * widen<0>(b);
+    high_ += widen<kHalf>(a) * widen<kHalf>(b);
   }
   double total() const {
     const vdouble both = low_ + high_;
@@ -223,11 +232,21 @@ class Sum {
 
  private:
   static constexpr int kHalf = kLanes / 2;
-  using Half = std::make_integer_sequence<int, kHalf>;
 
-  template <int First, int... I>
-  static vdouble widen(vfloat v, std::integer_sequence<int, I...>) {
-    return __builtin_convertvector(__builtin_shufflevector(v, v, (First + I)...), vdouble);
+  template <int first>
+  static vdouble widen(vfloat v) {
+#if defined(__AVX512F__)
+    return (vdouble)_mm512_maskz_cvtps_pd(0xff, _mm512_maskz_extractf32x8_ps(0xff, (__m512)v, first / kHalf));
+#elif defined(__AVX2__)
+    // By name: g++ 12 converts the halves of a half one by one, and puts them together again.
+    return (vdouble)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, first / kHalf));
+#else
+    return widen_lanes<first>(v, std::make_integer_sequence<int, kHalf>());
+#endif
+  }
+  template <int first, int... I>
+  static vdouble widen_lanes(vfloat v, std::integer_sequence<int, I...>) {
+    return __builtin_convertvector(__builtin_shufflevector(v, v, (first + I)...), vdouble);
   }
 
   vdouble low_{}, high_{};

@@ -45,7 +45,7 @@ inline vfloat exp(vfloat x) {
 
 // The same to the last bit for x up to 88, in fewer steps: for a softmax, whose largest x is about zero.
 inline vfloat exp_of_shifted(vfloat x) {
-  const ExpParts parts(x < kExpLow ? splat(kExpLow) : x);
+  const ExpParts parts(max(splat(kExpLow), x));
   const vfloat y = parts.fraction * (vfloat)((parts.exponent + 127) << 23);
   return x < kExpLow ? vfloat{} : y;
 }

@@ -15,7 +15,7 @@ namespace {
 // Tasks for each thread at least, where the result is large enough: one that ends late keeps nobody waiting for long.
 constexpr int64_t kTasksPerThread = 4;
 
-// A left operand that lies across the depth is copied by tasks, block by block, where so few columns pass by.
+// A left operand that cannot be read as it lies is copied by tasks, block by block, where so few columns pass by.
 constexpr int64_t kFewColumns = 2 * kNC;
 // So many numbers of left operands are laid out anew at a time, 16 MiB; but always some rows.
 constexpr int64_t kMostCopied = 4 << 20;
@@ -75,9 +75,16 @@ void compute_all(std::span<const Ready> products, ThreadPool& pool, float* works
 
 int64_t copy_floats(const Product& p, int64_t rows) { return round_up(rows, kMR) * apart(p.depth); }
 
-// The left operand of a product, which lies across the depth, copied once for all columns that pass by.
+// The left operand of a product copied once for all columns that pass by.
 Matrix copied_left(float* copy, const Product& p, DType precision, ThreadPool& pool) {
   const int64_t stride = apart(p.depth);
+  if (p.a.col_stride == 1) {
+    for_chunks(pool, p.rows, p.depth, [&](int64_t begin, int64_t end) {
+      const float* from = static_cast<const float*>(p.a.storage.data);
+      for (int64_t i = begin; i < end; i++) std::copy_n(from + i * p.a.row_stride, p.depth, copy + i * stride);
+    });
+    return row_major(copy, stride);
+  }
   for_chunks(pool, (p.rows + kLanes - 1) / kLanes, kLanes * p.depth, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * kLanes; row < std::min(end * kLanes, p.rows); row += kLanes) {
       const int64_t count = std::min<int64_t>(kLanes, p.rows - row);
@@ -92,10 +99,10 @@ Matrix copied_left(float* copy, const Product& p, DType precision, ThreadPool& p
   return row_major(copy, stride);
 }
 
-// Some rows of a product whose left operand lies across the depth.
+// Some rows of a product whose left operand is copied.
 Product rows_of(const Product& p, int64_t first, int64_t count) {
   Product part = p;
-  part.a.storage.data = static_cast<const float*>(p.a.storage.data) + first;
+  part.a.storage.data = static_cast<const float*>(p.a.storage.data) + first * p.a.row_stride;
   part.c += first * p.c_stride;
   if (p.residual) part.residual += first * p.c_stride;
   part.rows = count;
@@ -122,7 +129,9 @@ void multiply(std::span<const Product> products, DType precision, ThreadPool& po
     return is_stream(p) || p.rows <= kStreamRows ? DType::F32 : precision;
   };
   const auto is_copied = [&](const Product& p) {
-    return p.a.col_stride != 1 && (own_precision(p) == DType::BF16 || p.cols > kFewColumns);
+    const bool rounded = own_precision(p) == DType::BF16, few = p.cols <= kFewColumns;
+    if (p.a.col_stride != 1) return rounded || !few;
+    return !rounded && !few && !is_stream(p) && conflicts(p.a.row_stride);
   };
   float* workspaces = scratch.floats(pool.threads() * workspace_floats());
   int64_t all = 0, least = 0;

@@ -14,8 +14,12 @@ constexpr int64_t kKC = 384;
 // NC columns of B are packed at a time, and MC rows of A pass by before the next: both blocks stay in the second-level cache.
 constexpr int64_t kNC = 8 * kNR;
 constexpr int64_t kMC = 10 * kMR;
+// So many blocks of the depth of B are packed together: rows pass by all of them while their part of the result is in a
+// cache. Panels of narrow vectors leave room for two.
+constexpr int64_t kDepthBlocks = kLanes == 8 ? 2 : 1;
 // Rows of A whose distance is a multiple of this share few sets of the first-level cache and would drive each other out.
 constexpr int64_t kConflictBytes = 2048;
+inline bool conflicts(int64_t stride) { return stride * int64_t(sizeof(float)) % kConflictBytes == 0; }
 // Rows that are copied together are set off by a line.
 constexpr int64_t kCopyStride = kKC + 16;
 
@@ -36,7 +40,7 @@ struct Workspace {
   static_assert(sizeof(Step) == sizeof(float));
   Step *left, *right;
   static constexpr int64_t kLeft = kMC * kCopyStride;
-  static constexpr int64_t kRight = kNC * kKC;
+  static constexpr int64_t kRight = kDepthBlocks * kNC * kKC;
   explicit Workspace(float* memory) : left(reinterpret_cast<Step*>(memory)), right(left + kLeft) {}
 };
 
@@ -59,7 +63,7 @@ LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
   const Step* data =
       static_cast<const Step*>(p.a.storage.data) + r.first * stride + r.first_depth / kNumbersPerStep<Step>;
   if constexpr (std::is_same_v<Step, float>) {
-    if (stride * int64_t(sizeof(float)) % kConflictBytes == 0) {
+    if (conflicts(stride)) {
       copy_rows(buffer, kCopyStride, p.a, r);
       return {buffer, kCopyStride, nullptr};
     }
@@ -70,6 +74,15 @@ LeftBlock<Step> left_block(Step* buffer, const Product& p, const Region& r) {
     }
   }
   return {data, stride, nullptr};
+}
+
+// Brings the beginning of the next tile's rows closer; what follows in each, the processor brings along by itself. Lower tiles
+// come to the next one sooner; high ones gain nothing.
+template <class Step>
+inline void fetch_rows(const LeftBlock<Step>& left, int64_t first, int64_t last) {
+  if constexpr (kLanes != 8) return;
+  for (int64_t i = first; i < last; i++)
+    for (int64_t line = 0; line < 2; line++) __builtin_prefetch(left.data + i * left.stride + line * 16);
 }
 
 // One block of the depth for the rows in `left`: all columns that are packed in `right`, the result at (row, col).
@@ -92,6 +105,7 @@ void multiply_block(const Product& p, const DepthBlock<Step>& block, const LeftB
       const auto multiply = [&](auto a) {
         multiply_tile(p.c + at, p.c_stride, a, block.right + j * block.steps, block.steps, height, width, add);
       };
+      fetch_rows(left, i + kMR, std::min<int64_t>(rows, i + 2 * kMR));
       if (height < kMR && left.last) multiply(PlainRows{left.last, kCopyStride});
       else multiply(PlainRows{left.data + i * left.stride, left.stride});
     }
@@ -108,15 +122,19 @@ void run(const Task& task, Workspace<Step> space) {
     with_reader(*p.bias, [&](auto bias) {
       for (int64_t j = 0; j < cols; j++) columns[j] = bias.at(task.col + j);
     });
+  const auto depth_at = [&](int64_t k) { return std::min(kDepthBlock, p.depth - k); };
+  const auto right_at = [&](int64_t k) { return space.right + k / kDepthBlock % kDepthBlocks * kNC * kKC; };
   // At least once: a product over no depth at all has to be written too.
-  for (int64_t k = 0; k == 0 || k < p.depth; k += kDepthBlock) {
-    const int64_t depth = std::min(kDepthBlock, p.depth - k);
-    pack_cols(space.right, p.b, {task.col, cols, k, depth});
-    const DepthBlock<Step> block{space.right, steps_of<Step>(depth), k > 0 || p.accumulate ? p.c : p.residual,
-                                 k == 0 && p.bias ? columns : nullptr};
+  for (int64_t first = 0; first == 0 || first < p.depth; first += kDepthBlocks * kDepthBlock) {
+    const int64_t last = std::min(p.depth, first + kDepthBlocks * kDepthBlock);
+    for (int64_t k = first; k < last; k += kDepthBlock) pack_cols(right_at(k), p.b, {task.col, cols, k, depth_at(k)});
     for (int64_t row = task.row; row < end; row += kMC) {
       const int64_t rows = std::min(kMC, end - row);
-      multiply_block(p, block, left_block(space.left, p, {row, rows, k, depth}), row, rows, task.col, cols);
+      for (int64_t k = first; k == 0 || k < last; k += kDepthBlock) {
+        const DepthBlock<Step> block{right_at(k), steps_of<Step>(depth_at(k)), k > 0 || p.accumulate ? p.c : p.residual,
+                                     k == 0 && p.bias ? columns : nullptr};
+        multiply_block(p, block, left_block(space.left, p, {row, rows, k, depth_at(k)}), row, rows, task.col, cols);
+      }
     }
   }
 }

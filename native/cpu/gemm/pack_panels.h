@@ -9,22 +9,27 @@
 
 namespace bts::cpu::BTS_ISA {
 
-// Lines that lie side by side.
+// Lines that lie side by side. All panels by so many steps at a time: a line of memory serves several panels.
+constexpr int64_t kStepsAcross = 16;
+
 template <class Source>
 void pack_across(typename Source::Step* packed, Source source, int64_t depth_stride, const Region& region) {
   using Step = typename Source::Step;
   const int64_t whole = region.depth / kNumbersPerStep<Step>, steps = steps_of<Step>(region.depth);
-  for (int64_t panel = 0; panel < region.count; panel += kNR) {
-    const int64_t lines = std::min<int64_t>(kNR, region.count - panel);
-    int64_t from = region.first + panel + region.first_depth * depth_stride;
-    for (int64_t k = 0; k < steps; k++, packed += kNR, from += kNumbersPerStep<Step> * depth_stride) {
-      int64_t i = 0;
-      if (k < whole)
-        for (; i + kLanes <= lines; i += kLanes) store(packed + i, source.across(from + i));
-      for (; i < lines; i++) packed[i] = k < whole ? source.at(from + i) : source.last(from + i);
-      for (; i < kNR; i++) packed[i] = {};
+  for (int64_t first = 0; first < steps; first += kStepsAcross)
+    for (int64_t panel = 0; panel < region.count; panel += kNR) {
+      const int64_t lines = std::min<int64_t>(kNR, region.count - panel);
+      const int64_t origin = region.first + panel + region.first_depth * depth_stride;
+      for (int64_t k = first; k < std::min(steps, first + kStepsAcross); k++) {
+        Step* to = packed + panel * steps + k * kNR;
+        const int64_t from = origin + k * kNumbersPerStep<Step> * depth_stride;
+        int64_t i = 0;
+        if (k < whole)
+          for (; i + kLanes <= lines; i += kLanes) store(to + i, source.across(from + i));
+        for (; i < lines; i++) to[i] = k < whole ? source.at(from + i) : source.last(from + i);
+        for (; i < kNR; i++) to[i] = {};
+      }
     }
-  }
 }
 
 // kLanes steps along the depth of one panel, from lines that are contiguous along it.

@@ -33,9 +33,9 @@ void copy_along(float* copy, int64_t stride, const Matrix& a, const Region& r) {
       for (int64_t i = 0; i < r.count; i++) copy[i * stride + k] = from[k * a.col_stride + i];
     return;
   }
-  // The last squares overlap those before them.
-  for (int64_t row = 0; row < r.count; row += kLanes)
-    for (int64_t step = 0; step < r.depth; step += kLanes) {
+  // Along what lies side by side, so that lines are used up while they are near. The last squares overlap those before them.
+  for (int64_t step = 0; step < r.depth; step += kLanes)
+    for (int64_t row = 0; row < r.count; row += kLanes) {
       const int64_t i0 = std::min(row, r.count - kLanes), k0 = std::min(step, r.depth - kLanes);
       vfloat square[kLanes];
 #pragma GCC unroll 16
