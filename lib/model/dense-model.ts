@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists, writeJson } from '../base/file.js';
-import { expectOptions } from '../base/options-check.js';
+import { expectOptions, parseOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import type { DType } from '../tensor/addon.js';
+import type { FloatType } from '../tensor/addon.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
@@ -18,6 +18,12 @@ import { DecoderModel, type Pass } from './decoder-model.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { Member, type MemberOptions, type Trainable } from './transformer/member.js';
+import {
+  expectUnquantized,
+  QUANTIZE_OPTIONS,
+  type QuantizeOptions,
+  quantizeOptions,
+} from './transformer/quantization.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
@@ -26,7 +32,7 @@ export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
 /** How a dense checkpoint is loaded. */
-export interface LoadOptions extends OpenOptions {
+export interface LoadOptions extends OpenOptions, QuantizeOptions {
   /** Makes the weights trainable, in f32; default: frozen, in the precision of the file. */
   trainable?: boolean;
   /**
@@ -67,8 +73,13 @@ export class DenseModel extends DecoderModel {
       base: true,
       verify: true,
       signal: true,
+      ...QUANTIZE_OPTIONS,
     });
     expectFreezable(options);
+    const { members, quantize } = options;
+    parseOptions(quantizeOptions, { members, quantize });
+    expectUnquantized({ quantize }, 'a dense model has no members with names: say members.');
+    if (options.trainable) expectUnquantized({ members }, 'what is trained is f32: leave it out.');
     const { base, verify, signal } = options;
     const checkpoint = await openCheckpoint(folder, { base, verify, signal });
     const tokenizer = await loadTokenizer(await tokenizerFolder(checkpoint), { signal });
@@ -80,7 +91,7 @@ export class DenseModel extends DecoderModel {
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     tokenizer: Tokenizer | undefined,
-    options: LoadOptions & Pick<MemberOptions, 'shared'> = {},
+    options: LoadOptions & Pick<MemberOptions, 'shared' | 'quantized'> = {},
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
@@ -89,6 +100,7 @@ export class DenseModel extends DecoderModel {
     const member = await Member.load(device, checkpoint, {
       trainable,
       merged: options.trainable,
+      quantized: options.quantized ?? options.members,
       shared: options.shared,
       signal: options.signal,
     });
@@ -142,7 +154,7 @@ export class DenseModel extends DecoderModel {
    * @param folder a new, empty folder
    * @param dtype of trained weights; default f32
    */
-  override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
+  override async write(folder: string, dtype?: FloatType): Promise<void> {
     this.expectAlive();
     const written = this.member.parameters.map((parameter) =>
       tensorSource(parameter, parameter.gradient ? dtype : undefined),
