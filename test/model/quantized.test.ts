@@ -1,6 +1,6 @@
 /** Members whose matrices are held in 8 and 4 bits. */
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -61,6 +61,7 @@ quantized('members in different bits are stitched, trained, written and loaded',
         `${name} has no gradient`,
       );
 
+    await mkdir(at('stitched'));
     await model.write(at('stitched'));
     using again = await loadModel(device, at('stitched'), bits);
     assert.equal(await again.logits(IDS), await model.logits(IDS));
