@@ -1,4 +1,5 @@
 import { present } from '../lib/cli/options/options.js';
+import type { QuantizedType } from '../lib/tensor/addon.js';
 import { loadAddon } from '../lib/tensor/addon.js';
 import { Device, type Peaks } from '../lib/tensor/device.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
@@ -23,6 +24,8 @@ export interface BenchOptions {
   experts: 'models' | 'adapters';
   /** Of adapters. */
   rank: number;
+  /** What members are held in; default: as they are. */
+  quantize?: QuantizedType;
   /** Timed runs, after those that warm up. */
   steps: number;
   /** Print the time of each op. */

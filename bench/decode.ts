@@ -15,7 +15,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
   using device = openDevice(options);
   const shape: Shape = SIZES[size];
   if (verify) await verifyDecoding(device, shape, dtype);
-  using model = await openStitched(device, shape, dtype, rankOf(options));
+  using model = await openStitched(device, shape, dtype, rankOf(options), options.quantize);
   device.trim();
   device.memory({ resetPeak: true });
   resetPeakResident();
@@ -23,7 +23,7 @@ export async function benchDecode(options: BenchOptions): Promise<Row> {
   for (const began = performance.now(); performance.now() - began < WARM_UP_MS; ) await decode(model);
   const resident = peakResidentMiB();
   const shared = options.experts === 'adapters';
-  const read = shared ? sharedBytesPerToken(model) : bytesPerToken(model, shape, dtype);
+  const read = shared || options.quantize ? heldBytesPerToken(model, shared) : bytesPerToken(model, shape, dtype);
   const runs: { prefill: number; decode: number; share: number }[] = [];
   device.profile();
   const readBytes = async () => (await device.measurePeaks()).readBytes;
@@ -93,9 +93,12 @@ function bytesPerToken(model: Parameters<typeof costOf>[0], shape: Shape, dtype:
   return weights * (dtype === 'bf16' ? 2 : 4) + stitches * 4;
 }
 
-/** The same where members share all weights of the hub: these once, and what adapters add. */
-function sharedBytesPerToken({ transformer, trainable }: Parameters<typeof costOf>[0]): number {
+/** The same as they are held: shared weights once, what adapters add, and what is quantized as its codes. */
+function heldBytesPerToken({ transformer, trainable }: Parameters<typeof costOf>[0], shared: boolean): number {
   const stitches = trainable.reduce((sum, { value }) => sum + value.bytes, 0);
-  const members = transformer.members.reduce((sum, { bytes }) => sum + bytes, 0);
-  return members - transformer.members[0]!.shared('embedding').value.bytes + stitches;
+  const { members } = transformer;
+  const held = members.reduce((sum, { bytes }) => sum + bytes, 0);
+  const embedding = members[0]!.shared('embedding').value.bytes;
+  // Of whole models each has its own.
+  return held - (shared ? 1 : members.length) * embedding + stitches;
 }

@@ -58,6 +58,7 @@ const program = new Command('bench')
       .default('models'),
   )
   .option('--rank <n>', 'of adapters', count, 64)
+  .addOption(new Option('--quantize <bits>', 'with decode: what members are held in').choices(['int8', 'int4']))
   .option('--steps <n>', 'timed runs', count, 5)
   .option('--rows <n>', 'with ops: tokens at once (default: 512 on a CPU, 8192 on a GPU)', count)
   .option(

@@ -1,6 +1,7 @@
 import { Random } from '../lib/base/random.js';
 import { type StitchedShape, stitchedCost } from '../lib/model/cost/cost.js';
 import { StitchedModel } from '../lib/model/stitched-model.js';
+import type { QuantizedType } from '../lib/tensor/addon.js';
 import type { Device } from '../lib/tensor/device.js';
 import type { BenchOptions } from './bench.js';
 import { type Precision, randomAdapters, randomModels } from './models.js';
@@ -20,12 +21,13 @@ export async function openStitched(
   shape: Shape,
   dtype: Precision,
   rank?: number,
+  members?: QuantizedType,
 ): Promise<StitchedModel> {
   const { experts = EXPERTS, stitches = STITCHES } = shape;
   const [hub, ...models] = await randomModels(shape, dtype, rank === undefined ? experts + 1 : 1);
   const rest = rank === undefined ? models : await randomAdapters(shape, dtype, experts, rank, hub!);
   const named = Object.fromEntries(rest.map((folder, index) => [`expert${index + 1}`, folder]));
-  const model = await StitchedModel.create(device, { hub: hub!, experts: named, stitches });
+  const model = await StitchedModel.create(device, { hub: hub!, experts: named, stitches, members });
   const { width } = shape;
   model.trainable.forEach(({ value, name }, index) => {
     using noise = device.empty(value.shape);

@@ -87,6 +87,7 @@ export { type TaskGateOptions, taskGates } from './gates/task-gates.js';
 export type { LoraOptions } from './model/adapters/lora.js';
 export { type ShrinkOptions, shrinkExpert, type WholePart } from './model/adapters/shrink.js';
 export type { ShrunkExpert } from './model/adapters/shrunk-expert.js';
+export type { EnsembleLoadOptions } from './model/baselines/ensemble.js';
 export { type EnsembleCache, EnsembleModel } from './model/baselines/ensemble.js';
 export { MixtureModel, type MixtureModelOptions } from './model/baselines/mixture-model.js';
 export type { MixtureSystem } from './model/baselines/mixtures.js';
@@ -139,11 +140,20 @@ export type { StitchSettings } from './model/stitches/kinds/index.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
 export type { Trainable as ParameterFilter } from './model/transformer/member.js';
+export type { QuantizeOptions } from './model/transformer/quantization.js';
 export type { ServeOptions } from './serving/http/options.js';
 export { type RunningServer, serve } from './serving/http/server.js';
 export type { EngineOptions } from './serving/options.js';
-export type { DType, MemoryStatistics, OpTiming, Variant } from './tensor/addon.js';
-export { Device, type DeviceOptions, findGpus, type Peaks, type StoredAt, whyNotBf16 } from './tensor/device.js';
+export type { DType, FloatType, MemoryStatistics, OpTiming, QuantizedType, Variant } from './tensor/addon.js';
+export {
+  Device,
+  type DeviceOptions,
+  findGpus,
+  type Peaks,
+  type StoredAt,
+  type TensorData,
+  whyNotBf16,
+} from './tensor/device.js';
 export type { LowRank, Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';

@@ -37,9 +37,9 @@ std::vector<int64_t> to_shape(const Napi::Value& value) {
 
 DType to_dtype(const Napi::Value& value) {
   const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  for (const DType dtype : {DType::F32, DType::F16, DType::BF16, DType::I32})
+  for (const DType dtype : {DType::F32, DType::F16, DType::BF16, DType::I32, DType::Int8, DType::Int4})
     if (name == name_of(dtype)) return dtype;
-  throw Error("BAD_OPTION", "element type '" + name + "' is none of f32, f16, bf16, i32");
+  throw Error("BAD_OPTION", "element type '" + name + "' is none of f32, f16, bf16, i32, int8, int4");
 }
 
 }  // namespace bts

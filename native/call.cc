@@ -96,16 +96,19 @@ void Call::bind(const std::string& name, const char* shape, const std::vector<in
   fail("BAD_SHAPE", "'" + name + "' has shape " + describe(sizes) + ", expected [" + expected + "]");
 }
 
-Tensor& Call::fetch(const Napi::Value& value, const std::string& name, const char* shape, bool floats_only) {
+Tensor& Call::fetch(const Napi::Value& value, const std::string& name, const char* shape, Kind kind) {
   Tensor& tensor = Tensor::from(value, name.c_str());
   if (tensor.device().get() != device_) fail("BAD_OPTION", "'" + name + "' belongs to another device");
-  if (floats_only && tensor.dtype() == DType::I32) fail("BAD_SHAPE", "'" + name + "' holds integers, expected floats");
+  if (kind != Kind::Any && tensor.dtype() == DType::I32)
+    fail("BAD_SHAPE", "'" + name + "' holds integers, expected floats");
+  if (kind == Kind::Floats && is_quantized(tensor.dtype()))
+    fail("BAD_SHAPE", "'" + name + "' holds " + name_of(tensor.dtype()) + ", expected floats");
   if (shape) bind(name, shape, tensor.shape());
   return tensor;
 }
 
 Tensor& Call::find(const Napi::Value& value, const char* name, const char* shape, DType dtype) {
-  Tensor& tensor = fetch(value, name, shape, false);
+  Tensor& tensor = fetch(value, name, shape, Kind::Any);
   if (tensor.dtype() != dtype)
     fail("BAD_SHAPE", std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected " + name_of(dtype));
   return tensor;
@@ -136,7 +139,7 @@ void* Call::update(Tensor& tensor) {
 }
 
 Weight Call::input_f32_or(const char* name, const char* shape, DType dtype) {
-  Tensor& tensor = fetch(arguments_.Get(name), name, shape, true);
+  Tensor& tensor = fetch(arguments_.Get(name), name, shape, Kind::Floats);
   if (tensor.dtype() != DType::F32 && tensor.dtype() != dtype)
     fail("BAD_SHAPE",
          std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected f32 or " + name_of(dtype));
@@ -144,18 +147,37 @@ Weight Call::input_f32_or(const char* name, const char* shape, DType dtype) {
 }
 
 Call::Floats Call::input_of_any_type(const char* name) {
-  Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, true);
+  Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, Kind::Floats);
   input(tensor);
   return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
 }
 
 Call::Floats Call::output_of_any_type(const char* name) {
-  Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, true);
+  Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, Kind::Floats);
   output(tensor);
   return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
 }
 
-std::vector<Tensor*> Call::list(const char* name, const char* count, const char* shape, bool optional) {
+Tensor& Call::quantized(const char* name) {
+  Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, Kind::Matrix);
+  if (!is_quantized(tensor.dtype()))
+    fail("BAD_SHAPE", std::string("'") + name + "' holds " + name_of(tensor.dtype()) + ", expected int8 or int4");
+  return tensor;
+}
+
+Call::Floats Call::quantized_input(const char* name) {
+  Tensor& tensor = quantized(name);
+  input(tensor);
+  return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
+}
+
+Call::Floats Call::quantized_output(const char* name) {
+  Tensor& tensor = quantized(name);
+  output(tensor);
+  return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
+}
+
+std::vector<Tensor*> Call::list(const char* name, const char* count, const char* shape, bool optional, Kind kind) {
   const Napi::Value value = arguments_.Get(name);
   if (optional && is_absent(value)) return {};
   if (!value.IsArray()) fail("BAD_SHAPE", std::string("'") + name + "' must be an array of tensors");
@@ -164,12 +186,12 @@ std::vector<Tensor*> Call::list(const char* name, const char* count, const char*
   if (count) bind(std::string(name) + ".length", count, {static_cast<int64_t>(length)});
   std::vector<Tensor*> tensors;
   tensors.reserve(length);
-  for (uint32_t i = 0; i < length; i++) tensors.push_back(&entry(array.Get(i), name, i, shape));
+  for (uint32_t i = 0; i < length; i++) tensors.push_back(&entry(array.Get(i), name, i, shape, kind));
   return tensors;
 }
 
-Tensor& Call::entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape) {
-  return fetch(value, std::string(name) + "[" + std::to_string(i) + "]", shape, true);
+Tensor& Call::entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape, Kind kind) {
+  return fetch(value, std::string(name) + "[" + std::to_string(i) + "]", shape, kind);
 }
 
 std::vector<Weight> Call::weights_of(const std::vector<Tensor*>& tensors) {
@@ -185,6 +207,10 @@ std::vector<Weight> Call::weights(const char* name, const char* count, const cha
 
 std::vector<Weight> Call::weights_or_none(const char* name, const char* count, const char* shape) {
   return weights_of(list(name, count, shape, true));
+}
+
+std::vector<Weight> Call::matrices(const char* name, const char* count, const char* shape) {
+  return weights_of(list(name, count, shape, false, Kind::Matrix));
 }
 
 std::vector<LowRank> Call::low_ranks(const char* count, const char* outputs, const char* inputs) {

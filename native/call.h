@@ -94,10 +94,15 @@ class Call {
   // Any type, any shape.
   Floats input_of_any_type(const char* name);
   Floats output_of_any_type(const char* name);
+  // Of a quantized type.
+  Floats quantized_input(const char* name);
+  Floats quantized_output(const char* name);
 
   // --- One tensor for each member; `count` is a word too. Weights have the type of their checkpoint, gradients are f32.
   std::vector<Weight> weights(const char* name, const char* count, const char* shape);
   std::vector<Weight> weights_or_none(const char* name, const char* count, const char* shape);
+  // Weights of products, which may be quantized as well.
+  std::vector<Weight> matrices(const char* name, const char* count, const char* shape);
   // What adapters add to matrices [O,I]: the lists `down` and `up`, in which members without one have holes, and the numbers
   // `scales`. Ranks may differ. Empty where the call has no adapters.
   std::vector<LowRank> low_ranks(const char* count, const char* outputs, const char* inputs);
@@ -151,12 +156,15 @@ class Call {
   Task task(std::function<void(Backend&)> body) &&;
 
  private:
-  Tensor& fetch(const Napi::Value& value, const std::string& name, const char* shape, bool floats_only);
+  enum class Kind { Any, Floats, Matrix };  // floats may be of any width; those of a matrix may be quantized
+  Tensor& fetch(const Napi::Value& value, const std::string& name, const char* shape, Kind kind);
+  Tensor& quantized(const char* name);
   Tensor& find(const Napi::Value& value, const char* name, const char* shape, DType dtype);
   Tensor& find(const char* name, const char* shape, DType dtype);
   Tensor* find_or_null(const char* name, const char* shape, DType dtype);
-  Tensor& entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape);
-  std::vector<Tensor*> list(const char* name, const char* count, const char* shape, bool optional);
+  Tensor& entry(const Napi::Value& value, const char* name, uint32_t i, const char* shape, Kind kind = Kind::Floats);
+  std::vector<Tensor*> list(const char* name, const char* count, const char* shape, bool optional,
+                            Kind kind = Kind::Floats);
   std::vector<Weight> weights_of(const std::vector<Tensor*>& tensors);
   std::vector<float*> gradients_of(const char* name, const std::vector<Tensor*>& tensors);
   void bind(const std::string& name, const char* shape, const std::vector<int64_t>& sizes);

@@ -81,6 +81,18 @@ void Tensor::release() {
   storage_.reset();
 }
 
+// Bytes before a view of that shape. Those of what is quantized are rows.
+size_t Tensor::bytes_before(int64_t offset, const std::vector<int64_t>& shape) const {
+  if (!is_quantized(dtype_)) return static_cast<size_t>(offset) * size_of(dtype_);
+  if (product(shape) == 0) return 0;
+  const int64_t width = shape_.back();
+  if (shape.empty() || shape.back() != width || offset % width != 0)
+    throw Error("BAD_SHAPE", std::string("views of a tensor of ") + name_of(dtype_) + " are rows of " +
+                                 std::to_string(width) + ", not " + describe(shape) + " from element " +
+                                 std::to_string(offset));
+  return static_cast<size_t>(bytes_of(dtype_, offset / width, width));
+}
+
 // view(shape, offset in elements): another tensor over part of the same memory.
 Napi::Value Tensor::view(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -91,7 +103,8 @@ Napi::Value Tensor::view(const Napi::CallbackInfo& info) {
       throw Error("BAD_SHAPE", "a view of shape " + describe(shape) + " from element " + std::to_string(offset) +
                                    " does not fit into a tensor of shape " + describe(shape_));
     }
-    return create(info.Env(), device_, storage_, offset_ + offset * size_of(dtype_), dtype_, std::move(shape));
+    const size_t first = offset_ + bytes_before(offset, shape);
+    return create(info.Env(), device_, storage_, first, dtype_, std::move(shape));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device.h"
+#include "quantized.h"
 
 namespace bts {
 
@@ -29,13 +30,14 @@ class Tensor : public Napi::ObjectWrap<Tensor> {
   DType dtype() const { return dtype_; }
   const std::vector<int64_t>& shape() const { return shape_; }
   int64_t size() const;
-  size_t bytes() const { return static_cast<size_t>(size()) * size_of(dtype_); }
+  size_t bytes() const { return static_cast<size_t>(bytes_of(dtype_, shape_)); }
   bool whole() const { return bytes() == storage_->bytes; }
 
  private:
   Napi::Value dimensions(const Napi::CallbackInfo& info);
   Napi::Value view(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
+  size_t bytes_before(int64_t offset, const std::vector<int64_t>& shape) const;
   void release();
 
   std::shared_ptr<DeviceState> device_;

@@ -7,6 +7,8 @@ const char* name_of(DType dtype) {
     case DType::F16: return "f16";
     case DType::BF16: return "bf16";
     case DType::I32: return "i32";
+    case DType::Int8: return "int8";
+    case DType::Int4: return "int4";
     default: return "f32";
   }
 }

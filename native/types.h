@@ -9,8 +9,9 @@
 
 namespace bts {
 
-enum class DType : uint8_t { F32, F16, BF16, I32 };
+enum class DType : uint8_t { F32, F16, BF16, I32, Int8, Int4 };
 
+// Of a number; of those that have one of their own (see quantized.h).
 constexpr size_t size_of(DType dtype) { return dtype == DType::F32 || dtype == DType::I32 ? 4 : 2; }
 const char* name_of(DType dtype);
 

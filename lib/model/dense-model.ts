@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import { type Abortable, BtsError } from '../base/errors.js';
 import { exists, writeJson } from '../base/file.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { checkOptions, expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions, parseOptions } from '../base/options-check.js';
 import { didYouMean } from '../base/suggest.js';
 import { configToJson, type ModelConfig } from '../checkpoint/config.js';
 import { type DenseCheckpoint, type OpenOptions, openCheckpoint } from '../checkpoint/dense-checkpoint.js';
 import { type ParameterSpec, rolesOf } from '../checkpoint/names.js';
 import { writeCheckpoint } from '../checkpoint/shards.js';
 import { Tokenizer } from '../data/tokenizer.js';
-import type { DType } from '../tensor/addon.js';
+import type { FloatType } from '../tensor/addon.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
@@ -23,6 +23,12 @@ import { adapterAsHub } from './members/adapter-base.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { type LowRankOf, Member, type MemberOptions, type Trainable, trainedLowRank } from './transformer/member.js';
+import {
+  expectUnquantized,
+  QUANTIZE_OPTIONS,
+  type QuantizeOptions,
+  quantizeOptions,
+} from './transformer/quantization.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** Parts of a dense model that can be held fixed while the rest is trained. */
@@ -31,7 +37,7 @@ export const FREEZABLE = ['embeddings', 'head', 'norms'] as const;
 export type Freezable = (typeof FREEZABLE)[number];
 
 /** How a dense checkpoint is loaded. */
-export interface LoadOptions extends OpenOptions {
+export interface LoadOptions extends OpenOptions, QuantizeOptions {
   /**
    * Makes the weights trainable, in f32, and an adapter part of them; default: frozen, in the precision of the file. `'adapter'`:
    * what an adapter adds is trainable, and nothing else.
@@ -80,9 +86,13 @@ export class DenseModel extends DecoderModel {
       base: true,
       verify: true,
       signal: true,
+      ...QUANTIZE_OPTIONS,
     });
     expectFreezable(options);
-    const { base, verify, signal, trainable } = options;
+    const { base, verify, signal, trainable, members, quantize } = options;
+    parseOptions(quantizeOptions, { members, quantize });
+    expectUnquantized({ quantize }, 'a dense model has no members with names: say members.');
+    if (trainable === true) expectUnquantized({ members }, 'what is trained is f32: leave it out.');
     const checkpoint = await openCheckpoint(folder, { base, verify, signal });
     if (trainable === 'adapter' && !checkpoint.adapter) {
       const message = `'${folder}' is a whole model: DenseModel.adapt begins an adapter of it (bts train --lora).`;
@@ -125,7 +135,7 @@ export class DenseModel extends DecoderModel {
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
     tokenizer: Tokenizer | undefined,
-    options: LoadOptions & Pick<MemberOptions, 'shared' | 'lowRank'> & { adapted?: Adapted } = {},
+    options: LoadOptions & Pick<MemberOptions, 'shared' | 'lowRank' | 'quantized'> & { adapted?: Adapted } = {},
   ): Promise<DenseModel> {
     const { config, folder } = checkpoint;
     expectVocabulary(config, tokenizer, folder);
@@ -135,6 +145,7 @@ export class DenseModel extends DecoderModel {
       trainable: trainableRoles(config, options),
       merged: isMerged,
       lowRank: options.trainable === 'adapter' ? trainedLowRank : options.lowRank,
+      quantized: options.quantized ?? options.members,
       shared: options.shared,
       signal: options.signal,
     });
@@ -193,7 +204,7 @@ export class DenseModel extends DecoderModel {
    * @param folder a new, empty folder
    * @param dtype of trained weights; default f32
    */
-  override async write(folder: string, dtype?: Exclude<DType, 'i32'>): Promise<void> {
+  override async write(folder: string, dtype?: FloatType): Promise<void> {
     this.expectAlive();
     if (this.adapted) return await writeAdapted(folder, this.adapted, this.member.parameters, dtype);
     const written = this.member.parameters.map((parameter) =>

@@ -15,8 +15,9 @@ import type { CacheOptions, TokenCache } from './decoding/key-value-cache.js';
 import type { GenerateOptions } from './decoding/options.js';
 import { type Draw, sample } from './decoding/sampler.js';
 import { CacheGates, checkGateRecordOptions } from './stitches/gate-log.js';
+import type { QuantizeOptions } from './transformer/quantization.js';
 
-export interface LoadModelOptions extends HashOptions {
+export interface LoadModelOptions extends HashOptions, QuantizeOptions {
   /** Makes what its training changed trainable again; default: frozen. */
   trainable?: boolean;
 }

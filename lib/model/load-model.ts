@@ -14,6 +14,7 @@ import { SparseModel } from './baselines/sparse-model.js';
 import { DenseModel } from './dense-model.js';
 import type { LanguageModel, LoadModelOptions } from './language-model.js';
 import { StitchedModel } from './stitched-model.js';
+import { QUANTIZE_OPTIONS } from './transformer/quantization.js';
 
 /**
  * Loads whatever lies in a folder: a dense checkpoint, a stitched model or another system made of several models.
@@ -26,13 +27,13 @@ export async function loadModel(
   folder: string,
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
-  expectOptions('loadModel', options, { trainable: true, verify: true, signal: true });
-  const { verify, signal } = options;
+  expectOptions('loadModel', options, { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS });
+  const { members, quantize, verify, signal } = options;
   await recoverFolder(folder);
   if (await isStitched(folder)) return StitchedModel.load(device, folder, options);
   if (!(await exists(join(folder, BASELINE_FILE)))) return DenseModel.load(device, folder, options);
   const { system } = await readBaseline(folder);
-  if (system === 'btm') return EnsembleModel.load(device, folder, { verify, signal });
+  if (system === 'btm') return EnsembleModel.load(device, folder, { members, quantize, verify, signal });
   if (system === 'routing') return RoutedModel.load(device, folder, options);
   if (system === 'sparse') return SparseModel.load(device, folder, options);
   return MixtureModel.load(device, folder, options);

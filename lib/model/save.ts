@@ -1,17 +1,22 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileError } from '../base/errors.js';
+import { BtsError, fileError } from '../base/errors.js';
 import { errorCode } from '../base/file.js';
 import type { TensorSource } from '../checkpoint/safetensors-writer.js';
-import type { DType } from '../tensor/addon.js';
+import { type DType, type FloatType, isQuantized } from '../tensor/addon.js';
 import type { Parameter } from '../tensor/parameter.js';
 
 /** Element types as files name them, and as memory does. */
 export const FILE_DTYPES = { f32: 'F32', f16: 'F16', bf16: 'BF16', i32: 'I32' } as const;
-export const MEMORY_DTYPES: Readonly<Record<string, Exclude<DType, 'i32'>>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+export const MEMORY_DTYPES: Readonly<Record<string, FloatType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
 
-/** A parameter as it is written: in the precision that it has in memory, or in the one asked for. */
+/** A parameter as it is written: in the precision that it has in memory, or in the one asked for. Throws BAD_OPTION for what is quantized. */
 export function tensorSource({ name, value }: Parameter, dtype: DType = value.dtype): TensorSource {
+  if (isQuantized(dtype))
+    throw new BtsError(
+      'BAD_OPTION',
+      `${name} is held in ${dtype}, which no checkpoint is written in: load the model as it is.`,
+    );
   return {
     name,
     dtype: FILE_DTYPES[dtype],

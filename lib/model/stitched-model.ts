@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { checkOptions, expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions, parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
@@ -36,15 +36,16 @@ import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions, quantizationOf, quantizeOptions } from './transformer/quantization.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
 import { Transformer } from './transformer/transformer.js';
 
-export interface StitchOptions extends z.input<z.ZodObject<typeof stitchOptions>>, Family {
+export interface StitchOptions extends z.input<z.ZodObject<typeof stitchOptions>>, Family, QuantizeOptions {
   /** Where the stitches stand, in place of `stitches` and `alternate`. */
   plan?: readonly Placement[];
 }
 
-export interface StitchedLoadOptions extends HashOptions {
+export interface StitchedLoadOptions extends HashOptions, QuantizeOptions {
   /**
    * Makes the stitches trainable again, or of the experts named their slices of the gates and their projections; default:
    * frozen.
@@ -56,7 +57,7 @@ export interface StitchedLoadOptions extends HashOptions {
 export const STITCHES = 'stitch.safetensors';
 
 // Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
-const PLACED = { ...stitchOptions, plan: z.array(Placement).readonly().optional() };
+const PLACED = { ...stitchOptions, ...quantizeOptions, plan: z.array(Placement).readonly().optional() };
 
 /** How a text is traced. */
 export interface TraceOptions {
@@ -125,7 +126,11 @@ export class StitchedModel extends DecoderModel {
     const manifest = { members, ...shape, plan, dropout: checked.dropout };
     const create = (placement: Placement, index: number, design: StitchDesign) =>
       StitchLayer.create(device, placement, index, design, checked.seed);
-    return await StitchedModel.assemble(device, manifest, opened, create, { signal });
+    return await StitchedModel.assemble(device, manifest, opened, create, {
+      members: options.members,
+      quantize: options.quantize,
+      signal,
+    });
   }
 
   /**
@@ -135,7 +140,9 @@ export class StitchedModel extends DecoderModel {
    * @param folder the model's folder
    */
   static async load(device: Device, folder: string, options: StitchedLoadOptions = {}): Promise<StitchedModel> {
-    expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true });
+    expectOptions('StitchedModel.load', options, { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS });
+    const { members, quantize } = options;
+    parseOptions(quantizeOptions, { members, quantize });
     const { trainable = false, verify, signal } = options;
     const manifest = await readManifest(folder);
     const opened = await openMembers(manifest.members, { verify, signal });
@@ -143,7 +150,12 @@ export class StitchedModel extends DecoderModel {
     const load = (placement: Placement, index: number, design: StitchDesign) =>
       StitchLayer.load(device, placement, index, design, { tensors, trainable: trainable !== false });
     const trainOnly = typeof trainable === 'boolean' ? undefined : trainable;
-    const model = await StitchedModel.assemble(device, manifest, opened, load, { trainOnly, signal });
+    const model = await StitchedModel.assemble(device, manifest, opened, load, {
+      trainOnly,
+      members,
+      quantize,
+      signal,
+    });
     try {
       const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
       if (parameters.length !== tensors.size) {
@@ -168,18 +180,19 @@ export class StitchedModel extends DecoderModel {
     manifest: StitchManifest,
     opened: readonly OpenMember[],
     createStitch: (placement: Placement, index: number, design: StitchDesign) => StitchLayer,
-    { trainOnly, signal }: Abortable & { trainOnly?: readonly string[] | undefined } = {},
+    { trainOnly, signal, ...bits }: Abortable & QuantizeOptions & { trainOnly?: readonly string[] | undefined } = {},
   ): Promise<StitchedModel> {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
     const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
+    const quantized = quantizationOf(opened, bits);
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
       using shared = new SharedTensors();
-      for (const member of opened) {
-        const part = members.length > 0 ? { present: withoutHead } : {};
-        members.push(await Member.load(device, member, { shared, signal, ...part }));
+      for (const [m, member] of opened.entries()) {
+        const part = m > 0 ? { present: withoutHead } : {};
+        members.push(await Member.load(device, member, { quantized: quantized[m], shared, signal, ...part }));
         owned.push(members.at(-1)!);
       }
       const stitches = manifest.plan.map((placement, index) => {

@@ -4,13 +4,31 @@ import { BtsError, type ErrorCode, fileError } from '../base/errors.js';
 import { type Backend, findBinary, tryInProcess, whatToDo } from './binary.js';
 
 /**
- * Element types of tensors. Trainable weights are f32, frozen weights keep what their file has, activations are f32, or bf16
- * on devices that compute faster so.
+ * Element types of tensors. Trainable weights are f32, frozen weights keep what their file has or are quantized when they are
+ * loaded, activations are f32, or bf16 on devices that compute faster so.
  */
-export type DType = 'f32' | 'f16' | 'bf16' | 'i32';
+export type DType = FloatType | QuantizedType | 'i32';
 
-/** Bytes of an element. */
-export const widthOf = (dtype: DType): number => (dtype === 'f32' || dtype === 'i32' ? 4 : 2);
+/** Floats, as files have them. */
+export type FloatType = 'f32' | 'f16' | 'bf16';
+
+/** Of frozen matrices, whose rows are cut into groups with scales of their own: native/quantized.h. */
+export type QuantizedType = 'int8' | 'int4';
+
+const GROUPS: Record<QuantizedType, { numbers: number; bytes: number }> = {
+  int8: { numbers: 128, bytes: 132 },
+  int4: { numbers: 32, bytes: 24 },
+};
+
+export const isQuantized = (dtype: DType): dtype is QuantizedType => dtype in GROUPS;
+
+/** Bytes of an array, whose innermost size is the last one. */
+export function bytesOf(dtype: DType, shape: readonly number[]): number {
+  const product = (sizes: readonly number[]) => sizes.reduce((product, size) => product * size, 1);
+  if (!isQuantized(dtype)) return product(shape) * (dtype === 'f32' || dtype === 'i32' ? 4 : 2);
+  const { numbers, bytes } = GROUPS[dtype];
+  return product(shape.slice(0, -1)) * Math.ceil(shape.at(-1)! / numbers) * bytes;
+}
 
 /** A dense view of device memory. */
 export interface NativeTensor {

@@ -5,7 +5,9 @@ import { checkOptions, expectOptions } from '../base/options-check.js';
 import { availableProcessors, checkThreads } from '../base/processors.js';
 import { choice, count, text } from '../base/schema.js';
 import {
+  bytesOf,
   type DType,
+  isQuantized,
   loadAddon,
   type MemoryStatistics,
   type NativeDevice,
@@ -13,7 +15,6 @@ import {
   type OpTiming,
   typed,
   type Variant,
-  widthOf,
 } from './addon.js';
 import type { OpArguments } from './native-ops.js';
 import { Program } from './program.js';
@@ -52,6 +53,9 @@ export function whyNotBf16(): string | undefined {
     throw error;
   }
 }
+
+/** What fills a tensor from the host; what is quantized is bytes. */
+export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 const DEVICE_NAME = /^(?:auto|cpu|(cuda|cuda-emulated)(?::(\d+))?)$/;
 
@@ -210,12 +214,13 @@ export class Device implements Disposable {
   }
 
   /**
-   * A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array.
+   * A tensor with the values given: f32 from a Float32Array, i32 from an Int32Array, 16-bit types from a Uint16Array, quantized
+   * ones from their bytes.
    *
    * @param data all elements, row-major
    * @param shape sizes, the last one innermost
    */
-  tensor(data: Float32Array | Int32Array | Uint16Array, shape: readonly number[], dtype?: DType): Tensor {
+  tensor(data: TensorData, shape: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? (data instanceof Int32Array ? 'i32' : 'f32');
     expectElements(data, type);
     return this.filled(this.empty(shape, type, true), (tensor) => this.native.upload(tensor, data));
@@ -283,7 +288,7 @@ export class Device implements Disposable {
   }
 
   /** @internal */
-  upload(tensor: Tensor, data: Float32Array | Int32Array | Uint16Array): void {
+  upload(tensor: Tensor, data: TensorData): void {
     expectElements(data, tensor.dtype);
     this.call(() => this.native.upload(tensor.native, data));
   }
@@ -291,7 +296,7 @@ export class Device implements Disposable {
   /** @internal */
   async bytes(tensor: Tensor): Promise<ArrayBuffer> {
     try {
-      return await this.native.read(tensor.native, new ArrayBuffer(tensor.size * widthOf(tensor.dtype)));
+      return await this.native.read(tensor.native, new ArrayBuffer(tensor.bytes));
     } catch (error) {
       throw typed(error);
     }
@@ -380,8 +385,8 @@ function nativeOf(value: unknown): unknown {
 }
 
 /** Throws BAD_OPTION unless the data's elements are as wide as the type's, and whole numbers where that has them. */
-function expectElements(data: Float32Array | Int32Array | Uint16Array, dtype: DType): void {
-  const width = widthOf(dtype);
+function expectElements(data: TensorData, dtype: DType): void {
+  const width = isQuantized(dtype) ? 1 : bytesOf(dtype, [1]);
   if (data.BYTES_PER_ELEMENT !== width || (width === 4 && data instanceof Int32Array !== (dtype === 'i32'))) {
     throw new BtsError(
       'BAD_OPTION',

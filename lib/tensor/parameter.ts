@@ -1,3 +1,5 @@
+import { BtsError } from '../base/errors.js';
+import { isQuantized } from './addon.js';
 import type { Device } from './device.js';
 import type { Tensor } from './tensor.js';
 
@@ -11,7 +13,10 @@ export interface LowRank {
   scale: number;
 }
 
-/** A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds. What an adapter adds is trained on its own. */
+/**
+ * A named weight. It is trainable iff it has a gradient; trainable weights are f32, frozen ones what their file holds, or quantized.
+ * What an adapter adds is trained on its own.
+ */
 export class Parameter implements Disposable {
   constructor(
     /** As its file has it, or as the family names it. */
@@ -24,9 +29,11 @@ export class Parameter implements Disposable {
     readonly adapter?: LowRank,
   ) {}
 
-  /** A trainable parameter over `value`, which it takes over. */
+  /** A trainable parameter over `value`, which it takes over. Throws BAD_OPTION for a matrix in 8 or 4 bits. */
   static trainable(device: Device, name: string, value: Tensor): Parameter {
     try {
+      if (isQuantized(value.dtype))
+        throw new BtsError('BAD_OPTION', `${name} is held in ${value.dtype}: what is trained is f32.`);
       return new Parameter(name, value, device.full(value.shape, 0));
     } catch (error) {
       value.dispose();

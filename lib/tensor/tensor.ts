@@ -1,6 +1,6 @@
 import { BtsError } from '../base/errors.js';
-import { type DType, type NativeTensor, typed, widthOf } from './addon.js';
-import type { Device } from './device.js';
+import { bytesOf, type DType, type NativeTensor, typed } from './addon.js';
+import type { Device, TensorData } from './device.js';
 
 /**
  * What gradients flow through: one per value that depends on something trainable. Tensors over the same value share
@@ -33,7 +33,7 @@ export class Tensor implements Disposable {
 
   /** How many bytes its elements take. */
   get bytes(): number {
-    return this.size * widthOf(this.dtype);
+    return bytesOf(this.dtype, this.shape);
   }
 
   /** The same memory in another shape; both must be disposed. Throws BAD_SHAPE unless it has as many elements. */
@@ -74,7 +74,7 @@ export class Tensor implements Disposable {
   }
 
   /** Replaces the contents once all work queued so far is done. Throws BAD_SHAPE unless there are as many elements, BAD_OPTION for another type. */
-  write(data: Float32Array | Int32Array | Uint16Array): void {
+  write(data: TensorData): void {
     this.device.upload(this, data);
   }
 

@@ -1,6 +1,7 @@
 #include <span>
 #include <vector>
 
+#include "../quantized.h"
 #include "../runs.h"
 #include "chunks.h"
 #include "cpu_ops.h"
@@ -45,7 +46,7 @@ void CpuOps::run(const LinearForward& op) {
   std::vector<Product> products;
   for (const auto [m, count] : runs(members, members, {weight, bias}))
     products.push_back({.a = row_major(x + m * N * I, I),
-                        .b = {weight[m], 1, I},
+                        .b = {weight[m], 1, row_stride(weight[m].dtype, I)},
                         .c = y + m * N * O,
                         .c_stride = O,
                         .rows = count * N,
@@ -90,7 +91,7 @@ void CpuOps::run(const LinearBackwardInput& op) {
   // Few rows are multiplied in f32, which many are not beside precision bf16: they stay few.
   for (const auto [m, count] : runs(members, N <= kStreamRows ? 1 : members, {weight}))
     products.push_back({.a = row_major(dy + m * N * O, O),
-                        .b = {weight[m], I, 1},
+                        .b = {weight[m], row_stride(weight[m].dtype, I), 1},
                         .c = dx + m * N * I,
                         .c_stride = I,
                         .rows = count * N,

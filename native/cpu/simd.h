@@ -97,18 +97,21 @@ inline vfloat load_f16(const uint16_t* p) {
 // Reads element i of frozen storage as f32, one type per precision, so that kernels are templates over them.
 struct F32 {
   const float* p;
+  static constexpr int64_t bytes(int64_t count) { return 4 * count; }
   F32 from(int64_t i) const { return {p + i}; }
   float at(int64_t i) const { return p[i]; }
   vfloat vector(int64_t i) const { return load(p + i); }
 };
 struct BF16 {
   const uint16_t* p;
+  static constexpr int64_t bytes(int64_t count) { return 2 * count; }
   BF16 from(int64_t i) const { return {p + i}; }
   float at(int64_t i) const { return widen_bf16(p[i]); }
   vfloat vector(int64_t i) const { return load_bf16(p + i); }
 };
 struct F16 {
   const uint16_t* p;
+  static constexpr int64_t bytes(int64_t count) { return 2 * count; }
   F16 from(int64_t i) const { return {p + i}; }
   float at(int64_t i) const { return widen_f16(p[i]); }
   vfloat vector(int64_t i) const { return load_f16(p + i); }

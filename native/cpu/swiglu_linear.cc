@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../quantized.h"
 #include "../runs.h"
 #include "activation.h"
 #include "cpu_ops.h"
@@ -25,8 +26,7 @@ int64_t columns_at_once(int64_t columns, int64_t streams, int threads) {
 
 // Rows, from `row` on, of a weight or a bias.
 Weight from_row(const Weight& weight, int64_t row, int64_t width) {
-  return {static_cast<const char*>(weight.data) + row * width * static_cast<int64_t>(size_of(weight.dtype)),
-          weight.dtype};
+  return {static_cast<const char*>(weight.data) + bytes_of(weight.dtype, row, width), weight.dtype};
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void CpuOps::run(const SwigluLinear& op) {
   int64_t most_rows = 0;
   for (const auto [m, count] : shared) {
     const Product whole{.a = row_major(x + m * N * C, C),
-                        .b = {gate[m], 1, C},
+                        .b = {gate[m], 1, row_stride(gate[m].dtype, C)},
                         .c = nullptr,
                         .c_stride = F,
                         .rows = count * N,
@@ -68,7 +68,7 @@ void CpuOps::run(const SwigluLinear& op) {
     const auto multiply = [&](float* z, const Weight& weight, Weights biases) {
       const Weight bias = biases.empty() ? Weight{} : from_row(biases[m], col, 1);
       const Product product{.a = {from_row(left.storage, row, left.row_stride), left.row_stride, 1},
-                            .b = {from_row(weight, col, C), 1, C},
+                            .b = {from_row(weight, col, C), 1, row_stride(weight.dtype, C)},
                             .c = z,
                             .c_stride = cols,
                             .rows = rows,

@@ -21,7 +21,7 @@ struct LinearForward {
 
   static LinearForward read(Call& c) {
     return {.x = c.input<A>("x", "M N I"),
-            .weight = c.weights("weight", "M", "O I"),
+            .weight = c.matrices("weight", "M", "O I"),
             .bias = c.weights_or_none("bias", "M", "O"),
             .low_rank = c.low_ranks("M", "O", "I"),
             .residual = c.input_or_null<A>("residual", "M N O"),
@@ -47,7 +47,7 @@ struct LinearBackwardInput {
   static LinearBackwardInput read(Call& c) {
     const bool accumulate = c.flag("accumulate");
     return {.dy = c.input<A>("dy", "M N O"),
-            .weight = c.weights("weight", "M", "O I"),
+            .weight = c.matrices("weight", "M", "O I"),
             .low_rank = c.low_ranks("M", "O", "I"),
             .dx = c.gradient<A>("dx", "M N I", accumulate),
             .N = c["N"],

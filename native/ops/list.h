@@ -37,6 +37,7 @@
 #include "linear.h"
 #include "measure_peaks.h"
 #include "mul.h"
+#include "quantize.h"
 #include "rms_norm.h"
 #include "rope.h"
 #include "sample.h"
@@ -73,6 +74,7 @@
   OP(LinearForward) OP(LinearBackwardInput) OP(LinearBackwardWeight) \
   OP(MeasurePeaks) \
   OP(MulForward) OP(MulBackward) \
+  OP(Quantize) OP(Dequantize) \
   OP(RmsNormForward) OP(RmsNormBackwardInput) OP(RmsNormBackwardWeight) \
   OP(Rope) \
   OP(Sample) \

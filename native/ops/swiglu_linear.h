@@ -20,8 +20,8 @@ struct SwigluLinear {
 
   static SwigluLinear read(Call& c) {
     return {.x = c.input<A>("x", "M N C"),
-            .gate = c.weights("gate", "M", "F C"),
-            .up = c.weights("up", "M", "F C"),
+            .gate = c.matrices("gate", "M", "F C"),
+            .up = c.matrices("up", "M", "F C"),
             .gate_bias = c.weights_or_none("gateBias", "M", "F"),
             .up_bias = c.weights_or_none("upBias", "M", "F"),
             .y = c.output<A>("y", "M N F"),

@@ -17,6 +17,7 @@ export { globalNorm } from './global-norm.js';
 export { lerp } from './lerp.js';
 export { linear } from './linear.js';
 export { mul } from './mul.js';
+export { quantized } from './quantize.js';
 export { repeat } from './repeat.js';
 export { rmsNorm } from './rms-norm.js';
 export { rope } from './rope.js';

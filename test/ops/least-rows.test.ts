@@ -1,6 +1,7 @@
 /** What `Device.leastRows` and `leastLanes` promise: a product sums a row in one way, whatever rows are computed beside it. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type DType, isQuantized } from '../../lib/tensor/addon.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { devices } from '../support/devices.js';
@@ -13,19 +14,20 @@ const RANK = 11;
 let seed = 0;
 
 /** Normal numbers of hidden states or weights. */
-function normal(device: Device, shape: number[], dtype: 'f32' | 'bf16'): Tensor {
+function normal(device: Device, shape: number[], dtype: DType): Tensor {
   const wide = device.empty(shape);
   device.run('fill_normal', { y: wide, deviation: 1, seed: ++seed });
   if (dtype === 'f32') return wide;
   const narrow = device.empty(shape, dtype);
-  device.run('convert', { y: narrow, x: wide });
+  device.run(isQuantized(dtype) ? 'quantize' : 'convert', { y: narrow, x: wide });
   wide.dispose();
   return narrow;
 }
 
 for (const device of devices()) {
   const { activations, leastRows, leastLanes } = device;
-  const kinds = (['f32', 'bf16'] as const).flatMap((dtype) => [
+  const dtypes: DType[] = device.name === 'cpu' ? ['f32', 'bf16', 'int8', 'int4'] : ['f32', 'bf16'];
+  const kinds = dtypes.flatMap((dtype) => [
     { dtype, alone: false, count: leastRows },
     { dtype, alone: true, count: leastLanes },
   ]);
@@ -35,8 +37,9 @@ for (const device of devices()) {
       using all = normal(device, [1, ROWS, DEPTH], activations);
       using weight = normal(device, [OUTPUTS, DEPTH], dtype);
       using other = normal(device, [OUTPUTS, DEPTH], dtype);
-      using down = normal(device, [RANK, DEPTH], dtype);
-      using up = normal(device, [OUTPUTS, RANK], dtype);
+      const added = isQuantized(dtype) ? 'bf16' : dtype;
+      using down = normal(device, [RANK, DEPTH], added);
+      using up = normal(device, [OUTPUTS, RANK], added);
       const bytes = await all.readBytes();
       const products = async (rows: number): Promise<Buffer[]> => {
         const Numbers = activations === 'f32' ? Float32Array : Uint16Array;

@@ -3,7 +3,7 @@ import { Parameter } from '../../lib/tensor/parameter.js';
 import { type Case, call, describe } from '../support/case.js';
 import { adapted, frozen } from '../support/frozen.js';
 import { type Linear, linearShapes as shapes } from '../support/linear-shapes.js';
-import type { OpTest } from '../support/op-test.js';
+import type { Differentiable, OpTest } from '../support/op-test.js';
 import { type Arguments, blank, build, type Draw, type Round, sum, times, type Values } from '../support/reference.js';
 
 /** The members' weights, of which neighbours may share one. */
@@ -152,6 +152,21 @@ const cases: Case[] = [
   linearForward({ N: 3, I: 16, O: 24, M: 20, shared: [20], ranks: [0, 8] }),
   linearForward({ N: 9, I: 16, O: 24, M: 20, shared: [20], ranks: [8, 0, 2] }),
 
+  // Matrices in 8 and 4 bits, of depths that groups divide and do not, beside others, shared, and with adapters.
+  ...(['int8', 'int4'] as const).flatMap((dtype) =>
+    [1, 2, 4, 5, 33].flatMap((N) => [
+      ...[1, 31, 172, 256].map((I) => linearForward({ N, I, O: 35, dtypes: [dtype], bias: ['f32'] })),
+      ...[33, 130].map((I) => linearBackwardInput({ N, I, O: 37, dtypes: [dtype] }, I === 33)),
+    ]),
+  ),
+  ...[1, 3, 5, 33].flatMap((N) => [
+    linearForward({ N, I: 140, O: 31, M: 4, dtypes: ['int8', 'bf16', 'int4', 'f32'], residual: 'in place' }),
+    linearForward({ N, I: 140, O: 31, M: 4, shared: [1, 3], dtypes: ['int4', 'int8'], ranks: [0, 3, 64, 1] }),
+    linearBackwardInput({ N, I: 140, O: 31, M: 4, shared: [3, 1], dtypes: ['int8', 'int4'], ranks: [2, 0] }, true),
+  ]),
+  linearForward({ N: 5, I: 900, O: 35, M: 2, dtypes: ['int4', 'int8'] }),
+  linearForward({ N: 2, I: 0, O: 7, dtypes: ['int8'] }),
+
   // Past the blocks of depth, rows and columns that one task computes.
   linearForward({ N: 283, I: 5, O: 37, bias: ['f32'], residual: 'in place' }),
   linearForward({ N: 7, I: 521, O: 35, bias: ['f32'], residual: 'in place' }),
@@ -218,6 +233,7 @@ export const linear: OpTest = {
   large: [
     linearForward({ N: 300, I: 270, O: 600, bias: ['f32'], residual: 'in place' }),
     linearForward({ N: 3, I: 270, O: 1300, M: 2 }),
+    linearForward({ N: 3, I: 270, O: 1300, M: 2, dtypes: ['int8', 'int4'] }),
     linearBackwardInput({ N: 300, I: 600, O: 270 }, true),
     linearForward({ N: 120, I: 270, O: 600, M: 3, shared: [3], ranks: [0, 64, 3] }),
     linearForward({ N: 1, I: 270, O: 1300, M: 4, shared: [4], ranks: [0, 64, 3] }),
@@ -254,6 +270,21 @@ export const linear: OpTest = {
       y: (scope, { x, residual }, _, { w, a, b, c, d }) =>
         ops.linear(scope, x!, [frozen(w!), adapted(w!, a!, b!, 0.5), adapted(w!, c!, d!, 2)], { residual: residual! }),
     },
+    ...(['int8', 'int4'] as const).map((dtype) => ({
+      op: 'linear',
+      label: dtype,
+      inputs: { x: [2, 3, 40], residual: [2, 3, 5] },
+      constants: (draw: Draw) => ({
+        a: draw.normal([5, 40], 1, dtype),
+        b: draw.f32([5, 40]),
+        down: draw.f32([2, 40]),
+        up: draw.f32([5, 2]),
+      }),
+      y: ((scope, { x, residual }, _, { a, b, down, up }) =>
+        ops.linear(scope, x!, [adapted(a!, down!, up!, 0.5), frozen(b!)], {
+          residual: residual!,
+        })) satisfies Differentiable['y'],
+    })),
     {
       op: 'linear',
       label: 'with trained adapters',

@@ -24,6 +24,9 @@ const cases: Case[] = [
   ...[1, 3, 5, 33].map((N) =>
     gated({ N, I: 33, O: 31, M: 3, dtypes: ['f32', 'bf16', 'f16'], bias: ['bf16', 'f32', 'f16'] }),
   ),
+  ...[1, 3, 5, 33].flatMap((N) =>
+    [172, 256].map((I) => gated({ N, I, O: 131, M: 3, dtypes: ['int8', 'bf16', 'int4'], bias: ['f32'] })),
+  ),
 ];
 
 export const swigluLinear: OpTest = {
@@ -57,6 +60,16 @@ export const swigluLinear: OpTest = {
       weights: { a: [5, 4], b: [5, 4], c: [5, 4], d: [5, 4] },
       y: (scope, { x }, { a, b, c, d }) =>
         ops.swigluLinear(scope, x!, { gate: [a!, b!], up: [c!, d!] }, { activation: 'geluTanh' }),
+    },
+    {
+      op: 'swigluLinear',
+      label: 'int8 and int4',
+      inputs: { x: [2, 3, 40] },
+      constants: (draw) => ({ a: draw.normal([5, 40], 0.3, 'int8'), b: draw.normal([5, 40], 0.3, 'int4') }),
+      y: (scope, { x }, _, { a, b }) => {
+        const both = [frozen(a!), frozen(b!)];
+        return ops.swigluLinear(scope, x!, { gate: both, up: [...both].reverse() });
+      },
     },
     {
       op: 'swigluLinear',

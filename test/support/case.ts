@@ -1,9 +1,11 @@
 /** One call of one op. */
 import { hashName } from '../../lib/base/random.js';
-import type { Device } from '../../lib/tensor/device.js';
+import { bytesOf, type DType, isQuantized } from '../../lib/tensor/addon.js';
+import type { Device, TensorData } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { type Arguments, Draw, type Op, Values } from './reference.js';
 import { decode, encode, narrow } from './reference-halves.js';
+import { dequantize } from './reference-quantized.js';
 
 export interface Case {
   op: Op;
@@ -61,7 +63,11 @@ export const describe = (options: object) =>
     .join(' ');
 
 /** Contents as a tensor's element type has them. */
-export function contents({ data, dtype }: Pick<Values, 'data' | 'dtype'>): Float32Array | Int32Array | Uint16Array {
+export function contents(values: Pick<Values, 'data' | 'dtype'> & Partial<Values>): TensorData {
+  const { data, dtype, shape, bytes } = values;
+  if (bytes) return bytes;
+  // All bits set: scales are NaN.
+  if (dtype !== 'activation' && isQuantized(dtype)) return new Uint8Array(bytesOf(dtype, shape!)).fill(255);
   if (dtype === 'f32' || dtype === 'activation') return Float32Array.from(data);
   if (dtype === 'i32') return Int32Array.from(data);
   const bits = new Uint16Array(data.length);
@@ -69,7 +75,7 @@ export function contents({ data, dtype }: Pick<Values, 'data' | 'dtype'>): Float
     const words = new Uint32Array(Float32Array.from(data).buffer); // whose upper halves are what bf16 holds
     for (let i = 0; i < bits.length; i++) bits[i] = words[i]! >>> 16;
   } else {
-    for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype);
+    for (let i = 0; i < bits.length; i++) bits[i] = encode(data[i]!, dtype as 'f16');
   }
   return bits;
 }
@@ -78,7 +84,7 @@ export function contents({ data, dtype }: Pick<Values, 'data' | 'dtype'>): Float
 export function upload(device: Device, values: Values): Tensor {
   const data = contents(values);
   const { shape, dtype } = values;
-  return data instanceof Uint16Array ? device.tensor(data, shape, dtype as 'f16' | 'bf16') : device.tensor(data, shape);
+  return data.BYTES_PER_ELEMENT < 4 ? device.tensor(data, shape, dtype as DType) : device.tensor(data, shape);
 }
 
 /** The numbers in a tensor. */
@@ -87,6 +93,7 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
   const { dtype } = tensor;
   if (dtype === 'f32') return Float64Array.from(new Float32Array(buffer));
   if (dtype === 'i32') return Float64Array.from(new Int32Array(buffer));
+  if (isQuantized(dtype)) return dequantize(dtype, tensor.shape, new Uint8Array(buffer));
   const bits = new Uint16Array(buffer);
   if (dtype === 'bf16') {
     const words = new Uint32Array(bits.length);
@@ -94,7 +101,7 @@ export async function download(tensor: Tensor): Promise<Float64Array> {
     return Float64Array.from(new Float32Array(words.buffer));
   }
   const values = new Float64Array(bits.length);
-  for (let i = 0; i < bits.length; i++) values[i] = decode(bits[i]!, dtype);
+  for (let i = 0; i < bits.length; i++) values[i] = decode(bits[i]!, dtype as 'f16');
   return values;
 }
 
@@ -105,6 +112,10 @@ export const valuesOf = (arg: unknown): Values[] =>
   isList(arg) ? arg.filter((one) => one !== undefined) : arg instanceof Values ? [arg] : [];
 /** All of a case. */
 export const allValues = ({ args }: Case): Values[] => Object.values(args).flatMap(valuesOf);
+
+/** Whether the device holds what the call takes: matrices in 8 and 4 bits are the CPU's alone. */
+export const isHeld = (device: Device, test: Case): boolean =>
+  device.name === 'cpu' || !allValues(test).some(({ dtype }) => dtype !== 'activation' && isQuantized(dtype));
 
 /** Runs the call; `read` receives the tensors. Contents that stand in two places are one tensor, as for an op in place. */
 export async function run<R>(

@@ -8,7 +8,7 @@ import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import { llamaConfig } from '../../lib/checkpoint/families/llama.js';
 import { BYTE_CHARACTERS } from '../../lib/data/tokenizer/byte-level.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
-import type { DType } from '../../lib/tensor/addon.js';
+import type { FloatType } from '../../lib/tensor/addon.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { varied } from './flat-config.js';
 
@@ -133,7 +133,7 @@ export function randomize(model: { device: Device; trainable: DenseModel['traina
 export interface TinyModel {
   seed?: number;
   config?: ModelConfig;
-  dtype?: Exclude<DType, 'i32'>;
+  dtype?: FloatType;
   endOfText?: string;
 }
 

@@ -5,10 +5,11 @@
  */
 
 import { Random } from '../../lib/base/random.js';
-import type { DType } from '../../lib/tensor/addon.js';
+import { type DType, isQuantized } from '../../lib/tensor/addon.js';
 import type { OpArguments } from '../../lib/tensor/native-ops.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { narrow } from './reference-halves.js';
+import { dequantize, drawBytes } from './reference-quantized.js';
 
 /** Every op but the one that measures the machine. */
 export type Op = Exclude<keyof OpArguments, 'measure_peaks'>;
@@ -41,6 +42,8 @@ export class Values {
     readonly shape: readonly number[],
     readonly data: Float64Array,
     readonly dtype: Element = 'activation',
+    /** Of what is quantized: how it lies in memory. */
+    readonly bytes?: Uint8Array,
   ) {}
 
   /** The element at an index of up to five dimensions. */
@@ -104,8 +107,12 @@ export class Draw {
     this.random = new Random(seed, 'values');
   }
 
-  /** Normal deviates (Box and Muller) times `scale`, rounded to the element type. */
+  /** Normal deviates (Box and Muller) times `scale`, rounded to the element type; of a quantized one, codes that are all as likely. */
   normal(shape: readonly number[], scale = 1, dtype: Element = 'activation'): Values {
+    if (dtype !== 'activation' && isQuantized(dtype)) {
+      const bytes = drawBytes(dtype, shape, scale, () => this.random.uint32());
+      return new Values(shape, dequantize(dtype, shape, bytes), dtype, bytes);
+    }
     const uniform = () => (this.random.uint32() + 0.5) / 2 ** 32;
     const deviate = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     return new Values(

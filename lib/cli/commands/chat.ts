@@ -5,6 +5,7 @@ import { hashOptions } from '../../base/file-hash.js';
 import { flag, text } from '../../base/schema.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { colorDepth } from '../../terminal/colors.js';
 import { note } from '../../terminal/output.js';
 import { helpText, messageOf, QUIT, runCommand } from '../chat/commands.js';
@@ -28,7 +29,13 @@ const conversationGroup = {
     description: 'All is one text that goes on, without a chat template: for models that only continue texts',
   }),
 };
-const Schema = z.object({ ...conversationGroup, ...samplingGroup, ...deviceOptions, ...hashOptions });
+const Schema = z.object({
+  ...conversationGroup,
+  ...samplingGroup,
+  ...quantizeOptions,
+  ...deviceOptions,
+  ...hashOptions,
+});
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -53,6 +60,7 @@ export function chatCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Conversation:', conversationGroup);
   addOptions(command, 'Sampling:', samplingGroup);
+  addOptions(command, 'Members:', quantizeOptions);
   addOptions(command, 'Device:', deviceOptions);
   addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
@@ -62,10 +70,11 @@ export function chatCommand(program: Command, signal: AbortSignal): void {
 }
 
 async function run(folder: string, values: Values, json: boolean, signal: AbortSignal): Promise<void> {
-  const { messages: file, plain, without = [], verify, device: _, threads: __, precision: ___, ...generating } = values;
+  const { messages: file, plain, without = [], members, quantize, verify, ...others } = values;
+  const { device: _, threads: __, precision: ___, ...generating } = others;
   const messages = file === undefined ? [] : await readMessages(file);
   using device = openDevice(values);
-  using model = await loadModel(device, folder, { verify, signal });
+  using model = await loadModel(device, folder, { members, quantize, verify, signal });
   if (!plain) expectTemplate(model);
   const conversation = new Conversation(model, { plain, maxTokens: generating.maxTokens, messages });
   using lines = await openLines(signal);

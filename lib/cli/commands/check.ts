@@ -6,6 +6,7 @@ import type { AdapterCost } from '../../model/cost/adapter-cost.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
+import { quantizationOf, quantizeOptions } from '../../model/transformer/quantization.js';
 import { print, printJson } from '../../terminal/output.js';
 import { compact } from '../../terminal/progress.js';
 import { renderTable } from '../../terminal/table.js';
@@ -18,7 +19,7 @@ import { trainingOptions } from '../options/training-options.js';
 const { dropout: _, seed: __, ...shapeOptions } = stitchOptions;
 const { batchSize, sequenceLength, recompute } = trainingOptions;
 const stepOptions = { batchSize, sequenceLength, recompute };
-const Schema = z.object({ ...memberOptions, ...shapeOptions, ...stepOptions, ...hashOptions });
+const Schema = z.object({ ...memberOptions, ...quantizeOptions, ...shapeOptions, ...stepOptions, ...hashOptions });
 type Values = z.output<typeof Schema>;
 
 const EXAMPLES = `
@@ -33,7 +34,7 @@ export function checkCommand(program: Command, signal: AbortSignal): void {
     .command('check')
     .description('Say whether models can be stitched, all that keeps them from it, and what it would cost.')
     .addHelpText('after', EXAMPLES);
-  addOptions(command, 'Models:', memberOptions);
+  addOptions(command, 'Models:', { ...memberOptions, ...quantizeOptions });
   addOptions(command, 'Stitches, for the estimate:', shapeOptions);
   addOptions(command, 'Training step, for the estimate:', stepOptions);
   addOptions(command, 'Files:', hashOptions);
@@ -62,7 +63,8 @@ function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const configs = members.map(({ config }) => config!);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
   const adapters = members.map(({ adapter }) => adapter);
-  return stitchedCost({ members: configs, adapters, ...stitchShape(values, configs[0]!.layers) }, size);
+  const quantized = quantizationOf(members, values);
+  return stitchedCost({ members: configs, adapters, quantized, ...stitchShape(values, configs[0]!.layers) }, size);
 }
 
 const adapterColumn = { title: 'adapter', value: ({ adapter }: CheckedMember) => adapter && describeAdapter(adapter) };
@@ -77,15 +79,20 @@ function render(
   members: readonly CheckedMember[],
   findings: readonly Finding[],
   cost: Cost | null,
-  { batchSize, sequenceLength }: Values,
+  values: Values,
   memoryBytes: number,
 ): string {
+  const { batchSize, sequenceLength } = values;
+  const held = quantizationOf(members, values);
   const parts = [
     renderTable(members, [
       { title: 'member', value: ({ name }) => name },
       { title: 'folder', value: ({ folder }) => folder },
       { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
       { title: 'precision', value: ({ config }) => config?.dtype },
+      ...(held.some((type) => type)
+        ? [{ title: 'held in', value: (member: CheckedMember) => held[members.indexOf(member)] }]
+        : []),
       ...(members.some(({ adapter }) => adapter) ? [adapterColumn] : []),
     ]),
   ];

@@ -7,6 +7,7 @@ import { heldOutLosses, heldOutOptions } from '../../eval/held-out-loss.js';
 import { switchingLoss } from '../../eval/switching.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel, readModelConfig } from '../../model/load-model.js';
+import type { QuantizeOptions } from '../../model/transformer/quantization.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { type OpenDomains, openDomains } from '../options/domains.js';
@@ -28,7 +29,10 @@ export const lossOptions = {
   maxTokens: heldOutOptions.maxTokens,
 };
 const losses = z.object(lossOptions);
-type Values = z.output<typeof losses> & DomainValues & DeviceValues & { batchSize: number; verify: boolean };
+type Values = z.output<typeof losses> &
+  DomainValues &
+  DeviceValues &
+  QuantizeOptions & { batchSize: number; verify: boolean };
 
 /** Prints loss and perplexity of models on the texts of domains. */
 export async function evaluateLosses(
@@ -47,7 +51,12 @@ export async function evaluateLosses(
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder, { verify: values.verify, signal });
+      using model = await loadModel(device, folder, {
+        members: values.members,
+        quantize: values.quantize,
+        verify: values.verify,
+        signal,
+      });
       checkShape({ sequenceLength, batchSize: values.batchSize });
       model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;

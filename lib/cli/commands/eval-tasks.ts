@@ -1,7 +1,6 @@
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
-import type { HashOptions } from '../../base/file-hash.js';
 import { lockFolder } from '../../base/lock.js';
 import { commaList, flag, folder, positive, text } from '../../base/schema.js';
 import { didYouMean } from '../../base/suggest.js';
@@ -18,8 +17,10 @@ import { Sandbox, sandboxOptions } from '../../eval/sandbox/sandbox.js';
 import type { Task } from '../../eval/task.js';
 import type { TaskGates } from '../../gates/gate-sums.js';
 import { LOOKED_AT, type TaskGateOptions, taskGates } from '../../gates/task-gates.js';
+import type { LoadModelOptions } from '../../model/language-model.js';
 import { isStitched, loadModel, readModelConfig } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
+import type { QuantizeOptions } from '../../model/transformer/quantization.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { formOf, type ShownGates, shownMeans, writeGates } from '../gate-output.js';
@@ -70,7 +71,8 @@ export const taskOptions = {
 };
 const shape = z.object(taskOptions);
 export type TaskValues = z.output<typeof shape> &
-  DeviceValues & { tasks: string[]; batchSize: number; verify: boolean };
+  DeviceValues &
+  QuantizeOptions & { tasks: string[]; batchSize: number; verify: boolean };
 
 /** Runs benchmarks on models and prints their scores. */
 export async function evaluateTasks(
@@ -98,10 +100,13 @@ export async function evaluateTasks(
   using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
-    const { verify } = values;
-    using model = await loadModel(device, path, { verify, signal });
+    const { members, quantize, verify } = values;
+    using model = await loadModel(device, path, { members, quantize, verify, signal });
     const kept = values.out === undefined ? undefined : sampleFolders(folders)[i]!;
-    const samples = kept === undefined ? undefined : await samplesIn(join(values.out!, kept), path, { verify, signal });
+    const samples =
+      kept === undefined
+        ? undefined
+        : await samplesIn(join(values.out!, kept), path, { members, quantize, verify, signal });
     const progress = new Progress(`evaluating ${path}`, { total });
     try {
       const { limit, seed, batchSize, sharePrefixes } = values;
@@ -237,9 +242,11 @@ function sampleFolders(folders: readonly string[]): string[] {
   return names;
 }
 
-async function samplesIn(folder: string, model: string, options: HashOptions) {
+async function samplesIn(folder: string, model: string, { verify, signal, ...bits }: LoadModelOptions) {
   const path = (task: Task) => join(folder, `${task.name}.jsonl`);
-  return { path, modelHash: await hashModel(model, options) };
+  const hash = await hashModel(model, { verify, signal });
+  // What was answered by the members as they are is not what they answer in fewer bits.
+  return { path, modelHash: bits.members || bits.quantize ? `${hash} ${JSON.stringify(bits)}` : hash };
 }
 
 const withoutSamples = ({ samples: _, ...result }: TaskResult) => result;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { BtsError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import { evaluateOptions } from '../../eval/evaluate.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { kebab } from '../options/config-file.js';
 import { addConfigOption, addOptions, readGivenOptions } from '../options/options.js';
 import { deviceOptions, domainOptions } from '../options/training-options.js';
@@ -15,6 +16,7 @@ import { evaluateTasks, taskOptions } from './eval-tasks.js';
 const { domain, ...textOptions } = domainOptions;
 const evaluationOptions = {
   batchSize: evaluateOptions.batchSize,
+  ...quantizeOptions,
   ...deviceOptions,
   ...hashOptions,
 };

@@ -22,6 +22,7 @@ import { SparseModel } from '../../model/baselines/sparse-model.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { print, printJson } from '../../terminal/output.js';
 import { renderTable } from '../../terminal/table.js';
 import { formOf, type GateForm, type ShownGates, shownMeans, writeGates } from '../gate-output.js';
@@ -54,6 +55,7 @@ const lookGroup = {
     description:
       'Tokens to generate for each prompt, the likeliest, at most (default: 64; with --join none); held-out tokens of each domain to look at (default: 4096)',
   }),
+  ...quantizeOptions,
   ...deviceOptions,
   ...hashOptions,
 };
@@ -113,7 +115,12 @@ async function run(
     );
   }
   using device = openDevice(values);
-  using model = await loadModel(device, folder, { verify: values.verify, signal });
+  using model = await loadModel(device, folder, {
+    members: values.members,
+    quantize: values.quantize,
+    verify: values.verify,
+    signal,
+  });
   const shown =
     texts.length > 0
       ? await ofTexts(folder, gated(folder, model), texts, values, signal)

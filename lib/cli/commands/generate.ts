@@ -8,6 +8,7 @@ import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import { generateOptions } from '../../model/decoding/options.js';
 import { loadModel } from '../../model/load-model.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { note, printJson, writeText } from '../../terminal/output.js';
 import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
@@ -21,7 +22,14 @@ const promptOptions = {
     description: "Take the prompt for a user's message and answer it, by the tokenizer's chat template",
   }),
 };
-const Schema = z.object({ ...promptOptions, ...samplingGroup, ...outputGroup, ...deviceOptions, ...hashOptions });
+const Schema = z.object({
+  ...promptOptions,
+  ...samplingGroup,
+  ...outputGroup,
+  ...quantizeOptions,
+  ...deviceOptions,
+  ...hashOptions,
+});
 
 const EXAMPLES = `
 Without a prompt, the text begins as the tokenizer begins texts. The prompt itself is not printed.
@@ -42,6 +50,7 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
   addOptions(command, 'Prompt:', promptOptions);
   addOptions(command, 'Sampling:', samplingGroup);
   addOptions(command, 'Output:', outputGroup);
+  addOptions(command, 'Members:', quantizeOptions);
   addOptions(command, 'Device:', deviceOptions);
   addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
@@ -66,14 +75,14 @@ async function run(
   json: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const { without = [], chat, logprobs } = values;
+  const { without = [], chat, logprobs, members, quantize, verify } = values;
   const settings = parseOptions(generateOptions, values);
   if (logprobs !== undefined && !json) {
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }
   if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using device = openDevice(values);
-  using loaded = await loadModel(device, folder, { verify: values.verify, signal });
+  using loaded = await loadModel(device, folder, { members, quantize, verify, signal });
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
   const logProbabilities: LogProbabilities[] = [];

@@ -6,6 +6,7 @@ import { BtsError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { serverOptions } from '../../serving/http/options.js';
 import { serve } from '../../serving/http/server.js';
 import { engineOptions } from '../../serving/options.js';
@@ -14,7 +15,7 @@ import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
 import { deviceOptions } from '../options/training-options.js';
 
-const Schema = z.object({ ...serverOptions, ...engineOptions, ...deviceOptions, ...hashOptions });
+const Schema = z.object({ ...serverOptions, ...engineOptions, ...quantizeOptions, ...deviceOptions, ...hashOptions });
 
 const EXAMPLES = `
 At / there is a page to ask it on, which shows the gates of each token.
@@ -39,6 +40,7 @@ export function serveCommand(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES);
   addOptions(command, 'Server:', serverOptions);
   addOptions(command, 'Computing together:', engineOptions);
+  addOptions(command, 'Members:', quantizeOptions);
   addOptions(command, 'Device:', deviceOptions);
   addOptions(command, 'Files:', hashOptions);
   addConfigOption(command);
@@ -47,13 +49,14 @@ export function serveCommand(program: Command, signal: AbortSignal): void {
 
 async function run(folders: readonly string[], values: z.output<typeof Schema>, signal: AbortSignal): Promise<void> {
   const named = namesOf(folders);
+  const { members, quantize, verify, ...others } = values;
   using device = openDevice(values);
   const models = new Map<string, LanguageModel>();
   try {
     for (const [name, folder] of named) {
-      models.set(name, await loadModel(device, folder, { verify: values.verify, signal }));
+      models.set(name, await loadModel(device, folder, { members, quantize, verify, signal }));
     }
-    const { device: _, precision: __, threads: ___, verify: ____, ...options } = values;
+    const { device: _, precision: __, threads: ___, ...options } = others;
     const apiKey = values.apiKey ?? (process.env.BTS_API_KEY || undefined);
     const onError = ({ stack, message }: Error) => note(`bts: unexpected error: ${stack ?? message}`);
     await using server = await serve(Object.fromEntries(models), { ...options, apiKey, onError });

@@ -13,6 +13,7 @@ import { DenseModel } from '../../model/dense-model.js';
 import { preflight, refusal } from '../../model/members/preflight.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
+import { quantizationOf, quantizeOptions } from '../../model/transformer/quantization.js';
 import type { Device } from '../../tensor/device.js';
 import { note } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
@@ -39,6 +40,7 @@ const runGroup = {
   compare: flag()
     .default(true)
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
+  ...quantizeOptions,
   ...deviceOptions,
   ...hashOptions,
 };
@@ -70,7 +72,8 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
   addJson(command).action(async () => {
     const given = await readOptions(command, Schema);
     const values = applyAblations(given);
-    const { hub, expert: experts, verify } = values;
+    const { hub, expert: experts, members, quantize, verify } = values;
+    const loading = { members, quantize, verify, signal };
     const stitching = parseOptions(stitchOptions, values);
     await trainByCommand(
       {
@@ -78,9 +81,9 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
         values,
         shares: stitchShares(given),
         check: (_, dryRun) => checkMembers(values, dryRun, signal),
-        create: (device) => StitchedModel.create(device, { hub, experts, ...stitching, verify, signal }),
+        create: (device) => StitchedModel.create(device, { hub, experts, ...stitching, ...loading }),
         load: async (device, checkpoint) => {
-          const model = await StitchedModel.load(device, checkpoint, { trainable: true, verify, signal });
+          const model = await StitchedModel.load(device, checkpoint, { trainable: true, ...loading });
           await expectSame(model.manifest, values, stitchShape(values, model.config.layers), checkpoint);
           return model;
         },
@@ -109,7 +112,8 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
   const shape = stitchShape(values, hub.layers);
   for (const { message } of checked.findings) note(`warning: ${message}`);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-  return stitchedCost({ members, adapters, ...shape }, size);
+  const quantized = quantizationOf(checked.members, values);
+  return stitchedCost({ members, adapters, quantized, ...shape }, size);
 }
 
 /** The losses of the stitched model, and of its members beside it. */
@@ -165,6 +169,7 @@ async function memberLosses(
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
     using member = await DenseModel.load(device, folder, {
+      members: values.quantize?.[name] ?? values.members,
       ...(folder !== values.hub && { base: values.hub }),
       signal,
     });

@@ -1,4 +1,4 @@
-import { BtsError } from '../../base/errors.js';
+import { type Abortable, BtsError } from '../../base/errors.js';
 import type { HashOptions } from '../../base/file-hash.js';
 import { logSumExp } from '../../base/log-sum-exp.js';
 import { expectOptions } from '../../base/options-check.js';
@@ -13,8 +13,11 @@ import type { DenseModel } from '../dense-model.js';
 import { LanguageModel } from '../language-model.js';
 import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { copyTokenizer } from '../save.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions } from '../transformer/quantization.js';
 import { Posterior } from './posterior.js';
 import { describeMembers, loadMembers } from './several-models.js';
+
+export interface EnsembleLoadOptions extends HashOptions, QuantizeOptions {}
 
 /** The caches of all models, and which of them each sequence seems to come from. */
 export class EnsembleCache implements TokenCache {
@@ -78,7 +81,7 @@ export class EnsembleModel extends LanguageModel {
     expectOptions('EnsembleModel.create', options, FAMILY_OPTIONS);
     const opened = await openFamily(options);
     const manifest = { system: 'btm', members: await describeMembers(opened) } as const;
-    return await EnsembleModel.of(device, manifest, opened, options.signal);
+    return await EnsembleModel.of(device, manifest, opened, { signal: options.signal });
   }
 
   /**
@@ -86,20 +89,21 @@ export class EnsembleModel extends LanguageModel {
    *
    * @param folder the model's folder
    */
-  static async load(device: Device, folder: string, options: HashOptions = {}): Promise<EnsembleModel> {
-    expectOptions('EnsembleModel.load', options, { verify: true, signal: true });
+  static async load(device: Device, folder: string, options: EnsembleLoadOptions = {}): Promise<EnsembleModel> {
+    expectOptions('EnsembleModel.load', options, { verify: true, signal: true, ...QUANTIZE_OPTIONS });
+    const { verify, signal, ...bits } = options;
     const manifest = (await readBaseline(folder)) as ReferringManifest;
-    const opened = await openMembers(manifest.members, options);
-    return await EnsembleModel.of(device, manifest, opened, options.signal);
+    const opened = await openMembers(manifest.members, { verify, signal });
+    return await EnsembleModel.of(device, manifest, opened, { signal, ...bits });
   }
 
   private static async of(
     device: Device,
     manifest: ReferringManifest,
     opened: readonly OpenMember[],
-    signal: AbortSignal | undefined,
+    options: Abortable & QuantizeOptions,
   ) {
-    const { models, tokenizer } = await loadMembers(device, opened, signal);
+    const { models, tokenizer } = await loadMembers(device, opened, options);
     return new EnsembleModel(device, models, manifest, tokenizer);
   }
 

@@ -29,6 +29,7 @@ import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers }
 import { expectSameWeights } from '../members/same-weights.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from '../save.js';
 import { Member } from '../transformer/member.js';
+import { expectUnquantized, QUANTIZE_OPTIONS } from '../transformer/quantization.js';
 import { ropeLimits } from '../transformer/rope-tables.js';
 import { SharedTensors } from '../transformer/shared-tensors.js';
 import { loadParameter, type StoredWeights } from '../transformer/stored-parameter.js';
@@ -117,7 +118,8 @@ export class MixtureModel extends DecoderModel {
    * @param folder the model's folder
    */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<MixtureModel> {
-    expectOptions('MixtureModel.load', options, { trainable: true, verify: true, signal: true });
+    expectOptions('MixtureModel.load', options, { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS });
+    expectUnquantized(options, 'a mixture is one model, whose weights stay as they were written: leave it out.');
     const { trainable = false, verify, signal } = options;
     const manifest = (await readBaseline(folder)) as BaselineManifest & { system: MixtureSystem };
     const shape = MIXTURES[manifest.system];

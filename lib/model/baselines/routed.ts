@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Abortable } from '../../base/errors.js';
 import { expectOptions } from '../../base/options-check.js';
 import { type ReferringManifest, readBaseline, writeBaseline } from '../../checkpoint/baseline-manifest.js';
 import { readSafetensors } from '../../checkpoint/safetensors.js';
@@ -8,6 +9,7 @@ import { Parameter } from '../../tensor/parameter.js';
 import type { LoadModelOptions } from '../language-model.js';
 import { FAMILY_OPTIONS, type Family, type OpenMember, openFamily, openMembers } from '../members/member-files.js';
 import { copyTokenizer, tensorSource } from '../save.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions } from '../transformer/quantization.js';
 import { loadParameter } from '../transformer/stored-parameter.js';
 import { largest, SequenceRouter } from './sequence-router.js';
 import { describeMembers, loadMembers } from './several-models.js';
@@ -38,7 +40,7 @@ export class RoutedModel extends SequenceRouter {
     expectOptions('RoutedModel.create', options, FAMILY_OPTIONS);
     const opened = await openFamily(options);
     const manifest = { system: 'routing', members: await describeMembers(opened) } as const;
-    return await RoutedModel.of(device, manifest, opened, options.signal, (shape) =>
+    return await RoutedModel.of(device, manifest, opened, { signal: options.signal }, (shape) =>
       Parameter.trainable(device, ROUTER, device.full(shape, 0)),
     );
   }
@@ -49,12 +51,12 @@ export class RoutedModel extends SequenceRouter {
    * @param folder the model's folder
    */
   static async load(device: Device, folder: string, options: LoadModelOptions = {}): Promise<RoutedModel> {
-    expectOptions('RoutedModel.load', options, { trainable: true, verify: true, signal: true });
-    const { trainable = false, verify, signal } = options;
+    expectOptions('RoutedModel.load', options, { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS });
+    const { trainable = false, verify, signal, ...bits } = options;
     const manifest = (await readBaseline(folder)) as ReferringManifest;
     const opened = await openMembers(manifest.members, { verify, signal });
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
-    return await RoutedModel.of(device, manifest, opened, signal, (shape) =>
+    return await RoutedModel.of(device, manifest, opened, { signal, ...bits }, (shape) =>
       loadParameter(device, { tensors, trainable }, ROUTER, shape),
     );
   }
@@ -63,10 +65,10 @@ export class RoutedModel extends SequenceRouter {
     device: Device,
     manifest: ReferringManifest,
     opened: readonly OpenMember[],
-    signal: AbortSignal | undefined,
+    options: Abortable & QuantizeOptions,
     createRouter: (shape: number[]) => Parameter,
   ): Promise<RoutedModel> {
-    const members = await loadMembers(device, opened, signal);
+    const members = await loadMembers(device, opened, options);
     let router: Parameter | undefined;
     try {
       router = createRouter([members.models.length, members.models[0]!.config.width]);

@@ -6,7 +6,7 @@ import { expectOptions } from '../../base/options-check.js';
 import { configToJson, type ModelConfig } from '../../checkpoint/config.js';
 import { parameterNames } from '../../checkpoint/names.js';
 import { writeCheckpoint } from '../../checkpoint/shards.js';
-import type { DType } from '../../tensor/addon.js';
+import type { FloatType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import { FAMILY_OPTIONS, type Family, openFamily } from '../members/member-files.js';
@@ -16,7 +16,7 @@ import { averageWeight } from './average.js';
 
 export interface SoupOptions extends Family {
   /** Of the weights written; default what the hub has. */
-  dtype?: Exclude<DType, 'i32'> | undefined;
+  dtype?: FloatType | undefined;
 }
 
 /**

@@ -11,6 +11,7 @@ import type { LoadModelOptions } from '../language-model.js';
 import { copyTokenizer, tensorSource } from '../save.js';
 import { STITCHES, StitchedModel } from '../stitched-model.js';
 import type { GateRecordOptions, TokenGates } from '../stitches/gate-log.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions } from '../transformer/quantization.js';
 import { loadParameter } from '../transformer/stored-parameter.js';
 import { SequenceRouter } from './sequence-router.js';
 
@@ -62,8 +63,14 @@ export class SparseModel extends SequenceRouter {
     folder: string,
     options: LoadModelOptions & { k?: number } = {},
   ): Promise<SparseModel> {
-    expectOptions('SparseModel.load', options, { trainable: true, k: true, verify: true, signal: true });
-    const { trainable = false, k, verify, signal } = options;
+    expectOptions('SparseModel.load', options, {
+      trainable: true,
+      k: true,
+      verify: true,
+      signal: true,
+      ...QUANTIZE_OPTIONS,
+    });
+    const { trainable = false, k, verify, signal, ...bits } = options;
     const manifest = (await readBaseline(folder)) as SparseManifest;
     const { path, stitches } = manifest.model;
     if ((await hashFile(join(path, STITCHES), { verify, signal })) !== stitches) {
@@ -73,7 +80,7 @@ export class SparseModel extends SequenceRouter {
       );
     }
     const { tensors } = await readSafetensors(join(folder, WEIGHTS));
-    return await SparseModel.open(device, { ...manifest, k: k ?? manifest.k }, { verify, signal }, (shape) =>
+    return await SparseModel.open(device, { ...manifest, k: k ?? manifest.k }, { verify, signal, ...bits }, (shape) =>
       loadParameter(device, { tensors, trainable }, ROUTER, shape),
     );
   }
@@ -81,7 +88,7 @@ export class SparseModel extends SequenceRouter {
   private static async open(
     device: Device,
     manifest: SparseManifest,
-    options: HashOptions,
+    options: HashOptions & QuantizeOptions,
     createRouter: (shape: number[]) => Parameter,
   ): Promise<SparseModel> {
     const stitched = await StitchedModel.load(device, manifest.model.path, options);

@@ -7,10 +7,12 @@
 import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
+import { bytesOf as arrayBytes, type QuantizedType } from '../../tensor/addon.js';
 import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
+import { heldIn } from '../transformer/quantization.js';
 import { type AdapterCost, type AdapterTraining, addedFlops } from './adapter-cost.js';
 
 /**
@@ -55,6 +57,8 @@ export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'pla
   members: readonly ModelConfig[];
   /** Of members that are adapters of the hub what they add to it; null for others. Default: all are whole models. */
   adapters?: readonly (AdapterCost | null)[] | undefined;
+  /** What the members' matrices are held in; undefined, the default: as their files have them. */
+  quantized?: readonly (QuantizedType | undefined)[] | undefined;
   /** What the members' weights take, where it is known; default as if only adapters shared any. */
   memberBytes?: number | undefined;
 }
@@ -178,7 +182,7 @@ export function inferenceBytes(
 export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   const { batch, tokens } = size;
   const recompute = isRecomputed(size);
-  const { members, plan, adapters = [] } = shape;
+  const { members, plan, adapters = [], quantized = [] } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;
   const { width: F } = hub.feedForward;
@@ -208,8 +212,15 @@ export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   const belowFirstStitch = first > 0 ? M * insideInference(hub) : 0;
 
   const stitches = stitchParameterCount(shape);
-  const expertBytes = members.slice(1).map((config, i) => adapters[i + 1]?.bytes ?? bytesOf(config, withoutHead));
-  const weights = shape.memberBytes ?? bytesOf(hub) + sum(expertBytes);
+  const memberBytes = members.map((config, m) => {
+    const adapter = adapters[m];
+    const part = m === 0 ? undefined : withoutHead;
+    if (!adapter) return bytesOf(config, part, quantized[m]);
+    // What the hub has in the same form is in memory once.
+    const isOwn = (spec: ParameterSpec) => heldIn(spec, quantized[m]) !== heldIn(spec, quantized[0]);
+    return adapter.bytes + bytesOf(config, isOwn, quantized[m]);
+  });
+  const weights = shape.memberBytes ?? sum(memberBytes);
   return {
     parameters: sum(members.map((config, m) => adapters[m]?.parameters ?? parameterCount(config))) + stitches,
     trainedParameters: stitches,
@@ -293,8 +304,14 @@ function insideInference({ width: C, feedForward: { width: F }, attention }: Mod
   return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
 }
 
-function bytesOf(config: ModelConfig, part?: Trainable): number {
-  return DTYPE_BYTES[config.dtype] * parameterCount(config, part);
+function bytesOf(config: ModelConfig, part: Trainable = () => true, quantized?: QuantizedType): number {
+  const specs = parameterNames(config).filter(part);
+  return sum(
+    specs.map((spec) => {
+      const held = heldIn(spec, quantized);
+      return held ? arrayBytes(held, spec.shape) : DTYPE_BYTES[config.dtype] * size(spec);
+    }),
+  );
 }
 
 /** Of a key/value cache, for each token of a sequence. */

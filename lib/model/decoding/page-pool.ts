@@ -1,6 +1,6 @@
 import { BtsError } from '../../base/errors.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
-import { widthOf } from '../../tensor/addon.js';
+import { bytesOf } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
@@ -95,5 +95,5 @@ const isNext = (pages: readonly number[], i: number): boolean => pages[i] === pa
 
 /** What a token of a sequence takes in a cache. */
 export function cachedTokenBytes(device: Device, { attention, layers }: ModelConfig, members: number): number {
-  return 2 * layers * members * attention.keyValueHeads * attention.headWidth * widthOf(device.activations);
+  return bytesOf(device.activations, [2 * layers * members * attention.keyValueHeads * attention.headWidth]);
 }

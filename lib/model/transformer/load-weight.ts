@@ -1,6 +1,7 @@
 import type { StoredLowRank } from '../../checkpoint/adapter.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import type { TensorEntry } from '../../checkpoint/safetensors.js';
+import type { QuantizedType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
@@ -10,6 +11,22 @@ import { MEMORY_DTYPES } from '../save.js';
 /** A tensor of a file, in the precision that it has there. Trouble with the file is told by whatever reads the tensor. */
 export function loadStored(device: Device, entry: TensorEntry): Tensor {
   return device.load(entry, entry.shape, MEMORY_DTYPES[entry.dtype]!);
+}
+
+/**
+ * A matrix of a file in 8 or 4 bits. Throws NO_DEVICE where the device has none; that a number of it is not finite is told by
+ * whatever reads it.
+ */
+export function loadQuantized(device: Device, entry: TensorEntry, dtype: QuantizedType): Tensor {
+  using stored = loadStored(device, entry);
+  const matrix = device.empty(stored.shape, dtype);
+  try {
+    device.run('quantize', { y: matrix, x: stored });
+    return matrix;
+  } catch (error) {
+    matrix.dispose();
+    throw error;
+  }
 }
 
 /** What an adapter adds to a matrix: frozen, or to be trained in f32. */

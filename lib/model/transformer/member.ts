@@ -1,12 +1,14 @@
-import { type Abortable, throwIfAborted } from '../../base/errors.js';
+import { type Abortable, BtsError, throwIfAborted } from '../../base/errors.js';
 import { hash32, hashName } from '../../base/random.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
+import { isQuantized, type QuantizedType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { loadLowRank, loadStored, loadWhole } from './load-weight.js';
+import { loadLowRank, loadQuantized, loadStored, loadWhole } from './load-weight.js';
+import { heldIn } from './quantization.js';
 import type { SharedTensors } from './shared-tensors.js';
 
 /** Which parameters of a dense model are trained. */
@@ -34,6 +36,8 @@ export interface MemberOptions extends Abortable {
   trainable?: Trainable;
   /** Which parameters are loaded; default all. */
   present?: Trainable;
+  /** What frozen matrices are held in; default: what their file has. */
+  quantized?: QuantizedType | undefined;
   /** Whether what an adapter adds becomes part of frozen weights, too. */
   merged?: boolean | undefined;
   /** What is added to a frozen matrix; default what the checkpoint's adapter adds. */
@@ -100,13 +104,20 @@ export class Member implements Disposable {
 
   /**
    * Loads a checkpoint's weights. Frozen ones keep the precision of the file, and adapters stay what they are; trainable ones
-   * become f32, with what an adapter adds to them.
+   * become f32, with what an adapter adds to them; matrices are quantized where that is asked for.
    * Throws OUT_OF_MEMORY, FILE_IO, BAD_CHECKPOINT, ABORTED.
    */
   static async load(
     device: Device,
     checkpoint: DenseCheckpoint & { contents?: () => Promise<ReadonlyMap<string, string>> },
-    { trainable = () => false, merged = false, shared, lowRank = storedLowRank, ...options }: MemberOptions = {},
+    {
+      trainable = () => false,
+      merged = false,
+      quantized,
+      shared,
+      lowRank = storedLowRank,
+      ...options
+    }: MemberOptions = {},
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
     const borrowed = new Set<string>();
@@ -115,8 +126,10 @@ export class Member implements Disposable {
       if (merged && checkpoint.adapter?.lowRank.has(spec.name))
         return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
       const entry = checkpoint.tensors.get(spec.name)!;
-      const content = contents?.get(entry.name);
-      const load = () => loadStored(device, entry);
+      const dtype = heldIn(spec, quantized);
+      const held = contents?.get(entry.name);
+      const content = held && dtype ? `${held} ${dtype}` : held;
+      const load = () => (dtype ? loadQuantized(device, entry, dtype) : loadStored(device, entry));
       if (content !== undefined && shared!.has(content)) borrowed.add(spec.name);
       const value = content === undefined ? load() : shared!.get(content, load);
       try {
@@ -145,7 +158,9 @@ export class Member implements Disposable {
         throwIfAborted(signal, 'loading a model');
         const parameter = create(spec);
         made.set(spec.name, parameter);
-        await parameter.settled();
+        await parameter.settled().catch((error) => {
+          throw named(error, parameter);
+        });
       }
       return new Member(config, ({ name }) => made.get(name)!, present, borrowed);
     } catch (error) {
@@ -172,6 +187,12 @@ export class Member implements Disposable {
   [Symbol.dispose](): void {
     for (const parameter of [...this.parts, ...this.parameters]) parameter.dispose();
   }
+}
+
+/** What went wrong with a weight: an op that quantizes does not know whose numbers it has. */
+function named(error: unknown, { name, value }: Parameter): unknown {
+  if (!isQuantized(value.dtype) || !(error instanceof BtsError && error.code === 'BAD_CHECKPOINT')) return error;
+  return new BtsError(error.code, `${name}: ${error.message}`, { cause: error });
 }
 
 /**

@@ -23,6 +23,7 @@ export * from './lerp.js';
 export * from './linear.js';
 export * from './measure-peaks.js';
 export * from './mul.js';
+export * from './quantize.js';
 export * from './repeat.js';
 export * from './rms-norm.js';
 export * from './rope.js';

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../quantized.h"
+
 namespace bts::cpu::BTS_ISA {
 
 namespace {
@@ -14,17 +16,39 @@ constexpr int kTileCols = kLanes == 16 ? 6 : 3;
 template <int rows, int cols>
 using Sums = vfloat[rows * cols];
 
-// sums [rows, cols] += over k of a[i, k] right[j, k]
+// sums [rows, cols] += over k of a[i, k] right[j, k], where right[j] reads column j
 template <int rows, int cols, class Reader>
-inline void add_products(Sums<rows, cols>& sums, const float* a, int64_t a_stride, Reader right, int64_t right_stride,
+inline void add_products(Sums<rows, cols>& sums, const float* a, int64_t a_stride, const Reader (&right)[cols],
                          int64_t depth) {
   for_vectors(0, depth, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
     vfloat w[cols];
 #pragma GCC unroll 6
-    for (int j = 0; j < cols; j++) w[j] = lanes.read(right, j * right_stride + k);
+    for (int j = 0; j < cols; j++) w[j] = lanes.read(right[j], k);
 #pragma GCC unroll 24
     for (int s = 0; s < rows * cols; s++) sums[s] += w[s % cols] * lanes.load(a + s / cols * a_stride, k);
   });
+}
+
+// The same over `right`, whose columns lie `stride` apart.
+template <int rows, int cols, class Reader>
+inline void add_columns(Sums<rows, cols>& sums, const float* a, int64_t a_stride, Reader right, int64_t stride,
+                        int64_t depth) {
+  if constexpr (is_grouped<Reader>) {
+    const auto add = [&](int64_t k, int64_t count) __attribute__((always_inline)) {
+      NumbersOf<Reader> numbers[cols];
+#pragma GCC unroll 6
+      for (int j = 0; j < cols; j++) numbers[j] = right.group(j * stride + k);
+      add_products<rows, cols>(sums, a + k, a_stride, numbers, count);
+    };
+    int64_t k = 0;
+    for (; k + Reader::kGroup <= depth; k += Reader::kGroup) add(k, Reader::kGroup);
+    if (k < depth) add(k, depth - k);
+  } else {
+    Reader readers[cols];
+#pragma GCC unroll 6
+    for (int j = 0; j < cols; j++) readers[j] = right.from(j * stride);
+    add_products<rows, cols>(sums, a, a_stride, readers, depth);
+  }
 }
 
 template <int rows, int cols>
@@ -66,8 +90,8 @@ inline void with_count(int64_t n, F&& f) {
 template <int cols, class Reader>
 inline void fetch_next(const Product& p, Reader weights, int64_t j0, int64_t part, int64_t parts) {
   constexpr int64_t kLine = 64;
-  const auto* next = reinterpret_cast<const char*>(weights.p + (j0 + cols) * p.b.col_stride);
-  const int64_t lines = cols * p.b.col_stride * sizeof(*weights.p) / kLine;
+  const auto* next = reinterpret_cast<const char*>(weights.from((j0 + cols) * p.b.col_stride).p);
+  const int64_t lines = Reader::bytes(cols * p.b.col_stride) / kLine;
   for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
     __builtin_prefetch(next + i * kLine, 0, 2);
 }
@@ -82,12 +106,12 @@ void columns(const Product& p, Reader weights, int64_t j0) {
   const int64_t tiles = (p.rows + kTileRows - 1) / kTileRows;
   for (int64_t tile = 0; tile < tiles; tile++) {
     const int64_t i = tile * kTileRows;
-    if (tiles > 1 || (p.rows > 1 && cols * p.b.col_stride * int64_t(sizeof(*weights.p)) <= kShort))
+    if (tiles > 1 || (p.rows > 1 && Reader::bytes(cols * p.b.col_stride) <= kShort))
       fetch_next<cols>(p, weights, j0, tile, tiles);
     with_count<kTileRows>(std::min<int64_t>(kTileRows, p.rows - i), [&](auto rows) {
       Sums<rows, cols> sums = {};
-      add_products<rows, cols>(sums, row(p, i), p.a.row_stride, weights.from(j0 * p.b.col_stride), p.b.col_stride,
-                               p.depth);
+      add_columns<rows, cols>(sums, row(p, i), p.a.row_stride, weights.from(j0 * p.b.col_stride), p.b.col_stride,
+                              p.depth);
       finish<rows, cols>(p, sums, i, j0);
     });
   }
@@ -100,7 +124,7 @@ bool is_stream(const Product& p) {
 }
 
 void stream_product(const Product& p, int64_t first, int64_t last) {
-  with_reader(p.b.storage, [&](auto weights) {
+  with_matrix_reader(p.b.storage, [&](auto weights) {
     int64_t j = first;
     // Few rows wait for memory, which brings two streams sooner than many side by side.
     if (p.rows > kTileRows)

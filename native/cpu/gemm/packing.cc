@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "../quantized.h"
 #include "pack_panels.h"
 
 namespace bts::cpu::BTS_ISA {
@@ -21,7 +22,7 @@ struct Numbers {
 }  // namespace
 
 void pack_cols(float* packed, const Matrix& b, const Region& r) {
-  with_reader(b.storage, [&](auto reader) {
+  with_matrix_reader(b.storage, [&](auto reader) {
     pack_panels(packed, Numbers<decltype(reader)>{reader}, b.col_stride, b.row_stride, r);
   });
 }

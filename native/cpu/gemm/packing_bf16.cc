@@ -2,6 +2,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "../quantized.h"
 #include "pack_panels.h"
 
 namespace bts::cpu::BTS_ISA {
@@ -38,7 +39,7 @@ void round_row(Pair* to, const float* from, int64_t depth) {
 }  // namespace
 
 void pack_cols(Pair* packed, const Matrix& b, const Region& r) {
-  with_reader(b.storage, [&](auto reader) {
+  with_matrix_reader(b.storage, [&](auto reader) {
     pack_panels(packed, RoundedPairs<decltype(reader)>{reader, b.row_stride}, b.col_stride, b.row_stride, r);
   });
 }

@@ -94,7 +94,10 @@ std::vector<Variant> variants() {
 Backend open_backend(const std::string& variant, int threads, DType precision) {
   if (precision != DType::F32 && precision != DType::BF16) throw Error("BAD_OPTION", "the CPU computes in f32 or bf16");
   auto ops = cpu::make_ops(threads, variant, precision);
-  return {std::make_unique<cpu::HostMemory>(), std::make_unique<cpu::WallClock>(), std::move(ops)};
+  return {.memory = std::make_unique<cpu::HostMemory>(),
+          .stopwatch = std::make_unique<cpu::WallClock>(),
+          .ops = std::move(ops),
+          .holds_quantized = true};
 }
 
 }  // namespace bts
