@@ -202,7 +202,8 @@ for (const [option, place] of options) {
       }
     });
     const { kind } = unwrap(option);
-    if (kind instanceof z.ZodBoolean) return;
+    // Switches have no words, and those of a record are NAME=VALUE.
+    if (kind instanceof z.ZodBoolean || kind instanceof z.ZodRecord) return;
     for (const value of VALUES.filter((each) => typeof each === 'string' || Number.isFinite(each))) {
       const word = `${value}`;
       const isNumber = kind instanceof z.ZodNumber;
