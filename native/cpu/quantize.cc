@@ -121,6 +121,25 @@ void quantize(Int4Group& group, const float* x, int64_t count) {
   });
 }
 
+void shift(Int8Group& group, int exponent) { group.scale = std::ldexp(group.scale, exponent); }
+void shift(Int4Group& group, int exponent) {
+  group.scale = std::ldexp(group.scale, exponent);
+  group.offset = std::ldexp(group.offset, exponent);
+}
+
+// Quantizes x as if its largest number were near 1, where squares of differences neither vanish nor overflow.
+template <class Group>
+void quantize_near_one(Group& group, float* x, int64_t count) {
+  const auto [least, most] = range_of(x, count);
+  int exponent;
+  std::frexp(std::max(-least, most), &exponent);
+  exponent = std::clamp(exponent, -126, 126);
+  const float factor = std::ldexp(1.0f, -exponent);
+  for (int64_t k = 0; k < count; k++) x[k] *= factor;
+  quantize(group, x, count);
+  shift(group, exponent);
+}
+
 // The first number that is not finite, or -1.
 int64_t first_wrong(const float* x, int64_t count) {
   for (int64_t i = 0; i < count; i++)
@@ -144,7 +163,7 @@ void quantize_rows(const bts::Quantize<float>& op, ThreadPool& pool) {
           });
           const int64_t bad = first_wrong(wide, count);
           if (bad < 0) {
-            quantize(static_cast<Group*>(y)[row * groups + g], wide, count);
+            quantize_near_one(static_cast<Group*>(y)[row * groups + g], wide, count);
             continue;
           }
           int64_t at = row * I + first + bad, known = wrong;

@@ -133,6 +133,7 @@ bool is_stream(const Product& p) {
 }
 
 void stream_product(const Product& p, int64_t first, int64_t last) {
+  if (p.rows == 0) return;
   with_matrix_reader(p.b.storage, [&](auto weights) {
     constexpr int kMost = kTileCols<decltype(weights)>;
     int64_t j = first;
