@@ -94,13 +94,18 @@ function parquetError(error: unknown, path: string): unknown {
 function fileBuffer(handle: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
-    slice(start, end = byteLength) {
-      const bytes = readBytes(handle, start, end, byteLength);
-      // hyparquet reads ahead and, where it finds the file malformed first, never looks at the outcome.
-      bytes.catch(() => {});
-      return bytes;
-    },
+    slice: (start, end = byteLength) => unattended(readBytes(handle, start, end, byteLength)),
   };
+}
+
+/**
+ * A promise whose failure, and that of all that `then` makes of it, ends no process. hyparquet begins with columns and, where it
+ * finds the file malformed meanwhile, never looks at the outcome.
+ */
+function unattended<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  const then = (...then: []) => unattended(Promise.prototype.then.apply(promise, then));
+  return Object.assign(promise, { then });
 }
 
 async function readBytes(handle: FileHandle, start: number, end: number, byteLength: number): Promise<ArrayBuffer> {
