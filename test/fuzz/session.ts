@@ -69,7 +69,7 @@ const OTHERS = [
 const PATHS = [process.execPath, '/', '', '\0'];
 const STAMPS = [undefined, '', '0 0'];
 const MOST_BYTES = 2 ** 20;
-const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'f64', ''] as const;
+const DTYPES = ['f32', 'f16', 'bf16', 'i32', 'int8', 'int4', 'f64', ''] as const;
 
 function whyNot(precision: 'bf16'): unknown {
   try {
@@ -213,7 +213,7 @@ export class Session {
     if (!(elements <= MOST_ELEMENTS)) return undefined;
     const tensor = this.device.allocate(dtype === 'activation' ? 'f32' : dtype, sizes);
     this.tensors.push(tensor);
-    if (elements === data.length) this.device.upload(tensor, contents({ dtype, data }));
+    if (elements === data.length) this.device.upload(tensor, contents({ dtype, data, shape: sizes }));
     return tensor;
   }
 }
