@@ -20,13 +20,17 @@ async function run(page: string, words: readonly string[]): Promise<boolean> {
   return tryAll(words);
 }
 
+// V8 keeps more machine code, and more room for what is young, the busier it is: neither is what a soak looks for.
+const STEADY = ['--no-opt', '--no-sparkplug', '--max-semi-space-size=1'];
+
 /** Starts this again with the shim, and ends as that does. */
 function restart(): number {
   const folder = mkdtempSync(join(tmpdir(), 'bts-faults-'));
   try {
     library();
     const faults = new Faults(join(folder, 'page'));
-    const { status, signal } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    const flags = [...process.execArgv, ...(process.argv.includes('--soak') ? STEADY : [])];
+    const { status, signal } = spawnSync(process.execPath, [...flags, ...process.argv.slice(1)], {
       env: { ...process.env, ...faults.environment, XDG_CACHE_HOME: join(folder, 'cache'), UV_USE_IO_URING: '0' },
       stdio: 'inherit',
     });
