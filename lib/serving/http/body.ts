@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises';
 import type { HttpBindings } from '@hono/node-server';
 import type { MiddlewareHandler } from 'hono';
 import { Fault } from './faults.js';
@@ -21,21 +20,27 @@ export const limitBody =
     await next();
   };
 
-async function readWhole(body: ReadableStream<Uint8Array>, most: number, fault: Fault): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
+async function readWhole(body: ReadableStream<Uint8Array>, most: number, fault: Fault): Promise<Uint8Array> {
+  // One buffer that grows: chunks may be of a byte each.
+  let whole = new Uint8Array(1 << 16);
   let size = 0;
   try {
     // Cancelled, the connection would end before the answer.
     for await (const chunk of body.values({ preventCancel: true })) {
+      if (size + chunk.length > most) throw fault;
+      if (size + chunk.length > whole.length) {
+        const grown = new Uint8Array(Math.max(2 * whole.length, size + chunk.length));
+        grown.set(whole.subarray(0, size));
+        whole = grown;
+      }
+      whole.set(chunk, size);
       size += chunk.length;
-      if (size > most) throw fault;
-      chunks.push(chunk);
     }
   } catch (error) {
     if (error === fault) throw fault;
     throw new Fault(400, 'BAD_REQUEST', `the body did not arrive: ${(error as Error).message}.`);
   }
-  return Buffer.concat(chunks);
+  return whole.subarray(0, size);
 }
 
 /**
@@ -48,8 +53,18 @@ export const lingerOverBody: MiddlewareHandler = async (c, next) => {
   const { incoming } = c.env as HttpBindings;
   if (c.res.status < 400 || incoming.complete || !raw.body || raw.body.locked) return;
   const reader = raw.body.getReader();
-  const late = setTimeout(LINGER_MS, true, { ref: false });
-  const isOver = async () => (await reader.read().catch(() => ({ done: true }))).done;
-  while (!incoming.complete && !(await Promise.race([isOver(), late])));
+  // An answer that waits for `read` waits no longer than that; a race for each chunk would be remembered until the end.
+  await new Promise<void>((resolve) => {
+    const late = setTimeout(resolve, LINGER_MS);
+    const readOn = async () => {
+      while (!incoming.complete && !(await reader.read()).done);
+    };
+    readOn()
+      .catch(() => {})
+      .finally(() => {
+        clearTimeout(late);
+        resolve();
+      });
+  });
   if (!incoming.complete) c.header('Connection', 'close');
 };

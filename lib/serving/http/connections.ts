@@ -20,10 +20,20 @@ export function limitConnections(server: Server, most: number): void {
     if (open > most && longest !== socket) longest!.destroy();
     else if (open > most) socket.destroy();
   });
-  server.on('request', ({ socket }, response) => {
-    silent.delete(socket);
+  /** Requests that are being answered, by their connection. */
+  const answered = new Map<Socket, number>();
+  server.on('request', (request, response) => {
+    const { socket } = request;
+    answered.set(socket, (answered.get(socket) ?? 0) + 1);
     response.once('close', () => {
-      if (!socket.destroyed) silent.add(socket);
+      const left = answered.get(socket)! - 1;
+      if (left > 0) answered.set(socket, left);
+      else answered.delete(socket);
+      if (left === 0 && !socket.destroyed) silent.add(socket);
     });
+    // Who promises a body and does not send it has asked nothing yet.
+    if (request.headers['transfer-encoding'] === undefined && !Number(request.headers['content-length'])) {
+      silent.delete(socket);
+    } else request.once('end', () => answered.has(socket) && silent.delete(socket));
   });
 }

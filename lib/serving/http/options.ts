@@ -33,7 +33,7 @@ export const serverOptions = {
     description: "Tokens that an answer may have, at most (default: the model's positions)",
   }),
   /** Seconds that a request may take, waiting included; default 600. */
-  timeout: positive().default(600).meta({
+  timeout: positive(2_000_000).default(600).meta({
     description: 'How long a request may take, waiting included; then it ends (408)',
     argument: 'seconds',
   }),
