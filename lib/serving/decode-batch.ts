@@ -129,6 +129,7 @@ export class DecodeBatch implements Decoding {
   }
 
   rest(): void {
+    this.clearEnded();
     this.prefixes[Symbol.dispose]();
     if (this.taken === 0) this.release();
   }

@@ -73,4 +73,56 @@ test('where all are being answered, one more is not taken', async () => {
   server.closeAllConnections();
 });
 
+test('who promises a body and does not send it makes room, too', async () => {
+  const server = createServer((request, response) => {
+    if (request.method === 'GET') response.end('now');
+  });
+  limitConnections(server, 3);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const promising: Socket[] = [];
+  for (const length of [
+    'Content-Length: 10',
+    'Transfer-Encoding: chunked',
+    'Content-Length: 10',
+    'Content-Length: 10',
+  ]) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\n${length}\r\n\r\n`);
+    const asked = once(server, 'request');
+    await asked;
+    promising.push(socket);
+  }
+  const [response] = (await once(get({ port, host: '127.0.0.1' }), 'response')) as [IncomingMessage];
+  assert.is(await text(response), 'now');
+  for (const socket of promising) socket.destroy();
+  server.close();
+});
+
+test('a connection stays while one of its pipelined requests is being answered', async () => {
+  const waiting: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === '/wait') waiting.push(response);
+    else response.end('now');
+  });
+  limitConnections(server, 2);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const asking = connect(port, '127.0.0.1').setEncoding('utf8');
+  let got = '';
+  asking.on('data', (part) => {
+    got += part;
+  });
+  asking.write('GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /wait HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until(() => got.includes('now') && waiting.length === 1);
+  const others = Array.from({ length: 4 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+  await Promise.all(others.map((other) => once(other, 'close').then(() => {})).slice(0, 2));
+  waiting[0]!.end('at last');
+  await until(() => got.includes('at last'));
+  for (const socket of [asking, ...others]) socket.destroy();
+  server.close();
+});
+
 test.run();

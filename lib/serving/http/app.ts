@@ -42,6 +42,13 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     throw new Fault(404, 'NOT_FOUND', `model: there is no '${cut(name ?? '')}' here, served are ${served}.`, 'model');
   };
 
+  /** What a client is told of an error; what nobody expected goes into the log. */
+  const tell = (error: unknown): Fault => {
+    const isKnown = error instanceof Fault || error instanceof BtsError;
+    if (!isKnown) settings.onError(error as Error);
+    return toFault(error);
+  };
+
   /** Answers a question, bit by bit where the client wants that, and counts. */
   const answer = async <Body extends CompletionBody | ChatBody>(
     c: Context,
@@ -75,7 +82,7 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
       usage = reply.usage;
       if (body.stream) {
         const tellsUsage = body.stream_options?.include_usage === true;
-        return await streamedReply(reply, served.id, { tellsUsage, onToken, onEnd });
+        return await streamedReply(reply, served.id, { tellsUsage, onToken, onEnd, tell });
       }
       const whole = await wholeReply(reply, served.id, onToken);
       onEnd();
@@ -148,11 +155,7 @@ export function createApp(models: readonly ServedModel[], settings: ServerSettin
     c.body(metrics.text(readings(models)), 200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' }),
   );
   app.notFound((c) => new Fault(404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path} here.`).toResponse());
-  app.onError((error) => {
-    const fault = toFault(error);
-    if (fault.status >= 500 && !(error instanceof Fault || error instanceof BtsError)) settings.onError(error);
-    return fault.toResponse();
-  });
+  app.onError((error) => tell(error).toResponse());
   return {
     fetch: app.fetch,
     stop: () => {

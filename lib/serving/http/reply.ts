@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { toFault } from './faults.js';
 
 export interface Usage {
   prompt_tokens: number;
@@ -43,7 +42,7 @@ export async function wholeReply(reply: Reply, model: string, onToken: (part: ob
 
 /**
  * The answer bit by bit, as server-sent events. What goes wrong before the first bit is thrown; later it is the last event.
- * A reader who is slow is waited for: the answer is computed meanwhile, and kept. `onEnd` makes what is told of an error.
+ * A reader who is slow is waited for: the answer is computed meanwhile, and kept. `onEnd` says what an error is, `tell` what of it.
  */
 export async function streamedReply(
   reply: Reply,
@@ -52,7 +51,13 @@ export async function streamedReply(
     tellsUsage,
     onToken,
     onEnd,
-  }: { tellsUsage: boolean; onToken: (part: object) => void; onEnd: (error?: unknown) => unknown },
+    tell,
+  }: {
+    tellsUsage: boolean;
+    onToken: (part: object) => void;
+    onEnd: (error?: unknown) => unknown;
+    tell: (error: unknown) => object;
+  },
 ): Promise<Response> {
   const head = headOf(reply, reply.chunkKind, model);
   // Whoever asks for the usage is told with every chunk that it is not known yet.
@@ -79,7 +84,7 @@ export async function streamedReply(
             onEnd();
           } else next = await all.next();
         } catch (error) {
-          send(JSON.stringify(toFault(onEnd(error))));
+          send(JSON.stringify(tell(onEnd(error))));
           controller.close();
         }
       },
