@@ -47,7 +47,8 @@ function metaspace(decoder: Extract<Decoder, { type: 'Metaspace' }>): TokenDecod
   };
 }
 
-const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
+/** How SentencePiece spells a byte. */
+export const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
 
 /**
  * Byte tokens are held back until another token follows: as in the reference, a run of them is text only if all of it

@@ -48,10 +48,7 @@ export function chat(served: ServedModel, body: ChatBody, asker: Asker): Reply {
 }
 
 function tokenLogprobs({ tokenText }: ServedModel, token: GeneratedToken): object {
-  const told = (id: number, logprob: number) => {
-    const text = tokenText.of(id);
-    return { token: text, logprob, bytes: [...Buffer.from(text)] };
-  };
+  const told = (id: number, logprob: number) => ({ token: tokenText.of(id), logprob, bytes: tokenText.bytesOf(id) });
   const { id, logProbability = 0, topLogProbabilities = [] } = token;
   const top = topLogProbabilities.map(({ id, logProbability }) => told(id, logProbability));
   return { ...told(id, logProbability), top_logprobs: top };
