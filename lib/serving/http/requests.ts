@@ -67,14 +67,22 @@ export const Messages = z
 
 export const textsOf = (messages: z.output<typeof Messages>) => messages.map(({ content }) => content ?? '');
 
+const GIVEN = ['messages', 'add_generation_prompt'];
+/** What else a template reads. */
+const Variables = z
+  .record(z.string(), z.unknown())
+  .refine(
+    (variables) => !GIVEN.some((name) => Object.hasOwn(variables, name)),
+    `expected other names than ${GIVEN.join(' and ')}`,
+  );
+
 export const ChatBody = z.strictObject({
   ...common,
   messages: Messages,
   max_completion_tokens: integer(0).nullish(),
   logprobs: flag().nullish(),
   top_logprobs: integer(0, 100).nullish(),
-  /** What else the template reads. */
-  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+  chat_template_kwargs: Variables.nullish(),
   response_format: z.strictObject({ type: z.literal('text') }).nullish(),
 });
 export type ChatBody = z.output<typeof ChatBody>;
