@@ -67,7 +67,7 @@ export class BtsError extends Error {
 
   /**
    * @param code what went wrong, for programs
-   * @param message what was expected, what came, what to do
+   * @param message what was expected, what came, what to do; one of more than 4,000 characters loses its middle
    * @param options what is behind it
    */
   constructor(
@@ -76,9 +76,19 @@ export class BtsError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
-    super(message, options);
+    super(readable(message), options);
     this.name = code === 'ABORTED' ? 'AbortError' : 'BtsError';
   }
+}
+
+/** A message has at most so many characters: what it quotes of a file may be as long as the file. */
+const MOST_CHARACTERS = 4000;
+/** Of these, at the end: there stands what to do. */
+const AT_THE_END = 1000;
+
+function readable(message: string): string {
+  if (message.length <= MOST_CHARACTERS) return message;
+  return `${message.slice(0, MOST_CHARACTERS - AT_THE_END - 3)} … ${message.slice(-AT_THE_END)}`;
 }
 
 /** What can be stopped takes a signal. */

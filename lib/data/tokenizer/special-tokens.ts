@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cut } from '../../base/show.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import { readBeside, type TokenizerSettings } from './settings.js';
 
@@ -34,7 +35,7 @@ export async function readSpecialTokens(
     const token = settings.named[key];
     const id = token == null ? token : idOf(token.content);
     if (token && id === null) {
-      throw badTokenizer(`'${folder}' names ${key} '${token.content}', which its vocabulary lacks.`);
+      throw badTokenizer(`'${folder}' names ${key} '${cut(token.content)}', which its vocabulary lacks.`);
     }
     return id;
   };

@@ -1,3 +1,4 @@
+import { cut } from '../../base/show.js';
 import { badTokenizer } from './bad-tokenizer.js';
 import type { PostProcessor } from './components.js';
 
@@ -19,7 +20,7 @@ export function compileTemplates(postProcessors: PostProcessor[], vocabularySize
       const { id } = piece.SpecialToken;
       const ids = Object.hasOwn(specials, id) ? specials[id]!.ids : [Number.NaN];
       if (ids.every((token) => Number.isInteger(token) && token >= 0 && token < vocabularySize)) return ids;
-      throw badTokenizer(`${at}/single names the special token '${id}', of which the vocabulary has no id.`);
+      throw badTokenizer(`${at}/single names the special token '${cut(id)}', of which the vocabulary has no id.`);
     });
     const frames = single.filter((piece) => 'Sequence' in piece).length;
     if (frames !== 1) throw badTokenizer(`${at}/single: expected the text once, found it ${frames} times.`);
