@@ -74,11 +74,22 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
       ...phase(config.expert),
     ]),
   );
-  const members = [
-    '--hub',
-    hub.folder,
-    ...experts.flatMap(({ folder }, i) => ['--expert', `${expertNames[i]}=${folder}`]),
-  ];
+  const ranks = [...new Set(config.rows.flatMap(({ expertRank }) => expertRank ?? []))];
+  const shrunk = new Map(
+    ranks.map((rank) => [
+      rank,
+      experts.map(({ title, folder }, i) =>
+        make(`${title}, rank ${rank}`, `experts-${expertNames[i]}-rank-${rank}`, [
+          'shrink',
+          ...[folder, '--hub', hub.folder, '--rank', rank, '--json'],
+        ]),
+      ),
+    ]),
+  );
+  const membersOf = ({ expertRank }: Row) => {
+    const taken = expertRank === undefined ? experts : shrunk.get(expertRank)!;
+    return ['--hub', hub.folder, ...taken.flatMap(({ folder }, i) => ['--expert', `${expertNames[i]}=${folder}`])];
+  };
 
   const row = (row: Row, repeat: number): Make => {
     const title = titleOf(row);
@@ -86,7 +97,7 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     if (system === 'seed') return hub;
     const folder = repeat === 0 ? slug(title) : `${slug(title)}-${repeat + 1}`;
     const trained = phase({ ...config.merge, ...given(row) }, seed + repeat);
-    const common = [...members, ...text(names), ...row.options];
+    const common = [...membersOf(row), ...text(names), ...row.options];
     if (system === 'bts') {
       const taken = ablate ? ['--ablate', ablate.join(',')] : [];
       const stitches = ['--stitches', Math.min(config.stitches, model.layers), '--no-compare'];
@@ -96,7 +107,8 @@ function planSeed(config: Reproduction, domains: Domains, root: string, seed: nu
     return make(title, folder, ['baseline', system, ...common, ...training]);
   };
   const rows = config.rows.flatMap((each) => Array.from({ length: each.repeats }, (_, repeat) => row(each, repeat)));
-  return { seed, stages: [[hub], experts, rows.filter((each) => each !== hub)] };
+  const stages = [[hub], experts, ...shrunk.values(), rows.filter((each) => each !== hub)];
+  return { seed, stages };
 }
 
 const given = ({ steps, learningRate }: Row) => ({

@@ -12,12 +12,14 @@ const phase = { steps, learningRate };
 
 const Row = z.strictObject({
   system: choice(SYSTEMS),
-  /** What the row is called; default the system's name and its ablations. */
+  /** What the row is called; default the system's name, its ablations and its experts' rank. */
   title: text().optional(),
   /** Names of `bts stitch --ablate`. */
   ablate: commaList(text()).optional(),
   steps: steps.optional(),
   learningRate: learningRate.optional(),
+  /** The experts are adapters of this rank, which `bts shrink` makes of them. */
+  expertRank: count().optional(),
   /** How often it is trained out of the same hub and experts, each time on other rows of the text. */
   repeats: count().default(1),
   /** Further options of the row's command, such as ['--dropout', '0.1']. */
@@ -68,8 +70,9 @@ export type Reproduction = z.output<typeof Reproduction>;
 export type Row = z.output<typeof Row>;
 
 /** What a row is called in the table. */
-export function titleOf({ title, system, ablate }: Row): string {
-  return title ?? [SYSTEM_TITLES[system as System], ...(ablate ?? [])].join(', ');
+export function titleOf({ title, system, ablate = [], expertRank }: Row): string {
+  const experts = expertRank === undefined ? [] : [`experts of rank ${expertRank}`];
+  return title ?? [SYSTEM_TITLES[system as System], ...ablate, ...experts].join(', ');
 }
 
 /** A file name for a title. */

@@ -180,7 +180,7 @@ test('a table is made from one file, and what is there is not made again', async
       seed: { steps: 4, learningRate: 1e-2 },
       expert: { steps: 2, learningRate: 1e-2 },
       merge: { steps: 4, learningRate: 1e-2 },
-      rows: [{ system: 'soup' }, { system: 'btm' }, { system: 'bts', repeats: 2 }],
+      rows: [{ system: 'soup' }, { system: 'btm' }, { system: 'bts', repeats: 2 }, { system: 'bts', expertRank: 4 }],
       tasks: [join(folder, 'letters.json')],
       prompts: { code: 'def f(', math: '2 + 2 =' },
     };
@@ -197,8 +197,10 @@ test('a table is made from one file, and what is there is not made again', async
     assert.equal(chances, [{ task: 'letters', value: 0.5 }]);
     assert.equal(
       rows.map(({ title }: { title: string }) => title),
-      ['Seed', 'Expert code', 'Model Soup', 'BTM', 'BTS', 'BTS'],
+      [...['Seed', 'Expert code', 'Expert code, rank 4', 'Model Soup', 'BTM', 'BTS', 'BTS', 'BTS, experts of rank 4']],
     );
+    const { members } = JSON.parse(await readFile(join(out, 'seed-1', 'bts-experts-of-rank-4', 'bts.json'), 'utf8'));
+    assert.match(members[1].path, /experts-code-rank-4$/);
     assert.match(await readFile(join(out, 'table.md'), 'utf8'), /^\| BTS +\|/m);
     const drawn = async (name: string) => {
       const picture = readSvg(await readFile(join(out, name), 'utf8'));
