@@ -52,6 +52,8 @@ export type ErrorCode =
   | 'LOSS_NOT_FINITE'
   /** As many requests wait as may, or nothing new is begun any more: try again later. */
   | 'BUSY'
+  /** What several processes do together failed, or one of them did not come. */
+  | 'COMMUNICATION'
   /** Another process is working in the same folder. */
   | 'FOLDER_IN_USE'
   /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */
