@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { BtsError } from '../base/errors.js';
 import type { Communicator } from './communicator.js';
+import { SharedError } from './together.js';
 
 /** What is longer is compared, and told, by its hash. */
 const MOST_SHOWN = 200;
@@ -12,13 +12,13 @@ const MOST_SHOWN = 200;
  */
 export async function expectSame(communicator: Communicator, values: Readonly<Record<string, unknown>>): Promise<void> {
   const mine = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, brief(value)]));
-  const all = (await communicator.gather(mine)) as Readonly<Record<string, string>>[];
+  const all = await communicator.gather<Readonly<Record<string, string>>>(mine);
   const [first = {}] = all;
   for (const [rank, theirs] of all.entries()) {
     for (const name of Object.keys({ ...first, ...theirs })) {
       const [there, here] = [theirs[name] ?? 'nothing', first[name] ?? 'nothing'];
       if (there === here) continue;
-      throw new BtsError(
+      throw new SharedError(
         'BAD_OPTION',
         `${name} is ${there} on rank ${rank}, and ${here} on rank 0: start all ranks with the same command, files and version.`,
       );

@@ -19,7 +19,7 @@ export class Communicator implements Disposable {
   allReduce(_tensors: readonly Tensor[]): void {}
   broadcast(_tensors: readonly Tensor[], _root: number): void {}
   async barrier(): Promise<void> {}
-  async gather(value: JsonValue): Promise<JsonValue[]> {
+  async gather<Value extends JsonValue>(value: Value): Promise<Value[]> {
     return [value];
   }
   [Symbol.dispose](): void {}

@@ -1,48 +1,48 @@
+import { setTimeout } from 'node:timers/promises';
 import { BtsError, type ErrorCode } from '../base/errors.js';
 import type { Communicator, JsonValue } from './communicator.js';
 
-/** What failed on another rank, and so has ended the work of all. */
-export class ElsewhereError extends BtsError {
-  /**
-   * @param code what went wrong there
-   * @param rank where
-   * @param message what was said there
-   */
-  constructor(
-    code: ErrorCode,
-    /** Where. */
-    readonly rank: number,
-    message: string,
-  ) {
-    super(code, `on rank ${rank}: ${message}`);
-  }
-}
+/** How often those who wait for work hear that it goes on: sooner than they would take a rank for lost. */
+const BEAT_MS = 60_000;
 
-type Outcome = { value: JsonValue } | { code: ErrorCode; message: string };
+/** An error that all ranks throw alike: it is enough that one tells it. */
+export class SharedError extends BtsError {}
+
+type Failure = { code: ErrorCode; message: string };
+type Outcome = { value: JsonValue } | Failure;
+const isFailure = (outcome: Outcome): outcome is Failure => 'code' in outcome;
 
 /**
- * Does work on all ranks and gives what came of it on each, in the order of ranks. Where it fails on one it fails on all, so that
- * none waits for another that is gone; the rank that failed throws its own error. The work has the same collective calls on each,
- * also where it fails.
+ * Does work on all ranks and gives what came of it on each, in the order of ranks. Where it fails on one it fails on all, with the
+ * same code, so that none waits for another that is gone. The work makes the same collective calls on each, also where it fails.
  */
 export async function together<Value extends JsonValue | void>(
   communicator: Communicator,
   work: () => Value | Promise<Value>,
+  beatMs = BEAT_MS,
 ): Promise<Value[]> {
-  let failure: unknown;
-  let outcome: Outcome;
-  try {
-    outcome = { value: ((await work()) ?? null) as JsonValue };
-  } catch (error) {
-    failure = error;
-    outcome = describe(error);
-  }
-  const outcomes = (await communicator.gather(outcome)) as unknown as Outcome[];
-  if ('code' in outcome) throw failure;
-  return outcomes.map((each, rank) => {
-    if ('code' in each) throw new ElsewhereError(each.code, rank, each.message);
-    return each.value as Value;
+  let thrown: unknown;
+  const ended = outcomeOf(work, (error) => {
+    thrown = error;
   });
+  const outcomes = await exchange(communicator, ended, beatMs);
+  // A rank may have failed because another did, and left it alone.
+  const failed = (hasCause: boolean) =>
+    outcomes.findIndex((each) => isFailure(each) && (!hasCause || each.code !== 'COMMUNICATION'));
+  const rank = [failed(true), failed(false)].find((rank) => rank >= 0);
+  if (rank === undefined) return outcomes.map((each) => (each as { value: Value }).value);
+  if (rank === communicator.rank) throw thrown;
+  const { code, message } = outcomes[rank] as Failure;
+  throw new SharedError(code, `on rank ${rank}: ${message}`);
+}
+
+/** The same where ranks have no use for what came of it on others. */
+export async function onEach<Result>(communicator: Communicator, work: () => Promise<Result>): Promise<Result> {
+  let result: Result;
+  await together(communicator, async () => {
+    result = await work();
+  });
+  return result!;
 }
 
 /** Lets rank 0 do what one alone may do, such as writing files, while the others wait; its result is everybody's. */
@@ -59,14 +59,27 @@ export async function openOnFirst<Opened>(
   communicator: Communicator,
   open: () => Promise<Opened>,
 ): Promise<Opened | undefined> {
-  let opened: Opened | undefined;
-  await onFirst(communicator, async () => {
-    opened = await open();
-  });
-  return opened;
+  return await onEach(communicator, async () => (communicator.rank === 0 ? await open() : undefined));
 }
 
-function describe(error: unknown): Outcome {
-  if (error instanceof BtsError) return { code: error.code, message: error.message };
-  return { code: 'COMMUNICATION', message: `it ended with an unexpected error: ${error}` };
+async function outcomeOf(work: () => unknown, onError: (error: unknown) => void): Promise<Outcome> {
+  try {
+    return { value: ((await work()) ?? null) as JsonValue };
+  } catch (error) {
+    onError(error);
+    if (error instanceof BtsError) return { code: error.code, message: error.message };
+    return { code: 'COMMUNICATION', message: `an unexpected error: ${error}` };
+  }
+}
+
+/** All outcomes, once all are there. */
+async function exchange(communicator: Communicator, ended: Promise<Outcome>, beatMs: number): Promise<Outcome[]> {
+  for (;;) {
+    const stop = new AbortController();
+    const beat = setTimeout(beatMs, null, { signal: stop.signal }).catch(() => null);
+    const outcome = await Promise.race([ended, beat]);
+    stop.abort();
+    const outcomes = await communicator.gather<Outcome | null>(outcome);
+    if (outcomes.every((each) => each !== null)) return outcomes;
+  }
 }

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { BtsError } from '../base/errors.js';
 import { overwrite } from '../base/overwrite.js';
 import type { MixtureBatch } from '../data/mixture.js';
 
@@ -29,6 +28,3 @@ export class DivergedError extends Error {
     );
   }
 }
-
-/** The error that an explanation is the message of. */
-export const notFinite = (message: string) => new BtsError('LOSS_NOT_FINITE', message);

@@ -7,10 +7,7 @@ import type { Tensor } from '../tensor/tensor.js';
 const BUCKET_BYTES = 25 * 2 ** 20;
 
 /** What rank 0 saw of the first update: parameters in the order in which their gradients were done, and how often each was added to: 0 where nothing was, which is never done. */
-interface Plan {
-  order: number[];
-  additions: number[];
-}
+type Plan = { order: number[]; additions: number[] };
 
 /**
  * Sums the gradients of all ranks, bucket by bucket. In the first update it looks when each gradient is done, and sums at its end;
@@ -59,8 +56,7 @@ export class GradientSync {
     if (this.ends) return;
     const seen = this.parameters.map(({ gradient }) => this.seen.get(gradient!.memory) ?? { count: 0, last: Infinity });
     const order = seen.map((_, i) => i).sort((a, b) => seen[a]!.last - seen[b]!.last || a - b);
-    const mine: Plan = { order, additions: seen.map(({ count }) => count) };
-    const [plan] = (await this.communicator.gather({ ...mine })) as unknown as Plan[];
+    const [plan] = await this.communicator.gather<Plan>({ order, additions: seen.map(({ count }) => count) });
     this.buckets = this.bucketsOf(plan!.order);
     this.ends = new Map(this.parameters.map(({ gradient }, i) => [gradient!.memory, plan!.additions[i] || Infinity]));
   }

@@ -6,9 +6,9 @@ import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { expectSame } from '../tensor/agreement.js';
 import { Communicator } from '../tensor/communicator.js';
-import { onFirst, openOnFirst, together } from '../tensor/together.js';
+import { onEach, onFirst, openOnFirst, SharedError, together } from '../tensor/together.js';
 import type { TrainingState } from './checkpoint.js';
-import { DivergedError, notFinite } from './diverged.js';
+import { DivergedError } from './diverged.js';
 import type { HeldOutState, TrainEvent } from './events.js';
 import { type CheckedTrainOptions, checkTrainOptions, type TrainOptions } from './options.js';
 import { Run } from './run.js';
@@ -52,7 +52,7 @@ export async function* train(
   }
   expectStepRoom(model, { ...data.options, accumulation, recompute });
   using run = new Run(model, data, schedule, communicator, checked);
-  await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
+  if (communicator.size > 1) await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
   await using files = await openOnFirst(communicator, () => RunFolder.open(folder, resume !== undefined));
   const resumed = resume ? await restore(communicator, run, resume) : undefined;
   await onFirst(communicator, () => files!.begin(resumed?.metricsBytes ?? 0));
@@ -90,7 +90,8 @@ export async function* train(
     const event = await run.update().catch(async (error) => {
       if (!(error instanceof DivergedError)) throw error;
       const checkpoint = await save();
-      throw notFinite(await onFirst(communicator, () => error.explain(files!.training, checkpoint)));
+      const message = await onFirst(communicator, () => error.explain(files!.training, checkpoint));
+      throw new SharedError('LOSS_NOT_FINITE', message);
     });
     yield await report(event);
     const isLast = run.step === schedule.steps;
@@ -106,7 +107,7 @@ export async function* train(
 /** What the course of a run depends on beside its own options, as all ranks must have it. */
 async function courseOf(model: LanguageModel, options: CheckedTrainOptions): Promise<Record<string, unknown>> {
   const { evaluateEvery, checkpointEvery, heldOut = [], evaluation = {}, resume } = options;
-  const { signal: _, onProgress: __, ...looked } = evaluation;
+  const { signal: _, onProgress: __, communicator: ___, ...looked } = evaluation;
   using norm = model.device.empty([1]);
   model.device.run('global_norm', { norm, gradients: model.trainable.map(({ value }) => value) });
   return {
@@ -122,12 +123,9 @@ const withoutPaths = (manifest: unknown) =>
   JSON.stringify(manifest, (name, value) => (name === 'path' ? undefined : value));
 
 async function restore(communicator: Communicator, run: Run, checkpoint: string): Promise<TrainingState> {
-  let state: TrainingState | undefined;
-  await together(communicator, async () => {
-    state = await run.restore(checkpoint);
-  });
+  const state = await onEach(communicator, () => run.restore(checkpoint));
   await expectSame(communicator, { 'the step of the checkpoint': run.step });
-  return state!;
+  return state;
 }
 
 /** Undefined where the signal stopped it: the run goes on to save. */
