@@ -16,6 +16,8 @@ export type ErrorCode =
   | 'NO_DEVICE'
   /** A GPU or its driver failed: the message names the call. Nothing more can be expected of that device. */
   | 'DEVICE_FAILED'
+  /** Ranks that compute together lost one another: the message names the call and the rank. */
+  | 'COMMUNICATION'
   /** Memory ran out, on the host or the device. */
   | 'OUT_OF_MEMORY'
   /** The compiled addon could not be loaded. */
@@ -52,8 +54,6 @@ export type ErrorCode =
   | 'LOSS_NOT_FINITE'
   /** As many requests wait as may, or nothing new is begun any more: try again later. */
   | 'BUSY'
-  /** What several processes do together failed, or one of them did not come. */
-  | 'COMMUNICATION'
   /** Another process is working in the same folder. */
   | 'FOLDER_IN_USE'
   /** The caller's AbortSignal fired, or the user pressed Ctrl-C. */
