@@ -13,10 +13,10 @@ type Outcome = { value: JsonValue } | Failure;
 const isFailure = (outcome: Outcome): outcome is Failure => 'code' in outcome;
 
 /**
- * Does work on all ranks and gives what came of it on each, in the order of ranks. Where it fails on one it fails on all, with the
+ * Does work on all ranks and gives what came of it on each, JSON or nothing, in the order of ranks. Where it fails on one it fails on all, with the
  * same code, so that none waits for another that is gone. The work makes the same collective calls on each, also where it fails.
  */
-export async function together<Value extends JsonValue | void>(
+export async function together<Value>(
   communicator: Communicator,
   work: () => Value | Promise<Value>,
   beatMs = BEAT_MS,
@@ -45,11 +45,8 @@ export async function onEach<Result>(communicator: Communicator, work: () => Pro
   return result!;
 }
 
-/** Lets rank 0 do what one alone may do, such as writing files, while the others wait; its result is everybody's. */
-export async function onFirst<Value extends JsonValue | void>(
-  communicator: Communicator,
-  work: () => Promise<Value>,
-): Promise<Value> {
+/** Lets rank 0 do what one alone may do, such as writing files, while the others wait; its result, JSON or nothing, is everybody's. */
+export async function onFirst<Value>(communicator: Communicator, work: () => Promise<Value>): Promise<Value> {
   const results = await together(communicator, async () => (communicator.rank === 0 ? await work() : null));
   return results[0] as Value;
 }

@@ -52,7 +52,8 @@ export async function* train(
   }
   expectStepRoom(model, { ...data.options, accumulation, recompute });
   using run = new Run(model, data, schedule, communicator, checked);
-  if (communicator.size > 1) await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
+  if (communicator.size > 1)
+    await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
   await using files = await openOnFirst(communicator, () => RunFolder.open(folder, resume !== undefined));
   const resumed = resume ? await restore(communicator, run, resume) : undefined;
   await onFirst(communicator, () => files!.begin(resumed?.metricsBytes ?? 0));
