@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { findLaunch } from '../../lib/base/launch.js';
 import { Device } from '../../lib/tensor/device.js';
 import { openCommunicator } from '../../lib/tensor/open-communicator.js';
-import * as programs from './programs.js';
+import { programs } from './programs.js';
 import type { Report } from './ranks.js';
 
 const [program = '', deviceName = '', folder = ''] = process.argv.slice(2);
@@ -19,7 +19,7 @@ const [name, precision] = deviceName.split('/') as [string, ('f32' | 'bf16')?];
 const device = Device.open(name, { ...(precision ? { precision } : {}), ...(name === 'cpu' ? { threads: 1 } : {}) });
 try {
   const communicator = await openCommunicator(device, launch);
-  report({ value: await programs[program as keyof typeof programs](communicator) });
+  report({ value: await programs[program]!(communicator) });
   communicator.dispose();
 } catch (error) {
   const { code = 'none', message } = error as Error & { code?: string };
