@@ -42,7 +42,10 @@ class Line {
     readonly socket: Socket,
     private readonly whose: string,
   ) {
-    socket.setNoDelay(true).setKeepAlive(true, 10_000).on('error', (error) => this.end(error.message));
+    socket
+      .setNoDelay(true)
+      .setKeepAlive(true, 10_000)
+      .on('error', (error) => this.end(error.message));
     socket.on('close', () => this.end('its connection ended'));
     createInterface({ input: socket }).on('line', (line) => {
       if (this.waiting) this.waiting.resolve(line);
