@@ -37,7 +37,10 @@ export async function together<Value>(
 }
 
 /** The same where ranks have no use for what came of it on others. */
-export async function onEach<Result>(communicator: Communicator, work: () => Promise<Result>): Promise<Result> {
+export async function onEach<Result>(
+  communicator: Communicator,
+  work: () => Result | Promise<Result>,
+): Promise<Result> {
   let result: Result;
   await together(communicator, async () => {
     result = await work();
@@ -46,7 +49,10 @@ export async function onEach<Result>(communicator: Communicator, work: () => Pro
 }
 
 /** Lets rank 0 do what one alone may do, such as writing files, while the others wait; its result, JSON or nothing, is everybody's. */
-export async function onFirst<Value>(communicator: Communicator, work: () => Promise<Value>): Promise<Value> {
+export async function onFirst<Value>(
+  communicator: Communicator,
+  work: () => Value | Promise<Value>,
+): Promise<Value> {
   const results = await together(communicator, async () => (communicator.rank === 0 ? await work() : null));
   return results[0] as Value;
 }
