@@ -94,10 +94,9 @@ function show(event: TrainEvent, progress: Progress): void {
     const losses = event.losses.map(({ domain, loss }) => `${domain} ${loss.toFixed(3)}`);
     progress.print(`step ${event.step}, held-out loss: ${losses.join(', ')}`);
   } else if (event.type === 'resumed') {
-    const { ranks, begun, batch } = event;
-    progress.print(
-      `step ${event.step}: goes on on ${ranks} ranks of ${begun} that it began with, in batches of ${batch} sequences as before`,
-    );
+    const { step, ranks, begun, batch } = event;
+    const on = ranks === 1 ? '1 rank' : `${ranks} ranks`;
+    progress.print(`step ${step}: goes on on ${on} (it began on ${begun}), in batches of ${batch} sequences as before`);
   } else if (event.type === 'checkpoint') {
     progress.print(`step ${event.step}, saved in '${event.folder}'`);
   }
