@@ -1,7 +1,7 @@
 /** Every call of a communicator on several processes, against what one process computes. */
 import { suite } from 'uvu';
-import { buildStandIn, freePort } from './nccl-stand-in.js';
 import { expectCalls } from './expected.js';
+import { buildStandIn, freePort } from './nccl-stand-in.js';
 import type { Calls } from './programs.js';
 import { noMpi, runProcesses, runRanks, valuesOf } from './ranks.js';
 

@@ -24,10 +24,7 @@ export function expectCalls(all: readonly Calls[]): void {
       Array.from({ length: 20 }, (_, i) => wholeNumber(before, 1, i)),
     );
     assert.equal(each.ordered, Array(3).fill((3 * size * (size + 1)) / 2 + rank + 1));
-    assert.equal(each.gathered, [
-      ranks.map((rank) => ({ rank, text: 'ä\n' })),
-      ranks.map((rank) => rank * rank),
-    ]);
+    assert.equal(each.gathered, [ranks.map((rank) => ({ rank, text: 'ä\n' })), ranks.map((rank) => rank * rank)]);
     expectRefused(each, rank, size);
   }
 }
@@ -57,7 +54,10 @@ function expectRefused({ shapes, calls, fault, sums }: Calls, rank: number, size
   const here = `on rank ${rank} of ${size}: `;
   for (const { code } of [shapes, calls]) assert.is(code, 'COMMUNICATION');
   const other = rank === 1 ? 0 : 1;
-  assert.ok(shapes.message.startsWith(`all-reduce: ${here}rank ${other} calls all-reduce of 1 tensor, `), shapes.message);
+  assert.ok(
+    shapes.message.startsWith(`all-reduce: ${here}rank ${other} calls all-reduce of 1 tensor, `),
+    shapes.message,
+  );
   const name = rank === 1 ? 'broadcast' : 'all-reduce';
   assert.ok(calls.message.startsWith(`${name}: ${here}rank ${other} calls `), calls.message);
   if (rank === 1) assert.is(fault.code, 'BAD_TOKEN', fault.message);

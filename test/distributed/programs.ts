@@ -218,9 +218,8 @@ async function failing(communicator: Communicator) {
   return x.item();
 }
 
-async function place({ rank, size, engine }: Communicator) {
-  return [rank, size, engine];
-}
+/** Nothing more than opening it. */
+const place = ({ rank, size, engine }: Communicator) => Promise.resolve([rank, size, engine]);
 
 export const programs: Record<string, (communicator: Communicator) => Promise<unknown>> = {
   calls,
