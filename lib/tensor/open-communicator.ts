@@ -5,7 +5,7 @@ import { findMpi } from './binary.js';
 import { Communicator, type CommunicatorEngine, type HostValues } from './communicator.js';
 import type { Device } from './device.js';
 import { MpiValues, until } from './mpi-values.js';
-import { meet } from './rendezvous.js';
+import { meet } from './rendezvous/index.js';
 
 /** Longer than one rank keeps the others waiting, who write no checkpoints. */
 const TIMEOUT_S = 600;

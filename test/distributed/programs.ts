@@ -4,7 +4,7 @@ import type { Communicator } from '../../lib/tensor/communicator.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { fraction, ROUNDED, SHAPES, sizeOf, wholeNumber } from './numbers.js';
-import { makeRuns } from './training-jobs.js';
+import { makeRuns, makeRuns } from './training-jobs.js';
 
 const wholes = (rank: number, tensor: number, size: number) =>
   Float32Array.from({ length: size }, (_, i) => wholeNumber(rank, tensor, i));
@@ -219,9 +219,8 @@ async function failing(communicator: Communicator) {
   return x.item();
 }
 
-async function place({ rank, size, engine }: Communicator) {
-  return [rank, size, engine];
-}
+/** Nothing more than opening it. */
+const place = ({ rank, size, engine }: Communicator) => Promise.resolve([rank, size, engine]);
 
 export const programs: Record<string, (communicator: Communicator) => Promise<unknown>> = {
   calls,
@@ -232,6 +231,8 @@ export const programs: Record<string, (communicator: Communicator) => Promise<un
   killedValue,
   failing,
   place,
+  /** The runs of BTS_JOBS. */
+  trainings: (communicator) => makeRuns(communicator, JSON.parse(process.env.BTS_JOBS!)),
   /** The runs of BTS_JOBS. */
   trainings: (communicator) => makeRuns(communicator, JSON.parse(process.env.BTS_JOBS!)),
 };

@@ -9,7 +9,7 @@ namespace bts::mpi {
 namespace {
 
 // Ranks that wait for one another began at about the same time, and give up so.
-constexpr double kSeconds = 3;
+constexpr double kSeconds = 2;
 
 using Text = std::array<char, 32>;
 
