@@ -4,7 +4,7 @@ import type { Communicator } from '../../lib/tensor/communicator.js';
 import type { Device } from '../../lib/tensor/device.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { fraction, ROUNDED, SHAPES, sizeOf, wholeNumber } from './numbers.js';
-import { makeRuns, makeRuns } from './training-jobs.js';
+import { makeRuns } from './training-jobs.js';
 
 const wholes = (rank: number, tensor: number, size: number) =>
   Float32Array.from({ length: size }, (_, i) => wholeNumber(rank, tensor, i));
@@ -231,8 +231,6 @@ export const programs: Record<string, (communicator: Communicator) => Promise<un
   killedValue,
   failing,
   place,
-  /** The runs of BTS_JOBS. */
-  trainings: (communicator) => makeRuns(communicator, JSON.parse(process.env.BTS_JOBS!)),
   /** The runs of BTS_JOBS. */
   trainings: (communicator) => makeRuns(communicator, JSON.parse(process.env.BTS_JOBS!)),
 };
