@@ -104,6 +104,12 @@ export class Random {
     return this.#block[word]!;
   }
 
+  /** Goes on behind so many calls of `uniform`. */
+  skip(uniforms: number): void {
+    this.#position += 2 * uniforms;
+    if (this.#position % 4 !== 0) this.#fill();
+  }
+
   /** A number in [0, 1) with 53 random bits. */
   uniform(): number {
     const high = this.uint32() >>> 5;

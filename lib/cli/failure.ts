@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { BtsError, type ErrorCode, fileError } from '../base/errors.js';
-import { note, printJson } from '../terminal/output.js';
+import { SharedError } from '../tensor/together.js';
+import { isSilent, printJson, warn } from '../terminal/output.js';
 import { kebab } from './options/config-file.js';
 
 /** Exit codes, beside 0 and those of signals. */
@@ -28,14 +29,14 @@ export function reportFailure(
   }
   const error = asKnown(thrown);
   if (!error) {
-    note(`bts: unexpected error. This is a bug: please report it, with the lines below and what 'bts doctor' says.`);
-    note(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    warn(`bts: unexpected error. This is a bug: please report it, with the lines below and what 'bts doctor' says.`);
+    warn(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
     if (json) printJson({ error: { code: 'UNEXPECTED', message: String(thrown) } });
     return FAILED;
   }
   const { code } = error;
   const message = code === 'BAD_OPTION' ? asTyped(error.message, options) : error.message;
-  note(`bts: ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`);
+  if (!(error instanceof SharedError && isSilent())) warn(`bts: ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`);
   if (json) printJson({ error: { code, message } });
   if (code === 'ABORTED') return interrupted;
   return MISUSES.includes(code) ? MISUSED : FAILED;

@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { baselineCommand } from './commands/baseline.js';
 import { chatCommand } from './commands/chat.js';
@@ -18,6 +17,7 @@ import { sparseCommand } from './commands/sparse.js';
 import { stitchCommand } from './commands/stitch.js';
 import { trainCommand } from './commands/train.js';
 import { helpLayout, helpWidth, wrapHelp } from './help-layout.js';
+import { version } from './version.js';
 
 /** Each adds itself to the program; what takes long ends when the signal fires. */
 const COMMANDS: readonly ((program: Command, signal: AbortSignal) => void)[] = [
@@ -57,7 +57,6 @@ Examples:
  */
 export function createProgram(signal: AbortSignal): Command {
   const width = helpWidth();
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
   const program = new Command('bts')
     .description(
       'Branch-Train-Stitch: make one generalist of several Llama-family models without touching the originals.',

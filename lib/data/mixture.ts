@@ -34,6 +34,18 @@ export interface MixtureBatch extends Batch {
   domains: string[];
 }
 
+/** Rows first..last-1 of a batch of `of` rows. */
+export interface Share {
+  /** Rows of the whole batch. */
+  of: number;
+  /** The first row that is read. */
+  first: number;
+  /** The one behind the last. */
+  last: number;
+}
+
+const everything = (rows: number): Share => ({ of: rows, first: 0, last: rows });
+
 /** What the random numbers are drawn for. */
 const DRAW_DOMAIN = 1;
 const SHUFFLE = 2;
@@ -91,16 +103,24 @@ export class Mixture {
   }
 
   /**
-   * The next rows. Its rows are taken when it is called: `state()` counts them at once, and calls may overlap.
+   * The next rows. They are taken when it is called: `state()` counts them at once, and calls may overlap.
+   *
+   * @param share which rows of a larger batch are read, where others read the rest; all are taken
    * @throws what reading the streams throws
    */
-  async next(): Promise<MixtureBatch> {
-    const batch: MixtureBatch = { ...emptyBatch(this.options), domains: [] };
+  async next({ of, first, last }: Share = everything(this.options.batchSize)): Promise<MixtureBatch> {
+    const { sequenceLength } = this.options;
+    const batch: MixtureBatch = {
+      ...emptyBatch({ sequenceLength, batchSize: last - first }),
+      firstRow: first,
+      domains: [],
+    };
     const reads: Promise<void>[] = [];
-    for (let row = 0; row < batch.batch; row++) {
+    for (let row = 0; row < of; row++) {
       const { name, stream, window } = this.#drawRow();
+      if (row < first || row >= last) continue;
       batch.domains.push(name);
-      reads.push(fillRow(batch, row, stream, window * batch.tokens, batch.tokens));
+      reads.push(fillRow(batch, row - first, stream, window * batch.tokens, batch.tokens));
     }
     await Promise.all(reads);
     return batch;

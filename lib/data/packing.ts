@@ -18,6 +18,8 @@ export interface Batch {
   batch: number;
   /** T, tokens per row. */
   tokens: number;
+  /** Rows of a larger batch that come before these; in training random choices are those of the larger one. Default 0. */
+  firstRow?: number;
 }
 
 /** How many rows of how many tokens. */

@@ -4,9 +4,12 @@ import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { count } from '../base/schema.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { heldOutBatchOptions, SEQUENCE_LENGTH } from '../data/batch-options.js';
-import { checkShape, type HeldOutBatchOptions, heldOutBatches } from '../data/packing.js';
+import { checkShape, type HeldOutBatchOptions, IGNORED } from '../data/packing.js';
 import type { TokenStream } from '../data/token-stream.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { Communicator } from '../tensor/communicator.js';
+import { together } from '../tensor/together.js';
+import { sharedBatches } from './shared-batches.js';
 
 /** How held-out text is looked at. */
 export const lengthOptions = {
@@ -24,10 +27,13 @@ export interface HeldOutOptions
     Abortable {
   /** The tokens of a domain that were looked at. */
   onProgress?: (domain: string, tokens: number) => void;
+  /** Of the processes that share the batches out, and all call with the same model, text and options. The numbers are what one alone finds. */
+  communicator?: Communicator | undefined;
 }
 
 const OTHERS: OptionNames<Omit<HeldOutOptions, keyof typeof heldOutOptions>> = {
   signal: true,
+  communicator: true,
   onProgress: true,
 };
 
@@ -71,25 +77,34 @@ export async function heldOutLosses(
 ): Promise<HeldOutLoss[]> {
   const checked = checkHeldOutOptions('heldOutLosses', options);
   const { sequenceLength = usualLength(model.config), batchSize, maxTokens, signal, onProgress } = checked;
+  const { communicator = Communicator.alone(model.device) } = checked;
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
-  const results: HeldOutLoss[] = [];
-  for (const { name, heldOut } of domains) {
-    let total = 0;
-    let tokens = 0;
-    for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
+  const texts = domains.map(({ heldOut }) => heldOut);
+  const shares = await together(communicator, async () => {
+    const sums: [text: number, sum: string, tokens: number][] = [];
+    const shared = sharedBatches(texts, { sequenceLength, batchSize, maxTokens }, communicator);
+    for await (const { batch, text, targets } of shared) {
       throwIfAborted(signal, 'the evaluation');
-      const losses = await model.losses(batch);
-      for (const [i, loss] of losses.entries()) {
-        if (batch.targets[i]! < 0) continue;
-        total += loss;
-        tokens++;
-      }
-      onProgress?.(name, tokens);
+      const losses = (await model.losses(batch)).filter((_, i) => batch.targets[i] !== IGNORED);
+      // As text: JSON has no NaN.
+      sums.push([text, `${losses.reduce((sum, loss) => sum + loss, 0)}`, losses.length]);
+      onProgress?.(domains[text]!.name, targets);
     }
-    results.push({ domain: name, loss: total / tokens, perplexity: Math.exp(total / tokens), tokens });
-  }
-  return results;
+    return sums;
+  });
+  return domains.map(({ name }, d) => {
+    const own = inOrder(shares).filter(([text]) => text === d);
+    const tokens = own.reduce((sum, [, , tokens]) => sum + tokens, 0);
+    const loss = own.reduce((sum, [, part]) => sum + Number(part), 0) / tokens;
+    return { domain: name, loss, perplexity: Math.exp(loss), tokens };
+  });
+}
+
+/** What was dealt out in turn, so that sums are rounded alike whoever computed their parts. */
+function inOrder<Part>(shares: readonly Part[][]): Part[] {
+  const count = shares.reduce((sum, { length }) => sum + length, 0);
+  return Array.from({ length: count }, (_, i) => shares[i % shares.length]![Math.floor(i / shares.length)]!);
 }
 
 /** The mean of the domains' losses, every domain counting the same. */

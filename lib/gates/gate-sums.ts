@@ -48,6 +48,16 @@ export interface TaskGates extends GateStatistics {
 /** What they are of. */
 export const subjectOf = (gates: MeanGates | TaskGates): string => ('domain' in gates ? gates.domain : gates.task);
 
+/** What was added to sums, as plain JSON. */
+export type GateState = {
+  sums: number[];
+  low: number[];
+  high: number[];
+  most: number[];
+  entropy: number;
+  tokens: number;
+};
+
 /** Sums over the gates of one stitch, channel by channel. */
 export class GateSums {
   private readonly sums: Float64Array;
@@ -92,6 +102,25 @@ export class GateSums {
     const most = firstGated === 0 ? Math.log(M) : Math.LN2 * (M - 1);
     if (most > 0) this.entropy += entropy / width / most;
     this.tokens++;
+  }
+
+  /** What was added so far, for `merge`. */
+  state(): GateState {
+    const { entropy, tokens } = this;
+    const [sums, low, high, most] = [this.sums, this.low, this.high, this.most].map((each) => Array.from(each));
+    return { sums: sums!, low: low!, high: high!, most: most!, entropy, tokens };
+  }
+
+  /** Adds what was added elsewhere. */
+  merge(other: GateState): void {
+    for (const [m, most] of other.most.entries()) {
+      this.sums[m]! += other.sums[m]!;
+      this.low[m]! += other.low[m]!;
+      this.high[m]! += other.high[m]!;
+      this.most[m] = Math.max(this.most[m]!, most);
+    }
+    this.entropy += other.entropy;
+    this.tokens += other.tokens;
   }
 
   result(): GateStatistics {

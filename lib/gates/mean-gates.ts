@@ -1,9 +1,12 @@
 import type { z } from 'zod';
 import { throwIfAborted } from '../base/errors.js';
 import { checkOptions } from '../base/options-check.js';
-import { checkShape, heldOutBatches, IGNORED } from '../data/packing.js';
+import { checkShape, IGNORED } from '../data/packing.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
+import { sharedBatches } from '../eval/shared-batches.js';
 import type { StitchedModel } from '../model/stitched-model.js';
+import { Communicator } from '../tensor/communicator.js';
+import { together } from '../tensor/together.js';
 import { GateSums, type MeanGates } from './gate-sums.js';
 
 export const sampleOptions = {
@@ -29,24 +32,33 @@ export async function meanGates(
   domains: readonly HeldOutDomain[],
   options: GateOptions = {},
 ): Promise<MeanGates[]> {
-  const checked = checkOptions('meanGates', gateOptions, options, { signal: true });
+  const checked = checkOptions('meanGates', gateOptions, options, { signal: true, communicator: true });
   const { sequenceLength = usualLength(model.config), batchSize, maxTokens, signal } = checked;
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
-  const means: MeanGates[] = [];
-  for (const { name, heldOut } of domains) {
-    const sums: GateSums[] = [];
-    for await (const batch of heldOutBatches(heldOut, { sequenceLength, batchSize, maxTokens })) {
+  const { communicator = Communicator.alone(model.device) } = checked;
+  const fresh = () =>
+    domains.map(() => model.manifest.plan.map((placement) => new GateSums(placement, model.memberNames)));
+  const shares = await together(communicator, async () => {
+    const sums = fresh();
+    const texts = domains.map(({ heldOut }) => heldOut);
+    const shared = sharedBatches(texts, { sequenceLength, batchSize, maxTokens }, communicator);
+    for await (const { batch, text } of shared) {
       throwIfAborted(signal, 'looking at gates');
-      for (const [s, { placement, gates }] of (await model.trace(batch.inputs, batch.batch)).entries()) {
-        sums[s] ??= new GateSums(placement, model.memberNames);
+      for (const [s, { gates }] of (await model.trace(batch.inputs, batch.batch)).entries()) {
         const width = gates.length / batch.inputs.length;
         for (const [row, target] of batch.targets.entries()) {
-          if (target !== IGNORED) sums[s].add(gates.subarray(row * width, (row + 1) * width));
+          if (target !== IGNORED) sums[text]![s]!.add(gates.subarray(row * width, (row + 1) * width));
         }
       }
     }
-    for (const sum of sums) means.push({ domain: name, stitch: sum.stitch, ...sum.result() });
+    return sums.map((stitches) => stitches.map((sum) => sum.state()));
+  });
+  const sums = fresh();
+  for (const share of shares) {
+    for (const [d, stitches] of share.entries()) for (const [s, state] of stitches.entries()) sums[d]![s]!.merge(state);
   }
-  return means;
+  return domains.flatMap(({ name }, d) =>
+    sums[d]!.map((sum) => ({ domain: name, stitch: sum.stitch, ...sum.result() })),
+  );
 }

@@ -16,6 +16,8 @@ import type { Positions, Transformer } from './transformer/transformer.js';
 export interface Pass extends Positions {
   /** In training: makes the pass's random choices (dropout). Absent in evaluation. */
   seed?: number | undefined;
+  /** In training: sequences of a larger batch that come before these (see Batch). */
+  firstRow?: number | undefined;
   /** In training: how much of the run is done, from 0 to 1. */
   progress?: number | undefined;
   /** Where it tells its gates, if somebody asks. */
@@ -53,7 +55,8 @@ export abstract class DecoderModel extends LanguageModel {
     using inner = scope.inner();
     const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
     const targets = inner.track(this.device.tensor(batch.targets, [batch.targets.length]));
-    const h = this.hidden(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
+    const { tokens, firstRow } = batch;
+    const h = this.hidden(inner, ids, { batch: batch.batch, tokens, firstRow, seed, progress });
     const losses = this.transformer.losses(inner, h, targets);
     return inner.leave(ops.sum(inner, losses, 1 / divisor));
   }

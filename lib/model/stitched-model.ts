@@ -345,7 +345,8 @@ export class StitchedModel extends DecoderModel {
       const stitch = this.stitches[next];
       if (stitch?.placement.afterLayer === layer) {
         const seed = pass.seed === undefined ? 0 : hash32(pass.seed, next);
-        const drop = { rate: pass.seed === undefined ? 0 : dropout, seed };
+        const firstRow = (pass.firstRow ?? 0) * pass.tokens;
+        const drop = { rate: pass.seed === undefined ? 0 : dropout, seed, firstRow };
         const isLast = ++next === this.stitches.length;
         const experts = isLast && !observe ? 'ended' : expertsAfterMerge;
         now = recomputed(inner, now, (scope, h) => {

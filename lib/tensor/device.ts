@@ -10,6 +10,7 @@ import {
   isQuantized,
   loadAddon,
   type MemoryStatistics,
+  type NativeCommunicator,
   type NativeDevice,
   type NativeTensor,
   type OpTiming,
@@ -328,6 +329,16 @@ export class Device implements Disposable {
     this.run('measure_peaks', { peaks });
     const [flops = 0, readBytes = 0] = await peaks.read();
     return { flops, readBytes };
+  }
+
+  /** @internal */
+  openMpi(path: string, seconds: number): NativeCommunicator {
+    return this.call(() => this.native.openMpi(path, seconds));
+  }
+
+  /** @internal */
+  openNccl(id: Uint8Array, rank: number, size: number, board: Tensor, seconds: number): NativeCommunicator {
+    return this.call(() => this.native.openNccl(id, rank, size, board.native, seconds));
   }
 
   /** Returns cached memory to the system. */

@@ -22,7 +22,7 @@ export function recomputed(scope: Scope, x: Tensor, f: (scope: Scope, x: Tensor,
     const start = again.track(x!.share().withNode(new GradientNode()));
     const y = f(again, start, false);
     y.dispose();
-    using dx = again.tape!.gradientOf(start, y, dy);
+    using dx = again.tape!.gradientOf(start, y, dy, known.watch);
     known.give(x!, dx);
   });
   return y;

@@ -2,7 +2,7 @@ import { expectAlive } from '../base/errors.js';
 import type { DType } from './addon.js';
 import { Allowance } from './allowance.js';
 import type { Device } from './device.js';
-import { Tape } from './tape.js';
+import { Tape, type Watch } from './tape.js';
 import { GradientNode, type Tensor } from './tensor.js';
 
 /**
@@ -90,10 +90,14 @@ export class Scope implements Disposable {
     return next;
   }
 
-  /** Adds the gradients of a scalar to those of all parameters it depends on. */
-  backward(loss: Tensor): void {
+  /**
+   * Adds the gradients of a scalar to those of all parameters it depends on.
+   *
+   * @param watch is told of each gradient of a parameter, or part of one, that was added to
+   */
+  backward(loss: Tensor, watch?: Watch): void {
     expectAlive(this.#disposed, 'a scope');
-    this.tape?.backward(loss);
+    this.tape?.backward(loss, watch);
   }
 
   /** Frees what the scope owns. Twice is harmless; a scope that is used afterwards throws DISPOSED. */

@@ -3,6 +3,9 @@ import type { GradientNode, Tensor } from './tensor.js';
 
 type Backward = (dy: Tensor, saved: readonly Tensor[], gradients: Gradients) => void;
 
+/** Is told of each gradient of a parameter, or part of one, that a backward has added to. */
+export type Watch = (gradient: Tensor) => void;
+
 interface Entry {
   node: GradientNode;
   shape: readonly number[];
@@ -14,7 +17,16 @@ interface Entry {
 export class Gradients implements Disposable {
   private readonly known = new Map<GradientNode, Tensor>();
 
-  constructor(private readonly device: Device) {}
+  constructor(
+    private readonly device: Device,
+    readonly watch: Watch | undefined,
+  ) {}
+
+  /** Ops that have added to gradients of parameters say so. */
+  added(...gradients: readonly (Tensor | undefined)[]): void {
+    if (!this.watch) return;
+    for (const gradient of gradients) if (gradient) this.watch(gradient);
+  }
 
   /**
    * Adds to the gradient of x: `write` receives where to, and whether to add to what is there. Does nothing where x needs
@@ -70,9 +82,9 @@ export class Tape {
   }
 
   /** Adds the gradients of a scalar to those of all parameters it depends on, and empties the tape. */
-  backward(loss: Tensor): void {
+  backward(loss: Tensor, watch?: Watch): void {
     if (!loss.node) return;
-    using gradients = new Gradients(this.device);
+    using gradients = new Gradients(this.device, watch);
     using one = this.device.full(loss.shape, 1);
     gradients.give(loss, one);
     this.run(gradients);
@@ -82,8 +94,8 @@ export class Tape {
    * The gradient of x, of which `y` was computed, where that of y is `dy`; adds to the gradients of parameters and empties
    * the tape. The caller disposes what it gets.
    */
-  gradientOf(x: Tensor, y: Tensor, dy: Tensor): Tensor {
-    using gradients = new Gradients(this.device);
+  gradientOf(x: Tensor, y: Tensor, dy: Tensor, watch?: Watch): Tensor {
+    using gradients = new Gradients(this.device, watch);
     gradients.give(y, dy);
     this.run(gradients);
     return gradients.take(x.node!)!;

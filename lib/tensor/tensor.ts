@@ -11,6 +11,8 @@ export class GradientNode {}
 /** A dense array in device memory. Contents may still be on their way; `read` waits for them. */
 export class Tensor implements Disposable {
   #disposed = false;
+  /** @internal The same for all handles on one memory. */
+  readonly memory: object;
 
   /** @internal Tensors are made by devices and ops. */
   constructor(
@@ -24,7 +26,10 @@ export class Tensor implements Disposable {
     readonly shape: readonly number[],
     /** Set where a gradient is needed. */
     readonly node?: GradientNode,
-  ) {}
+    memory?: object,
+  ) {
+    this.memory = memory ?? this;
+  }
 
   /** How many elements. */
   get size(): number {
@@ -44,7 +49,7 @@ export class Tensor implements Disposable {
         `[${this.shape}] cannot be reshaped to [${shape}]: the sizes multiply to different numbers.`,
       );
     }
-    return new Tensor(this.device, this.view(shape, 0), this.dtype, shape, this.node);
+    return new Tensor(this.device, this.view(shape, 0), this.dtype, shape, this.node, this.memory);
   }
 
   /** Another handle on the same memory, with a lifetime of its own. */
@@ -65,12 +70,12 @@ export class Tensor implements Disposable {
     }
     const stride = rest.reduce((product, size) => product * size, 1);
     const shape = [last - first, ...rest];
-    return new Tensor(this.device, this.view(shape, first * stride), this.dtype, shape);
+    return new Tensor(this.device, this.view(shape, first * stride), this.dtype, shape, undefined, this.memory);
   }
 
   /** The same tensor as a value of the gradient node given. Takes over this handle. @internal */
   withNode(node: GradientNode | undefined): Tensor {
-    return new Tensor(this.device, this.native, this.dtype, this.shape, node);
+    return new Tensor(this.device, this.native, this.dtype, this.shape, node, this.memory);
   }
 
   /** Replaces the contents once all work queued so far is done. Throws BAD_SHAPE unless there are as many elements, BAD_OPTION for another type. */

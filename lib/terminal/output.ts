@@ -1,6 +1,15 @@
+let silent = false;
+
+/** From now on neither results nor what is told beside them are written: another process does that. */
+export function silence(): void {
+  silent = true;
+}
+
+export const isSilent = (): boolean => silent;
+
 /** Writes a result to stdout. */
 export function print(text: string): void {
-  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  if (!silent) process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
 export function printJson(value: unknown): void {
@@ -18,5 +27,10 @@ export function writeText(text: string, paint = (shown: string) => shown): void 
 
 /** Tells a person something beside the results, on stderr. */
 export function note(text: string): void {
+  if (!silent) warn(text);
+}
+
+/** The same of what went wrong, which is always told. */
+export function warn(text: string): void {
   process.stderr.write(`${text}\n`);
 }

@@ -1,7 +1,9 @@
+import { isSilent } from './output.js';
 import { singleLine, truncateToWidth } from './text-width.js';
 
 const REDRAW_MS = 100;
 const PLAIN_LINE_MS = 30_000;
+const NOWHERE: ProgressStream = { write: () => {} };
 
 /** What a progress line is written to: a terminal, a file or a pipe. */
 export interface ProgressStream {
@@ -15,7 +17,7 @@ export interface ProgressOptions {
   total?: number;
   /** The count at the beginning, when earlier work goes on; default 0. */
   from?: number;
-  /** Default `process.stderr`. */
+  /** Default `process.stderr`, or nothing where the process is silent. */
   stream?: ProgressStream;
   /** Milliseconds of a clock that only goes forward; default `performance.now`. */
   now?: () => number;
@@ -48,7 +50,7 @@ export class Progress {
     this.#label = label;
     this.#total = options.total;
     this.#from = options.from ?? 0;
-    this.#stream = options.stream ?? process.stderr;
+    this.#stream = options.stream ?? (isSilent() ? NOWHERE : process.stderr);
     this.#isTerminal = this.#stream.isTTY === true && process.env.TERM !== 'dumb';
     this.#now = options.now ?? (() => performance.now());
     this.#started = this.#now();

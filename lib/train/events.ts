@@ -11,6 +11,16 @@ export interface HeldOutState {
 
 /** What a run reports as it goes. */
 export type TrainEvent =
+  /** Where a run goes on upon another number of ranks than it began with: an update is made of as many sequences as before. */
+  | {
+      type: 'resumed';
+      step: number;
+      ranks: number;
+      /** Ranks that the run began with. */
+      begun: number;
+      /** Sequences of a batch, on all ranks together. */
+      batch: number;
+    }
   /** Before the first update, where text is held out: the losses that training starts from. */
   | ({ type: 'started'; step: 0 } & HeldOutState)
   | {

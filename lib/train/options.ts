@@ -4,6 +4,7 @@ import { checkOptions, type OptionNames } from '../base/options-check.js';
 import { choice, count, orInfinity, positive, seed } from '../base/schema.js';
 import { checkHeldOutOptions, type HeldOutDomain, type HeldOutOptions } from '../eval/held-out-loss.js';
 import { RECOMPUTE } from '../model/cost/cost.js';
+import type { Communicator } from '../tensor/communicator.js';
 import { type AdamWOptions, adamwOptions } from './adamw.js';
 import { type ScheduleOptions, scheduleOptions } from './schedule.js';
 
@@ -57,8 +58,14 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.Z
   identity?: Readonly<Record<string, unknown>>;
   /** Writes the finished model into a new folder; default `model.write`. Checkpoints keep full precision. */
   write?: (folder: string) => Promise<void>;
-  /** Lets the update at work finish, saves, and ends the run. */
+  /** Lets the update at work finish, saves, and ends the run: on all ranks, whichever it fires on. */
   signal?: AbortSignal | undefined;
+  /**
+   * Of the processes that train together, which all call `train` with the same model, data and options. `batchSize` of the data is
+   * what each of them computes at a time: W ranks with batches of b take the same course as one with batches of W b. Default:
+   * this process alone.
+   */
+  communicator?: Communicator | undefined;
 }
 
 const OTHERS: OptionNames<Omit<TrainOptions, keyof typeof trainOptions>> = {
@@ -69,6 +76,7 @@ const OTHERS: OptionNames<Omit<TrainOptions, keyof typeof trainOptions>> = {
   identity: true,
   write: true,
   signal: true,
+  communicator: true,
 };
 
 export type CheckedTrainOptions = ReturnType<typeof checkTrainOptions>;

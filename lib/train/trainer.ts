@@ -1,16 +1,18 @@
 import { BtsError } from '../base/errors.js';
-import { replaceFolder } from '../base/folder.js';
-import { lockFolder } from '../base/lock.js';
 import type { Mixture } from '../data/mixture.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
-import { clearTraining, newestCheckpoint, trainingFolder, writeTrainingCheckpoint } from './checkpoint.js';
+import { expectSame } from '../tensor/agreement.js';
+import { Communicator } from '../tensor/communicator.js';
+import { onEach, onFirst, openOnFirst, SharedError, together } from '../tensor/together.js';
+import type { TrainingState } from './checkpoint.js';
+import { DivergedError } from './diverged.js';
 import type { HeldOutState, TrainEvent } from './events.js';
-import { Metrics } from './metrics.js';
-import { checkTrainOptions, type TrainOptions } from './options.js';
-import { DivergedError, Run } from './run.js';
+import { type CheckedTrainOptions, checkTrainOptions, type TrainOptions } from './options.js';
+import { Run } from './run.js';
+import { RunFolder } from './run-folder.js';
 import { checkSchedule } from './schedule.js';
 import { expectStepRoom } from './step-memory.js';
 
@@ -41,66 +43,90 @@ export async function* train(
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
   const checked = checkTrainOptions(options);
-  const { folder, heldOut = [], evaluation = {}, write = (folder) => model.write(folder), signal } = checked;
+  const { folder, heldOut = [], evaluation = {}, write = (folder) => model.write(folder), signal, resume } = checked;
   const { accumulation, recompute, evaluateEvery, checkpointEvery, checkpointMinutes, keep } = checked;
+  const { communicator = Communicator.alone(model.device) } = checked;
   const schedule = checkSchedule(options);
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
   expectStepRoom(model, { ...data.options, accumulation, recompute });
-  await using _lock = await lockFolder(folder);
-  const training = trainingFolder(folder);
-  const unfinished = options.resume ? undefined : await newestCheckpoint(training);
-  if (unfinished) {
-    throw new BtsError(
-      'BAD_OPTION',
-      `'${unfinished}' is a checkpoint of an unfinished run: resume it, choose another folder, or remove '${training}'.`,
-    );
-  }
-  using run = new Run(model, data, schedule, checked);
-  const resumed = options.resume ? await run.restore(options.resume) : undefined;
-  await using metrics = await Metrics.open(training, resumed?.metricsBytes ?? 0);
-  await clearTraining(training);
+  using run = new Run(model, data, schedule, communicator, checked);
+  if (communicator.size > 1)
+    await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
+  await using files = await openOnFirst(communicator, () => RunFolder.open(folder, resume !== undefined));
+  const resumed = resume ? await restore(communicator, run, resume) : undefined;
+  await onFirst(communicator, () => files!.begin(resumed?.metricsBytes ?? 0));
 
   const report = async <E extends TrainEvent>(event: E): Promise<E> => {
-    await metrics.write({ time: new Date().toISOString(), ...event });
+    await onFirst(communicator, () => files!.report(event));
     return event;
   };
-  let savedAt = performance.now();
+  let saved = { step: run.step, at: performance.now() };
   const save = async (): Promise<string> => {
-    const state = { ...run.state(), metricsBytes: await metrics.flush() };
-    const checkpoint = await writeTrainingCheckpoint(training, model, run.optimizer, state, keep);
-    savedAt = performance.now();
-    return checkpoint;
+    const path = await onFirst(communicator, () => files!.save(model, run.optimizer, run.state(), keep));
+    saved = { step: run.step, at: performance.now() };
+    return path;
   };
-  const isDue = () => run.step % checkpointEvery === 0 || performance.now() - savedAt >= checkpointMinutes * MINUTE_MS;
+  const isDue = () => run.step % checkpointEvery === 0 || performance.now() - saved.at >= checkpointMinutes * MINUTE_MS;
 
+  const { ranks, batch } = run.begun;
+  if (resumed && ranks !== communicator.size) {
+    yield await report({ type: 'resumed', step: run.step, ranks: communicator.size, begun: ranks, batch });
+  }
   if (!resumed && heldOut.length > 0) {
-    const state = await evaluate(model, heldOut, { signal, ...evaluation });
+    const state = await evaluate(model, heldOut, { signal, communicator, ...evaluation });
     if (state) yield await report({ type: 'started', step: 0, ...state });
   }
   while (run.step < schedule.steps) {
-    if (signal?.aborted) {
+    const wishes = await together(communicator, () => ({ stop: signal?.aborted ?? false, save: isDue() }));
+    if (wishes.some(({ stop }) => stop)) {
       yield { type: 'stopped', step: run.step, folder: await save() };
       return;
     }
+    // By the clock of rank 0.
+    if (wishes[0]!.save && run.step !== saved.step) {
+      yield { type: 'checkpoint', step: run.step, folder: await save() };
+    }
     const event = await run.update().catch(async (error) => {
-      if (error instanceof DivergedError) throw await error.explain(training, await save());
-      throw error;
+      if (!(error instanceof DivergedError)) throw error;
+      const checkpoint = await save();
+      const message = await onFirst(communicator, () => error.explain(files!.training, checkpoint));
+      throw new SharedError('LOSS_NOT_FINITE', message);
     });
     yield await report(event);
     const isLast = run.step === schedule.steps;
     if (heldOut.length > 0 && (isLast || run.step % evaluateEvery === 0)) {
-      const state = await evaluate(model, heldOut, { signal, ...evaluation });
+      const state = await evaluate(model, heldOut, { signal, communicator, ...evaluation });
       if (state) yield await report({ type: 'evaluation', step: run.step, ...state });
     }
-    if (!isLast && isDue()) {
-      yield { type: 'checkpoint', step: run.step, folder: await save() };
-    }
   }
-  await metrics.flush();
-  await replaceFolder(folder, write);
+  await onFirst(communicator, () => files!.finish(write));
   yield { type: 'finished', step: run.step, folder };
+}
+
+/** What the course of a run depends on beside its own options, as all ranks must have it. */
+async function courseOf(model: LanguageModel, options: CheckedTrainOptions): Promise<Record<string, unknown>> {
+  const { evaluateEvery, checkpointEvery, heldOut = [], evaluation = {}, resume } = options;
+  const { signal: _, onProgress: __, communicator: ___, ...looked } = evaluation;
+  using norm = model.device.empty([1]);
+  model.device.run('global_norm', { norm, gradients: model.trainable.map(({ value }) => value) });
+  return {
+    ...{ evaluateEvery, checkpointEvery, evaluation: looked, resumed: resume !== undefined },
+    'held-out text': heldOut.map(({ name, heldOut: { length, contentHash } }) => [name, length, contentHash]),
+    'what the model is made of': 'manifest' in model && withoutPaths(model.manifest),
+    'the norm of the weights': await norm.item(),
+  };
+}
+
+/** What tells files from others is their hashes. */
+const withoutPaths = (manifest: unknown) =>
+  JSON.stringify(manifest, (name, value) => (name === 'path' ? undefined : value));
+
+async function restore(communicator: Communicator, run: Run, checkpoint: string): Promise<TrainingState> {
+  const state = await onEach(communicator, () => run.restore(checkpoint));
+  await expectSame(communicator, { 'the step of the checkpoint': run.step });
+  return state;
 }
 
 /** Undefined where the signal stopped it: the run goes on to save. */

@@ -5,13 +5,19 @@
 
 namespace bts {
 
-// Keeps element i iff word i of the seed (see random.h) is not below the rate; what is kept is scaled by 1 / (1 - rate).
+// Keeps element i iff word `first` + i of the seed (see random.h) is not below the rate; what is kept is scaled by 1 / (1 - rate).
 struct Dropping {
   uint64_t seed;
+  uint64_t first;  // elements of the same batch that come before, and are computed elsewhere
   uint64_t below;  // a word below this drops its element: rate 0 keeps all, rate 1 none
   float scale;     // of what is kept
 
-  Dropping(float rate, uint64_t seed) : seed(seed), below(uint64_t(double(rate) * 0x1p32)), scale(1 / (1 - rate)) {}
+  static Dropping read(Call& c, const char* rate) {
+    return {c.rate(rate), c.seed("seed"), c.has("first") ? c.seed("first") : 0};
+  }
+
+  Dropping(float rate, uint64_t seed, uint64_t first)
+      : seed(seed), first(first), below(uint64_t(double(rate) * 0x1p32)), scale(1 / (1 - rate)) {}
 
   // x as dropout leaves it, given the element's word. A dropped one is multiplied with 0, so that it stays NaN if it was.
   HOST_DEVICE float apply(float x, uint32_t word) const { return x * (word < below ? 0.0f : scale); }
@@ -29,7 +35,7 @@ struct Dropout {
   static Dropout read(Call& c) {
     return {.x = c.input<A>("x", "..."),
             .y = c.output<A>("y", "..."),
-            .dropping = {c.rate("rate"), c.seed("seed")},
+            .dropping = Dropping::read(c, "rate"),
             .n = c["..."]};
   }
 };

@@ -14,7 +14,7 @@ struct StitchSize {
   static StitchSize read(Call& c) {
     c.require(c["G"] == c["C"] || c["G"] == 1, "a gate width of C or 1");
     c.require(c["E"] == c["M"] - 1, "one projection for each expert");
-    return {c["M"], c["N"], c["C"], c["G"], {c.rate("dropout"), c.seed("seed")}, c.flag("alone")};
+    return {c["M"], c["N"], c["C"], c["G"], Dropping::read(c, "dropout"), c.flag("alone")};
   }
 };
 

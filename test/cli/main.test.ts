@@ -154,7 +154,7 @@ test('a person hears of the CPU only where there is a GPU that is not used', () 
   let text = '';
   const open = (sign: string) => {
     text = '';
-    using device = openDevice({ device: 'auto', threads: 1, precision: undefined }, [sign]);
+    using device = openDevice({ device: 'auto', threads: 1, precision: undefined }, undefined, [sign]);
     return device.fallback;
   };
   process.stderr.isTTY = true;

@@ -6,14 +6,18 @@ import { blank } from '../support/reference.js';
 import { dropoutFactor } from '../support/reference-random.js';
 
 const elements = (n: number): Case[] =>
-  [0, 0.5, Math.fround(0.9)].map((rate) =>
-    call('dropout', `n=${n} rate=${rate}`, (draw) => ({ y: blank([n]), x: draw.normal([n]), rate, seed: 2 ** 50 + 9 })),
+  [0, 0.5, Math.fround(0.9)].flatMap((rate) =>
+    [0, 2 ** 34 + 3].map((first) =>
+      call('dropout', `n=${n} rate=${rate} first=${first}`, (draw) => ({
+        ...{ y: blank([n]), x: draw.normal([n]), rate, seed: 2 ** 50 + 9, first },
+      })),
+    ),
   );
 
 export const dropout: OpTest = {
   references: {
-    dropout: ({ y, x, rate, seed }, r) => ({
-      y: y.data.map((_, i) => r(x.data[i]! * dropoutFactor(r, rate, seed, i))),
+    dropout: ({ y, x, rate, seed, first = 0 }, r) => ({
+      y: y.data.map((_, i) => r(x.data[i]! * dropoutFactor(r, rate, seed, first + i))),
     }),
   },
   cases: lengths.flatMap(elements),

@@ -28,9 +28,10 @@ type Backward = Arguments<'experts_into_hub_backward'> | Arguments<'hub_into_exp
 const gateOf = ({ gateWeight }: Forward | Backward, c: number) => (gateWeight.shape[1] === 1 ? 0 : c);
 
 /** What dropout multiplies gate logit (n, m, g) with. */
-function dropped(r: Round, { gateWeight, dropout, seed }: Forward | Backward, n: number, m: number, g: number): number {
+function dropped(r: Round, args: Forward | Backward, n: number, m: number, g: number): number {
+  const { gateWeight, dropout, seed, first = 0 } = args;
   const [M, G] = gateWeight.shape as [number, number];
-  return dropoutFactor(r, dropout, seed, (n * M + m) * G + g);
+  return dropoutFactor(r, dropout, seed, first + (n * M + m) * G + g);
 }
 
 /** z = dropout(h_0 Wg^T + bg)     [N, M, G] */
@@ -143,6 +144,7 @@ function inputs(draw: Draw, { M, N, C, G, bias, dropout = 0 }: Stitch, dtypes: D
     proj: draw.members(M - 1, [C, C], C ** -0.5, dtypes),
     dropout,
     seed: 2 ** 40 + 12345,
+    first: 4099,
   };
   const gateBias = bias ? draw.f32([M, G]) : undefined;
   return { common, gateBias, gates: blank([N, M, G]), projected: blank([M - 1, N, C]) };

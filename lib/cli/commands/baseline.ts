@@ -22,7 +22,7 @@ import { note } from '../../terminal/output.js';
 import { stitchShares } from '../options/ablations.js';
 import { openDomains } from '../options/domains.js';
 import { memberOptions } from '../options/member-options.js';
-import { openDevice } from '../options/open-device.js';
+import { expectOneProcess, openDevice } from '../options/open-device.js';
 import { readOptions } from '../options/options.js';
 import {
   deviceOptions,
@@ -161,6 +161,7 @@ async function makeBaseline(
 ): Promise<void> {
   if (dryRun) throw new BtsError('BAD_OPTION', `--dry-run plans training, and ${system} takes none. Leave it out.`);
   const { hub, expert: experts, out, domain, verify } = values;
+  expectOneProcess(`making ${system}`);
   using device = openDevice(values);
   await claimOut(out, values.resume);
   if (system === 'soup') {

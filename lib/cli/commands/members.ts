@@ -16,10 +16,11 @@ import { note } from '../../terminal/output.js';
 import { expectStepRoom } from '../../train/step-memory.js';
 import { stitchShares } from '../options/ablations.js';
 import { kebab } from '../options/config-file.js';
-import { type OpenDomains, openDomains } from '../options/domains.js';
+import { type OpenDomains, openDomainsTogether } from '../options/domains.js';
 import { memberOptions } from '../options/member-options.js';
-import { openDevice } from '../options/open-device.js';
+import { expectOneProcess } from '../options/open-device.js';
 import { readGivenOptions } from '../options/options.js';
+import { openRanks, type Ranks } from '../options/ranks.js';
 import { deviceOptions, domainOptions, runOptions, trainingWith, weightOptions } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, printReport, type Report, trainByCommand } from '../training/command.js';
@@ -157,20 +158,20 @@ async function change(folder: string, values: Values, json: boolean, signal: Abo
   const { out, steps, domain } = values;
   const { label, added, identity, create, load, begin } = how;
   const rows: ModelLosses[] = [];
-  const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[]) => {
+  const evaluate = async (model: LanguageModel, name: string, domains: readonly DomainTokens[], shared?: Ranks) => {
     const heldOut = domains.filter(({ heldOut }) => heldOut.length > 1);
     if (heldOut.length === 0) return;
-    const options = { ...evaluationOptions(values, model), signal };
+    const options = { ...evaluationOptions(values, model), signal, communicator: shared?.communicator };
     rows.push({ model: name, losses: await heldOutLosses(model, heldOut, options) });
   };
   /** The texts, and the losses of the old model, which is gone when the new one needs its memory. */
-  const before = async (device: Device): Promise<OpenDomains | undefined> => {
+  const before = async (ranks: Ranks): Promise<OpenDomains | undefined> => {
     if (!domain) return undefined;
-    using old = await loadModel(device, folder, { verify: values.verify, signal });
+    using old = await loadModel(ranks.device, folder, { verify: values.verify, signal });
     if (steps > 0) expectStepRoom(old, values);
-    const texts = await openDomains({ ...values, domain }, old.tokenizer, signal);
+    const texts = await openDomainsTogether(ranks, { ...values, domain }, old.tokenizer, signal);
     try {
-      await evaluate(old, 'before', texts.all);
+      await evaluate(old, 'before', texts.all, ranks);
       return texts;
     } catch (error) {
       await texts[Symbol.asyncDispose]();
@@ -196,9 +197,11 @@ async function change(folder: string, values: Values, json: boolean, signal: Abo
     );
     return;
   }
-  using device = openDevice(values);
+  expectOneProcess(`${label} experts without --steps`);
+  using ranks = await openRanks(label, values);
+  const { device } = ranks;
   const checkpoint = await claimOut(out, values.resume);
-  await using texts = await before(device);
+  await using texts = await before(ranks);
   using model = checkpoint ? await load(device, checkpoint) : await create(device);
   await replaceFolder(out, (temporary) => model.write(temporary));
   if (texts) await evaluate(model, 'after', texts.all);

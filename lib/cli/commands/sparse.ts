@@ -61,7 +61,7 @@ export function sparseCommand(program: Command, signal: AbortSignal): void {
 
 /** Loss and speed for every number of experts that could be picked. */
 async function tryAllPicks(
-  { model, device, domains }: Trained<SparseModel>,
+  { model, device, domains, communicator }: Trained<SparseModel>,
   values: Values,
   signal: AbortSignal,
 ): Promise<Report> {
@@ -72,7 +72,11 @@ async function tryAllPicks(
   for (let pick = 1; pick <= experts && heldOut.length > 0; pick++) {
     using picking = await SparseModel.load(device, values.out, { k: pick, signal });
     const began = performance.now();
-    const losses = await heldOutLosses(picking, heldOut, { ...evaluationOptions(values, picking), signal });
+    const losses = await heldOutLosses(picking, heldOut, {
+      ...evaluationOptions(values, picking),
+      signal,
+      communicator,
+    });
     const tokens = losses.reduce((sum, each) => sum + each.tokens, 0);
     rows.push({ pick, loss: meanLoss(losses), tokensPerSecond: (1000 * tokens) / (performance.now() - began) });
   }

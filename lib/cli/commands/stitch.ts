@@ -14,7 +14,7 @@ import { preflight, refusal } from '../../model/members/preflight.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
 import { quantizationOf, quantizeOptions } from '../../model/transformer/quantization.js';
-import type { Device } from '../../tensor/device.js';
+import type { Communicator } from '../../tensor/communicator.js';
 import { note } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { ablationOptions, applyAblations, stitchShares } from '../options/ablations.js';
@@ -118,7 +118,7 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
 
 /** The losses of the stitched model, and of its members beside it. */
 async function compare(
-  { model, device, domains, losses }: Trained<StitchedModel>,
+  { model, domains, losses, communicator }: Trained<StitchedModel>,
   values: Values,
   signal: AbortSignal,
 ): Promise<Report> {
@@ -126,7 +126,7 @@ async function compare(
   if (values.compare && losses.length > 0) {
     // Makes room for its members, which come one at a time.
     model.dispose();
-    results.unshift(...(await memberLosses(device, values, domains, signal)));
+    results.unshift(...(await memberLosses(communicator, values, domains, signal)));
   }
   return { heldOut: results, table: () => `Held-out loss, nats per token\n${lossTable(results)}` };
 }
@@ -161,14 +161,14 @@ async function expectSame(
 
 /** What the members reach on their own, one after the other in memory. */
 async function memberLosses(
-  device: Device,
+  communicator: Communicator,
   values: Values,
   domains: readonly DomainTokens[],
   signal: AbortSignal,
 ): Promise<ModelLosses[]> {
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
-    using member = await DenseModel.load(device, folder, {
+    using member = await DenseModel.load(communicator.device, folder, {
       members: values.quantize?.[name] ?? values.members,
       ...(folder !== values.hub && { base: values.hub }),
       signal,
@@ -177,7 +177,7 @@ async function memberLosses(
     try {
       const losses = await heldOutLosses(member, domains, {
         ...evaluationOptions(values, member),
-        signal,
+        ...{ signal, communicator },
         onProgress: (domain, tokens) => progress.update(tokens, [`tokens of ${domain}`]),
       });
       rows.push({ model: name, losses });

@@ -29,7 +29,14 @@ import {
   loraOf,
   newAdapterOptions,
 } from '../training/new-adapter.js';
-import { checkNewModel, newConfig, newModelOptions, newTokenizer, tokenizerToBe } from '../training/new-model.js';
+import {
+  checkNewModel,
+  newConfig,
+  newModelOptions,
+  newTokenizer,
+  tokenizerFolder,
+  tokenizerToBe,
+} from '../training/new-model.js';
 import { placesBeside } from '../training/out-folder.js';
 
 const modelOptions = {
@@ -94,6 +101,7 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
           if (adapter) return adaptedCost(config, size, adapter);
           return denseCost(config, size, trainableRoles(config, loadOptions(values)));
         },
+        prepare: async () => from === undefined && (await newTokenizer(values, signal)),
         create: (device) => createModel(device, values, signal),
         load: (device, checkpoint) => resumeModel(device, values, checkpoint, signal),
         // Where the model came from. Of a resumed run all of it is in the checkpoint, and another source would be ignored.
@@ -142,7 +150,7 @@ async function createModel(device: Device, values: Values, signal: AbortSignal):
     if (adapter) return await DenseModel.adapt(device, from, { ...adapter, seed: values.seed, signal });
     return await DenseModel.load(device, from, { ...loadOptions(values), signal });
   }
-  const tokenizer = await newTokenizer(values, signal);
+  const tokenizer = tokenizerFolder(values);
   const config = await newConfig(values, await Tokenizer.load(tokenizer));
   expectRoom(config, values);
   return await DenseModel.create(device, config, tokenizer, values.seed, { signal });

@@ -1,12 +1,23 @@
 import { type DomainTokens, prepareTokens } from '../../data/token-shards.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
+import { onEach } from '../../tensor/together.js';
 import { compact, Progress } from '../../terminal/progress.js';
 import { defaultCacheFolder } from './cache-folder.js';
+import type { Ranks } from './ranks.js';
 import type { DomainValues } from './training-options.js';
 
 /** The domains of a command as tokens. */
 export interface OpenDomains extends AsyncDisposable {
   readonly all: readonly DomainTokens[];
+}
+
+/** The same on all ranks: the first process of each machine tokenizes, the others find it in the cache. */
+export async function openDomainsTogether(
+  { communicator, localRank }: Ranks,
+  ...args: Parameters<typeof openDomains>
+): Promise<OpenDomains> {
+  const first = await onEach(communicator, async () => (localRank === 0 ? await openDomains(...args) : undefined));
+  return await onEach(communicator, async () => first ?? (await openDomains(...args)));
 }
 
 /** Tokenizes the text of all domains, or finds it in the cache. Throws what `prepareTokens` and `defaultCacheFolder` throw. */

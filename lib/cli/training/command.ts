@@ -5,12 +5,14 @@ import type { DomainTokens } from '../../data/token-shards.js';
 import type { HeldOutLoss } from '../../eval/held-out-loss.js';
 import type { Cost } from '../../model/cost/cost.js';
 import type { LanguageModel } from '../../model/language-model.js';
+import type { Communicator } from '../../tensor/communicator.js';
 import type { Device } from '../../tensor/device.js';
+import { onEach, onFirst } from '../../tensor/together.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { expectStepRoom } from '../../train/step-memory.js';
-import { type OpenDomains, openDomains } from '../options/domains.js';
-import { openDevice } from '../options/open-device.js';
+import { type OpenDomains, openDomainsTogether } from '../options/domains.js';
 import { addConfigOption, addOptions } from '../options/options.js';
+import { openRanks, type Ranks } from '../options/ranks.js';
 import type { TrainingValues } from '../options/training-options.js';
 import { claimOut, inspectOut, isFinished } from './out-folder.js';
 import { planTraining, renderPlan } from './plan.js';
@@ -47,7 +49,9 @@ export interface TrainingJob<Model extends LanguageModel> {
    */
   check?: (checkpoint: string | undefined, dryRun: boolean) => Promise<Cost | undefined>;
   /** Comes before the model takes its memory. The texts that it opens are trained on. */
-  before?: (device: Device) => Promise<OpenDomains | undefined>;
+  before?: (ranks: Ranks) => Promise<OpenDomains | undefined>;
+  /** What is written before a model is created: by rank 0, for all. */
+  prepare?: () => Promise<unknown>;
   create: (device: Device) => Promise<Model>;
   load: (device: Device, checkpoint: string) => Promise<Model>;
   /** Of a model that was created, before its first step. */
@@ -67,6 +71,8 @@ export interface Trained<Model> {
   device: Device;
   domains: readonly DomainTokens[];
   losses: readonly HeldOutLoss[];
+  /** Of the processes that share out what is evaluated. */
+  communicator: Communicator;
 }
 
 /** What a command prints at the end. */
@@ -88,12 +94,15 @@ export async function trainByCommand<Model extends LanguageModel>(
   signal: AbortSignal,
 ): Promise<void> {
   const { values, label, shares } = job;
-  if (await isFinished(values, json)) return;
-  using device = openDevice(values);
-  const checkpoint = await (dryRun ? inspectOut : claimOut)(values.out, values.resume);
-  const cost = await job.check?.(checkpoint, dryRun);
+  using ranks = await openRanks(label, values);
+  const { device, communicator } = ranks;
+  if (await onFirst(communicator, () => isFinished(values, json))) return;
+  const claim = dryRun ? inspectOut : claimOut;
+  const found = await onFirst(communicator, async () => (await claim(values.out, values.resume)) ?? null);
+  const checkpoint = found ?? undefined;
+  const cost = await onEach(communicator, async () => await job.check?.(checkpoint, dryRun));
   if (dryRun) {
-    const plan = await planTraining(values, shares, cost, checkpoint);
+    const plan = await planTraining(values, { shares, cost, checkpoint, ranks: communicator.size });
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
@@ -102,20 +111,22 @@ export async function trainByCommand<Model extends LanguageModel>(
   if (values.resume && !checkpoint) {
     note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
   }
-  await using opened = await job.before?.(device);
-  using model = checkpoint ? await job.load(device, checkpoint) : await job.create(device);
+  await using opened = await job.before?.(ranks);
+  if (!checkpoint) await onFirst(communicator, async () => void (await job.prepare?.()));
+  using model = await onEach(communicator, () => (checkpoint ? job.load(device, checkpoint) : job.create(device)));
   if (!cost) expectStepRoom(model, values);
-  await using texts = opened ?? (await openDomains(values, model.tokenizer, signal));
+  await using texts = opened ?? (await openDomainsTogether(ranks, values, model.tokenizer, signal));
   if (!checkpoint) job.begin?.(model);
   const { write } = job;
   const losses = await runTraining(model, texts.all, values, {
-    ...{ label, shares, signal },
+    ...{ label, shares, signal, communicator },
     resume: checkpoint,
     identity: (await job.identity?.()) ?? {},
     ...(write && { write: (folder: string) => write(model, folder) }),
   });
   note(job.done);
-  printReport(values.out, values.steps, await job.report({ model, device, domains: texts.all, losses }), json);
+  const report = await job.report({ model, device, domains: texts.all, losses, communicator });
+  printReport(values.out, values.steps, report, json);
 }
 
 /** Prints what came of a command, trained or not. */

@@ -36,11 +36,16 @@ export const newModelOptions = {
 const schema = z.object(newModelOptions);
 export type NewModelValues = z.output<typeof schema>;
 
-/** The folder of the new model's tokenizer, which is trained first if need be. Throws BAD_OPTION, BAD_DATA, FILE_IO, ABORTED. */
-export async function newTokenizer(values: NewModelValues & TrainingValues, signal: AbortSignal): Promise<string> {
-  const { tokenizer, trainTokenizer: vocabularySize } = values;
-  if (vocabularySize === undefined) return tokenizer!;
-  const folder = join(trainingFolder(values.out), 'tokenizer');
+/** The folder of the new model's tokenizer. */
+export function tokenizerFolder({ tokenizer, trainTokenizer, out }: NewModelValues & TrainingValues): string {
+  return trainTokenizer === undefined ? tokenizer! : join(trainingFolder(out), 'tokenizer');
+}
+
+/** Trains the new model's tokenizer, if need be. Throws BAD_OPTION, BAD_DATA, FILE_IO, ABORTED. */
+export async function newTokenizer(values: NewModelValues & TrainingValues, signal: AbortSignal): Promise<void> {
+  const { trainTokenizer: vocabularySize } = values;
+  if (vocabularySize === undefined) return;
+  const folder = tokenizerFolder(values);
   const progress = new Progress('training a tokenizer');
   try {
     const trained = await trainTokenizer(texts(values, signal), { vocabularySize, signal });
@@ -49,7 +54,6 @@ export async function newTokenizer(values: NewModelValues & TrainingValues, sign
   } finally {
     progress.done();
   }
-  return folder;
 }
 
 async function* texts(values: TrainingValues, signal: AbortSignal): AsyncGenerator<string> {

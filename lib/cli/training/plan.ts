@@ -29,12 +29,19 @@ export interface PlannedCost {
   trainingBytes: number;
 }
 
+export interface PlannedRun {
+  /** Each domain's share of the rows. */
+  shares: Readonly<Record<string, number>>;
+  cost: Cost | undefined;
+  /** That the run would go on with. */
+  checkpoint: string | undefined;
+  ranks: number;
+}
+
 /** Checks what can be checked without writing. Throws BAD_OPTION, BAD_DATA, FILE_NOT_FOUND, FILE_IO. */
 export async function planTraining(
   values: TrainingValues,
-  shares: Readonly<Record<string, number>>,
-  cost: Cost | undefined,
-  resumesFrom: string | undefined,
+  { shares, cost, checkpoint, ranks }: PlannedRun,
 ): Promise<TrainingPlan & Partial<PlannedCost>> {
   const { steps } = checkSchedule(values);
   const domains = [];
@@ -44,7 +51,7 @@ export async function planTraining(
     for (const { path } of files) size += await fileSize(path);
     domains.push({ name, share: shares[name]!, files: files.length, bytes: size });
   }
-  const tokensPerStep = values.batchSize * values.accumulation * values.sequenceLength;
+  const tokensPerStep = ranks * values.batchSize * values.accumulation * values.sequenceLength;
   const tokens = steps * tokensPerStep;
   const planned = cost && {
     parameters: cost.parameters,
@@ -54,7 +61,7 @@ export async function planTraining(
     trainingBytes: cost.trainingBytes,
   };
   const { out } = values;
-  const resumes = resumesFrom ?? null;
+  const resumes = checkpoint ?? null;
   return { out, resumesFrom: resumes, ...planned, domains, steps, tokensPerStep, tokens, memoryBytes: machineMemory() };
 }
 

@@ -1,9 +1,10 @@
-import { BtsError } from '../../base/errors.js';
 import { parseOptions } from '../../base/options-check.js';
 import { Mixture } from '../../data/mixture.js';
 import type { DomainTokens } from '../../data/token-shards.js';
 import type { HeldOutLoss, HeldOutOptions } from '../../eval/held-out-loss.js';
 import type { LanguageModel } from '../../model/language-model.js';
+import type { Communicator } from '../../tensor/communicator.js';
+import { SharedError } from '../../tensor/together.js';
 import { compact, Progress } from '../../terminal/progress.js';
 import { stepOf } from '../../train/checkpoint.js';
 import type { TrainEvent } from '../../train/events.js';
@@ -19,6 +20,7 @@ export interface TrainingRun {
   /** What the run was made from, beside the options of training: the same where it is resumed. */
   identity?: Readonly<Record<string, unknown>>;
   signal: AbortSignal;
+  communicator: Communicator;
   write?: (folder: string) => Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export async function runTraining(
   model: LanguageModel,
   domains: readonly DomainTokens[],
   values: TrainingValues,
-  { label, shares, signal, ...run }: TrainingRun,
+  { label, shares, signal, communicator, ...run }: TrainingRun,
 ): Promise<HeldOutLoss[]> {
   const data = new Mixture(
     domains.map(({ name, train }) => ({ name, tokens: train, weight: shares[name]! })),
@@ -49,6 +51,7 @@ export async function runTraining(
       heldOut: domains.filter(({ heldOut }) => heldOut.length > 1),
       evaluation: { ...evaluationOptions(values, model), onProgress },
       signal,
+      communicator,
     })) {
       step = event.step;
       if (event.type === 'started' || event.type === 'evaluation') losses = event.losses;
@@ -57,7 +60,7 @@ export async function runTraining(
       }
       show(event, progress);
       if (event.type === 'stopped') {
-        throw new BtsError(
+        throw new SharedError(
           'ABORTED',
           `stopped after step ${event.step} of ${values.steps}, which is saved in '${event.folder}'. ` +
             'Run the same command with --resume to go on.',
@@ -90,6 +93,10 @@ function show(event: TrainEvent, progress: Progress): void {
   } else if (event.type === 'started' || event.type === 'evaluation') {
     const losses = event.losses.map(({ domain, loss }) => `${domain} ${loss.toFixed(3)}`);
     progress.print(`step ${event.step}, held-out loss: ${losses.join(', ')}`);
+  } else if (event.type === 'resumed') {
+    const { step, ranks, begun, batch } = event;
+    const on = ranks === 1 ? '1 rank' : `${ranks} ranks`;
+    progress.print(`step ${step}: goes on on ${on} (it began on ${begun}), in batches of ${batch} sequences as before`);
   } else if (event.type === 'checkpoint') {
     progress.print(`step ${event.step}, saved in '${event.folder}'`);
   }

@@ -208,7 +208,9 @@ export class MixtureModel extends DecoderModel {
     const [members, rows] = [outputs.shape[0]!, outputs.shape[1]!];
     const sampled = this.manifest.system === 'btx-sample';
     const residual =
-      sampled && pass.seed !== undefined ? this.gumbel(scope, hash32(pass.seed, index), rows) : undefined;
+      sampled && pass.seed !== undefined
+        ? this.gumbel(scope, hash32(pass.seed, index), (pass.firstRow ?? 0) * pass.tokens, rows)
+        : undefined;
     const logits = ops.linear(scope, x, [router], { residual });
     const flat = scope.track(logits.reshape(rows, members));
     return this.transformer.added(scope, index, part, h, (scope, residual) =>
@@ -216,10 +218,11 @@ export class MixtureModel extends DecoderModel {
     );
   }
 
-  /** Noise that turns the largest of noisy logits into a sample of their softmax (Gumbel 1954): [1, N, M]. */
-  private gumbel(scope: Scope, seed: number, rows: number): Tensor {
+  /** Noise that turns the largest of noisy logits into a sample of their softmax (Gumbel 1954): [1, N, M], behind that of `firstRow` rows. */
+  private gumbel(scope: Scope, seed: number, firstRow: number, rows: number): Tensor {
     const members = this.experts.members.length;
     const random = new Random(seed, 'gumbel');
+    random.skip(firstRow * members);
     const noise = Float32Array.from(
       { length: rows * members },
       () => -Math.log(-Math.log(random.uniform() || Number.MIN_VALUE)),

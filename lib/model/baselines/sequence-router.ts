@@ -107,7 +107,10 @@ export abstract class SequenceRouter extends LanguageModel {
     const most = Math.min(MOST_TOKENS, batch.tokens);
     const fewest = Math.min(FEWEST_TOKENS, most);
     const random = new Random(seed, 'router');
-    const seen = best.map(() => fewest + random.below(most - fewest + 1));
+    const draw = () => fewest + random.below(most - fewest + 1);
+    // Those of rows that others compute come before.
+    const { firstRow = 0 } = batch;
+    const seen = Array.from({ length: firstRow + best.length }, draw).slice(firstRow);
     using inner = scope.inner();
     const logits = this.route(inner, batch.inputs, seen);
     const targets = inner.track(this.device.tensor(Int32Array.from(best), [batch.batch]));

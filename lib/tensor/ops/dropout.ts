@@ -4,7 +4,7 @@ import type { Scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 
 interface Calls {
-  dropout: { y: Tensor; x: Tensor; rate: number; seed: number };
+  dropout: { y: Tensor; x: Tensor; rate: number; seed: number; first?: number };
 }
 
 /** native/ops/dropout.h */
@@ -15,17 +15,20 @@ export interface Dropout {
   rate: number;
   /** Which ones: the same for the same seed. */
   seed: number;
+  /** Rows of the same batch that come before these, and are computed elsewhere; default 0. */
+  firstRow?: number | undefined;
 }
 
-/** x with some of its elements 0. */
-export function dropout(scope: Scope, x: Tensor, { rate, seed }: Dropout): Tensor {
+/** x with some of its elements 0. Its rows are the entries of its leading dimension. */
+export function dropout(scope: Scope, x: Tensor, { rate, seed, firstRow = 0 }: Dropout): Tensor {
   const { device } = scope;
   const y = scope.empty(x.shape, needsGradient(x));
-  device.run('dropout', { y, x, rate, seed });
+  const first = firstRow * x.shape.slice(1).reduce((product, size) => product * size, 1);
+  device.run('dropout', { y, x, rate, seed, first });
   if (y.node) {
     const end = detached(x);
     scope.tape!.record(y, [], (dy, _, known) => {
-      device.run('dropout', { y: dy, x: dy, rate, seed });
+      device.run('dropout', { y: dy, x: dy, rate, seed, first });
       known.give(end, dy);
     });
   }

@@ -19,8 +19,10 @@ export function embedding(scope: Scope, table: readonly Parameter[], ids: Tensor
   const y = scope.empty([table.length, ids.size, table[0]!.value.shape[1]!], trained(table));
   scope.device.run('embedding_forward', { y, table: values(table), ids, scale });
   if (y.node) {
-    scope.tape!.record(y, [ids], (dy, [ids]) => {
-      scope.device.run('embedding_backward', { dtable: gradients(table), dy, ids: ids!, scale });
+    scope.tape!.record(y, [ids], (dy, [ids], known) => {
+      const dtable = gradients(table);
+      scope.device.run('embedding_backward', { dtable, dy, ids: ids!, scale });
+      known.added(...dtable);
     });
   }
   return y;

@@ -89,12 +89,16 @@ export function linear(scope: Scope, x: Tensor, weight: readonly Parameter[], op
     const ends = { x: detached(x), residual: residual && detached(residual) };
     scope.tape!.record(y, saved, (dy, [x], known) => {
       if (x && trained(weight)) {
+        const dweight = gradients(weight);
         const dbias = bias && trained(bias) ? gradients(bias) : undefined;
-        device.run('linear_backward_weight', { dweight: gradients(weight), dbias, dy, x });
+        device.run('linear_backward_weight', { dweight, dbias, dy, x });
+        known.added(...dweight, ...(dbias ?? []));
       }
       if (x) {
         for (const [m, { adapter }] of weight.entries()) {
-          if (adapter && isTrained(adapter)) addLowRankGradients(device, adapter, dy, x, m);
+          if (!adapter || !isTrained(adapter)) continue;
+          addLowRankGradients(device, adapter, dy, x, m);
+          known.added(adapter.down.gradient, adapter.up.gradient);
         }
       }
       known.add(ends.x, (dx, accumulate) => {

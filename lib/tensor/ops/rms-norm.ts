@@ -51,7 +51,11 @@ export function rmsNorm(scope: Scope, x: Tensor, weight: readonly Parameter[], o
     const end = residual && detached(residual);
     scope.tape!.record(y, [x], (dy, [x], known) => {
       const inputs = { dy, x: x! };
-      if (trained(weight)) device.run('rms_norm_backward_weight', { dweight: gradients(weight), epsilon, ...inputs });
+      if (trained(weight)) {
+        const dweight = gradients(weight);
+        device.run('rms_norm_backward_weight', { dweight, epsilon, ...inputs });
+        known.added(...dweight);
+      }
       known.add(x!, (dx, accumulate) => {
         device.run('rms_norm_backward_input', { dx, accumulate, ...inputs, ...common });
       });

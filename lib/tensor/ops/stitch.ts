@@ -14,6 +14,7 @@ interface Forward {
   projected: Tensor;
   dropout: number;
   seed: number;
+  first?: number;
   alone?: boolean;
 }
 interface Backward extends Omit<Forward, 'gateBias' | 'alone'> {
@@ -73,7 +74,6 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
   const { device } = scope;
   const { gate, gateBias, proj } = weights;
   const [members, rows, width] = h.shape as [number, number, number];
-  const { rate, seed } = options.dropout;
   const gates = scope.empty([rows, members, gate.value.shape[1]!]);
   const differentiable = h.node !== undefined || gate.gradient !== undefined;
   using inner = scope.inner();
@@ -82,7 +82,7 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
   const hub = inner.track(out.slice(0));
   const projected =
     options.experts === 'projected' ? inner.track(out.slice(1, members)) : inner.empty([members - 1, rows, width]);
-  const common = { h, gateWeight: gate.value, proj: values(proj), dropout: rate, seed };
+  const common = { h, gateWeight: gate.value, proj: values(proj), ...dropping(options.dropout, gates) };
   const stored = { gates, projected };
   device.run('experts_into_hub_forward', { hub, gateBias: gateBias?.value, alone: scope.alone, ...common, ...stored });
   if (options.experts === 'unchanged') {
@@ -108,6 +108,7 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
         dhub,
         dprojected: options.experts === 'projected' ? dexperts : undefined,
       });
+      known.added(gate.gradient, gateBias?.gradient, ...gradients(proj));
       if (!dh) return;
       if (options.experts === 'unchanged') {
         using below = dh.slice(1, members);
@@ -117,6 +118,12 @@ export function expertsIntoHub(scope: Scope, h: Tensor, weights: StitchWeights, 
     });
   }
   return { h: out, gates };
+}
+
+/** Dropout of logits of the shape of `gates` [N, M, G]. */
+function dropping({ rate, seed, firstRow = 0 }: Dropout, gates: Tensor) {
+  const [, members = 0, width = 0] = gates.shape;
+  return { dropout: rate, seed, first: firstRow * members * width };
 }
 
 /** Hub-into-Experts: h_e' = (1 - g_e) h_e + g_e h_0 W_e^T with g = sigmoid(h_0 W_gate^T); the hub passes unchanged. */
@@ -131,8 +138,7 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
   const common = {
     gateWeight: gate.value,
     proj: values(proj),
-    dropout: dropout.rate,
-    seed: dropout.seed,
+    ...dropping(dropout, gates),
   };
   device.run('hub_into_experts_forward', {
     alone: scope.alone,
@@ -158,6 +164,7 @@ export function hubIntoExperts(scope: Scope, h: Tensor, weights: StitchWeights, 
         dproj: gradients(proj),
         dout,
       });
+      known.added(gate.gradient, gateBias?.gradient, ...gradients(proj));
       if (dh) known.give(h, dh);
     });
   }

@@ -1,0 +1,111 @@
+/** Commands that mpirun starts on several ranks. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { callCli, listFiles, runCli, startCli, until, writeProject } from '../support/cli.js';
+import { close, inTemporaryFolder } from '../support/models.js';
+import { noMpi } from './ranks.js';
+
+const why = noMpi();
+if (why !== undefined) console.log(`distributed commands: skipped, ${why}`);
+
+const MPIRUN = 'mpirun --allow-run-as-root --oversubscribe --bind-to none';
+const TWO = { shell: `exec ${MPIRUN} -n 2 "$@"` };
+
+async function inProject(use: (folder: string, args: (out: string, batchSize: number) => string[]) => Promise<void>) {
+  await inTemporaryFolder(async (folder) => {
+    await writeProject(folder);
+    const at = (name: string) => join(folder, name);
+    const texts = ['--domain', `code=${at('code.txt')}`, '--domain', `prose=${at('math.txt')}`, '--cache', at('cache')];
+    const sizes = ['--evaluate-tokens=300', '--sequence-length=16', '--learning-rate=1e-2', '--threads=1'];
+    await use(folder, (out, batchSize) => ['--out', at(out), `--batch-size=${batchSize}`, ...texts, ...sizes]);
+  });
+}
+
+const count = (text: string, part: string) => text.split(part).length - 1;
+
+if (why === undefined) {
+  test('stitch on two ranks reports once what one process reports with batches twice as large', async () => {
+    await inProject(async (folder, args) => {
+      const at = (name: string) => join(folder, name);
+      const command = [
+        'stitch',
+        '--hub',
+        at('hub'),
+        '--expert',
+        `code=${at('code')}`,
+        '--dropout=0.2',
+        '--steps=4',
+        '--json',
+      ];
+      const { code, stdout, stderr } = await runCli([...command, ...args('two', 2)], TWO);
+      assert.is(code, 0, stderr);
+      for (const line of ['code: ', 'prose: ', 'step 4, held-out loss', 'The stitched model is in']) {
+        assert.is(count(stderr, `\n${line}`) + (stderr.startsWith(line) ? 1 : 0), 1, stderr);
+      }
+      const one = await callCli(...command, ...args('one', 4));
+      assert.is(one.error, undefined, one.error?.message);
+      const losses = (json: string) =>
+        JSON.parse(json).heldOut.flatMap((row: { losses: { loss: number }[] }) => row.losses.map(({ loss }) => loss));
+      assert.is(losses(stdout).length, 6);
+      close(losses(stdout), losses(one.stdout), 1e-3);
+      const files = await listFiles(folder);
+      const below = (out: string) =>
+        files
+          .filter((path) => path.startsWith(`${out}/`) || path.startsWith(`${out}.`))
+          .map((path) => path.slice(out.length));
+      assert.equal(below('two'), below('one'));
+    });
+  });
+
+  test('a new model on two ranks, stopped on both by a signal, goes on on one', async () => {
+    await inProject(async (folder, args) => {
+      const shape = ['--width=16', '--layers=2', '--heads=2', '--train-tokenizer=300'];
+      const command = (steps: number) => ['train', ...shape, `--steps=${steps}`, '--seed=5'];
+      const running = startCli([...command(100000), ...args('new', 1)], {
+        shell: `exec ${MPIRUN} --mca odls_base_sigkill_timeout 30 -n 2 "$@"`,
+      });
+      const metrics = () => readFile(join(folder, 'new.training', 'metrics.jsonl'), 'utf8').catch(() => '');
+      await until(async () => /"step":3/.test(await metrics()));
+      running.process.kill('SIGINT');
+      const { stderr } = await running.ended;
+      assert.is(count(stderr, 'bts: ABORTED: stopped after step'), 1, stderr);
+      const step = Number(/stopped after step (\d+)/.exec(stderr)![1]);
+      const other = await callCli(...command(100001), ...args('new', 1), '--resume');
+      assert.match(other.error!.message, 'steps is 100001, the run began with 100000');
+      const on = startCli([...command(100000), ...args('new', 1), '--resume']);
+      await until(async () => new RegExp(`"step":${step + 3}`).test(await metrics()));
+      on.process.kill('SIGINT');
+      const ended = await on.ended;
+      assert.match(ended.stderr, `step ${step}: goes on on 1 rank (it began on 2)`);
+      assert.match(await metrics(), `"type":"resumed","step":${step},"ranks":1,"begun":2,"batch":2`);
+    });
+  });
+
+  test('ranks with different options are refused, and rank 0 says so', async () => {
+    await inProject(async (_, args) => {
+      const command = (seed: number) => `"$@" --seed=${seed}`;
+      const { code, stdout, stderr } = await runCli(
+        [
+          'train',
+          '--width=16',
+          '--layers=2',
+          '--heads=2',
+          '--train-tokenizer=300',
+          '--steps=2',
+          '--json',
+          ...args('out', 1),
+        ],
+        {
+          shell: `exec ${MPIRUN} -n 1 ${command(1)} : -n 1 ${command(2)}`,
+        },
+      );
+      assert.is(code, 2, stderr);
+      assert.is(count(stderr, 'bts: BAD_OPTION: --seed is 2 on rank 1, and 1 on rank 0'), 1, stderr);
+      assert.is(JSON.parse(stdout).error.code, 'BAD_OPTION');
+    });
+  });
+}
+
+test.run();

@@ -1,0 +1,186 @@
+/** Training on several ranks, against the same on one. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { Communicator } from '../../lib/tensor/communicator.js';
+import type { TrainEvent } from '../../lib/train/events.js';
+import { openCpu } from '../support/devices.js';
+import { close, inTemporaryFolder, writeModel } from '../support/models.js';
+import { newestOf } from '../support/training.js';
+import { noMpi, type RunOptions, runRanks, valuesOf } from './ranks.js';
+import { type Job, type Made, makeRuns } from './training-jobs.js';
+
+/** f32 sums of some hundred terms in another order, through six updates that take square roots of them. */
+const ROUNDING = 2e-3;
+
+const device = openCpu();
+test.after(() => device.dispose());
+
+/** All jobs on one rank, in this process. */
+const alone = (jobs: Job[]) => makeRuns(Communicator.alone(device), jobs);
+/** All jobs on several ranks, by rank. */
+const onRanks = async (size: number, jobs: Job[], options: RunOptions = {}) =>
+  valuesOf<Made[]>(await runRanks('trainings', size, { ...options, env: { BTS_JOBS: JSON.stringify(jobs) } }));
+
+const of = <Type extends TrainEvent['type']>(made: Made, type: Type) =>
+  made.events!.filter((event): event is TrainEvent & { type: Type } => event.type === type);
+const losses = (made: Made) => of(made, 'step').map(({ loss }) => loss);
+const norms = (made: Made) => of(made, 'step').map(({ gradientNorm }) => gradientNorm);
+const heldOut = (made: Made) =>
+  made.events!.flatMap((event) => ('losses' in event ? event.losses : []).map(({ loss }) => loss));
+const gates = (made: Made) =>
+  made.events!.flatMap((event) =>
+    ('gates' in event ? event.gates! : []).flatMap(({ gates, entropy }) => [...gates, entropy]),
+  );
+
+/** What two ways of making the same run came to. */
+function sameCourse(found: Made, wanted: Made, what: string, tolerance = ROUNDING): void {
+  assert.is(found.error, undefined, what);
+  for (const look of [losses, norms, heldOut, gates])
+    close(look(found), look(wanted), tolerance, `${what}: ${look.name}`);
+  assert.is(losses(found).length, losses(wanted).length, what);
+}
+
+async function weightsOf(folder: string): Promise<Buffer> {
+  for (const name of ['model', 'stitch', 'router', 'mixture', 'adapter_model', 'weights'].map(
+    (name) => `${name}.safetensors`,
+  )) {
+    const bytes = await readFile(join(folder, name)).catch(() => undefined);
+    if (bytes) return bytes;
+  }
+  throw new Error(`no weights in ${folder}`);
+}
+
+const why = noMpi();
+if (why !== undefined) console.log(`distributed training: skipped, ${why}`);
+
+async function withMembers(
+  use: (root: string, job: (kind: Job['kind'], name: string) => Omit<Job, 'batchSize'>) => Promise<void>,
+) {
+  await inTemporaryFolder(async (root) => {
+    const hub = await writeModel(device, join(root, 'hub'), { seed: 1 });
+    const code = await writeModel(device, join(root, 'code'), { seed: 2 });
+    const members = { hub, experts: { code } };
+    await use(root, (kind, name) => ({ kind, members, folder: join(root, name) }));
+  });
+}
+
+const KINDS = ['dense', 'adapter', 'stitched', 'btx-sample', 'bam', 'routing'] as const;
+
+if (why === undefined) {
+  test('two ranks take the course of one with batches twice as large, and the same course each time', async () => {
+    await withMembers(async (_, job) => {
+      const jobs = (name: string, batchSize: number): Job[] => [
+        ...KINDS.map((kind) => ({ ...job(kind, `${name}-${kind}`), batchSize })),
+        { ...job('stitched', `${name}-accumulated`), batchSize, accumulation: 2 },
+      ];
+      const wanted = await alone(jobs('one', 6));
+      const [first, second] = (await onRanks(2, [...jobs('two', 3), ...jobs('again', 3)])) as [Made[], Made[]];
+      const rates = (made: Made) => made.events!.map((event) => ({ ...event, tokensPerSecond: 0, folder: '' }));
+      for (const [i, { kind, folder }] of jobs('two', 3).entries()) {
+        sameCourse(first[i]!, wanted[i]!, kind);
+        assert.equal(rates(first[i]!), rates(second[i]!), `${kind} is reported alike on both ranks`);
+        assert.equal(rates(first[i]!), rates(first[i + jobs('two', 3).length]!), `${kind} takes the same course again`);
+        const again = jobs('again', 3)[i]!.folder;
+        assert.ok((await weightsOf(folder)).equals(await weightsOf(again)), `${kind} comes to the same bytes again`);
+      }
+    });
+  });
+
+  test('a run that began on two ranks goes on on one, then on three, in batches as large as before', async () => {
+    await withMembers(async (_, job) => {
+      const begun: Job = { ...job('stitched', 'moved'), batchSize: 4 };
+      const [wanted] = await alone([{ ...job('stitched', 'whole'), batchSize: 8 }]);
+      const [[first]] = (await onRanks(2, [{ ...begun, fault: { rank: 1, step: 2, what: 'stop' } }])) as [Made[]];
+      assert.equal(first!.events!.at(-1)!.type, 'stopped');
+      const [second] = await alone([
+        { ...begun, resume: (await newestOf(begun.folder))!, fault: { rank: 0, step: 4, what: 'stop' } },
+      ]);
+      const moved = of(second!, 'resumed')[0]!;
+      assert.equal([moved.step, moved.ranks, moved.begun, moved.batch], [2, 1, 2, 8]);
+      const [[third]] = (await onRanks(3, [{ ...begun, resume: (await newestOf(begun.folder))! }])) as [Made[]];
+      assert.equal(
+        of(third!, 'resumed').map(({ ranks }) => ranks),
+        [3],
+      );
+      const all = { events: [first!, second!, third!].flatMap(({ events }) => events!) };
+      close(losses(all), losses(wanted!), ROUNDING, 'losses');
+      close(heldOut(all), heldOut(wanted!), ROUNDING, 'held-out losses');
+    });
+  });
+
+  test('what goes wrong on one rank ends the run on all of them, at the same step', async () => {
+    await withMembers(async (root, job) => {
+      const batchSize = 2;
+      const wrong = (what: 'NaN' | 'stop' | 'memory once' | 'memory always', name = what.replace(' ', '-')): Job => ({
+        ...job('stitched', name),
+        batchSize,
+        fault: { rank: 1, step: 3, what },
+      });
+      const differs = (name: string, other: NonNullable<Job['other']>, kind: Job['kind'] = 'stitched'): Job => ({
+        ...job(kind, name),
+        batchSize,
+        other,
+      });
+      const [wanted] = await alone([{ ...job('stitched', 'whole'), batchSize: 2 * batchSize }]);
+      const all = await onRanks(2, [
+        wrong('NaN'),
+        wrong('stop'),
+        wrong('memory once'),
+        wrong('memory always'),
+        differs('rate', { learningRate: 1e-3 }),
+        differs('batch', { batchSize: 3 }),
+        differs('seed', { seed: 4 }),
+        differs('text', { text: 5 }),
+        differs('members', { hub: join(root, 'code') }),
+        differs('weights', { hub: join(root, 'code') }, 'dense'),
+      ]);
+      for (const [rank, made] of all.entries()) {
+        const [nan, stop, once, always, ...different] = made as [Made, Made, Made, Made, ...Made[]];
+        assert.is(nan.error?.code, 'LOSS_NOT_FINITE', `on rank ${rank}`);
+        assert.match(nan.error!.message, 'step 4 came to a loss of NaN');
+        assert.equal(stop.events!.at(-1), {
+          type: 'stopped',
+          step: 3,
+          folder: join(root, 'stop.training/step-0000003'),
+        });
+        sameCourse(once, wanted!, 'memory that ran out once');
+        assert.is(always.error?.code, 'OUT_OF_MEMORY', `on rank ${rank}: ${always.error?.message}`);
+        assert.is(losses(always).length, 3);
+        const [rate, batch, seed, text, members, weights] = different.map(({ error }) => error);
+        for (const error of [rate, batch, seed, text, members, weights]) assert.is(error?.code, 'BAD_OPTION');
+        assert.match(rate!.message, 'learningRate is 0.001 on rank 1, and 0.01 on rank 0');
+        assert.match(batch!.message, 'batchSize is 3 on rank 1, and 2 on rank 0');
+        assert.match(seed!.message, 'seed is 4 on rank 1, and 3 on rank 0');
+        assert.match(text!.message, 'data is ');
+        assert.match(members!.message, 'what the model is made of is ');
+        assert.match(weights!.message, 'the norm of the weights is ');
+      }
+      const batches = JSON.parse(await readFile(join(root, 'NaN.training', 'diverged-at-4.json'), 'utf8'));
+      assert.is(batches.length, 4, 'the rows of all ranks');
+      // Rank 0 had no NaN.
+      const { tensors } = await readSafetensors(join(root, 'NaN.training/step-0000003/stitch.safetensors'));
+      assert.ok(tensors.size > 0);
+    });
+  });
+
+  test('four ranks with one sequence each', async () => {
+    await withMembers(async (_, job) => {
+      const [wanted] = await alone([{ ...job('stitched', 'one'), batchSize: 4 }]);
+      const all = await onRanks(4, [{ ...job('stitched', 'four'), batchSize: 1 }]);
+      for (const [made] of all) sameCourse(made!, wanted!, 'stitched');
+    });
+  });
+
+  test('two emulated GPUs', async () => {
+    await withMembers(async (_, job) => {
+      const [wanted] = await alone([{ ...job('stitched', 'one'), batchSize: 4 }]);
+      const all = await onRanks(2, [{ ...job('stitched', 'two'), batchSize: 2 }], { device: 'cuda-emulated/f32' });
+      for (const [made] of all) sameCourse(made!, wanted!, 'stitched');
+    });
+  });
+}
+
+test.run();
