@@ -113,7 +113,8 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
   for (const { message } of checked.findings) note(`warning: ${message}`);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
   const quantized = quantizationOf(checked.members, values);
-  return stitchedCost({ members, adapters, quantized, ...shape }, size);
+  const packed = checked.members.map(({ packed }) => packed);
+  return stitchedCost({ members, adapters, quantized, packed, ...shape }, size);
 }
 
 /** The losses of the stitched model, and of its members beside it. */
