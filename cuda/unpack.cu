@@ -1,5 +1,3 @@
-#include "../native/ops/unpack.h"
-
 #include "cuda_ops.h"
 #include "members.cuh"
 

@@ -1,5 +1,3 @@
-#include "../ops/unpack.h"
-
 #include "chunks.h"
 #include "cpu_ops.h"
 
