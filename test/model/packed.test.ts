@@ -13,6 +13,7 @@ import { DenseModel } from '../../lib/model/dense-model.js';
 import { preflight } from '../../lib/model/members/preflight.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { isQuantized } from '../../lib/tensor/addon.js';
+import { Scope } from '../../lib/tensor/scope.js';
 import { fails } from '../data/data-fixtures.js';
 import { download } from '../support/case.js';
 import { devices } from '../support/devices.js';
@@ -72,7 +73,8 @@ const typesOf = (model: DenseModel) => {
 
 // Instruction sets are compared by the tests of ops.
 const [device, ...others] = devices();
-for (const each of [device!, ...others.filter(({ name }) => name !== 'cpu')]) {
+const tested = [device!, ...others.filter(({ name }) => name !== 'cpu')];
+for (const each of tested) {
   for (const [format, held] of FORMATS) {
     packed(`${each.label}: ${label(format)} is held in ${held}`, async () => {
       await inTemporaryFolder(async (folder) => {
@@ -95,7 +97,6 @@ for (const each of [device!, ...others.filter(({ name }) => name !== 'cpu')]) {
       });
     });
   }
-  packed.after(() => each.dispose());
 }
 
 /** A hub and an expert in codes, with tokenizers. */
@@ -110,27 +111,50 @@ async function withMembers(format: PackedFormat, use: (at: (name: string) => str
   });
 }
 
-packed('members in codes are stitched, and compute what those in floats do', async () => {
-  await withMembers({ ...gptq, symmetric: false }, async (at) => {
-    const create = (kind: string) =>
-      StitchedModel.create(device!, {
-        hub: at(`${kind}hub`),
-        experts: { code: at(`${kind}code`) },
-        stitches: 1,
-        seed: 3,
-      });
-    using model = await create('');
-    using plain = await create('plain-');
-    assert.equal(await model.logits(IDS), await plain.logits(IDS));
-    const { members, findings } = await preflight(at('hub'), { code: at('code') });
-    assert.equal(findings, []);
-    const packed = members.map(({ packed }) => packed);
-    const shape = { ...model.manifest, members: members.map(({ config }) => config!), packed };
-    const stitches = model.trainable.reduce((sum, { value }) => sum + value.bytes, 0);
-    const held = model.transformer.members.reduce((sum, { bytes }) => sum + bytes, 0);
-    assert.is(stitchedCost(shape, { batch: 1, tokens: 8 }).weightBytes, held + stitches);
-  });
-});
+/** The gradients of the stitches for one batch, one behind the other. */
+async function gradientsOf(model: StitchedModel): Promise<Float32Array[]> {
+  using scope = Scope.recording(model.device);
+  const batch = { inputs: Int32Array.from(IDS), targets: Int32Array.from(IDS), tokens: 12, batch: 1 };
+  const loss = await model.trainingLoss(scope, batch as never, 12, 1);
+  scope.tape!.backward(loss);
+  return await Promise.all(model.trainable.map(({ gradient }) => gradient!.read()));
+}
+
+for (const each of tested)
+  for (const format of [
+    { ...gptq, symmetric: false },
+    { ...compressed, kind: 'int-quantized', bits: 8, groupSize: -1 },
+  ] as const)
+    packed(
+      `${each.label}: members in ${format.bits} bits are stitched, and compute what those in floats do`,
+      async () => {
+        await withMembers(format, async (at) => {
+          const create = (kind: string) =>
+            StitchedModel.create(each, {
+              hub: at(`${kind}hub`),
+              experts: { code: at(`${kind}code`) },
+              stitches: 2,
+              seed: 3,
+            });
+          using model = await create('');
+          using plain = await create('plain-');
+          assert.equal(await model.logits(IDS), await plain.logits(IDS));
+          // Few rows may be summed in another order.
+          const few = IDS.slice(0, 3);
+          close(await model.logits(few), await plain.logits(few), each.activations === 'bf16' ? 0.03 : 1e-5);
+          const gradients = await gradientsOf(model);
+          assert.ok(gradients.every((gradient) => gradient.some((x) => x !== 0)));
+          assert.equal(gradients, await gradientsOf(plain));
+          const { members, findings } = await preflight(at('hub'), { code: at('code') });
+          assert.equal(findings, []);
+          const packed = members.map(({ packed }) => packed);
+          const shape = { ...model.manifest, members: members.map(({ config }) => config!), packed };
+          const stitches = model.trainable.reduce((sum, { value }) => sum + value.bytes, 0);
+          const held = model.transformer.members.reduce((sum, { bytes }) => sum + bytes, 0);
+          assert.is(stitchedCost(shape, { batch: 1, tokens: 8 }).weightBytes, held + stitches);
+        });
+      },
+    );
 
 packed('a member that is widened is told with its memory, and may be held in codes of ours', async () => {
   await withMembers({ ...gptq, ordered: true }, async (at) => {
@@ -334,6 +358,10 @@ packed('which tensors are in codes is told by the checkpoint', async () => {
     const { tensors } = await openCheckpoint(at('hub'));
     assert.is([...tensors.values()].filter(isPacked).length, 13);
   });
+});
+
+packed.after(() => {
+  for (const each of tested) each.dispose();
 });
 
 packed.run();
