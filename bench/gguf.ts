@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { openCheckpoint } from '../lib/checkpoint/dense-checkpoint.js';
 import type { LayerRole, Role } from '../lib/checkpoint/names.js';
 import { parameterNames, rolesOf } from '../lib/checkpoint/names.js';
+import type { TensorEntry } from '../lib/checkpoint/safetensors.js';
 
 const NAMES: Partial<Record<Role, string>> = {
   embedding: 'token_embd',
@@ -42,7 +43,7 @@ export async function writeGguf(folder: string, path: string): Promise<void> {
   const { heads, keyValueHeads, headWidth } = config.attention;
   const stored = parameterNames(config).map(({ layer, name, shape, ...spec }): StoredTensor => {
     const role = rolesOf(spec)[0]!;
-    const { path, offset, dtype } = tensors.get(name)!;
+    const { path, offset, dtype } = tensors.get(name) as TensorEntry;
     const size = shape.reduce((product, length) => product * length, 1);
     const isNorm = shape.length === 1;
     const width = dtype === 'F32' ? 4 : 2;

@@ -109,8 +109,8 @@ void CudaOps::run(const ExpertsIntoHubBackward& op) {
   if (!dh) return;
   const int64_t NC = size.N * size.C;
   const Weight gate{gate_weight, DType::F32};
-  const auto gate_operand = operands(context_, {&gate, 1}, size.M * size.G * size.C);
-  const auto proj_operands = operands(context_, proj, size.C * size.C);
+  const auto gate_operand = operands(context_, {&gate, 1}, size.M * size.G, size.C);
+  const auto proj_operands = operands(context_, proj, size.C, size.C);
   Gemm<act, act> gemm(size.N, size.C);
   // dh_0 = g_0 dhub + sum over m of dz_m Wg_m
   auto& hub = gemm.group(dh);

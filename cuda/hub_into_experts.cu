@@ -167,7 +167,7 @@ void CudaOps::run(const HubIntoExpertsForward& op) {
     return launch_rows(context_, s, nullptr);
   }
   round_gates(context_, s, gate_weight);
-  const auto projections = operands(context_, proj, size.C * size.C);
+  const auto projections = operands(context_, proj, size.C, size.C);
   std::copy(projections.begin(), projections.end(), s.proj);
   const Operands read = blend_operands(size, sizeof(act));
   const bool aligned = is_aligned(s, true);

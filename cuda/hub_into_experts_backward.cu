@@ -85,8 +85,8 @@ void CudaOps::run(const HubIntoExpertsBackward& op) {
   launch_weight_gradients(context_, dgate_weight, dgate_bias, dproj, s, first, true);
   if (!dh) return;
   const Weight gate{gate_weight, DType::F32};
-  const auto gate_operand = operands(context_, {&gate, 1}, size.M * size.G * size.C);
-  const auto proj_operands = operands(context_, proj, size.C * size.C);
+  const auto gate_operand = operands(context_, {&gate, 1}, size.M * size.G, size.C);
+  const auto proj_operands = operands(context_, proj, size.C, size.C);
   // dh_0 = dout_0 + sum over e of dz_e Wg_e + dp_e Wp_e
   Gemm<act, act> gemm(size.N, size.C);
   gemm.group(dh).residual = dout;

@@ -38,7 +38,7 @@ void CudaOps::run(const LinearForward& op) {
   const auto& [x, weight, bias, low_rank, residual, y, N, I, O, _] = joined(op, {op.weight, op.bias});
   const auto added = adapters(context_, low_rank, N, I, O);
   launch_down(context_, added, x, N, I);
-  const auto w = operands(context_, weight, I * O);
+  const auto w = operands(context_, weight, O, I);
   for_members(w.size(), [&](int64_t first, int64_t count) {
     Gemm<act, act> gemm(N, O);
     for (int64_t m = first; m < first + count; m++) {
@@ -58,7 +58,7 @@ void CudaOps::run(const LinearBackwardInput& op) {
   context_.scratch().reset();
   const auto added = adapters(context_, low_rank, N, I, O);
   launch_up_backward(context_, added, dy, N, O);
-  const auto w = operands(context_, weight, I * O);
+  const auto w = operands(context_, weight, O, I);
   for_members(w.size(), [&](int64_t first, int64_t count) {
     Gemm<act, act> gemm(N, I);
     for (int64_t m = first; m < first + count; m++) {

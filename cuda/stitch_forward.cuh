@@ -147,7 +147,7 @@ inline StitchForward stitch_forward(Context& context, act* out, act* gates, act*
 // The gates' weights as the tiles read them.
 inline void round_gates(Context& context, StitchForward& s, const float* gate_weight) {
   const Weight weight{gate_weight, DType::F32};
-  s.gate_weight = operands(context, {&weight, 1}, int64_t{s.M} * s.C * s.C)[0];
+  s.gate_weight = operands(context, {&weight, 1}, int64_t{s.M} * s.C, s.C)[0];
 }
 
 // p_e = x_e Wp_e^T of all experts, x_e = h_e or, where `hub`, h_0.
@@ -159,7 +159,7 @@ inline void launch_projections(Context& context, const StitchForward& s, Weights
     else launch_gemv(context, s.projected, s.h + NC, proj, {}, {}, nullptr, s.N, s.C, s.C);
     return;
   }
-  const auto weights = operands(context, proj, int64_t{s.C} * s.C);
+  const auto weights = operands(context, proj, s.C, s.C);
   Gemm<act, act> gemm(s.N, s.C);
   for (size_t e = 0; e < weights.size(); e++) {
     gemm.group(s.projected + e * NC);

@@ -165,7 +165,7 @@ void CudaOps::run(const SwigluLinear& op) {
   const bool joined = runs(members, members, {all_gate, all_up, gate_bias, up_bias}).size() == 1;
   const int64_t N = joined ? members * each : each;
   const Weights gate = Weights(all_gate).first(joined ? 1 : members), up = Weights(all_up).first(joined ? 1 : members);
-  const auto gates = operands(context_, gate, C * F), ups = operands(context_, up, C * F);
+  const auto gates = operands(context_, gate, F, C), ups = operands(context_, up, F, C);
   for_members(gate.size(), [&](int64_t first, int64_t count) {
     Arguments s{};
     s.y = y + first * N * F;

@@ -79,7 +79,6 @@ struct Backend {
   std::unique_ptr<Stopwatch> stopwatch;
   std::variant<std::unique_ptr<OpsOf<float>>, std::unique_ptr<OpsOf<BFloat16>>> ops;
   std::function<std::unique_ptr<Graph>()> make_graph = nullptr;  // null: work is queued anew each time
-  bool holds_quantized = false;                                  // whether its products widen matrices in 8 and 4 bits
 
   DType activations() const { return ops.index() == 0 ? DType::F32 : DType::BF16; }
   int64_t least_rows(bool alone) const {

@@ -158,6 +158,18 @@ Call::Floats Call::output_of_any_type(const char* name) {
   return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
 }
 
+Call::Floats Call::matrix_input(const char* name, const char* shape) {
+  Tensor& tensor = fetch(arguments_.Get(name), name, shape, Kind::Matrix);
+  input(tensor);
+  return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
+}
+
+Call::Floats Call::matrix_output(const char* name, const char* shape) {
+  Tensor& tensor = fetch(arguments_.Get(name), name, shape, Kind::Matrix);
+  output(tensor);
+  return {tensor.data(), tensor.dtype(), tensor.shape(), tensor.size()};
+}
+
 Tensor& Call::quantized(const char* name) {
   Tensor& tensor = fetch(arguments_.Get(name), name, nullptr, Kind::Matrix);
   if (!is_quantized(tensor.dtype()))

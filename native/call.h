@@ -94,6 +94,9 @@ class Call {
   // Any type, any shape.
   Floats input_of_any_type(const char* name);
   Floats output_of_any_type(const char* name);
+  // The same of matrices, which may be quantized as well.
+  Floats matrix_input(const char* name, const char* shape);
+  Floats matrix_output(const char* name, const char* shape);
   // Of a quantized type.
   Floats quantized_input(const char* name);
   Floats quantized_output(const char* name);

@@ -298,15 +298,8 @@ Napi::Value Device::allocate(const Napi::CallbackInfo& info) {
     const auto state = open();
     const DType dtype = to_dtype(info[0]);
     auto shape = to_shape(info[1]);
-    if (is_quantized(dtype)) {
-      if (!state->holds_quantized())
-        throw Error("NO_DEVICE",
-                    std::string("matrices in ") + name_of(dtype) +
-                        " are computed on the CPU alone: open the device 'cpu', or load the members as they "
-                        "are");
-      if (shape.size() != 2)
-        throw Error("BAD_SHAPE", std::string("only matrices can be in ") + name_of(dtype) + ", not " + describe(shape));
-    }
+    if (is_quantized(dtype) && shape.size() != 2)
+      throw Error("BAD_SHAPE", std::string("only matrices can be in ") + name_of(dtype) + ", not " + describe(shape));
     const auto bytes = static_cast<size_t>(bytes_of(dtype, shape));
     return Tensor::create(info.Env(), state, state->allocate(bytes, info[2].ToBoolean()), 0, dtype, std::move(shape));
   });

@@ -60,7 +60,6 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   bool closed() const { return !queue_; }
   DType activations() const { return backend_.activations(); }
   int64_t least_rows(bool alone) const { return backend_.least_rows(alone); }
-  bool holds_quantized() const { return backend_.holds_quantized; }
   MemoryPool& memory() { return memory_; }
   Memory::Capacity capacity() { return backend_.memory->capacity(); }
 

@@ -6,6 +6,7 @@
 #include "../../native/runs.h"
 #include "../activation.cuh"
 #include "../members.cuh"
+#include "../quantized.cuh"
 #include "../reduce.cuh"
 #include "low_rank.h"
 #include "mma.cuh"
@@ -66,6 +67,18 @@ __device__ __forceinline__ void dot_tile(float* parts, const bf16* x, const bf16
     parts[warp * kPart + row_of(threadIdx.x % 32, e) * kRows + col_of(threadIdx.x % 32, e)] = sums[e];
 }
 
+// Sums over a warp of outputs from `output` on.
+template <int R, int kOutputs>
+__device__ __forceinline__ void write_sums(float* part, const float (&sums)[kOutputs][R], int output) {
+#pragma unroll
+  for (int o = 0; o < kOutputs; o++)
+#pragma unroll
+    for (int n = 0; n < R; n++) {
+      const float sum = warp_sum(sums[o][n]);
+      if (threadIdx.x % 32 == o * R + n) part[(output + o) * kRows + n] = sum;
+    }
+}
+
 // By multiply-adds: a warp has the whole depth for kTile / kWarps outputs, and R rows of x, N of which there are.
 template <int R, class W>
 __device__ __forceinline__ void dot_rows(float* part, const act* x, const W* w, int N, int I, int first, int O,
@@ -110,13 +123,88 @@ __device__ __forceinline__ void dot_rows(float* part, const act* x, const W* w, 
         for (int n = 0; n < R; n++)
           if (n < N) sums[o][n] = fmaf(to_float(x[n * int64_t{I} + i]), to_float(rows[o][i]), sums[o][n]);
   }
+  write_sums<R>(part, sums, output);
+}
+
+// Four neighbours of x from input i on; zeros behind the end.
+__device__ __forceinline__ void load_four(float (&v)[4], const act* x, int i, int I, bool aligned) {
+  if (aligned && i < I) return load(v, x + i);
 #pragma unroll
-  for (int o = 0; o < kOutputs; o++)
+  for (int k = 0; k < 4; k++) v[k] = i + k < I ? to_float(x[i + k]) : 0.f;
+}
+
+// What a lane has of one group of a row: four codes of int8, or four and the four that share bytes with them of int4. Places tell
+// which inputs they belong to, from the group's first on.
+struct Int8Piece {
+  static constexpr int kLanes = 32, kFours = 1;  // lanes that share a group
+  float scale;
+  uint32_t codes;
+
+  __device__ __forceinline__ void read(const Int8Group& group, int lane) {
+    scale = group.scale;
+    codes = *reinterpret_cast<const uint32_t*>(group.codes + lane * 4);
+  }
+  __device__ __forceinline__ static int place(int, int lane) { return lane * 4; }
+  __device__ __forceinline__ float at(int, int k) const { return scale * static_cast<int8_t>(codes >> 8 * k & 0xff); }
+};
+struct Int4Piece {
+  static constexpr int kLanes = 4, kFours = 2;
+  float scale, offset;
+  uint32_t codes;
+
+  __device__ __forceinline__ void read(const Int4Group& group, int lane) {
+    scale = group.scale;
+    offset = group.offset;
+    codes = *reinterpret_cast<const uint32_t*>(group.codes + lane * 4);
+  }
+  __device__ __forceinline__ static int place(int four, int lane) { return lane * 4 + four * 16; }
+  __device__ __forceinline__ float at(int four, int k) const {
+    return fmaf(scale, static_cast<float>(codes >> (8 * k + 4 * four) & 15), offset);
+  }
+};
+__device__ __forceinline__ Int8Piece piece_of(const Int8Group*) { return {}; }
+__device__ __forceinline__ Int4Piece piece_of(const Int4Group*) { return {}; }
+
+// The same of a matrix in 8 or 4 bits, which is widened in registers: groups of a row are shared out to lanes.
+template <int R, class Group>
+__device__ __forceinline__ void dot_groups(float* part, const act* x, const Group* w, int N, int I, int first, int O) {
+  using Piece = decltype(piece_of(w));
+  constexpr int kOutputs = kTile / kWarps, kNumbers = Group::kNumbers, kAhead = 4;
+  constexpr int kAtOnce = 32 / Piece::kLanes;  // groups of a row that a warp reads together
+  const int lane = threadIdx.x % 32, output = threadIdx.x / 32 * kOutputs, in_group = lane % Piece::kLanes;
+  const int in_row = (I + kNumbers - 1) / kNumbers;
+  const bool aligned = I % 4 == 0 && reinterpret_cast<uintptr_t>(x) % (4 * sizeof(act)) == 0;
+  const Group* rows[kOutputs];
 #pragma unroll
-    for (int n = 0; n < R; n++) {
-      const float sum = warp_sum(sums[o][n]);
-      if (lane == o * R + n) part[(output + o) * kRows + n] = sum;
+  for (int o = 0; o < kOutputs; o++) rows[o] = w + int64_t{min(first + output + o, O - 1)} * in_row;
+  float sums[kOutputs][R] = {};
+#pragma unroll 1
+  for (int begin = lane / Piece::kLanes; begin < in_row; begin += kAhead * kAtOnce) {
+    Piece pieces[kAhead][kOutputs];
+#pragma unroll
+    for (int a = 0; a < kAhead; a++)
+#pragma unroll
+      for (int o = 0; o < kOutputs; o++)
+        if (const int g = begin + a * kAtOnce; g < in_row) pieces[a][o].read(rows[o][g], in_group);
+#pragma unroll
+    for (int a = 0; a < kAhead; a++) {
+      const int g = begin + a * kAtOnce;
+      if (g >= in_row) break;
+#pragma unroll
+      for (int four = 0; four < Piece::kFours; four++)
+#pragma unroll
+        for (int n = 0; n < R; n++) {
+          if (n >= N) break;
+          float v[4];
+          load_four(v, x + n * int64_t{I}, g * kNumbers + Piece::place(four, in_group), I, aligned);
+#pragma unroll
+          for (int o = 0; o < kOutputs; o++)
+#pragma unroll
+            for (int k = 0; k < 4; k++) sums[o][n] = fmaf(v[k], pieces[a][o].at(four, k), sums[o][n]);
+        }
     }
+  }
+  write_sums<R>(part, sums, output);
 }
 
 // Whether rows of I elements begin on 16 bytes.
@@ -134,6 +222,8 @@ __device__ __forceinline__ int parts_of(const act* x, const WeightList& weight, 
 template <int R>
 __device__ __forceinline__ void multiply(float* parts, const act* x, const WeightList& weight, int m, int N, int I,
                                          int first, int O) {
+  if (in_groups(weight.dtype[m]))
+    return with_groups(weight[m], [&](auto* groups) { dot_groups<R>(parts, x, groups, N, I, first, O); });
   with_elements(weight, m, [&]<class W>(const W* w) {
     if constexpr (std::is_same_v<act, bf16> && std::is_same_v<W, bf16>)
       if (aligned(x, w, I)) return dot_tile(parts, x, w, N, I, first, O);

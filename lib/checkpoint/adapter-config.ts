@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { check, type Fail } from '../base/check.js';
 import { show } from '../base/show.js';
-import { pythonRegex } from '../python/regex.js';
+import { pythonMatch } from '../python/match.js';
 import { withinTime } from '../python/within-time.js';
 import { quote } from './safetensors-header.js';
 
@@ -108,7 +108,7 @@ export function parseAdapterConfig(json: unknown, fail: Fail): AdapterConfig {
     const patterns = [keys.layers_pattern ?? []].flat();
     const expressions = patterns.length === 0 ? ['[^.]*'] : patterns;
     for (const expression of expressions) {
-      const index = first(`.*\\.(?:${expression})\\.(\\d+)\\.`, module, fail)?.at(-1);
+      const index = pythonMatch(`.*\\.(?:${expression})\\.(\\d+)\\.`, module, fail)?.at(-1);
       if (index !== undefined) return wanted.includes(Number(index));
     }
     return false;
@@ -164,29 +164,13 @@ const endsWith = (module: string, name: string) => module === name || module.end
 
 /** Whether an expression is all of a module's name, or one of a list is it or its end. */
 function matches(targets: string | readonly string[], module: string, fail: Fail): boolean {
-  if (typeof targets === 'string') return first(`(?:${targets})\\Z`, module, fail) !== undefined;
+  if (typeof targets === 'string') return pythonMatch(`(?:${targets})\\Z`, module, fail) !== undefined;
   return targets.some((name) => endsWith(module, name));
 }
 
 /** The value of the first expression that a module's name ends with. */
 function patterned<T>(patterns: Record<string, T> | null | undefined, module: string, fail: Fail): T | undefined {
   for (const [key, value] of Object.entries(patterns ?? {}))
-    if (first(`(?:.*\\.)?(?:${key})$`, module, fail)) return value;
+    if (pythonMatch(`(?:.*\\.)?(?:${key})$`, module, fail)) return value;
   return undefined;
-}
-
-const compiled = new Map<string, RegExp>();
-
-/** What `re.match` gives of a Python expression: the text and its groups. */
-function first(pattern: string, text: string, fail: Fail): string[] | undefined {
-  let regex = compiled.get(pattern);
-  try {
-    regex ??= pythonRegex(`^(?:${pattern})`);
-  } catch (error) {
-    throw fail((error as Error).message.replace(/\.$/, ''));
-  }
-  if (compiled.size > 1000) compiled.clear();
-  compiled.set(pattern, regex);
-  regex.lastIndex = 0;
-  return regex.exec(text)?.slice();
 }

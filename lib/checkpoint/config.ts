@@ -5,6 +5,7 @@ import { show } from '../base/show.js';
 import type { Family, Json } from './families/family.js';
 import { FAMILIES, familyOf } from './families/index.js';
 import type { ModelConfig } from './model-config.js';
+import { parsePacking } from './packed/packing.js';
 
 export { EosTokens } from './families/keys.js';
 export type { ModelConfig } from './model-config.js';
@@ -21,11 +22,12 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
   const given = check(z.looseObject({}), json, fail);
   const family = requireFamily(given, fail);
   // These change what is computed, in every family: passing them over would give wrong numbers.
-  for (const key of ['quantization_config', 'num_experts', 'num_local_experts', 'per_layer_config']) {
-    if (given[key] != null)
-      throw fail(`${key} is set, but only dense, unquantized models of equal layers are supported`);
+  for (const key of ['num_experts', 'num_local_experts', 'per_layer_config']) {
+    if (given[key] != null) throw fail(`${key} is set, but only dense models of equal layers are supported`);
   }
-  return family.read(given, fail);
+  const packing = given.quantization_config ?? given.compression_config;
+  const config = family.read(given, fail);
+  return packing == null ? config : { ...config, packing: parsePacking(packing, fail) };
 }
 
 function requireFamily({ model_type: type, architectures }: Json, fail: Fail): Family {

@@ -9,6 +9,8 @@ import { type Adapter, findBase, isAdapter, readAdapter } from './adapter.js';
 import { EosTokens, type ModelConfig, parseConfig } from './config.js';
 import { hashTensors } from './hash.js';
 import { matchCheckpoint } from './names.js';
+import { gatherPacked } from './packed/gather.js';
+import type { Stored } from './packed/matrix.js';
 import type { TensorEntry } from './safetensors.js';
 import { readCheckpoint } from './shards.js';
 
@@ -16,8 +18,8 @@ import { readCheckpoint } from './shards.js';
 export interface DenseCheckpoint {
   folder: string;
   config: ModelConfig;
-  /** Exactly the tensors of `parameterNames(config)`, in that order. */
-  tensors: Map<string, TensorEntry>;
+  /** Exactly the tensors of `parameterNames(config)`, in that order; matrices may be in codes. */
+  tensors: Map<string, Stored>;
   /** Of an adapter: what it adds to matrices. All other tensors are its base's, or stand in their place. */
   adapter?: Adapter;
 }
@@ -63,9 +65,10 @@ export async function matchFolder(
   stored: ReadonlyMap<string, TensorEntry>,
   options: HashOptions,
 ): Promise<DenseCheckpoint> {
-  const tensors = matchCheckpoint(config, stored, folder);
+  const tensors = matchCheckpoint(config, await gatherPacked(config, stored, folder), folder);
   const head = config.embedding.tied ? stored.get('lm_head.weight') : undefined;
-  const embedding = tensors.get('model.embed_tokens.weight')!;
+  // Embeddings are never in codes.
+  const embedding = tensors.get('model.embed_tokens.weight') as TensorEntry;
   if (head && head !== embedding) await requireEqual(head, embedding, folder, options);
   return { folder, config, tensors };
 }

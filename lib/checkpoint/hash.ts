@@ -88,6 +88,7 @@ function meaning(config: ModelConfig): Record<string, unknown> {
     ['layersWithoutRope', rope.skipped.length > 0 ? rope.skipped : null, null],
     ['embeddingScale', embedding.scale, 1],
     ['logitSoftcap', logitSoftcap, null],
+    ['packing', config.packing ?? null, null],
   ];
   const used = later.filter(([, value, plain]) => value !== plain).map(([name, value]) => [name, value]);
   return { ...plain, ...Object.fromEntries(used) };

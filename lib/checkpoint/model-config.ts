@@ -1,3 +1,4 @@
+import type { Packing } from './packed/scheme.js';
 import type { Rope } from './rope-config.js';
 
 /** What the transformer needs to know of a dense checkpoint. */
@@ -30,6 +31,8 @@ export interface ModelConfig {
   readonly eosTokens: readonly number[];
   /** The precision the checkpoint says it was saved in; each tensor has its own dtype, which decides. */
   readonly dtype: 'F32' | 'F16' | 'BF16';
+  /** How its matrices were quantized by others; absent: they are floats. */
+  readonly packing?: Packing;
 }
 
 /** The shape of attention. */

@@ -2,7 +2,7 @@ import { BtsError } from '../base/errors.js';
 import { familyOf } from './families/index.js';
 import { norm, type Role, type StoredWeight, weight } from './families/weights.js';
 import type { ModelConfig } from './model-config.js';
-import type { TensorEntry } from './safetensors.js';
+import { isPacked, type Stored } from './packed/matrix.js';
 import { quote } from './safetensors-header.js';
 
 export type { LayerRole, Role } from './families/weights.js';
@@ -44,23 +44,25 @@ const DERIVED = /(^|\.)rotary_emb\.inv_freq$/;
 /**
  * Holds a checkpoint's tensors against its configuration and returns those the model needs, in the order of
  * `parameterNames`. Passed over: rotary frequencies, and an `lm_head.weight` in a model whose head is its embedding. Such a
- * model's embedding may be stored under that name alone; its entry keeps the name that it has in the file.
+ * model's embedding may be stored under that name alone; its entry keeps the name that it has in the file. Matrices in codes were
+ * checked when they were gathered.
  *
  * @param source names the checkpoint in the error
  * @throws BAD_CHECKPOINT with all that is missing, unexpected, or of another shape or a dtype other than F32, F16, BF16
  */
 export function matchCheckpoint(
   config: ModelConfig,
-  tensors: ReadonlyMap<string, TensorEntry>,
+  tensors: ReadonlyMap<string, Stored>,
   source: string,
-): Map<string, TensorEntry> {
-  const matched = new Map<string, TensorEntry>();
+): Map<string, Stored> {
+  const matched = new Map<string, Stored>();
   const missing: string[] = [];
   const wrong: string[] = [];
   const specs = parameterNames(config);
   for (const { name, shape } of specs) {
     const entry = tensors.get(name) ?? (config.embedding.tied && name === EMBEDDING ? tensors.get(HEAD) : undefined);
     if (!entry) missing.push(name);
+    else if (isPacked(entry)) matched.set(name, entry);
     else if (!['F32', 'F16', 'BF16'].includes(entry.dtype))
       wrong.push(`${name} is ${entry.dtype}, not F32, F16 or BF16`);
     else if (`${entry.shape}` !== `${shape}`) wrong.push(`${name} is [${entry.shape}], not [${shape}]`);

@@ -22,6 +22,12 @@ export const Member = z.strictObject({
   tokenizer: Hash.nullable(),
 });
 
+/** The same of a stitched model. */
+const StitchedMember = Member.extend({
+  /** What its matrices are held in where nothing else is asked for; absent: as its files have them. */
+  held: z.enum(['int8', 'int4']).optional(),
+});
+
 export const Placement = z.strictObject({
   /** From 1: the stitch stands behind this layer. */
   afterLayer: z.int().min(1),
@@ -34,7 +40,7 @@ export const GATE_NAMES = ['channel', 'scalar'] as const;
 const Manifest = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
   /** The hub first. */
-  members: z.array(Member).min(2),
+  members: z.array(StitchedMember).min(2),
   /** Where stitches stand, from below. */
   plan: z.array(Placement).min(1),
   /** One gate for each channel, or one for the whole token. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { BtsError } from '../base/errors.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { checkOptions, expectOptions } from '../base/options-check.js';
+import { checkOptions, expectOptions, parseOptions } from '../base/options-check.js';
 import { choice } from '../base/schema.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { MemberName, type Placement, readManifest } from '../checkpoint/stitch-manifest.js';
@@ -12,6 +12,7 @@ import { describeMember, openMembers } from './members/member-files.js';
 import { noExpert, STITCHES, StitchedModel } from './stitched-model.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions, quantizeOptions } from './transformer/quantization.js';
 
 export const addOptions = {
   /** What is trained: all stitches (default), or what belongs to the new experts alone. */
@@ -19,11 +20,14 @@ export const addOptions = {
     description: 'What --steps trains: all stitches, or what belongs to the new experts alone',
   }),
 };
-export interface AddOptions extends z.input<z.ZodObject<typeof addOptions>>, HashOptions {}
+export interface AddOptions extends z.input<z.ZodObject<typeof addOptions>>, HashOptions, QuantizeOptions {}
+/** How experts are taken out. */
+export interface RemoveOptions extends HashOptions, QuantizeOptions {}
 
 /**
  * A stitched model with more experts, to be trained: all of it, or what belongs to the new experts alone. It computes what
- * it computed before, to the bit, until `openGates` lets the new experts be heard. The folder and all members are only read.
+ * it computed before, to the bit, until `openGates` lets the new experts be heard. Members stay held as the model remembers, unless
+ * something else is asked for. The folder and all members are only read.
  * Throws what `create` and `load` throw.
  *
  * @param folder the stitched model's folder
@@ -35,7 +39,11 @@ export async function addExperts(
   experts: Readonly<Record<string, string>>,
   options: AddOptions = {},
 ): Promise<StitchedModel> {
-  const { train, verify, signal } = checkOptions('addExperts', addOptions, options, { verify: true, signal: true });
+  const checked = checkOptions('addExperts', { ...addOptions, ...quantizeOptions }, options, {
+    verify: true,
+    signal: true,
+  });
+  const { train, members: all, quantize, verify, signal } = checked;
   const before = await readManifest(folder);
   const added = Object.entries(experts).map(([name, path]) => ({ name, path }));
   const names = before.members.map(({ name }) => name);
@@ -53,7 +61,7 @@ export async function addExperts(
     return stitch.grow(device, added.length);
   };
   const trainOnly = train === 'new' ? Object.keys(experts) : undefined;
-  return await StitchedModel.assemble(device, manifest, opened, grow, { trainOnly, signal });
+  return await StitchedModel.assemble(device, manifest, opened, grow, { trainOnly, members: all, quantize, signal });
 }
 
 /**
@@ -67,10 +75,11 @@ export async function removeExperts(
   device: Device,
   folder: string,
   names: readonly string[],
-  options: HashOptions = {},
+  options: RemoveOptions = {},
 ): Promise<StitchedModel> {
-  expectOptions('removeExperts', options, { verify: true, signal: true });
-  const { verify, signal } = options;
+  expectOptions('removeExperts', options, { verify: true, signal: true, ...QUANTIZE_OPTIONS });
+  const { members, quantize, verify, signal } = options;
+  parseOptions(quantizeOptions, { members, quantize });
   const before = await readManifest(folder);
   const missing = names.find((name) => !before.members.slice(1).some((member) => member.name === name));
   if (missing !== undefined) throw noExpert(missing, before);
@@ -84,5 +93,5 @@ export async function removeExperts(
     using stitch = StitchLayer.load(device, placement, index, old, { tensors, trainable: false });
     return stitch.select(device, kept, { trainable: true });
   };
-  return await StitchedModel.assemble(device, manifest, opened, shrink, { signal });
+  return await StitchedModel.assemble(device, manifest, opened, shrink, { members, quantize, signal });
 }

@@ -145,7 +145,7 @@ export class DenseModel extends DecoderModel {
       trainable: trainableRoles(config, options),
       merged: isMerged,
       lowRank: options.trainable === 'adapter' ? trainedLowRank : options.lowRank,
-      quantized: options.quantized ?? options.members,
+      quantized: options.quantized ?? (options.members === 'files' ? undefined : options.members),
       shared: options.shared,
       signal: options.signal,
     });

@@ -185,7 +185,8 @@ export class StitchedModel extends DecoderModel {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
     const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
-    const quantized = quantizationOf(opened, bits);
+    const known = opened.map((member, m) => ({ ...member, held: manifest.members[m]!.held }));
+    const quantized = quantizationOf(known, bits);
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
@@ -202,7 +203,12 @@ export class StitchedModel extends DecoderModel {
       });
       const { tokenizer: definition } = opened[0]!;
       const tokenizer = definition && Tokenizer.of(definition);
-      return new StitchedModel(device, new Transformer(device, members), stitches, manifest, tokenizer, trainOnly);
+      const held = manifest.members.map(({ held: _, ...member }, m) => ({
+        ...member,
+        ...(quantized[m] && { held: quantized[m] }),
+      }));
+      const remembered = { ...manifest, members: held };
+      return new StitchedModel(device, new Transformer(device, members), stitches, remembered, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;

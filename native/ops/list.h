@@ -50,6 +50,7 @@
 #include "swap_axes.h"
 #include "swiglu.h"
 #include "swiglu_linear.h"
+#include "unpack.h"
 
 // clang-format off: one line for each file
 #define BTS_OPS(OP) \
@@ -86,5 +87,6 @@
   OP(SumAxisForward) OP(SumAxisBackward) \
   OP(SwapAxes) \
   OP(SwigluForward) OP(SwigluBackward) \
-  OP(SwigluLinear)
+  OP(SwigluLinear) \
+  OP(Unpack)
 // clang-format on

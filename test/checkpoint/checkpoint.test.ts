@@ -11,7 +11,7 @@ import { parseConfig } from '../../lib/checkpoint/config.js';
 import { openCheckpoint, readConfig } from '../../lib/checkpoint/dense-checkpoint.js';
 import { hashCheckpoint, hashConfig } from '../../lib/checkpoint/hash.js';
 import { parameterNames, rolesOf } from '../../lib/checkpoint/names.js';
-import { readTensor } from '../../lib/checkpoint/safetensors.js';
+import { readTensor, type TensorEntry } from '../../lib/checkpoint/safetensors.js';
 import type { TensorSource } from '../../lib/checkpoint/safetensors-writer.js';
 import { fails, inFolder } from '../data/data-fixtures.js';
 import { shared } from '../support/devices.js';
@@ -103,7 +103,8 @@ test('opens what it wrote, whole or in shards', () =>
         [...checkpoint.tensors.keys()],
         parameterNames(config).map(({ name }) => name),
       );
-      for (const { name, data } of sources) assert.equal(await readTensor(checkpoint.tensors.get(name)!), await data());
+      for (const { name, data } of sources)
+        assert.equal(await readTensor(checkpoint.tensors.get(name) as TensorEntry), await data());
     }
     assert.ok((await readdir(join(folder, '300'))).length > 3);
   }));
@@ -215,7 +216,7 @@ test('a tied embedding that is stored as lm_head.weight alone is the embedding',
         [...tensors.keys()],
         parameterNames(parseConfig(json, 'x')).map(({ name }) => name),
       );
-      assert.equal(await readTensor(tensors.get('model.embed_tokens.weight')!), await embedding!.data());
+      assert.equal(await readTensor(tensors.get('model.embed_tokens.weight') as TensorEntry), await embedding!.data());
     }
     await writeModel(join(folder, 'untied'), TINY, [...others, head]);
     await fails(

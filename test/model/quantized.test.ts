@@ -9,6 +9,8 @@ import { stitchedCost } from '../../lib/model/cost/cost.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import { loadModel } from '../../lib/model/load-model.js';
 import { preflight } from '../../lib/model/members/preflight.js';
+import { resumed } from '../../lib/cli/training/stitched-checkpoint.js';
+import { addExperts, removeExperts } from '../../lib/model/change-experts.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { quantizationOf } from '../../lib/model/transformer/quantization.js';
 import type { Device } from '../../lib/tensor/device.js';
@@ -63,10 +65,59 @@ quantized('members in different bits are stitched, trained, written and loaded',
 
     await mkdir(at('stitched'));
     await model.write(at('stitched'));
-    using again = await loadModel(device, at('stitched'), bits);
+    using again = await loadModel(device, at('stitched'));
     assert.equal(await again.logits(IDS), await model.logits(IDS));
-    using whole = await loadModel(device, at('stitched'));
+    using whole = await loadModel(device, at('stitched'), { members: 'files' });
     assert.equal(await whole.logits(IDS), await plain.logits(IDS));
+  });
+});
+
+quantized('a stitched model remembers what its members are held in', async () => {
+  await withFamily(async (device, at) => {
+    const experts = { whole: at('whole') };
+    const bits = { members: 'int8', quantize: { whole: 'int4' } } as const;
+    const heldBy = (model: StitchedModel) => model.manifest.members.map(({ name, held }) => [name, held]);
+    const typesOf = (model: StitchedModel) => model.transformer.members.map((m) => m.layer(1).up!.value.dtype);
+    using model = await StitchedModel.create(device, { hub: at('hub'), experts, stitches: 2, ...bits });
+    await mkdir(at('stitched'));
+    await model.write(at('stitched'));
+    using again = await StitchedModel.load(device, at('stitched'));
+    assert.equal(typesOf(again), ['int8', 'int4']);
+    // What is asked for is what is remembered from then on.
+    using other = await StitchedModel.load(device, at('stitched'), { quantize: { whole: 'files' } });
+    assert.equal(typesOf(other), ['int8', 'f32']);
+    assert.equal(heldBy(other), [
+      ['hub', 'int8'],
+      ['whole', undefined],
+    ]);
+    await writeModel(device, at('third'), { seed: 3 });
+    using more = await addExperts(device, at('stitched'), { third: at('third') });
+    assert.equal(typesOf(more), ['int8', 'int4', 'f32']);
+    using asked = await addExperts(
+      device,
+      at('stitched'),
+      { third: at('third') },
+      { quantize: { third: 'int4', whole: 'int8' } },
+    );
+    assert.equal(typesOf(asked), ['int8', 'int8', 'int4']);
+    await mkdir(at('three'));
+    await asked.write(at('three'));
+    using fewer = await removeExperts(device, at('three'), ['whole']);
+    assert.equal(heldBy(fewer), [
+      ['hub', 'int8'],
+      ['third', 'int4'],
+    ]);
+    using plain = await removeExperts(device, at('three'), ['whole'], { members: 'files' });
+    assert.equal(typesOf(plain), ['f32', 'f32']);
+    await fails(
+      () => resumed(device, at('stitched'), { trainable: true, members: 'int4' }),
+      'BAD_OPTION',
+      /held as hub=int4 whole=int4, in '.*stitched' they are hub=int8 whole=int4\. Leave out --members/,
+    );
+    using resumedModel = await resumed(device, at('stitched'), { trainable: true });
+    assert.equal(typesOf(resumedModel), ['int8', 'int4']);
+    using same = await resumed(device, at('stitched'), { trainable: true, ...bits });
+    assert.equal(typesOf(same), ['int8', 'int4']);
   });
 });
 
@@ -109,7 +160,11 @@ quantized('is refused with what to do', async () => {
   await withFamily(async (device, at) => {
     const { whole } = { whole: at('whole') };
     const create = (bits: object) => StitchedModel.create(device, { hub: at('hub'), experts: { whole }, ...bits });
-    await fails(() => create({ members: 'int2' }), 'BAD_OPTION', /members must be 'int8' or 'int4', not 'int2'/);
+    await fails(
+      () => create({ members: 'int2' }),
+      'BAD_OPTION',
+      /members must be 'int8', 'int4' or 'files', not 'int2'/,
+    );
     await fails(() => create({ quantize: { whol: 'int8' } }), 'BAD_OPTION', /no member 'whol'/);
     await fails(() => DenseModel.load(device, whole, { quantize: { hub: 'int8' } }), 'BAD_OPTION', /has no members/);
     await fails(

@@ -32,3 +32,4 @@ export { sumAxis } from './sum-axis.js';
 export { swapAxes } from './swap-axes.js';
 export { swiglu } from './swiglu.js';
 export { swigluLinear } from './swiglu-linear.js';
+export { unpacked } from './unpack.js';

@@ -26,7 +26,7 @@ function normal(device: Device, shape: number[], dtype: DType): Tensor {
 
 for (const device of devices()) {
   const { activations, leastRows, leastLanes } = device;
-  const dtypes: DType[] = device.name === 'cpu' ? ['f32', 'bf16', 'int8', 'int4'] : ['f32', 'bf16'];
+  const dtypes: DType[] = ['f32', 'bf16', 'int8', 'int4'];
   const kinds = dtypes.flatMap((dtype) => [
     { dtype, alone: false, count: leastRows },
     { dtype, alone: true, count: leastLanes },

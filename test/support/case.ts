@@ -113,10 +113,6 @@ export const valuesOf = (arg: unknown): Values[] =>
 /** All of a case. */
 export const allValues = ({ args }: Case): Values[] => Object.values(args).flatMap(valuesOf);
 
-/** Whether the device holds what the call takes: matrices in 8 and 4 bits are the CPU's alone. */
-export const isHeld = (device: Device, test: Case): boolean =>
-  device.name === 'cpu' || !allValues(test).some(({ dtype }) => dtype !== 'activation' && isQuantized(dtype));
-
 /** Runs the call; `read` receives the tensors. Contents that stand in two places are one tensor, as for an op in place. */
 export async function run<R>(
   device: Device,

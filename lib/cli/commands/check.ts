@@ -4,6 +4,7 @@ import { hashOptions } from '../../base/file-hash.js';
 import { machineMemory } from '../../base/memory.js';
 import type { AdapterCost } from '../../model/cost/adapter-cost.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
+import { describePacked } from '../../model/members/packed-members.js';
 import { type CheckedMember, type Finding, preflight } from '../../model/members/preflight.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
 import { quantizationOf, quantizeOptions } from '../../model/transformer/quantization.js';
@@ -64,7 +65,11 @@ function estimate(members: readonly CheckedMember[], values: Values): Cost {
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
   const adapters = members.map(({ adapter }) => adapter);
   const quantized = quantizationOf(members, values);
-  return stitchedCost({ members: configs, adapters, quantized, ...stitchShape(values, configs[0]!.layers) }, size);
+  const packed = members.map(({ packed }) => packed);
+  return stitchedCost(
+    { members: configs, adapters, quantized, packed, ...stitchShape(values, configs[0]!.layers) },
+    size,
+  );
 }
 
 const adapterColumn = { title: 'adapter', value: ({ adapter }: CheckedMember) => adapter && describeAdapter(adapter) };
@@ -89,7 +94,7 @@ function render(
       { title: 'member', value: ({ name }) => name },
       { title: 'folder', value: ({ folder }) => folder },
       { title: 'parameters', value: ({ parameters }) => parameters, format: whole },
-      { title: 'precision', value: ({ config }) => config?.dtype },
+      { title: 'precision', value: ({ config, packed }) => (packed ? describePacked(packed) : config?.dtype) },
       ...(held.some((type) => type)
         ? [{ title: 'held in', value: (member: CheckedMember) => held[members.indexOf(member)] }]
         : []),

@@ -10,7 +10,8 @@ import { heldOutLosses } from '../../eval/held-out-loss.js';
 import { addExperts, addOptions, removeExperts } from '../../model/change-experts.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import { loadModel } from '../../model/load-model.js';
-import { StitchedModel } from '../../model/stitched-model.js';
+import type { StitchedModel } from '../../model/stitched-model.js';
+import { quantizeOptions } from '../../model/transformer/quantization.js';
 import type { Device } from '../../tensor/device.js';
 import { note } from '../../terminal/output.js';
 import { expectStepRoom } from '../../train/step-memory.js';
@@ -25,6 +26,7 @@ import { deviceOptions, domainOptions, runOptions, trainingWith, weightOptions }
 import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, printReport, type Report, trainByCommand } from '../training/command.js';
 import { claimOut, placesBeside } from '../training/out-folder.js';
+import { resumed } from '../training/stitched-checkpoint.js';
 import { evaluationOptions } from '../training/run.js';
 
 const training = {
@@ -39,7 +41,7 @@ const textGroup = {
   }),
   ...weightOptions,
 };
-const runGroup = { ...runOptions, ...deviceOptions, ...hashOptions };
+const runGroup = { ...runOptions, ...quantizeOptions, ...deviceOptions, ...hashOptions };
 const common = { ...textGroup, ...training, ...runGroup };
 
 const addGroup = { expert: memberOptions.expert, ...addOptions };
@@ -80,16 +82,16 @@ export function addCommand(program: Command, signal: AbortSignal): void {
     const { values: all, given } = await readGivenOptions(command, AddSchema);
     expectUsed(all, given);
     const { expert, train, ...values } = all;
-    const { verify } = values;
+    const { members, quantize, verify } = values;
+    const loading = { members, quantize, verify, signal };
     const names = Object.keys(expert);
     await change(folder, values, command.opts().json === true, signal, {
       label: 'adding',
       added: expert,
       // Where the members lie. Of a resumed run the checkpoint says so, and others would be ignored.
       identity: () => placesBeside(values.out, { model: folder, ...expert }),
-      create: (device) => addExperts(device, folder, expert, { train, verify, signal }),
-      load: (device, from) =>
-        StitchedModel.load(device, from, { trainable: train === 'new' ? names : true, verify, signal }),
+      create: (device) => addExperts(device, folder, expert, { train, ...loading }),
+      load: (device, from) => resumed(device, from, { trainable: train === 'new' ? names : true, ...loading }),
       begin: (model) => model.openGates(names),
     });
   });
@@ -105,13 +107,14 @@ export function removeCommand(program: Command, signal: AbortSignal): void {
     const { values: all, given } = await readGivenOptions(command, RemoveSchema);
     expectUsed(all, given);
     const { expert, ...values } = all;
-    const { verify } = values;
+    const { members, quantize, verify } = values;
+    const loading = { members, quantize, verify, signal };
     await change(folder, values, command.opts().json === true, signal, {
       label: 'removing',
       added: {},
       identity: async () => ({ ...(await placesBeside(values.out, { model: folder })), removed: expert }),
-      create: (device) => removeExperts(device, folder, expert, { verify, signal }),
-      load: (device, from) => StitchedModel.load(device, from, { trainable: true, verify, signal }),
+      create: (device) => removeExperts(device, folder, expert, loading),
+      load: (device, from) => resumed(device, from, { trainable: true, ...loading }),
       begin: () => {},
     });
   });
@@ -125,7 +128,7 @@ function addAllGroups(command: Command, models: z.ZodRawShape): Command {
 
 /** What has a meaning without training; and what has with text, whose loss is compared. */
 const USED = {
-  always: ['expert', 'out', 'steps', ...Object.keys({ ...deviceOptions, ...hashOptions })],
+  always: ['expert', 'out', 'steps', ...Object.keys({ ...quantizeOptions, ...deviceOptions, ...hashOptions })],
   withText: [...Object.keys(domainOptions), 'batchSize', 'sequenceLength', 'evaluateTokens'],
 };
 

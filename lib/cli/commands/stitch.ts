@@ -30,6 +30,7 @@ import {
 import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, DRY_RUN, type Report, type Trained, trainByCommand } from '../training/command.js';
 import { evaluationOptions } from '../training/run.js';
+import { resumed } from '../training/stitched-checkpoint.js';
 
 // One seed is of the stitches and of the training.
 const { seed: _, ...withoutSeed } = stitchOptions;
@@ -83,7 +84,7 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
         check: (_, dryRun) => checkMembers(values, dryRun, signal),
         create: (device) => StitchedModel.create(device, { hub, experts, ...stitching, ...loading }),
         load: async (device, checkpoint) => {
-          const model = await StitchedModel.load(device, checkpoint, { trainable: true, ...loading });
+          const model = await resumed(device, checkpoint, { trainable: true, ...loading });
           await expectSame(model.manifest, values, stitchShape(values, model.config.layers), checkpoint);
           return model;
         },
@@ -113,7 +114,8 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
   for (const { message } of checked.findings) note(`warning: ${message}`);
   const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
   const quantized = quantizationOf(checked.members, values);
-  return stitchedCost({ members, adapters, quantized, ...shape }, size);
+  const packed = checked.members.map(({ packed }) => packed);
+  return stitchedCost({ members, adapters, quantized, packed, ...shape }, size);
 }
 
 /** The losses of the stitched model, and of its members beside it. */
@@ -126,7 +128,7 @@ async function compare(
   if (values.compare && losses.length > 0) {
     // Makes room for its members, which come one at a time.
     model.dispose();
-    results.unshift(...(await memberLosses(communicator, values, domains, signal)));
+    results.unshift(...(await memberLosses(communicator, values, model.manifest, domains, signal)));
   }
   return { heldOut: results, table: () => `Held-out loss, nats per token\n${lossTable(results)}` };
 }
@@ -163,13 +165,14 @@ async function expectSame(
 async function memberLosses(
   communicator: Communicator,
   values: Values,
+  { members }: StitchManifest,
   domains: readonly DomainTokens[],
   signal: AbortSignal,
 ): Promise<ModelLosses[]> {
   const rows: ModelLosses[] = [];
   for (const [name, folder] of Object.entries({ hub: values.hub, ...values.expert })) {
     using member = await DenseModel.load(communicator.device, folder, {
-      members: values.quantize?.[name] ?? values.members,
+      members: members.find((member) => member.name === name)?.held,
       ...(folder !== values.hub && { base: values.hub }),
       signal,
     });

@@ -38,9 +38,9 @@ export async function shrinkMatrix(
   spec: ParameterSpec,
   checked: Size,
 ): Promise<ShrunkMatrix | undefined> {
-  using difference = loadWhole(device, expert, spec.name);
+  using difference = await loadWhole(device, expert, spec.name);
   {
-    using own = loadWhole(device, hub, spec.name);
+    using own = await loadWhole(device, hub, spec.name);
     device.run('add_scaled', { y: difference, x: own, scale: -1 });
   }
   const norm = await normOf(device, difference);
@@ -122,7 +122,7 @@ export function unchanged(device: Device, { name, shape: [outputs = 0, inputs = 
 
 /** Throws BAD_CHECKPOINT unless a weight has finite numbers alone. */
 export async function expectFinite(device: Device, checkpoint: DenseCheckpoint, name: string): Promise<void> {
-  using weight = loadWhole(device, checkpoint, name);
+  using weight = await loadWhole(device, checkpoint, name);
   if (Number.isFinite(await normOf(device, weight))) return;
   throw new BtsError('BAD_CHECKPOINT', `'${checkpoint.folder}': ${name} has values that are no finite numbers.`);
 }

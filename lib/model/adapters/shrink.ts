@@ -7,6 +7,7 @@ import { choice, commaList, count, fraction, seed } from '../../base/schema.js';
 import { isMatrixOfLayer } from '../../checkpoint/adapter.js';
 import type { ModelConfig } from '../../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames, rolesOf } from '../../checkpoint/names.js';
+import { contentOf, isPacked } from '../../checkpoint/packed/matrix.js';
 import type { Device } from '../../tensor/device.js';
 import { configDifferences } from '../members/config-differences.js';
 import { type OpenMember, openFamily } from '../members/member-files.js';
@@ -81,6 +82,7 @@ export async function shrinkExpert(device: Device, expert: string, options: Shri
   const differing = await differingWeights([base, full]);
   const { kept, dropped } = wholeWeights(base.config, differing, whole);
   expectUntied(full, kept);
+  expectFloats(full, kept);
   for (const { name } of kept) await expectFinite(device, full, name);
   const changed = matrices.filter(({ name }) => differing.has(name));
   const shrunk: ShrunkMatrix[] = [];
@@ -125,7 +127,7 @@ async function differingWeights([hub, expert]: readonly [OpenMember, OpenMember]
   const [ofHub, ofExpert] = [await hub.contents(), await expert.contents()];
   const names = parameterNames(hub.config).map(({ name }) => name);
   const content = ({ tensors }: OpenMember, contents: ReadonlyMap<string, string>, name: string) =>
-    contents.get(tensors.get(name)!.name);
+    contentOf(tensors.get(name)!, contents);
   const isSame = (name: string) =>
     !expert.adapter?.lowRank.has(name) && content(hub, ofHub, name) === content(expert, ofExpert, name);
   return new Set(names.filter((name) => !isSame(name)));
@@ -161,5 +163,15 @@ function expectUntied({ folder, config }: OpenMember, kept: readonly ParameterSp
   throw new BtsError(
     'BAD_ADAPTER',
     `the embedding of '${folder}' is its head, too, and differs from the hub's: no adapter can hold it. Leave it the hub's (whole: ${others}).`,
+  );
+}
+
+/** Throws BAD_ADAPTER for a head in codes: PEFT's files have no place for it. */
+function expectFloats({ folder, tensors }: OpenMember, kept: readonly ParameterSpec[]): void {
+  const packed = kept.find(({ name }) => isPacked(tensors.get(name)!));
+  if (!packed) return;
+  throw new BtsError(
+    'BAD_ADAPTER',
+    `${packed.name} of '${folder}' is in codes, and differs from the hub's: no adapter can hold it. Leave it the hub's (whole).`,
   );
 }

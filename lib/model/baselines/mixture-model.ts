@@ -300,8 +300,8 @@ async function ofMembers(
   expectSameWeights(opened);
   const isOne = isExpert(shape);
   const trainable = !shape.adapters;
-  const average = (spec: ParameterSpec) => {
-    const value = averageWeight(device, opened, spec);
+  const average = async (spec: ParameterSpec) => {
+    const value = await averageWeight(device, opened, spec);
     return trainable ? Parameter.trainable(device, spec.name, value) : new Parameter(spec.name, value);
   };
   const present = (spec: ParameterSpec) => !isOne(spec);

@@ -43,7 +43,7 @@ export async function writeSoup(device: Device, folder: string, options: SoupOpt
         shape: spec.shape,
         data: async () => {
           throwIfAborted(signal, 'averaging models');
-          using mean = new Parameter(spec.name, averageWeight(device, members, spec));
+          using mean = new Parameter(spec.name, await averageWeight(device, members, spec));
           const source = tensorSource(mean, dtype);
           return await source.data();
         },

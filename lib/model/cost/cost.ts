@@ -7,7 +7,9 @@
 import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
-import { bytesOf as arrayBytes, type QuantizedType } from '../../tensor/addon.js';
+import { bytesOf as arrayBytes, type FloatType, isQuantized, type QuantizedType } from '../../tensor/addon.js';
+import type { PackedTypes } from '../members/packed-members.js';
+import { MEMORY_DTYPES } from '../save.js';
 import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
@@ -59,12 +61,13 @@ export interface StitchedShape extends StitchSettings, Pick<StitchManifest, 'pla
   adapters?: readonly (AdapterCost | null)[] | undefined;
   /** What the members' matrices are held in; undefined, the default: as their files have them. */
   quantized?: readonly (QuantizedType | undefined)[] | undefined;
+  /** Of members that others quantized what each matrix in codes is held in, by name; null, the default, for others. */
+  packed?: readonly (PackedTypes | null)[] | undefined;
   /** What the members' weights take, where it is known; default as if only adapters shared any. */
   memberBytes?: number | undefined;
 }
 
 const FLOAT_BYTES = 4;
-const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 // The value, its gradient, and AdamW's two moments.
 const FLOATS_PER_TRAINED = 4;
 /** Of a trained parameter in all. */
@@ -182,7 +185,7 @@ export function inferenceBytes(
 export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   const { batch, tokens } = size;
   const recompute = isRecomputed(size);
-  const { members, plan, adapters = [], quantized = [] } = shape;
+  const { members, plan, adapters = [], quantized = [], packed = [] } = shape;
   const hub = members[0]!;
   const { width: C, vocabularySize: V, layers } = hub;
   const { width: F } = hub.feedForward;
@@ -215,10 +218,11 @@ export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   const memberBytes = members.map((config, m) => {
     const adapter = adapters[m];
     const part = m === 0 ? undefined : withoutHead;
-    if (!adapter) return bytesOf(config, part, quantized[m]);
+    if (!adapter) return bytesOf(config, part, quantized[m], packed[m]);
     // What the hub has in the same form is in memory once.
-    const isOwn = (spec: ParameterSpec) => heldIn(spec, quantized[m]) !== heldIn(spec, quantized[0]);
-    return adapter.bytes + bytesOf(config, isOwn, quantized[m]);
+    const isOwn = (spec: ParameterSpec) =>
+      typeOf(spec, config, quantized[m], packed[m]) !== typeOf(spec, config, quantized[0], packed[0]);
+    return adapter.bytes + bytesOf(config, isOwn, quantized[m], packed[m]);
   });
   const weights = shape.memberBytes ?? sum(memberBytes);
   return {
@@ -304,14 +308,26 @@ function insideInference({ width: C, feedForward: { width: F }, attention }: Mod
   return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
 }
 
-function bytesOf(config: ModelConfig, part: Trainable = () => true, quantized?: QuantizedType): number {
+/** What a weight is held in: codes of the file stay, whatever else is asked for. */
+function typeOf(
+  spec: ParameterSpec,
+  { dtype }: ModelConfig,
+  quantized?: QuantizedType,
+  packed?: PackedTypes | null,
+): QuantizedType | FloatType {
+  const own = packed?.[spec.name];
+  if (own && isQuantized(own)) return own;
+  return heldIn(spec, quantized) ?? own ?? MEMORY_DTYPES[dtype]!;
+}
+
+function bytesOf(
+  config: ModelConfig,
+  part: Trainable = () => true,
+  quantized?: QuantizedType,
+  packed?: PackedTypes | null,
+): number {
   const specs = parameterNames(config).filter(part);
-  return sum(
-    specs.map((spec) => {
-      const held = heldIn(spec, quantized);
-      return held ? arrayBytes(held, spec.shape) : DTYPE_BYTES[config.dtype] * size(spec);
-    }),
-  );
+  return sum(specs.map((spec) => arrayBytes(typeOf(spec, config, quantized, packed), spec.shape)));
 }
 
 /** Of a key/value cache, for each token of a sequence. */

@@ -6,12 +6,14 @@ import { adapterContents, adapterTensors, isAdapter } from '../../checkpoint/ada
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { type DenseCheckpoint, openAdapter, openCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { combineHashes, hashCheckpoint } from '../../checkpoint/hash.js';
+import { isFloats, partsOf } from '../../checkpoint/packed/matrix.js';
 import type { Tokenizer } from '../../data/tokenizer.js';
 import { type AdapterCost, adapterCost } from '../cost/adapter-cost.js';
 import { parameterCount } from '../cost/cost.js';
 import { loadTokenizer } from '../dense-model.js';
 import { adapterAsHub, baseDoubt, expectBase } from './adapter-base.js';
 import { configDifferences } from './config-differences.js';
+import { type PackedTypes, packedTypes, widenedFinding } from './packed-members.js';
 import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
@@ -38,6 +40,8 @@ export interface CheckedMember {
   parameters: number | null;
   /** Of an adapter what it adds to the hub's cost. */
   adapter: AdapterCost | null;
+  /** Of a checkpoint that others quantized: what each matrix in codes is held in, by name; null for others. */
+  packed: PackedTypes | null;
 }
 
 /** Whether models can be stitched, and at what cost. */
@@ -114,7 +118,8 @@ export async function preflight(
     members: folders.map(([name, folder], i) => {
       const { config = null, checkpoint } = opened[i] ?? {};
       const adapter = checkpoint?.adapter ? adapterCost(checkpoint.config, checkpoint.adapter) : null;
-      return { name, folder, config, parameters: adapter?.parameters ?? (config && parameterCount(config)), adapter };
+      const parameters = adapter?.parameters ?? (config && parameterCount(config));
+      return { name, folder, config, parameters, adapter, packed: checkpoint ? packedTypes(checkpoint.tensors) : null };
     }),
   };
 }
@@ -139,6 +144,8 @@ async function openMember(
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
       report({ level: 'warning', code: 'MIXED_DTYPES', member: name, message });
     }
+    const widened = checkpoint.adapter ? undefined : widenedFinding(name, checkpoint);
+    if (widened) report(widened);
     let tokenizer: Tokenizer | null | undefined;
     try {
       tokenizer = (await loadTokenizer(folder, { signal: options.signal })) ?? null;
@@ -169,7 +176,7 @@ async function openBeside(hub: OpenMember | undefined, folder: string, options: 
 /** The configuration with the precision that most weights have, whatever config.json says. */
 function withStoredDtype({ config, tensors }: DenseCheckpoint) {
   const bytes = new Map<string, number>();
-  for (const { dtype, shape } of tensors.values()) {
+  for (const { dtype, shape } of [...tensors.values()].filter(isFloats)) {
     bytes.set(dtype, (bytes.get(dtype) ?? 0) + shape.reduce((product, size) => product * size, 1));
   }
   const dtypes = [...bytes].sort((a, b) => b[1] - a[1]).map(([dtype]) => dtype);
@@ -230,7 +237,7 @@ async function findDuplicates(
   for (const { name, folder, checkpoint } of members) {
     const place = await realpath(folder);
     const { adapter } = checkpoint;
-    const tensors = adapter ? adapterTensors(adapter) : [...checkpoint.tensors.values()];
+    const tensors = adapter ? adapterTensors(adapter) : [...checkpoint.tensors.values()].flatMap(partsOf);
     const shape = JSON.stringify(tensors.map(({ name, dtype, shape }) => [name, dtype, shape]));
     const hash = async () =>
       adapter ? combineHashes(await adapterContents(adapter, hashing)) : await hashCheckpoint(place, hashing);

@@ -1,5 +1,6 @@
 import type { StoredLowRank } from '../../checkpoint/adapter.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
+import { isPacked, type Stored } from '../../checkpoint/packed/matrix.js';
 import type { TensorEntry } from '../../checkpoint/safetensors.js';
 import type { QuantizedType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
@@ -7,18 +8,25 @@ import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { MEMORY_DTYPES } from '../save.js';
+import { heldType, loadPacked } from './load-packed.js';
 
-/** A tensor of a file, in the precision that it has there. Trouble with the file is told by whatever reads the tensor. */
-export function loadStored(device: Device, entry: TensorEntry): Tensor {
+/**
+ * A tensor of a file, in the precision that it has there. Trouble with the file is told by whatever reads the tensor, but for scales and
+ * zeros of what is in codes: throws BAD_CHECKPOINT, FILE_IO.
+ */
+export async function loadStored(device: Device, stored: Stored): Promise<Tensor> {
+  return isPacked(stored) ? await loadPacked(device, stored, heldType(stored)) : loadFloats(device, stored);
+}
+
+function loadFloats(device: Device, entry: TensorEntry): Tensor {
   return device.load(entry, entry.shape, MEMORY_DTYPES[entry.dtype]!);
 }
 
 /**
- * A matrix of a file in 8 or 4 bits. Throws NO_DEVICE where the device has none; that a number of it is not finite is told by
- * whatever reads it.
+ * A matrix of a file in 8 or 4 bits. Throws what `loadStored` throws; that a number of it is not finite is told by whatever reads it.
  */
-export function loadQuantized(device: Device, entry: TensorEntry, dtype: QuantizedType): Tensor {
-  using stored = loadStored(device, entry);
+export async function loadQuantized(device: Device, entry: Stored, dtype: QuantizedType): Promise<Tensor> {
+  using stored = await loadStored(device, entry);
   const matrix = device.empty(stored.shape, dtype);
   try {
     device.run('quantize', { y: matrix, x: stored });
@@ -33,8 +41,8 @@ export function loadQuantized(device: Device, entry: TensorEntry, dtype: Quantiz
 export function loadLowRank(device: Device, stored: StoredLowRank, trainable = false): LowRank {
   const load = (entry: TensorEntry) =>
     trainable
-      ? Parameter.trainable(device, entry.name, loadWide(device, entry))
-      : new Parameter(entry.name, loadStored(device, entry));
+      ? Parameter.trainable(device, entry.name, widened(device, loadFloats(device, entry)))
+      : new Parameter(entry.name, loadFloats(device, entry));
   const down = load(stored.down);
   try {
     return { down, up: load(stored.up), scale: stored.scale };
@@ -44,9 +52,9 @@ export function loadLowRank(device: Device, stored: StoredLowRank, trainable = f
   }
 }
 
-/** A tensor of a file in f32. */
-function loadWide(device: Device, entry: TensorEntry): Tensor {
-  using stored = loadStored(device, entry);
+/** A tensor in f32, which is taken over. */
+function widened(device: Device, narrow: Tensor): Tensor {
+  using stored = narrow;
   const wide = device.empty(stored.shape);
   try {
     device.run('convert', { y: wide, x: stored });
@@ -57,9 +65,12 @@ function loadWide(device: Device, entry: TensorEntry): Tensor {
   }
 }
 
-/** A weight of a checkpoint in f32, with what its adapter adds to it. */
-export function loadWhole(device: Device, { tensors, adapter }: DenseCheckpoint, name: string): Tensor {
-  const whole = loadWide(device, tensors.get(name)!);
+/** A weight of a checkpoint in f32, with what its adapter adds to it. Throws what `loadStored` throws. */
+export async function loadWhole(device: Device, { tensors, adapter }: DenseCheckpoint, name: string): Promise<Tensor> {
+  const stored = tensors.get(name)!;
+  const whole = isPacked(stored)
+    ? await loadPacked(device, stored, 'f32')
+    : widened(device, loadFloats(device, stored));
   try {
     const lowRank = adapter?.lowRank.get(name);
     if (lowRank) addLowRank(device, whole, lowRank);
@@ -76,7 +87,7 @@ function addLowRank(device: Device, weight: Tensor, { down, up, scale }: StoredL
   const [rank = 0, inputs = 0] = down.shape;
   const [outputs = 0] = up.shape;
   const loaded = (entry: TensorEntry, dtype: 'f32' | 'bf16', shape: readonly number[]) => {
-    using stored = loadStored(device, entry);
+    using stored = loadFloats(device, entry);
     const y = scope.empty(shape, false, dtype);
     using x = stored.reshape(...shape);
     device.run('convert', { y, x });

@@ -3,10 +3,12 @@ import { hash32, hashName } from '../../base/random.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
+import { contentOf } from '../../checkpoint/packed/matrix.js';
 import { isQuantized, type QuantizedType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { hasOwnCodes } from './load-packed.js';
 import { loadLowRank, loadQuantized, loadStored, loadWhole } from './load-weight.js';
 import { heldIn } from './quantization.js';
 import type { SharedTensors } from './shared-tensors.js';
@@ -121,17 +123,17 @@ export class Member implements Disposable {
   ): Promise<Member> {
     const contents = shared && (await checkpoint.contents?.());
     const borrowed = new Set<string>();
-    const create = (spec: ParameterSpec) => {
-      if (trainable(spec)) return Parameter.trainable(device, spec.name, loadWhole(device, checkpoint, spec.name));
+    const create = async (spec: ParameterSpec) => {
+      if (trainable(spec))
+        return Parameter.trainable(device, spec.name, await loadWhole(device, checkpoint, spec.name));
       if (merged && checkpoint.adapter?.lowRank.has(spec.name))
-        return new Parameter(spec.name, loadWhole(device, checkpoint, spec.name));
-      const entry = checkpoint.tensors.get(spec.name)!;
-      const dtype = heldIn(spec, quantized);
-      const held = contents?.get(entry.name);
-      const content = held && dtype ? `${held} ${dtype}` : held;
-      const load = () => (dtype ? loadQuantized(device, entry, dtype) : loadStored(device, entry));
+        return new Parameter(spec.name, await loadWhole(device, checkpoint, spec.name));
+      const stored = checkpoint.tensors.get(spec.name)!;
+      const dtype = hasOwnCodes(stored) ? undefined : heldIn(spec, quantized);
+      const content = contents && `${contentOf(stored, contents)} ${dtype ?? ''}`;
+      const load = () => (dtype ? loadQuantized(device, stored, dtype) : loadStored(device, stored));
       if (content !== undefined && shared!.has(content)) borrowed.add(spec.name);
-      const value = content === undefined ? load() : shared!.get(content, load);
+      const value = content === undefined ? await load() : await shared!.get(content, load);
       try {
         return new Parameter(spec.name, value, undefined, lowRank(device, spec, checkpoint));
       } catch (error) {
@@ -145,7 +147,7 @@ export class Member implements Disposable {
   /** Weights that are made one after another: what is queued could not be stopped. Throws ABORTED, and what making them throws. */
   static async gather(
     config: ModelConfig,
-    create: (spec: ParameterSpec) => Parameter,
+    create: (spec: ParameterSpec) => Parameter | Promise<Parameter>,
     {
       present = () => true,
       borrowed,
@@ -156,7 +158,7 @@ export class Member implements Disposable {
     try {
       for (const spec of parameterNames(config).filter(present)) {
         throwIfAborted(signal, 'loading a model');
-        const parameter = create(spec);
+        const parameter = await create(spec);
         made.set(spec.name, parameter);
         await parameter.settled().catch((error) => {
           throw named(error, parameter);

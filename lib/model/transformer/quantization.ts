@@ -6,17 +6,21 @@ import { didYouMean } from '../../base/suggest.js';
 import { type ParameterSpec, type Role, rolesOf } from '../../checkpoint/names.js';
 import type { QuantizedType } from '../../tensor/addon.js';
 
-const QUANTIZED = ['int8', 'int4'] as const satisfies readonly QuantizedType[];
+const HELD = ['int8', 'int4', 'files'] as const satisfies readonly (QuantizedType | 'files')[];
 
 export const quantizeOptions = {
-  /** Default: as their files have them. Embeddings, norms, biases and the head stay as they are; so do the files. */
-  members: choice(QUANTIZED).optional().meta({
-    description: 'Hold the matrices of all members in 8 or 4 bits, int8 or int4 (default: as their files have them)',
+  /**
+   * Default: what a stitched model remembers, else as their files have them, `'files'`. Embeddings, norms, biases and the head stay as they
+   * are; so do the files.
+   */
+  members: choice(HELD).optional().meta({
+    description:
+      'Hold the matrices of all members in 8 or 4 bits, int8 or int4, or as their files have them, files (default: what a stitched model remembers, or files)',
   }),
   /** Of single members, by name; the hub is called 'hub'. */
-  quantize: z.record(z.string(), choice(QUANTIZED)).optional().meta({
+  quantize: z.record(z.string(), choice(HELD)).optional().meta({
     description: "The same of one member, as code=int4; the hub is called 'hub'. Repeatable",
-    argument: 'name=int8|int4',
+    argument: 'name=int8|int4|files',
   }),
 };
 
@@ -30,11 +34,14 @@ export const QUANTIZE_OPTIONS = { members: true, quantize: true } as const;
 interface Named {
   name: string;
   adapter?: unknown;
+  /** What it was held in when it was stitched. */
+  held?: QuantizedType | undefined;
 }
 
 /**
  * What each member's matrices are held in; undefined: as its files have them. An adapter is held as the hub that it adds to, so
- * that both have its matrices in common, unless it is named. Throws BAD_OPTION for a name that no member has.
+ * that both have its matrices in common, unless it is named; where nothing is asked for, a member is held as it was. Throws BAD_OPTION
+ * for a name that no member has.
  */
 export function quantizationOf(
   members: readonly Named[],
@@ -47,13 +54,16 @@ export function quantizationOf(
     throw new BtsError('BAD_OPTION', `quantize: there is no member '${unknown}'.${hint}`);
   }
   const hub = quantize[names[0]!] ?? all;
-  return members.map(({ name, adapter }) => quantize[name] ?? (adapter ? hub : all));
+  return members.map(({ name, adapter, held }) => {
+    const asked = quantize[name] ?? (adapter ? hub : all) ?? held;
+    return asked === 'files' ? undefined : asked;
+  });
 }
 
 /** Throws BAD_OPTION where matrices are to be quantized of a model that is one whole, or none that has members. */
 export function expectUnquantized({ members, quantize }: QuantizeOptions, why: string): void {
-  if (members === undefined && quantize === undefined) return;
-  throw new BtsError('BAD_OPTION', `${members === undefined ? 'quantize' : 'members'}: ${why}`);
+  if ((members ?? 'files') === 'files' && Object.values(quantize ?? {}).every((held) => held === 'files')) return;
+  throw new BtsError('BAD_OPTION', `${(members ?? 'files') === 'files' ? 'quantize' : 'members'}: ${why}`);
 }
 
 const MATRICES = new Set<Role>(['query', 'key', 'value', 'output', 'gate', 'up', 'down']);

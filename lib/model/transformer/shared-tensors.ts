@@ -12,8 +12,8 @@ export class SharedTensors implements Disposable {
   }
 
   /** A handle on the tensor with this content, loaded if it is the first. */
-  get(content: string, load: () => Tensor): Tensor {
-    const there = this.held.get(content) ?? load();
+  async get(content: string, load: () => Promise<Tensor>): Promise<Tensor> {
+    const there = this.held.get(content) ?? (await load());
     this.held.set(content, there);
     return there.share();
   }

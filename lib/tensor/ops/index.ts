@@ -38,3 +38,4 @@ export * from './sum-axis.js';
 export * from './swap-axes.js';
 export * from './swiglu.js';
 export * from './swiglu-linear.js';
+export * from './unpack.js';

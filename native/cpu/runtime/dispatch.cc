@@ -96,8 +96,7 @@ Backend open_backend(const std::string& variant, int threads, DType precision) {
   auto ops = cpu::make_ops(threads, variant, precision);
   return {.memory = std::make_unique<cpu::HostMemory>(),
           .stopwatch = std::make_unique<cpu::WallClock>(),
-          .ops = std::move(ops),
-          .holds_quantized = true};
+          .ops = std::move(ops)};
 }
 
 }  // namespace bts

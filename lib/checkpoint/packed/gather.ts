@@ -1,0 +1,141 @@
+/** Which tensors of a folder are one matrix in codes. */
+import { BtsError } from '../../base/errors.js';
+import type { ModelConfig } from '../model-config.js';
+import { type ParameterSpec, parameterNames, rolesOf } from '../names.js';
+import { readTensor, type TensorEntry } from '../safetensors.js';
+import { quote } from '../safetensors-header.js';
+import { type Complain, checkShapes } from './check-shapes.js';
+import { isInOrder, readIntegers } from './integers.js';
+import { ownCodes, type PackedMatrix, type Stored } from './matrix.js';
+import { type PackedLayout, type Packing, type Scheme, schemeOf } from './scheme.js';
+
+/** What a module's tensors are called behind its name. */
+interface Names {
+  codes: string;
+  scales: string;
+  zeros: string;
+  groups: string;
+  shape?: string;
+}
+const AUTO: Names = { codes: 'qweight', scales: 'scales', zeros: 'qzeros', groups: 'g_idx' };
+const COMPRESSED = { scales: 'weight_scale', zeros: 'weight_zero_point', groups: 'weight_g_idx' };
+const NAMES: Record<PackedLayout, Names> = {
+  gptq: AUTO,
+  awq: AUTO,
+  packed: { codes: 'weight_packed', shape: 'weight_shape', ...COMPRESSED },
+  bytes: { codes: 'weight', ...COMPRESSED },
+};
+
+type Tensors = ReadonlyMap<string, TensorEntry>;
+
+const moduleOf = (name: string) => name.replace(/\.weight$/, '');
+
+/**
+ * The tensors of a folder, with one matrix in the place of those that it consists of. Throws BAD_CHECKPOINT where they contradict each
+ * other or config.json, FILE_IO.
+ */
+export async function gatherPacked(
+  config: ModelConfig,
+  stored: Tensors,
+  folder: string,
+): Promise<ReadonlyMap<string, Stored>> {
+  const { packing } = config;
+  if (!packing) return stored;
+  const all = new Map<string, Stored>(stored);
+  const specs = parameterNames(config);
+  const known = new Set(specs.map(({ name }) => name));
+  for (const spec of specs.filter(({ shape }) => shape.length === 2)) {
+    const module = moduleOf(spec.name);
+    const fail: Complain = (reason) => new BtsError('BAD_CHECKPOINT', `'${folder}': ${quote(module)} ${reason}.`);
+    const scheme = packedAs(packing, spec, stored, fail);
+    if (!scheme) continue;
+    const matrix = await gather(scheme, spec, stored, fail);
+    for (const name of Object.values(NAMES[scheme.layout])) all.delete(`${module}.${name}`);
+    const bias = stored.get(`${module}.bias`);
+    if (bias && !known.has(bias.name)) {
+      await expectZero(bias, fail);
+      all.delete(bias.name);
+    }
+    all.set(spec.name, matrix);
+  }
+  return all;
+}
+
+/** How a matrix is packed; undefined: it is in floats. */
+function packedAs(packing: Packing, spec: ParameterSpec, stored: Tensors, fail: Complain): Scheme | undefined {
+  const module = moduleOf(spec.name);
+  const hasCodes = packing.schemes.some(({ scheme: { layout } }) => {
+    const entry = stored.get(`${module}.${NAMES[layout].codes}`);
+    return entry && (layout !== 'bytes' || entry.dtype === 'I8');
+  });
+  const isEmbedding = rolesOf(spec).includes('embedding');
+  const scheme = schemeOf(packing, module, fail);
+  if (!hasCodes) {
+    if (packing.method === 'compressed-tensors' && scheme && !isEmbedding && stored.has(spec.name))
+      throw fail('is quantized by config.json, but its weight is in floats');
+    return undefined;
+  }
+  if (isEmbedding) throw fail('is quantized: of embeddings that is not supported');
+  if (!scheme) throw fail('is in codes, but config.json says that it was left as it was');
+  if (scheme.layout !== 'bytes' && stored.has(spec.name)) throw fail('has its weight in codes and in floats');
+  return scheme;
+}
+
+async function gather(
+  scheme: Scheme,
+  { name, shape }: ParameterSpec,
+  stored: Tensors,
+  fail: Complain,
+): Promise<PackedMatrix> {
+  const names = NAMES[scheme.layout];
+  const find = (part: string) => stored.get(`${moduleOf(name)}.${part}`);
+  const need = (part: string) => {
+    const entry = find(part);
+    if (entry) return entry;
+    throw fail(`lacks its tensor ${quote(part)}`);
+  };
+  const needsZeros = scheme.layout === 'gptq' || scheme.layout === 'awq' || !scheme.symmetric;
+  const parts = {
+    codes: need(names.codes),
+    scales: need(names.scales),
+    zeros: needsZeros ? need(names.zeros) : find(names.zeros),
+  };
+  checkShapes(scheme, shape as [number, number], parts, fail);
+  if (names.shape !== undefined) {
+    const said = await readIntegers(need(names.shape), fail);
+    if (`${said}` !== `${shape}`) throw fail(`says in ${names.shape} that it is [${said}], not [${shape}]`);
+  }
+  const order = find(names.groups);
+  const groups = await readGroups(scheme, shape[1]!, order, fail);
+  const matrix = { name, shape: [...shape], scheme, ...parts, groups, order };
+  return { ...matrix, held: ownCodes(matrix) };
+}
+
+/** The group of each input, where they are not in order. */
+async function readGroups(
+  { groupSize, ordered }: Scheme,
+  inputs: number,
+  entry: TensorEntry | undefined,
+  fail: Complain,
+): Promise<Int32Array | undefined> {
+  if (!entry) {
+    if (!ordered || groupSize === null) return undefined;
+    throw fail('lacks the groups of its inputs, which are out of order by config.json');
+  }
+  const groups = await readIntegers(entry, fail);
+  if (groups.length !== inputs) throw fail(`has ${quote(entry.name)} of ${groups.length} inputs, not ${inputs}`);
+  const size = groupSize ?? inputs;
+  const wrong = groups.find((group) => group < 0 || group >= inputs / size);
+  if (wrong !== undefined) throw fail(`has an input in group ${wrong} of ${inputs / size}`);
+  if (isInOrder(groups, size)) return undefined;
+  if (ordered) return Int32Array.from(groups);
+  throw fail(`has inputs out of order in ${quote(entry.name)}, which they are not by config.json`);
+}
+
+/** Throws unless a bias that the family does not have is zero: some programs write one for every matrix that they quantize. */
+async function expectZero(bias: TensorEntry, fail: Complain): Promise<void> {
+  const bytes = await readTensor(bias);
+  const width = bias.dtype === 'F32' ? 4 : 2;
+  const isZero = bytes.every((byte, i) => (i % width === width - 1 ? byte & 0x7f : byte) === 0);
+  if (!isZero) throw fail('has a bias, which this family has not, and it is not zero');
+}

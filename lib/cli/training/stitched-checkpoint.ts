@@ -1,0 +1,25 @@
+import { BtsError } from '../../base/errors.js';
+import { readManifest, type StitchManifest } from '../../checkpoint/stitch-manifest.js';
+import { type StitchedLoadOptions, StitchedModel } from '../../model/stitched-model.js';
+import type { Device } from '../../tensor/device.js';
+
+/** A checkpoint of a stitched model. Throws BAD_OPTION where its members are to be held in other bits than it was trained with. */
+export async function resumed(
+  device: Device,
+  checkpoint: string,
+  options: StitchedLoadOptions,
+): Promise<StitchedModel> {
+  const begun = describe(await readManifest(checkpoint));
+  const model = await StitchedModel.load(device, checkpoint, options);
+  const now = describe(model.manifest);
+  if (now === begun) return model;
+  model.dispose();
+  throw new BtsError(
+    'BAD_OPTION',
+    `cannot resume: members are to be held as ${now}, in '${checkpoint}' they are ${begun}. Leave out --members and --quantize, or ` +
+      'use those that the run began with.',
+  );
+}
+
+const describe = ({ members }: StitchManifest): string =>
+  members.map(({ name, held = 'files' }) => `${name}=${held}`).join(' ');
