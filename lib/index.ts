@@ -3,6 +3,7 @@
 export { type Abortable, BtsError, type ErrorCode } from './base/errors.js';
 export type { HashOptions } from './base/file-hash.js';
 export { replaceFolder } from './base/folder.js';
+export { findLaunch, type Launch } from './base/launch.js';
 export type { OpenOptions } from './checkpoint/dense-checkpoint.js';
 export type { Part as WeightPart, StoredWeight } from './checkpoint/families/weights.js';
 export type {
@@ -145,6 +146,7 @@ export type { ServeOptions } from './serving/http/options.js';
 export { type RunningServer, serve } from './serving/http/server.js';
 export type { EngineOptions } from './serving/options.js';
 export type { DType, FloatType, MemoryStatistics, OpTiming, QuantizedType, Variant } from './tensor/addon.js';
+export { Communicator, type CommunicatorEngine, type JsonValue } from './tensor/communicator.js';
 export {
   Device,
   type DeviceOptions,
@@ -154,6 +156,7 @@ export {
   type TensorData,
   whyNotBf16,
 } from './tensor/device.js';
+export { openCommunicator } from './tensor/open-communicator.js';
 export type { LowRank, Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';
 export type { GradientNode, Tensor } from './tensor/tensor.js';

@@ -4,6 +4,8 @@
 
 #include "arguments.h"
 #include "backend.h"
+#include "communicator/communicator.h"
+#include "communicator/mpi_engine.h"
 #include "device.h"
 #include "op_table.h"
 #include "program.h"
@@ -33,11 +35,33 @@ Napi::Value ops(const Napi::CallbackInfo& info) {
   return list;
 }
 
+std::string path_of(const Napi::CallbackInfo& info) {
+  return info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+}
+
+// mpi(path of the engine): which MPI it was built with
+Napi::Value mpi(const Napi::CallbackInfo& info) {
+  return bts::guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::String::New(info.Env(), bts::load_mpi(path_of(info)).library());
+  });
+}
+
+// finalizeMpi(path of the engine): waits for all ranks to do the same
+Napi::Value finalize_mpi(const Napi::CallbackInfo& info) {
+  return bts::guarded(info.Env(), [&]() -> Napi::Value {
+    bts::load_mpi(path_of(info)).finalize();
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new bts::Constructors{Napi::Persistent(bts::Tensor::define(env)),
-                                            Napi::Persistent(bts::Program::define(env))});
+                                            Napi::Persistent(bts::Program::define(env)),
+                                            Napi::Persistent(bts::Communicator::define(env))});
   exports.Set("Device", bts::Device::define(env));
   exports.Set("ops", Napi::Function::New(env, ops, "ops"));
+  exports.Set("mpi", Napi::Function::New(env, mpi, "mpi"));
+  exports.Set("finalizeMpi", Napi::Function::New(env, finalize_mpi, "finalizeMpi"));
   exports.Set("variants", Napi::Function::New(env, variants, "variants"));
   return exports;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "arguments.h"
+#include "communicator/communicator.h"
 #include "op_table.h"
 #include "poison.h"
 #include "tensor.h"
@@ -241,6 +242,7 @@ void DeviceState::close(bool environment_ends) {
   if (!queue_) return;
   const auto self = weak_from_this().lock();  // the last pending read may be what keeps the device
   napi_remove_env_cleanup_hook(env_, DeviceState::environment_ends, this);
+  for (const auto& f : at_close_) f();
   queue_->stop();
   queue_.reset();
   if (environment_ends) {
@@ -262,7 +264,9 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
                       InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::capacity>("capacity"),
                       InstanceMethod<&Device::least_rows>("leastRows"), InstanceMethod<&Device::profile>("profile"),
-                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::trim>("trim"),
+                      InstanceMethod<&Device::open_communicator>("openCommunicator"),
+                      InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)
@@ -435,6 +439,18 @@ Napi::Value Device::trim(const Napi::CallbackInfo& info) {
     state->drain();
     state->memory().trim();
     return info.Env().Undefined();
+  });
+}
+
+// openCommunicator(the MPI engine's path, seconds): Communicator
+Napi::Value Device::open_communicator(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    if (!info[0].IsString() || !info[1].IsNumber())
+      throw Error("BAD_OPTION", "openCommunicator: expected a path and seconds");
+    const double seconds = info[1].As<Napi::Number>().DoubleValue();
+    auto engine = open_mpi(info[0].As<Napi::String>().Utf8Value(), seconds);
+    return Communicator::create(info.Env(), state, std::move(engine));
   });
 }
 

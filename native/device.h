@@ -2,9 +2,11 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "memory_pool.h"
@@ -41,6 +43,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   void run(std::shared_ptr<Tasks> tasks) { queue_->push(std::move(tasks)); }
   void begin_recording();
   Recording end_recording();
+  bool recording() const { return recording_ != nullptr; }
   // Whether the storage lies in what the program now recorded uses again and again.
   bool is_recorded(const Storage& storage) const { return recording_ && storage.program == recording_->memory; }
   // Gives back what a recording kept.
@@ -51,6 +54,8 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   // Ends the queue and frees all memory. Reads that were not served are rejected, or forgotten where JavaScript can no
   // longer run.
   void close(bool environment_ends = false);
+  // What is called first when it closes, once.
+  void at_close(std::function<void()> f) { at_close_.push_back(std::move(f)); }
   std::map<std::string, Timing> take_timings() { return backend_.stopwatch->take(); }
   bool closed() const { return !queue_; }
   DType activations() const { return backend_.activations(); }
@@ -72,6 +77,7 @@ class DeviceState : public std::enable_shared_from_this<DeviceState> {
   napi_threadsafe_function wake_ = nullptr;
   std::unique_ptr<Queue> queue_;
   std::unique_ptr<Recording> recording_;
+  std::vector<std::function<void()>> at_close_;
   size_t pending_ = 0;
   std::mutex settled_mutex_;
   std::unique_ptr<PendingRead> settled_;  // the latest; a list, so that the worker needs no memory to tell
@@ -97,6 +103,7 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value least_rows(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
+  Napi::Value open_communicator(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<DeviceState> open() const;

@@ -16,6 +16,8 @@ export type ErrorCode =
   | 'NO_DEVICE'
   /** A GPU or its driver failed: the message names the call. Nothing more can be expected of that device. */
   | 'DEVICE_FAILED'
+  /** Ranks that compute together lost one another: the message names the call and the rank. */
+  | 'COMMUNICATION'
   /** Memory ran out, on the host or the device. */
   | 'OUT_OF_MEMORY'
   /** The compiled addon could not be loaded. */

@@ -65,6 +65,21 @@ export interface NativeProgram {
   dispose(): void;
 }
 
+/** This process as one of several that compute together. */
+export interface NativeCommunicator {
+  /** Undefined as long as the engine is being started. */
+  place(): { rank: number; size: number } | undefined;
+  allReduce(tensors: readonly NativeTensor[]): void;
+  broadcast(tensors: readonly NativeTensor[], root: number): void;
+  send(tensors: readonly NativeTensor[], to: number): void;
+  receive(tensors: readonly NativeTensor[], from: number): void;
+  /** One at a time. */
+  startGather(bytes: Uint8Array): void;
+  /** Every rank's bytes as text; undefined until they have come. */
+  gathered(): string[] | undefined;
+  dispose(): void;
+}
+
 /** A device: memory and a queue of ops that a native thread runs in order. */
 export interface NativeDevice {
   /** Uninitialised memory; of what the host fills while a program is recorded, `constant`. */
@@ -90,6 +105,8 @@ export interface NativeDevice {
   profile(): Record<string, OpTiming>;
   /** Waits for the queue and returns cached memory to the system. */
   trim(): void;
+  /** By the MPI engine at that path; other ranks are given up after so many seconds. */
+  openCommunicator(path: string, seconds: number): NativeCommunicator;
   /** Ends after the op at work; reads that were not served reject. Twice is harmless. */
   dispose(): void;
 }
@@ -110,6 +127,10 @@ interface Addon {
   variants(): Variant[];
   /** The names of all ops. */
   ops(): string[];
+  /** Which MPI the engine at that path was built with. Throws ADDON_NOT_LOADED. */
+  mpi(path: string): string;
+  /** Waits until all ranks do the same; MPI is of no use afterwards. */
+  finalizeMpi(path: string): void;
 }
 
 const loaded = new Map<Backend, Addon>();

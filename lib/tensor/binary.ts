@@ -48,6 +48,16 @@ export function findBinary(backend: Backend): Binary {
   );
 }
 
+/** Where the MPI engine lies that was built here. Throws ADDON_NOT_LOADED with what to do. */
+export function findMpi(): string {
+  const path = join(root, 'build/mpi/branch_train_stitch_mpi.so');
+  if (existsSync(path)) return path;
+  throw new BtsError(
+    'ADDON_NOT_LOADED',
+    `the MPI engine is not there: there is no ${path}. It is built by 'npm run build:mpi' in ${root} (needs CMake, a compiler of C++20 and an MPI; on Debian and Ubuntu: apt-get install -y libopenmpi-dev openmpi-bin).`,
+  );
+}
+
 /** The package with a backend's binary for this platform, where there is one. */
 function packageOf(backend: Backend): string | undefined {
   const name = `${process.platform}-${process.arch}${backend === 'cpu' ? '' : `-${backend}`}`;

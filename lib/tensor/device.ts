@@ -10,6 +10,7 @@ import {
   isQuantized,
   loadAddon,
   type MemoryStatistics,
+  type NativeCommunicator,
   type NativeDevice,
   type NativeTensor,
   type OpTiming,
@@ -328,6 +329,11 @@ export class Device implements Disposable {
     this.run('measure_peaks', { peaks });
     const [flops = 0, readBytes = 0] = await peaks.read();
     return { flops, readBytes };
+  }
+
+  /** @internal */
+  openCommunicator(path: string, seconds: number): NativeCommunicator {
+    return this.call(() => this.native.openCommunicator(path, seconds));
   }
 
   /** Returns cached memory to the system. */

@@ -1,0 +1,140 @@
+import { BtsError, expectAlive } from '../base/errors.js';
+import { type NativeCommunicator, typed } from './addon.js';
+import type { Device } from './device.js';
+import type { Tensor } from './tensor.js';
+
+/** What moves tensors between processes; 'none' where there is one process. */
+export type CommunicatorEngine = 'none' | 'mpi' | 'nccl';
+
+/** What JSON can say. */
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+/**
+ * This process as one of several that compute together, each on a device of its own. All ranks make the same calls in the same
+ * order, with tensors of the same shapes. Calls of tensors are queued on the device like ops; what goes wrong in them is thrown,
+ * with the code COMMUNICATION, by the next read of one of their tensors, and a rank whose tensors failed to be computed tells
+ * the others so. `gather` and `barrier` wait.
+ */
+export class Communicator implements Disposable {
+  #disposed = false;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @internal Communicators are opened by `openCommunicator`. */
+  constructor(
+    readonly device: Device,
+    /** What moves tensors. */
+    readonly engine: CommunicatorEngine,
+    /** Of this process, from 0 to size - 1. */
+    readonly rank: number,
+    /** How many processes there are. */
+    readonly size: number,
+    private readonly native?: NativeCommunicator,
+  ) {}
+
+  /** Of one process: all calls do nothing. */
+  static alone(device: Device): Communicator {
+    return new Communicator(device, 'none', 0, 1);
+  }
+
+  /**
+   * Replaces the contents of each tensor by the sums over all ranks, which get the same bytes. For a given number of ranks the same
+   * numbers give the same sums. Throws BAD_OPTION unless tensors are in f32 or bf16.
+   */
+  allReduce(tensors: readonly Tensor[]): void {
+    this.call((native) => native.allReduce(nativeOf(tensors)));
+  }
+
+  /** Replaces the contents of each tensor by those that rank `root` has. Throws BAD_OPTION for integers. */
+  broadcast(tensors: readonly Tensor[], root: number): void {
+    this.expectRank(root);
+    this.call((native) => native.broadcast(nativeOf(tensors), root));
+  }
+
+  /** Sends a tensor to a rank, which must receive it. */
+  send(tensor: Tensor, to: number): void {
+    this.expectRank(to, true);
+    this.call((native) => native.send([tensor.native], to));
+  }
+
+  /** Replaces the contents of a tensor by what a rank sends. */
+  receive(tensor: Tensor, from: number): void {
+    this.expectRank(from, true);
+    this.call((native) => native.receive([tensor.native], from));
+  }
+
+  /** Waits until all ranks have come here, and all that they queued before is done. */
+  async barrier(): Promise<void> {
+    expectAlive(this.#disposed, 'a communicator');
+    await this.device.synchronize();
+    await this.gather(null);
+  }
+
+  /**
+   * Every rank's value, in the order of ranks. It does not wait for what is queued on devices, and is for small values: numbers of a
+   * loss, a flag. Throws COMMUNICATION.
+   */
+  gather<Value extends JsonValue>(value: Value): Promise<Value[]> {
+    const values = this.#last.then(() => this.gatherNow(value));
+    this.#last = values.catch(() => undefined);
+    return values;
+  }
+
+  private async gatherNow<Value extends JsonValue>(value: Value): Promise<Value[]> {
+    expectAlive(this.#disposed, 'a communicator');
+    const text = JSON.stringify(value);
+    if (!this.native) return [JSON.parse(text)];
+    const { native } = this;
+    try {
+      native.startGather(Buffer.from(text));
+      const texts = await until(() => native.gathered());
+      return texts.map((each) => JSON.parse(each));
+    } catch (cause) {
+      const error = typed(cause);
+      if (!(error instanceof BtsError) || error.code !== 'COMMUNICATION') throw error;
+      throw new BtsError('COMMUNICATION', `gather: on rank ${this.rank} of ${this.size}: ${error.message}`, { cause });
+    }
+  }
+
+  /** Ends it; what is queued is still done. Twice is harmless. */
+  dispose(): void {
+    this.#disposed = true;
+    this.native?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Whether `dispose` was called. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  private expectRank(rank: number, isOther = false): void {
+    if (!(Number.isInteger(rank) && rank >= 0 && rank < this.size))
+      throw new BtsError('BAD_OPTION', `there is no rank ${rank}: ranks are 0 to ${this.size - 1}.`);
+    if (isOther && rank === this.rank) throw new BtsError('BAD_OPTION', `rank ${rank} cannot send to itself.`);
+  }
+
+  private call(f: (native: NativeCommunicator) => void): void {
+    expectAlive(this.#disposed, 'a communicator');
+    try {
+      if (this.native) f(this.native);
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+}
+
+const nativeOf = (tensors: readonly Tensor[]) => tensors.map(({ native }) => native);
+
+/** What `poll` returns once that is something: asked often at first, then every few milliseconds. */
+export async function until<Result>(poll: () => Result | undefined): Promise<Result> {
+  for (let tries = 0; ; tries++) {
+    const result = poll();
+    if (result !== undefined) return result;
+    await new Promise<void>((resolve) =>
+      tries < 100 ? setImmediate(resolve) : setTimeout(resolve, tries < 200 ? 1 : 5),
+    );
+  }
+}
