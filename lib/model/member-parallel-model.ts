@@ -9,7 +9,6 @@ import type { Batch } from '../data/packing.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { Communicator } from '../tensor/communicator.js';
 import type { Device } from '../tensor/device.js';
-import * as ops from '../tensor/ops/index.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { findLaunch } from '../../lib/base/launch.js';
 import { Device } from '../../lib/tensor/device.js';
 import { openCommunicator } from '../../lib/tensor/open-communicator.js';
-import * as programs from './programs.js';
+import * as memberPrograms from './member-programs.js';
+import * as tensorPrograms from './programs.js';
 import type { Report } from './ranks.js';
 
+const programs = { ...tensorPrograms, members: memberPrograms.members };
 const [program = '', deviceName = '', folder = ''] = process.argv.slice(2);
 const launch = findLaunch();
 const report = (what: Report) => {
