@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "communicator/communicator.h"
 #include "communicator/mpi_engine.h"
+#include "communicator/nccl_library.h"
 #include "device.h"
 #include "op_table.h"
 #include "program.h"
@@ -35,6 +36,19 @@ Napi::Value ops(const Napi::CallbackInfo& info) {
   return list;
 }
 
+// nccl(): the version of libnccl.so.2
+Napi::Value nccl(const Napi::CallbackInfo& info) {
+  return bts::guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), bts::nccl::version()); });
+}
+
+// ncclId(): what all ranks of a new communicator are given
+Napi::Value nccl_id(const Napi::CallbackInfo& info) {
+  return bts::guarded(info.Env(), [&]() -> Napi::Value {
+    const auto id = bts::nccl::unique_id();
+    return Napi::Buffer<char>::Copy(info.Env(), id.bytes.data(), id.bytes.size());
+  });
+}
+
 std::string path_of(const Napi::CallbackInfo& info) {
   return info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
 }
@@ -60,6 +74,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
                                             Napi::Persistent(bts::Communicator::define(env))});
   exports.Set("Device", bts::Device::define(env));
   exports.Set("ops", Napi::Function::New(env, ops, "ops"));
+  exports.Set("nccl", Napi::Function::New(env, nccl, "nccl"));
+  exports.Set("ncclId", Napi::Function::New(env, nccl_id, "ncclId"));
   exports.Set("mpi", Napi::Function::New(env, mpi, "mpi"));
   exports.Set("finalizeMpi", Napi::Function::New(env, finalize_mpi, "finalizeMpi"));
   exports.Set("variants", Napi::Function::New(env, variants, "variants"));

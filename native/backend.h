@@ -43,6 +43,10 @@ class Memory {
   virtual void synchronize() = 0;
   // Whether the host can read this memory where it lies.
   virtual bool is_host() const = 0;
+  // Whether all work so far has ended.
+  virtual bool is_idle() { return true; }
+  // Where the device queues its work, as its vendor's libraries take it; a GPU's stream.
+  virtual void* stream() { return nullptr; }
 };
 
 // How often a kind of task ran and how long it took in all.

@@ -71,6 +71,12 @@ Task write_task(const char* name, const Tensor& tensor, Memory::Source source) {
   return {.name = name, .body = body, .writes = {{tensor.storage(), tensor.whole()}}};
 }
 
+double to_seconds(const Napi::Value& value) {
+  const double seconds = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0;
+  if (!(seconds > 0)) throw Error("BAD_OPTION", "expected seconds above 0");
+  return seconds;
+}
+
 // The tensor behind a JavaScript value, which must be one of this device.
 Tensor& own(const Napi::Value& value, const DeviceState& device, const std::string& doing) {
   Tensor& tensor = Tensor::from(value, "tensor");
@@ -264,9 +270,8 @@ Napi::Function Device::define(Napi::Env env) {
                       InstanceMethod<&Device::end_recording>("endRecording"), InstanceMethod<&Device::read>("read"),
                       InstanceMethod<&Device::memory>("memory"), InstanceMethod<&Device::capacity>("capacity"),
                       InstanceMethod<&Device::least_rows>("leastRows"), InstanceMethod<&Device::profile>("profile"),
-                      InstanceMethod<&Device::trim>("trim"),
-                      InstanceMethod<&Device::open_communicator>("openCommunicator"),
-                      InstanceMethod<&Device::dispose>("dispose")});
+                      InstanceMethod<&Device::trim>("trim"), InstanceMethod<&Device::open_mpi>("openMpi"),
+                      InstanceMethod<&Device::open_nccl>("openNccl"), InstanceMethod<&Device::dispose>("dispose")});
 }
 
 // new Device(threads, variant or '', precision; default f32)
@@ -442,15 +447,30 @@ Napi::Value Device::trim(const Napi::CallbackInfo& info) {
   });
 }
 
-// openCommunicator(the MPI engine's path, seconds): Communicator
-Napi::Value Device::open_communicator(const Napi::CallbackInfo& info) {
+// openMpi(the engine's path, seconds): Communicator
+Napi::Value Device::open_mpi(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
-    if (!info[0].IsString() || !info[1].IsNumber())
-      throw Error("BAD_OPTION", "openCommunicator: expected a path and seconds");
-    const double seconds = info[1].As<Napi::Number>().DoubleValue();
-    auto engine = open_mpi(info[0].As<Napi::String>().Utf8Value(), seconds);
-    return Communicator::create(info.Env(), state, std::move(engine));
+    if (!info[0].IsString()) throw Error("BAD_OPTION", "openMpi: expected a path");
+    return Communicator::create(info.Env(), state,
+                                bts::open_mpi(info[0].As<Napi::String>().Utf8Value(), to_seconds(info[1])));
+  });
+}
+
+// openNccl(id, rank, size, board, seconds): Communicator. The board is a tensor that stays until it is disposed.
+Napi::Value Device::open_nccl(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto state = open();
+    if (!info[0].IsTypedArray()) throw Error("BAD_OPTION", "openNccl: expected an id");
+    const auto id = info[0].As<Napi::TypedArray>();
+    const int size = static_cast<int>(to_integer(info[2], "size", 1, 1'000'000));
+    const int rank = static_cast<int>(to_integer(info[1], "rank", 0, size - 1));
+    const Tensor& board = own(info[3], *state, "openNccl");
+    if (board.bytes() < nccl_board_bytes(size))
+      throw Error("BAD_SHAPE", "openNccl: the board must have " + std::to_string(nccl_board_bytes(size)) + " bytes");
+    const std::string bytes(static_cast<const char*>(id.ArrayBuffer().Data()) + id.ByteOffset(), id.ByteLength());
+    return Communicator::create(info.Env(), state,
+                                bts::open_nccl(bytes, {rank, size}, board.data(), to_seconds(info[4])));
   });
 }
 

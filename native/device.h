@@ -103,7 +103,8 @@ class Device : public Napi::ObjectWrap<Device> {
   Napi::Value least_rows(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
-  Napi::Value open_communicator(const Napi::CallbackInfo& info);
+  Napi::Value open_mpi(const Napi::CallbackInfo& info);
+  Napi::Value open_nccl(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<DeviceState> open() const;

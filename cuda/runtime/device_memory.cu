@@ -53,6 +53,13 @@ void CudaMemory::read(void* to, const void* from, size_t bytes) {
   }
 }
 
+bool CudaMemory::is_idle() {
+  const cudaError_t status = cudaStreamQuery(context_->stream());
+  if (status == cudaErrorNotReady) return false;
+  expect(status, "cudaStreamQuery");
+  return true;
+}
+
 void CudaMemory::synchronize() { CUDA_EXPECT(cudaStreamSynchronize(context_->stream())); }
 
 }  // namespace bts::cuda

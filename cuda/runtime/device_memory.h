@@ -51,6 +51,8 @@ class CudaMemory final : public Memory {
   void read(void* to, const void* from, size_t bytes) override;
   void synchronize() override;
   bool is_host() const override { return false; }
+  bool is_idle() override;
+  void* stream() override { return context_->stream(); }
 
  private:
   std::shared_ptr<Context> context_;

@@ -40,6 +40,7 @@ const LAUNCHERS: readonly Launcher[] = [
 const MPI_CHANNELS = ['OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK', 'PMI_FD', 'PMI_PORT'];
 
 const MOST_RANKS = 1_000_000;
+const MOST_JOBS = 999_999_999;
 
 /**
  * As which of how many processes this one was started, as torchrun, mpirun, srun and others tell it by environment variables;
@@ -68,8 +69,8 @@ export function findLaunch(env: Environment = process.env): Launch | undefined {
     size,
     localRank: (localName && number(env, localName, 0, MOST_RANKS)) || 0,
     masterAddress: env.MASTER_ADDR || firstHost(env.SLURM_STEP_NODELIST || env.SLURM_JOB_NODELIST),
-    masterPort: number(env, 'MASTER_PORT', 1, 65_535),
-    hasMpi: MPI_CHANNELS.some((name) => isSet(env, name)),
+    masterPort: number(env, 'MASTER_PORT', 1, 65_535) ?? portOfJob(env),
+    hasMpi: hasMpi(launcher, env, rank, size),
     token: tokenOf(env),
   };
 }
@@ -95,6 +96,22 @@ function isBatchScript({ rank }: Launcher, env: Environment): boolean {
 function firstHost(list: string | undefined): string | undefined {
   const [, prefix, digits, suffix] = /^([^[,]+)(?:\[(\d+)[^\]]*\]([^,[]*))?/.exec(list ?? '') ?? [];
   return prefix && `${prefix}${digits ?? ''}${suffix ?? ''}`;
+}
+
+/**
+ * What starts processes itself may have been started by mpirun or srun, whose channel is then that of one process of theirs: it
+ * is believed only where it says the same.
+ */
+function hasMpi(launcher: Launcher, env: Environment, rank: number, size: number): boolean {
+  if (launcher !== LAUNCHERS[0]) return MPI_CHANNELS.some((name) => isSet(env, name));
+  const says = (name: string, value: number) => env[name] === `${value}`;
+  return LAUNCHERS.slice(1, 3).some((other) => says(other.rank, rank) && says(other.sizes[0]!, size));
+}
+
+/** Slurm tells no port: one that jobs which run at the same time rarely share. */
+function portOfJob(env: Environment): number | undefined {
+  const job = number(env, 'SLURM_JOB_ID', 0, MOST_JOBS);
+  return job === undefined ? undefined : 20_000 + (job % 12_000);
 }
 
 function tokenOf(env: Environment): string {

@@ -106,7 +106,9 @@ export interface NativeDevice {
   /** Waits for the queue and returns cached memory to the system. */
   trim(): void;
   /** By the MPI engine at that path; other ranks are given up after so many seconds. */
-  openCommunicator(path: string, seconds: number): NativeCommunicator;
+  openMpi(path: string, seconds: number): NativeCommunicator;
+  /** By libnccl.so.2, with the id that all ranks have, and memory that stays for an announcement of each rank. */
+  openNccl(id: Uint8Array, rank: number, size: number, board: NativeTensor, seconds: number): NativeCommunicator;
   /** Ends after the op at work; reads that were not served reject. Twice is harmless. */
   dispose(): void;
 }
@@ -127,6 +129,10 @@ interface Addon {
   variants(): Variant[];
   /** The names of all ops. */
   ops(): string[];
+  /** The version of libnccl.so.2. Throws ADDON_NOT_LOADED. */
+  nccl(): string;
+  /** What all ranks of a new communicator are given, made by one of them. */
+  ncclId(): Uint8Array;
   /** Which MPI the engine at that path was built with. Throws ADDON_NOT_LOADED. */
   mpi(path: string): string;
   /** Waits until all ranks do the same; MPI is of no use afterwards. */

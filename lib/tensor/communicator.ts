@@ -9,6 +9,13 @@ export type CommunicatorEngine = 'none' | 'mpi' | 'nccl';
 /** What JSON can say. */
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
+/** @internal What carries texts of the host between ranks. */
+export interface HostValues {
+  /** Every rank's text, in the order of ranks; one call at a time. Throws COMMUNICATION. */
+  gather(text: string): Promise<string[]>;
+  dispose(): void;
+}
+
 /**
  * This process as one of several that compute together, each on a device of its own. All ranks make the same calls in the same
  * order, with tensors of the same shapes. Calls of tensors are queued on the device like ops; what goes wrong in them is thrown,
@@ -29,6 +36,8 @@ export class Communicator implements Disposable {
     /** How many processes there are. */
     readonly size: number,
     private readonly native?: NativeCommunicator,
+    private readonly values?: HostValues,
+    private readonly board?: Tensor,
   ) {}
 
   /** Of one process: all calls do nothing. */
@@ -82,11 +91,8 @@ export class Communicator implements Disposable {
   private async gatherNow<Value extends JsonValue>(value: Value): Promise<Value[]> {
     expectAlive(this.#disposed, 'a communicator');
     const text = JSON.stringify(value);
-    if (!this.native) return [JSON.parse(text)];
-    const { native } = this;
     try {
-      native.startGather(Buffer.from(text));
-      const texts = await until(() => native.gathered());
+      const texts = (await this.values?.gather(text)) ?? [text];
       return texts.map((each) => JSON.parse(each));
     } catch (cause) {
       const error = typed(cause);
@@ -99,6 +105,8 @@ export class Communicator implements Disposable {
   dispose(): void {
     this.#disposed = true;
     this.native?.dispose();
+    this.values?.dispose();
+    this.board?.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -127,14 +135,3 @@ export class Communicator implements Disposable {
 }
 
 const nativeOf = (tensors: readonly Tensor[]) => tensors.map(({ native }) => native);
-
-/** What `poll` returns once that is something: asked often at first, then every few milliseconds. */
-export async function until<Result>(poll: () => Result | undefined): Promise<Result> {
-  for (let tries = 0; ; tries++) {
-    const result = poll();
-    if (result !== undefined) return result;
-    await new Promise<void>((resolve) =>
-      tries < 100 ? setImmediate(resolve) : setTimeout(resolve, tries < 200 ? 1 : 5),
-    );
-  }
-}

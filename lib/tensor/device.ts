@@ -332,8 +332,13 @@ export class Device implements Disposable {
   }
 
   /** @internal */
-  openCommunicator(path: string, seconds: number): NativeCommunicator {
-    return this.call(() => this.native.openCommunicator(path, seconds));
+  openMpi(path: string, seconds: number): NativeCommunicator {
+    return this.call(() => this.native.openMpi(path, seconds));
+  }
+
+  /** @internal */
+  openNccl(id: Uint8Array, rank: number, size: number, board: Tensor, seconds: number): NativeCommunicator {
+    return this.call(() => this.native.openNccl(id, rank, size, board.native, seconds));
   }
 
   /** Returns cached memory to the system. */

@@ -36,7 +36,7 @@ Napi::Function Communicator::define(Napi::Env env) {
        InstanceMethod<&Communicator::gathered>("gathered"), InstanceMethod<&Communicator::dispose>("dispose")});
 }
 
-Napi::Object Communicator::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::unique_ptr<Engine> engine) {
+Napi::Object Communicator::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Engine> engine) {
   Parts parts{std::move(device), std::move(engine)};
   return env.GetInstanceData<Constructors>()->communicator.New({Napi::External<Parts>::New(env, &parts)});
 }
@@ -59,6 +59,12 @@ Engine& Communicator::open() const {
   if (!engine_ || device_->closed())
     throw Error("DISPOSED", "the communicator was used after it or its device was disposed");
   return *engine_;
+}
+
+HostEngine& Communicator::host() const {
+  auto* const host = dynamic_cast<HostEngine*>(&open());
+  if (!host) throw Error("BAD_OPTION", "gather: this engine carries tensors alone");
+  return *host;
 }
 
 // place(): { rank, size }, or undefined as long as the engine is being started
@@ -156,7 +162,7 @@ Napi::Value Communicator::receive(const Napi::CallbackInfo& info) {
 // startGather(bytes)
 Napi::Value Communicator::start_gather(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Engine& engine = open();
+    HostEngine& engine = host();
     if (!info[0].IsTypedArray()) throw Error("BAD_OPTION", "gather: expected bytes");
     const auto array = info[0].As<Napi::TypedArray>();
     engine.start_gather({static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
@@ -168,7 +174,7 @@ Napi::Value Communicator::start_gather(const Napi::CallbackInfo& info) {
 // gathered(): every rank's bytes as text, or undefined until they have come
 Napi::Value Communicator::gathered(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto all = open().gathered();
+    const auto all = host().gathered();
     if (!all) return info.Env().Undefined();
     auto list = Napi::Array::New(info.Env());
     for (const auto& bytes : *all) list.Set(list.Length(), Napi::String::New(info.Env(), bytes));

@@ -15,7 +15,7 @@ namespace bts {
 class Communicator : public Napi::ObjectWrap<Communicator> {
  public:
   static Napi::Function define(Napi::Env env);
-  static Napi::Object create(Napi::Env env, std::shared_ptr<DeviceState> device, std::unique_ptr<Engine> engine);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Engine> engine);
 
   explicit Communicator(const Napi::CallbackInfo& info);
 
@@ -34,6 +34,7 @@ class Communicator : public Napi::ObjectWrap<Communicator> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   Engine& open() const;
+  HostEngine& host() const;
   int peer(const Napi::Value& value, const char* name, bool other) const;
   void push(const char* name, Method method, const Napi::Value& tensors, int peer, Part part);
 

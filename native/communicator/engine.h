@@ -25,8 +25,8 @@ struct Exchange {
   std::string failure = {};  // why this rank cannot take part: the others are told
 };
 
-// `start` to `gathered` belong to the JavaScript thread, and none of them waits; the exchanges to the queue's worker, which waits
-// for their end. `cancel` may be called by any thread. All throw COMMUNICATION.
+// The exchanges belong to the queue's worker, which waits for their end; `cancel` may be called by any thread, and what else there
+// is by JavaScript's, which never waits. All throw COMMUNICATION.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -43,16 +43,24 @@ class Engine {
   virtual void send(Backend& backend, const Exchange& exchange) = 0;
   virtual void receive(Backend& backend, const Exchange& exchange) = 0;
 
-  // Every rank's bytes for every rank.
-  virtual void start_gather(const std::string& bytes) = 0;
-  // Nothing until they have come.
-  virtual std::optional<std::vector<std::string>> gathered() = 0;
-
   // Lets the exchange at work fail, and all that follow.
   virtual void cancel() = 0;
 };
 
-// Of the library at that path, built by `npm run build:mpi`; all ranks are given up after that time. Throws ADDON_NOT_LOADED.
-std::unique_ptr<Engine> open_mpi(const std::string& path, double seconds);
+// One that also carries bytes of the host. These are started one after the other.
+class HostEngine : public Engine {
+ public:
+  // Every rank's bytes for every rank.
+  virtual void start_gather(const std::string& bytes) = 0;
+  // Nothing until they have come.
+  virtual std::optional<std::vector<std::string>> gathered() = 0;
+};
+
+// Of the library at that path, built by `npm run build:mpi`; other ranks are given up after that time. Throws ADDON_NOT_LOADED.
+std::unique_ptr<HostEngine> open_mpi(const std::string& path, double seconds);
+
+// Of libnccl.so.2. All ranks have the same id; the board is memory of the device. Throws ADDON_NOT_LOADED.
+std::unique_ptr<Engine> open_nccl(const std::string& id, Engine::Place place, void* board, double seconds);
+size_t nccl_board_bytes(int size);
 
 }  // namespace bts

@@ -12,7 +12,7 @@ namespace bts {
 namespace {
 
 // MPI reads and writes the host's memory: that of another device is copied there and back.
-class MpiEngine final : public Engine {
+class MpiEngine final : public HostEngine {
  public:
   MpiEngine(const BtsMpi& mpi, double seconds) : mpi_(mpi), seconds_(seconds) { mpi_.start(seconds); }
 
@@ -106,7 +106,7 @@ const BtsMpi& load_mpi(const std::string& path) {
   return *functions();
 }
 
-std::unique_ptr<Engine> open_mpi(const std::string& path, double seconds) {
+std::unique_ptr<HostEngine> open_mpi(const std::string& path, double seconds) {
   return std::make_unique<MpiEngine>(load_mpi(path), seconds);
 }
 

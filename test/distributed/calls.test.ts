@@ -1,36 +1,42 @@
-/** Every call of a communicator, on 2, 3, 4 and 8 processes, against what one process computes. */
-import { test } from 'uvu';
-import * as assert from 'uvu/assert';
-import { fraction, SHAPES, sizeOf, wholeNumber } from './numbers.js';
-import type { Sums } from './programs.js';
-import { noMpi, valuesOf } from './ranks.js';
+/** Every call of a communicator on several processes, against what one process computes. */
+import { suite } from 'uvu';
+import { expectCalls } from './expected.js';
+import { buildStandIn, freePort } from './nccl-stand-in.js';
+import type { Calls } from './programs.js';
+import { noMpi, runProcesses, runRanks, valuesOf } from './ranks.js';
 
+const calls = suite('calls');
 const why = noMpi();
-if (why !== undefined) console.log(`distributed: skipped, ${why}`);
+const standIn = buildStandIn();
+calls.after(() => standIn?.remove());
 
-const ranks = (size: number) => Array.from({ length: size }, (_, rank) => rank);
-const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+const MPI_RUNS: readonly [device: string, size: number][] = [
+  ['cpu', 2],
+  ['cpu', 3],
+  ['cpu', 4],
+  ['cpu', 8],
+  ['cuda-emulated/f32', 2],
+  ['cuda-emulated/bf16', 3],
+];
 
-if (why === undefined) {
-  for (const size of [2]) {
-    test(`all-reduce on ${size} ranks`, async () => {
-      const all = await valuesOf<Sums>('sums', size);
-      const expected = SHAPES.map((shape, tensor) =>
-        Array.from({ length: sizeOf(shape) }, (_, i) => sum(ranks(size).map((rank) => wholeNumber(rank, tensor, i)))),
-      );
-      for (const { f32, bf16, rounded, sample, roundedBf16 } of all) {
-        assert.equal(f32, expected);
-        assert.equal(bf16, expected);
-        assert.equal(rounded, [all[0]!.rounded[0], all[0]!.rounded[0]], 'the same bytes on all ranks, each time');
-        assert.is(roundedBf16, all[0]!.roundedBf16);
-        sample.forEach((value, i) => {
-          const terms = ranks(size).map((rank) => fraction(rank, i));
-          const bound = sum(terms.map(Math.abs)) * size * 2 ** -24;
-          assert.ok(Math.abs(value - sum(terms)) <= bound, `${value} at ${i}`);
-        });
-      }
+if (why !== undefined) console.log(`calls by MPI: skipped, ${why}`);
+else
+  for (const [device, size] of MPI_RUNS)
+    calls(`${size} ranks on ${device} by MPI`, async () => {
+      expectCalls(valuesOf<Calls>(await runRanks('calls', size, { device })));
     });
-  }
+
+if (!standIn) console.log('calls by NCCL: skipped, there is no gcc for what stands in for it');
+else {
+  calls("4 ranks on the emulation by what stands in for NCCL, which meet at rank 0's port", async () => {
+    const env = { ...standIn.env, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${await freePort()}` };
+    expectCalls(valuesOf<Calls>(await runProcesses('calls', 4, { device: 'cuda-emulated/f32', env })));
+  });
+
+  if (why === undefined)
+    calls('2 ranks on the emulation by what stands in for NCCL, which meet by MPI', async () => {
+      expectCalls(valuesOf<Calls>(await runRanks('calls', 2, { device: 'cuda-emulated/bf16', env: standIn.env })));
+    });
 }
 
-test.run();
+calls.run();

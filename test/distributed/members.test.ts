@@ -7,6 +7,7 @@ import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-mode
 import { Device } from '../../lib/tensor/device.js';
 import { close, inTemporaryFolder, randomize, writeModel } from '../support/models.js';
 import { look, type Seen } from './member-programs.js';
+import { openDevice } from './open-device.js';
 import { noMpi, runRanks, valuesOf } from './ranks.js';
 
 const test = suite('members on ranks of their own');
@@ -57,7 +58,7 @@ function expectSame(ranks: readonly Seen[], whole: Seen): void {
   }
 }
 
-const VARIANTS: [string, number, Partial<StitchOptions>][] = [
+const VARIANTS: [title: string, experts: number, options: Partial<StitchOptions>, device?: string][] = [
   ['two members, projected experts', 1, { stitches: 3 }],
   ['three members, dropout', 2, { stitches: 3, dropout: 0.3 }],
   [
@@ -68,16 +69,17 @@ const VARIANTS: [string, number, Partial<StitchOptions>][] = [
   ['three members, low rank', 2, { rank: 3, stitches: 3 }],
   ['two members, all stitches into the hub', 1, { stitches: 2, alternate: false }],
   ['two members, one stitch', 1, { stitches: 1 }],
+  ['three members on the emulation', 2, { stitches: 3 }, 'cuda-emulated/f32'],
 ];
 
-for (const [name, experts, options] of why === undefined ? VARIANTS : []) {
-  test(name, async () => {
+for (const [title, experts, options, name = 'cpu'] of why === undefined ? VARIANTS : []) {
+  test(title, async () => {
     await inTemporaryFolder(async (folder) => {
-      using device = Device.open('cpu', { threads: 1 });
+      using device = openDevice(name);
       const stitched = await write(device, folder, experts, options);
       using model = await StitchedModel.load(device, stitched, { trainable: true });
       const env = { BTS_TEST_MODEL: stitched };
-      expectSame(await valuesOf<Seen>('members', experts + 1, { env }), await look(model));
+      expectSame(valuesOf<Seen>(await runRanks('members', experts + 1, { env, device: name })), await look(model));
     });
   });
 }

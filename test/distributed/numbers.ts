@@ -10,3 +10,6 @@ export const wholeNumber = (rank: number, tensor: number, i: number) => ((i * 7 
 export const fraction = (rank: number, i: number) => Math.fround(Math.sin(rank * 1000 + i) * 10 ** ((i % 7) - 3));
 
 export const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
+
+/** How many of them are summed. */
+export const ROUNDED = 30_011;

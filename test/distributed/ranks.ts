@@ -1,4 +1,4 @@
-/** Several processes that compute together, started as users start them: by mpirun. */
+/** Several processes that compute together, started as users start them. */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findMpi } from '../../lib/tensor/binary.js';
 
-/** Why nothing can be started here; undefined where it can. */
+/** Why mpirun cannot start ranks here; undefined where it can. */
 export function noMpi(): string | undefined {
   if (spawnSync('mpirun', ['--version']).status !== 0) return 'there is no mpirun';
   try {
@@ -17,8 +17,14 @@ export function noMpi(): string | undefined {
   }
 }
 
+/** What a program of programs.ts returned, or threw. */
+export interface Report {
+  value?: unknown;
+  error?: { code: string; message: string };
+}
+
 export interface Outcome {
-  /** Of mpirun. */
+  /** Of mpirun, or the highest of the processes. */
   status: number | null;
   /** What each rank reported, where it did. */
   reports: (Report | undefined)[];
@@ -26,40 +32,61 @@ export interface Outcome {
   milliseconds: number;
 }
 
-/** What a program of programs/ returned, or threw. */
-export interface Report {
-  value?: unknown;
-  error?: { code: string; message: string };
-}
-
 export interface RunOptions {
   device?: string;
   env?: Record<string, string>;
+  /** Of single ranks, beside that of all. */
+  envOf?: (rank: number) => Record<string, string>;
+  /** How many of the ranks are started. */
+  started?: number;
 }
 
-/** Runs a program of programs.ts on each of `size` ranks. */
-export async function runRanks(program: string, size: number, options: RunOptions = {}): Promise<Outcome> {
-  const folder = await mkdtemp(join(tmpdir(), 'bts-ranks-'));
-  const main = fileURLToPath(new URL('rank-main.ts', import.meta.url));
-  const node = [process.execPath, '--import', 'tsx', main, program, options.device ?? 'cpu', folder];
-  const begin = performance.now();
-  try {
-    // Left to itself, Open MPI binds each rank to one core.
-    const child = spawn(
-      'mpirun',
-      ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', '-n', `${size}`, ...node],
-      {
-        env: { ...process.env, ...options.env },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    );
+type Start = (node: string[], size: number, options: RunOptions) => Promise<{ status: number | null; stderr: string }>;
+
+/** Left to itself, Open MPI binds each rank to one core. */
+const MPIRUN = ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', '-n'];
+
+const withMpirun: Start = (node, size, { env = {} }) => run('mpirun', [...MPIRUN, `${size}`, ...node], env);
+
+/** As torchrun does, and Kubernetes. */
+const byThemselves: Start = async ([command = '', ...args], size, { env = {}, envOf, started = size }) => {
+  const ended = await Promise.all(
+    Array.from({ length: started }, (_, rank) =>
+      run(command, args, { RANK: `${rank}`, WORLD_SIZE: `${size}`, ...env, ...envOf?.(rank) }),
+    ),
+  );
+  return {
+    status: Math.max(...ended.map(({ status }) => status ?? 128)),
+    stderr: ended.map(({ stderr }) => stderr).join(''),
+  };
+};
+
+function run(command: string, args: string[], env: Record<string, string>) {
+  return new Promise<{ status: number | null; stderr: string }>((resolve, reject) => {
+    const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text) => {
       stderr += text;
     });
-    const status = await new Promise<number | null>((resolve, reject) =>
-      child.on('close', resolve).on('error', reject),
-    );
+    child.on('error', reject).on('close', (status) => resolve({ status, stderr }));
+  });
+}
+
+/** Runs a program on each of `size` ranks, which mpirun starts. */
+export const runRanks = (program: string, size: number, options: RunOptions = {}) =>
+  runWith(withMpirun, program, size, options);
+
+/** The same of processes that are told their ranks, and have no channel but what MASTER_ADDR and MASTER_PORT name. */
+export const runProcesses = (program: string, size: number, options: RunOptions = {}) =>
+  runWith(byThemselves, program, size, options);
+
+async function runWith(start: Start, program: string, size: number, options: RunOptions): Promise<Outcome> {
+  const folder = await mkdtemp(join(tmpdir(), 'bts-ranks-'));
+  const main = fileURLToPath(new URL('rank-main.ts', import.meta.url));
+  const begin = performance.now();
+  try {
+    const node = [process.execPath, '--import', 'tsx', main, program, options.device ?? 'cpu', folder];
+    const { status, stderr } = await start(node, size, options);
     const files = await readdir(folder);
     const reports = await Promise.all(
       Array.from({ length: size }, async (_, rank) =>
@@ -73,9 +100,8 @@ export async function runRanks(program: string, size: number, options: RunOption
 }
 
 /** What every rank returned; throws where one did not. */
-export async function valuesOf<Value>(program: string, size: number, options: RunOptions = {}): Promise<Value[]> {
-  const { status, reports, stderr } = await runRanks(program, size, options);
+export function valuesOf<Value>({ status, reports, stderr }: Outcome): Value[] {
   const values = reports.map((report) => report?.value);
   if (status === 0 && values.every((value) => value !== undefined)) return values as Value[];
-  throw new Error(`${program} on ${size} ranks ended with ${status}: ${JSON.stringify(reports)}\n${stderr}`);
+  throw new Error(`ranks ended with ${status}: ${JSON.stringify(reports)}\n${stderr}`);
 }

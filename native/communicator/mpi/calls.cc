@@ -1,9 +1,10 @@
 #include "calls.h"
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
+#include <vector>
 
+#include "../announcement.h"
 #include "world.h"
 
 namespace bts::mpi {
@@ -12,65 +13,23 @@ namespace {
 
 constexpr uint64_t kPart = 1 << 30;  // bytes of one message, whose elements MPI counts in an int
 
-// What a rank is about to do. All ranks compare theirs.
-struct Announcement {
-  uint64_t number;  // of the call
-  uint64_t tensors, bytes, shape;
-  int32_t peer;
-  char name[16];
-  char failure[400];
-};
-
 uint64_t calls_so_far = 0;
 
-Announcement announce(const char* name, const BtsCall& call) {
-  Announcement mine{};
-  mine.tensors = call.count;
-  mine.peer = call.peer;
-  for (uint64_t i = 0; i < call.count; i++) {
-    const auto& [data, bytes, elements] = call.buffers[i];
-    mine.bytes += bytes;
-    // Multiplied by what is odd and has many bits, so that order and sizes all count.
-    mine.shape = (mine.shape ^ (bytes * 4 + uint64_t(elements))) * 0x9e3779b97f4a7c15;
-  }
-  std::strncpy(mine.name, name, sizeof mine.name - 1);
-  if (call.failure) std::strncpy(mine.failure, call.failure, sizeof mine.failure - 1);
+Announcement announce(uint64_t number, const char* name, const BtsCall& call) {
+  Announcement mine(number, name, call.peer, call.failure);
+  for (uint64_t i = 0; i < call.count; i++) mine.add(call.buffers[i].bytes, call.buffers[i].elements);
   return mine;
-}
-
-bool agree(const Announcement& a, const Announcement& b) {
-  return std::strcmp(a.name, b.name) == 0 && a.number == b.number && a.peer == b.peer && a.tensors == b.tensors &&
-         a.bytes == b.bytes && a.shape == b.shape;
-}
-
-std::string describe(const Announcement& a) {
-  return std::string(a.name) + (a.peer >= 0 ? " (root " + std::to_string(a.peer) + ")" : "") + " of " +
-         std::to_string(a.tensors) + (a.tensors == 1 ? " tensor, " : " tensors, ") + std::to_string(a.bytes) + " bytes";
-}
-
-// Throws Refusal where ranks do not agree, or one of them cannot take part.
-void compare(const std::vector<Announcement>& all) {
-  const Announcement& mine = all[size_t(world().rank)];
-  for (size_t rank = 0; rank < all.size(); rank++)
-    if (all[rank].failure[0]) throw Refusal("rank " + std::to_string(rank) + " cannot take part: " + all[rank].failure);
-  for (size_t rank = 0; rank < all.size(); rank++) {
-    if (agree(all[rank], mine)) continue;
-    throw Refusal("rank " + std::to_string(rank) + " calls " + describe(all[rank]) + "; this rank calls " +
-                  describe(mine) + (describe(all[rank]) == describe(mine) ? " in other pieces" : "") +
-                  ". All ranks make the same calls in the same order, with tensors of the same shapes");
-  }
 }
 
 // Where all ranks must agree before the call is made.
 void together(const char* name, const BtsCall& call, const Deadline& deadline) {
-  Announcement mine = announce(name, call);
-  mine.number = calls_so_far++;
+  const Announcement mine = announce(calls_so_far++, name, call);
   std::vector<Announcement> all(size_t(world().size));
   Requests request{MPI_REQUEST_NULL};
   constexpr int bytes = sizeof mine;
   MPI_EXPECT(MPI_Iallgather(&mine, bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, world().announcements, &request[0]));
   wait(request, deadline, name);
-  compare(all);
+  expect_agreement(all, size_t(world().rank));
 }
 
 // Starts one message after the other for all parts of the buffers, and waits for them all.
@@ -110,7 +69,7 @@ void broadcast(const BtsCall& call) {
 
 void send(const BtsCall& call) {
   const Deadline deadline(call.seconds);
-  const Announcement mine = announce("send", call);
+  const Announcement mine = announce(0, "send", call);
   Requests request{MPI_REQUEST_NULL};
   constexpr int bytes = sizeof mine;
   MPI_EXPECT(MPI_Isend(&mine, bytes, MPI_BYTE, call.peer, 0, world().announcements, &request[0]));
@@ -123,7 +82,7 @@ void send(const BtsCall& call) {
 
 void receive(const BtsCall& call) {
   const Deadline deadline(call.seconds);
-  const Announcement mine = announce("receive", call);
+  const Announcement mine = announce(0, "receive", call);
   Announcement theirs;
   const auto peer = "rank " + std::to_string(call.peer);
   Requests request{MPI_REQUEST_NULL};
@@ -131,7 +90,7 @@ void receive(const BtsCall& call) {
   MPI_EXPECT(MPI_Irecv(&theirs, bytes, MPI_BYTE, call.peer, 0, world().announcements, &request[0]));
   wait(request, deadline, "receive");
   if (theirs.failure[0]) throw Refusal(peer + " cannot take part: " + theirs.failure);
-  const bool fits = theirs.bytes == mine.bytes && theirs.shape == mine.shape;
+  const bool fits = theirs.fits(mine);
   // What does not fit is received all the same, so that its sender does not wait for ever.
   std::vector<char> unwanted(fits ? 0 : theirs.bytes);
   const BtsBuffer aside{unwanted.data(), unwanted.size(), BTS_BYTES};

@@ -16,11 +16,6 @@ struct Failure : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-// All ranks know that this call was not made, and may go on.
-struct Refusal : std::runtime_error {
-  using runtime_error::runtime_error;
-};
-
 // Communicators of the same ranks, so that messages of one purpose never meet those of another.
 struct World {
   int rank = 0, size = 0;
