@@ -1,4 +1,5 @@
 import { type Batch, IGNORED } from '../data/packing.js';
+import type { Communicator } from '../tensor/communicator.js';
 import * as ops from '../tensor/ops/index.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -41,6 +42,19 @@ export abstract class DecoderModel extends LanguageModel {
     return this.transformer.config;
   }
 
+  /** Whether a step of decoding can be recorded, to be run again. */
+  protected readonly recordsSteps: boolean = true;
+
+  /** Logits of hidden states [1, N, C], or of the rows asked for. */
+  protected head(scope: Scope, h: Tensor, rows?: Tensor): Tensor {
+    return this.transformer.head(scope, h, rows);
+  }
+
+  /** The loss [N] of each target, given hidden states [1, N, C]. */
+  protected lossesOf(scope: Scope, h: Tensor, targets: Tensor): Tensor {
+    return this.transformer.losses(scope, h, targets);
+  }
+
   override inferenceBytes(size: BatchSize): number {
     const { members } = this.transformer;
     return inferenceBytes(
@@ -76,7 +90,7 @@ export abstract class DecoderModel extends LanguageModel {
     using scope = Scope.inference(this.device);
     const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
     const h = this.hidden(scope, tensor, { batch, tokens: inputs.length / batch });
-    return await this.transformer.head(scope, h).read();
+    return await this.head(scope, h).read();
   }
 
   override createCache(batch: number, capacity: number, options: CacheOptions = {}): KeyValueCache {
@@ -94,10 +108,15 @@ export abstract class DecoderModel extends LanguageModel {
     return undefined;
   }
 
+  /** @internal Of the ranks that have the gates which this one has not. */
+  protected get gateRanks(): Communicator | undefined {
+    return undefined;
+  }
+
   /** @internal What takes the gates of a pass over so many rows. Throws BAD_OPTION. */
   gateLog(rows: number, options: GateRecordOptions): GateLog {
     this.expectGates();
-    return new GateLog(this.device, this.gateLayout!, rows, options);
+    return new GateLog(this.device, this.gateLayout!, rows, options, this.gateRanks);
   }
 
   override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {
@@ -144,7 +163,7 @@ export abstract class DecoderModel extends LanguageModel {
     const added = cache.lengths.map((_, b) => inputs.subarray(b * tokens, (b + 1) * tokens));
     const stand = locateTokens(this, cache, added);
     const { h, logits } =
-      tokens === 1
+      tokens === 1 && this.recordsSteps
         ? { h: undefined, logits: this.nextLogits(cache, inputs, stand) }
         : this.prefill(scope, cache, inputs, stand);
     for (let b = 0; b < batch; b++) cache.lengths[b]! += tokens;
@@ -160,7 +179,7 @@ export abstract class DecoderModel extends LanguageModel {
     using gates = cache.gates && this.gateLog(ids.length, cache.gates.options);
     const h = this.hidden(scope, integers(ids), { batch, tokens, cache, gates, ...uploaded(scope, stand) });
     cache.gates?.follow(gates!.read());
-    return { h, logits: this.transformer.head(scope, h, integers(last)) };
+    return { h, logits: this.head(scope, h, integers(last)) };
   }
 
   /** The logits that follow one token more for each sequence. They are the cache's. */
@@ -175,7 +194,7 @@ export abstract class DecoderModel extends LanguageModel {
     const pass = { batch: ids.length, tokens: 1, cache, gates };
     try {
       const decode = DecodeStep.record(this.device, ids, stand, (scope, ids, stand) =>
-        this.transformer.head(scope, this.hidden(scope, ids, { ...pass, ...stand })),
+        this.head(scope, this.hidden(scope, ids, { ...pass, ...stand })),
       );
       cache.step = { model: this, decode, gates };
     } catch (error) {
@@ -197,7 +216,7 @@ export abstract class DecoderModel extends LanguageModel {
       using part = scope.inner();
       const slice = part.track(flat.slice(first, last));
       const states = part.track(slice.reshape(1, ...slice.shape));
-      parts.push(this.transformer.losses(part, states, part.track(all.slice(first, last))).read());
+      parts.push(this.lossesOf(part, states, part.track(all.slice(first, last))).read());
     }
     const losses = new Float32Array(rows);
     let at = 0;

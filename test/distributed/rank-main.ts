@@ -2,8 +2,9 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findLaunch } from '../../lib/base/launch.js';
-import { Device } from '../../lib/tensor/device.js';
 import { openCommunicator } from '../../lib/tensor/open-communicator.js';
+import { members } from './member-programs.js';
+import { openDevice } from './open-device.js';
 import { programs } from './programs.js';
 import type { Report } from './ranks.js';
 
@@ -15,11 +16,11 @@ const report = (what: Report) => {
   renameSync(`${path}.part`, path);
 };
 
-const [name, precision] = deviceName.split('/') as [string, ('f32' | 'bf16')?];
-const device = Device.open(name, { ...(precision ? { precision } : {}), ...(name === 'cpu' ? { threads: 1 } : {}) });
+const device = openDevice(deviceName);
 try {
   const communicator = await openCommunicator(device, launch);
-  report({ value: await programs[program]!(communicator) });
+  const run = { ...programs, members }[program]!;
+  report({ value: await run(communicator) });
   communicator.dispose();
 } catch (error) {
   const { code = 'none', message } = error as Error & { code?: string };

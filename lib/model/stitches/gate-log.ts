@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { checkOptions } from '../../base/options-check.js';
 import { flag, fraction } from '../../base/schema.js';
 import type { Placement } from '../../checkpoint/stitch-manifest.js';
+import type { Communicator } from '../../tensor/communicator.js';
 import type { Device } from '../../tensor/device.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -68,10 +69,13 @@ export class GateLog implements Disposable {
     private readonly layout: GateLayout,
     private readonly rows: number,
     private readonly options: GateRecordOptions,
+    /** Of the ranks that have the other gates, where this has not all. */
+    private readonly communicator?: Communicator,
   ) {
     const { members, plan, gateWidth } = layout;
     this.width = options.quantiles || options.channels ? gateWidth : 1;
     this.values = device.empty([plan.length, rows * members.length * this.width], device.activations);
+    if (communicator) device.run('fill', { y: this.values, value: 0 });
     this.ones = this.width < gateWidth ? device.full([1, gateWidth], 1) : undefined;
   }
 
@@ -99,6 +103,8 @@ export class GateLog implements Disposable {
   async read(): Promise<TokenGates[]> {
     const { members, plan, gateWidth } = this.layout;
     const { quantiles, channels: isWhole } = this.options;
+    // What is not this rank's is zero here.
+    this.communicator?.allReduce([this.values]);
     const values = await this.values.read();
     const ofRow = (s: number, n: number): Float32Array => {
       const size = members.length * this.width;

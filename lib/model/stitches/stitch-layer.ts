@@ -10,6 +10,7 @@ import { DIRECTIONS } from './directions/index.js';
 import { GateWeight } from './gate-weight.js';
 import type { StitchDesign } from './kinds/index.js';
 import type { StitchWeights, WeightSpec } from './kinds/kind.js';
+import { StitchPart } from './stitch-part.js';
 
 /** Makes the parameters of a stitch. */
 interface Maker {
@@ -168,6 +169,35 @@ export class StitchLayer implements Disposable {
       ({ name, value, gradient }) => new Parameter(name, value.share(), gradient?.share()),
     );
     return [...gate.flatMap(slices), ...(gateBias ? slices(gateBias) : []), ...shared];
+  }
+
+  /** What one member holds of it where each has a device of its own, trainable as this is. It outlives this one. */
+  partOf(device: Device, member: number): StitchPart {
+    const { gate, gateBias, proj } = this.weights;
+    const isHub = member === 0;
+    const made: Parameter[] = [];
+    const kept = ({ name, gradient }: Parameter, value: Tensor): Parameter => {
+      made.push(gradient ? Parameter.trainable(device, name, value) : new Parameter(name, value));
+      return made.at(-1)!;
+    };
+    const ofGate = ({ whole }: GateWeight) => {
+      const { value } = whole;
+      if (isHub) return new GateWeight(kept(whole, value.share()), this.direction.firstGated);
+      const slice = joined(device, [1, ...value.shape.slice(1)], [() => value.slice(member)]);
+      return new GateWeight(kept(whole, slice), 0);
+    };
+    const hasGates = this.direction.gatesAt === (isHub ? 'hub' : 'expert');
+    try {
+      const weights = {
+        gate: hasGates ? gate.map(ofGate) : [],
+        gateBias: hasGates && gateBias ? ofGate(gateBias) : undefined,
+        proj: isHub ? [] : proj.map((experts) => [kept(experts[member - 1]!, experts[member - 1]!.value.share())]),
+      };
+      return new StitchPart(this.placement, this.index, this.design, weights, made);
+    } catch (error) {
+      for (const parameter of made) parameter.dispose();
+      throw error;
+    }
   }
 
   /** All members behind the stitch, of h [M, N, C]. By the fused op of its direction where the kind has one. */

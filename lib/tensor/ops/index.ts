@@ -14,6 +14,7 @@ export * from './convert.js';
 export * from './cross-entropy.js';
 export * from './dropout.js';
 export * from './embedding.js';
+export * from './exchange.js';
 export * from './fill.js';
 export * from './fill-normal.js';
 export * from './gated-sum.js';

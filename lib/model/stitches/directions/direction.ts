@@ -1,3 +1,4 @@
+import type { Communicator } from '../../../tensor/communicator.js';
 import type * as ops from '../../../tensor/ops/index.js';
 import type { Scope } from '../../../tensor/scope.js';
 import type { Tensor } from '../../../tensor/tensor.js';
@@ -9,6 +10,35 @@ export interface StitchPass {
   dropout: ops.Dropout;
   /** What experts go on with behind a stitch into the hub; `ended`: nothing, only the hub goes on. */
   experts: ops.IntoHubOptions['experts'];
+}
+
+/** A member among members that have a rank each, of the same number; the hub's is 0. */
+export interface MemberLink {
+  communicator: Communicator;
+  /** 0 is the hub. */
+  member: number;
+  members: number;
+  /** Whether gradients are taken. */
+  trains: boolean;
+  /** Whether they lead on into the hub's hidden states: a stitch below made these. */
+  hubDiffers: boolean;
+}
+
+/** What a stitch makes of one member. */
+export interface MemberResult {
+  /** Its hidden states [1, N, C]; of an expert that ends behind the stitch one number, whose gradient starts all others. */
+  h: Tensor;
+  /** Gate values [N, M, G], zero where another member has them; absent where others have them all. */
+  gates?: () => Tensor;
+}
+
+/** All that one member's half of a stitch is about. */
+export interface StitchHalf {
+  kind: StitchKind;
+  /** Those of them that are this member's. */
+  weights: StitchWeights;
+  pass: StitchPass;
+  link: MemberLink;
 }
 
 export interface StitchResult {
@@ -30,10 +60,17 @@ export interface Direction {
    */
   addedBias?: { shut: number; ajar: number };
 
+  /** Who computes the gates, and so has their weights: the hub all of them, or each expert its own. */
+  gatesAt: 'hub' | 'expert';
+
   /** By small ops, for any kind. */
   composed(scope: Scope, h: Tensor, kind: StitchKind, weights: StitchWeights, pass: StitchPass): StitchResult;
   /** The same by one op. */
   fused(scope: Scope, h: Tensor, weights: ops.StitchWeights, pass: StitchPass): StitchResult;
+  /** The hub's half where each member has a rank of its own, of h [1, N, C]. */
+  ofHub(scope: Scope, h: Tensor, half: StitchHalf): MemberResult;
+  /** An expert's half. */
+  ofExpert(scope: Scope, h: Tensor, half: StitchHalf): MemberResult;
   /** Floats per token that either keeps for the backward, beside what lies inside gates and projections. */
   saved(shape: StitchShape, experts: StitchPass['experts']): { composed: number; fused: number };
 }

@@ -1,0 +1,227 @@
+import { join } from 'node:path';
+import { BtsError } from '../base/errors.js';
+import { expectOptions } from '../base/options-check.js';
+import { hash32 } from '../base/random.js';
+import type { ModelConfig } from '../checkpoint/config.js';
+import { readSafetensors } from '../checkpoint/safetensors.js';
+import { readManifest, type StitchManifest } from '../checkpoint/stitch-manifest.js';
+import type { Batch } from '../data/packing.js';
+import { Tokenizer } from '../data/tokenizer.js';
+import type { Communicator } from '../tensor/communicator.js';
+import type { Device } from '../tensor/device.js';
+import type { Parameter } from '../tensor/parameter.js';
+import { Scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { DecoderModel, type Pass } from './decoder-model.js';
+import { openMembers } from './members/member-files.js';
+import { STITCHES, type StitchedLoadOptions } from './stitched-model.js';
+import {
+  checkGateRecordOptions,
+  type GateLayout,
+  type GateRecordOptions,
+  type TokenGates,
+} from './stitches/gate-log.js';
+import { stitchDesign } from './stitches/kinds/index.js';
+import { StitchLayer } from './stitches/stitch-layer.js';
+import type { StitchPart } from './stitches/stitch-part.js';
+import { Member, withoutHead } from './transformer/member.js';
+import { QUANTIZE_OPTIONS, quantizationOf } from './transformer/quantization.js';
+import { Transformer } from './transformer/transformer.js';
+
+export interface MemberParallelOptions extends Omit<StitchedLoadOptions, 'trainable'> {
+  /** Makes the stitches trainable again; default: frozen. */
+  trainable?: boolean;
+}
+
+/**
+ * A stitched model of whose members each lies on a rank of its own, in the order of bts.json: rank 0 has the hub, rank e the
+ * expert e and its share of every stitch. Only hidden states cross, at the stitches: into the hub what each expert projects, into
+ * the experts what the hub is. All ranks make the same calls and get the same logits, losses and gates, those of the model on one
+ * device within rounding.
+ */
+export class MemberParallelModel extends DecoderModel {
+  override readonly hasGates = true;
+  /** @internal Of one member. */
+  readonly transformer: Transformer;
+  readonly trainable: readonly Parameter[];
+  // What others send comes anew for each token.
+  protected override readonly recordsSteps = false;
+
+  private constructor(
+    device: Device,
+    /** Of the members' ranks. */
+    readonly communicator: Communicator,
+    /** The hub's, on every rank. */
+    private readonly hubConfig: ModelConfig,
+    member: Member,
+    private readonly stitches: readonly StitchPart[],
+    /** What `bts.json` says of it. */
+    readonly manifest: StitchManifest,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    super(device, tokenizer);
+    this.transformer = new Transformer(device, [member]);
+    this.trainable = stitches.flatMap(({ parameters }) => parameters).filter(({ gradient }) => gradient);
+  }
+
+  /**
+   * Loads this rank's member of a stitched model, whose contents must be what they were. Every rank calls it, as many as there are
+   * members. Throws BAD_OPTION where there are more or fewer; BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
+   *
+   * @param folder the model's folder
+   * @param communicator of the ranks
+   */
+  static async load(
+    device: Device,
+    folder: string,
+    communicator: Communicator,
+    options: MemberParallelOptions = {},
+  ): Promise<MemberParallelModel> {
+    const known = { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS } as const;
+    expectOptions('MemberParallelModel.load', options, known);
+    const { trainable = false, verify, signal, ...bits } = options;
+    const manifest = await readManifest(folder);
+    const { rank, size } = communicator;
+    if (size !== manifest.members.length) {
+      const names = manifest.members.map(({ name }) => name).join(', ');
+      const message = `'${folder}' has ${manifest.members.length} members, ${names}, and there are ${size} ranks: start as many.`;
+      throw new BtsError('BAD_OPTION', message);
+    }
+    const opened = await openMembers(manifest.members, { verify, signal });
+    const [hub] = opened;
+    const design = stitchDesign(manifest, size, hub!.config.width, 'BAD_STITCH');
+    const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const owned: Disposable[] = [];
+    try {
+      const part = rank > 0 ? { present: withoutHead } : {};
+      const quantized = quantizationOf(opened, bits)[rank];
+      const member = await Member.load(device, opened[rank]!, { quantized, signal, ...part });
+      owned.push(member);
+      const stitches: StitchPart[] = [];
+      for (const [index, placement] of manifest.plan.entries()) {
+        // One whole stitch at a time: others' parts of it are given back.
+        using whole = StitchLayer.load(device, placement, index, design, { tensors, trainable });
+        stitches.push(whole.partOf(device, rank));
+        owned.push(stitches.at(-1)!);
+        await Promise.all(stitches.at(-1)!.parameters.map(({ value }) => value.settled()));
+      }
+      const tokenizer = hub!.tokenizer && Tokenizer.of(hub!.tokenizer);
+      return new MemberParallelModel(device, communicator, hub!.config, member, stitches, manifest, tokenizer);
+    } catch (error) {
+      for (const owner of owned) owner[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  override get config(): ModelConfig {
+    return this.hubConfig;
+  }
+
+  /** The hub first. */
+  get memberNames(): string[] {
+    return this.manifest.members.map(({ name }) => name);
+  }
+
+  private get isHub(): boolean {
+    return this.communicator.rank === 0;
+  }
+
+  /** @internal */
+  protected override get gateLayout(): GateLayout {
+    const { members, plan } = this.manifest;
+    const { gateWidth } = stitchDesign(this.manifest, members.length, this.config.width).shape;
+    return { members: this.memberNames, plan, gateWidth };
+  }
+
+  /** @internal */
+  protected override get gateRanks(): Communicator {
+    return this.communicator;
+  }
+
+  /** Gates of every stitch, as `StitchedModel.gates` tells them. Throws BAD_TOKEN, BAD_OPTION. */
+  async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
+    checkGateRecordOptions('gates', options);
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    this.expectPass({ batch, tokens });
+    using gates = this.gateLog(inputs.length, options);
+    using scope = Scope.inference(this.device);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    this.run(scope, tensor, { batch, tokens, gates });
+    return await gates.read();
+  }
+
+  /** @internal Of experts nobody reads them. */
+  override hidden(scope: Scope, ids: Tensor, pass: Pass): Tensor {
+    const h = this.run(scope, ids, pass);
+    return this.isHub ? h : scope.empty([1, ids.size, this.config.width]);
+  }
+
+  protected override head(scope: Scope, h: Tensor, rows?: Tensor): Tensor {
+    const count = rows?.size ?? h.shape[1]!;
+    return this.fromHub(() =>
+      this.isHub ? super.head(scope, h, rows) : scope.empty([count, this.config.vocabularySize]),
+    );
+  }
+
+  protected override lossesOf(scope: Scope, h: Tensor, targets: Tensor): Tensor {
+    return this.fromHub(() =>
+      this.isHub ? super.lossesOf(scope, h, targets) : scope.empty([targets.size], false, 'f32'),
+    );
+  }
+
+  override trainingLoss(scope: Scope, batch: Batch, divisor: number, seed: number, progress = 0): Tensor {
+    if (this.isHub) return this.fromHub(() => super.trainingLoss(scope, batch, divisor, seed, progress));
+    this.expectBatch(batch);
+    using inner = scope.inner();
+    const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
+    const end = this.run(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
+    return this.fromHub(() => inner.leave(end));
+  }
+
+  /** What the hub's rank computes, on all of them. */
+  private fromHub(make: () => Tensor): Tensor {
+    const value = make();
+    this.communicator.broadcast([value], 0);
+    return value;
+  }
+
+  /** This member's layers and its half of the stitches; an expert ends behind the last stitch into the hub. */
+  private run(scope: Scope, ids: Tensor, pass: Pass): Tensor {
+    const { communicator, manifest } = this;
+    const { expertsAfterMerge, dropout, plan, members } = manifest;
+    const rate = pass.seed === undefined ? 0 : dropout;
+    const last = plan.findLastIndex(({ kind }) => kind === 'experts_into_hub');
+    const trains = scope.tape !== undefined && this.trainable.length > 0;
+    let hubDiffers = false;
+    let h = this.transformer.embed(scope, ids);
+    for (let layer = 1, next = 0; layer <= this.config.layers; layer++) {
+      using inner = scope.inner();
+      let now = this.transformer.layer(inner, layer - 1, h, pass);
+      const stitch = this.stitches[next];
+      if (stitch?.placement.afterLayer === layer) {
+        const drop = { rate, seed: pass.seed === undefined ? 0 : hash32(pass.seed, next) };
+        const experts = next === last ? 'ended' : expertsAfterMerge;
+        const link = { communicator, member: communicator.rank, members: members.length, trains, hubDiffers };
+        const result = stitch.forward(inner, now, { dropout: drop, experts }, link);
+        if (result.gates) pass.gates?.take(inner, stitch.index, result.gates());
+        now = result.h;
+        if (next === last && !this.isHub) return scope.track(inner.release(now));
+        hubDiffers ||= trains && stitch.placement.kind === 'experts_into_hub';
+        next++;
+      }
+      h = scope.exchange(h, inner.leave(now));
+    }
+    return h;
+  }
+
+  /** Only the model on one device knows all of it. Throws BAD_OPTION. */
+  override write(): Promise<never> {
+    throw new BtsError('BAD_OPTION', 'no rank has all of a model whose members lie on ranks of their own.');
+  }
+
+  protected override free(): void {
+    for (const stitch of this.stitches) stitch[Symbol.dispose]();
+    super.free();
+  }
+}
