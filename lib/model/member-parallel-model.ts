@@ -94,7 +94,8 @@ export class MemberParallelModel extends DecoderModel {
     const owned: Disposable[] = [];
     try {
       const part = rank > 0 ? { present: withoutHead } : {};
-      const quantized = quantizationOf(opened, bits)[rank];
+      const known = opened.map((member, m) => ({ ...member, held: manifest.members[m]!.held }));
+      const quantized = quantizationOf(known, bits)[rank];
       const member = await Member.load(device, opened[rank]!, { quantized, signal, ...part });
       owned.push(member);
       const stitches: StitchPart[] = [];

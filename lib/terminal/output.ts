@@ -22,7 +22,7 @@ export function printJson(value: unknown): void {
  */
 export function writeText(text: string, paint = (shown: string) => shown): void {
   const shown = process.stdout.isTTY ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
-  if (shown !== '') process.stdout.write(paint(shown));
+  if (shown !== '' && !silent) process.stdout.write(paint(shown));
 }
 
 /** Tells a person something beside the results, on stderr. */

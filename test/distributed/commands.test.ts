@@ -59,6 +59,25 @@ if (why === undefined) {
     });
   });
 
+  test('a stitched model generates on as many ranks as it has members, and what it does on one', async () => {
+    await inProject(async (folder, args) => {
+      const at = (name: string) => join(folder, name);
+      const members = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
+      const made = await callCli('stitch', ...members, '--steps=3', '--no-compare', ...args('stitched', 2));
+      assert.is(made.error, undefined, made.error?.message);
+      const generate = (model: string) => ['generate', at(model), 'def f(', '--max-tokens=12', '--seed=3'];
+      const one = await callCli(...generate('stitched'));
+      const two = await runCli(generate('stitched'), TWO);
+      assert.is(two.code, 0, two.stderr);
+      assert.is(two.stdout, one.stdout);
+      const dense = await runCli(generate('hub'), TWO);
+      assert.match(
+        dense.stderr,
+        /BAD_OPTION.*is no stitched model, and only of such each of 2 processes can have a member/,
+      );
+    });
+  });
+
   test('a new model on two ranks, stopped on both by a signal, goes on on one', async () => {
     await inProject(async (folder, args) => {
       const shape = ['--width=16', '--layers=2', '--heads=2', '--train-tokenizer=300'];

@@ -7,11 +7,10 @@ import { flag } from '../../base/schema.js';
 import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import { generateOptions } from '../../model/decoding/options.js';
-import { loadModel } from '../../model/load-model.js';
 import { quantizeOptions } from '../../model/transformer/quantization.js';
 import { note, printJson, writeText } from '../../terminal/output.js';
-import { openDevice } from '../options/open-device.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
+import { loadOnRanks, openRanks } from '../options/ranks.js';
 import { samplingGroup, withoutExperts } from '../options/sampling-options.js';
 import { deviceOptions } from '../options/training-options.js';
 import { readStdin } from '../stdin.js';
@@ -33,6 +32,8 @@ const Schema = z.object({
 
 const EXAMPLES = `
 Without a prompt, the text begins as the tokenizer begins texts. The prompt itself is not printed.
+
+Several processes of a launcher generate with a stitched model, a member on each: as many as it has members.
 
 Examples:
   bts generate generalist "def fibonacci(n):" --max-tokens 64 --temperature 0
@@ -81,8 +82,8 @@ async function run(
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }
   if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
-  using device = openDevice(values);
-  using loaded = await loadModel(device, folder, { members, quantize, verify, signal });
+  using ranks = await openRanks('generate', values);
+  using loaded = await loadOnRanks(ranks, folder, { members, quantize, verify, signal });
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];
   const logProbabilities: LogProbabilities[] = [];
@@ -102,7 +103,7 @@ async function run(
       if (token.finish) finish = token.finish;
     }
   } finally {
-    if (!json && tokens.length > 0 && !text.endsWith('\n')) process.stdout.write('\n');
+    if (!json && tokens.length > 0 && !text.endsWith('\n')) writeText('\n');
   }
   const ended = performance.now();
   const firstTokenMs = firstAt - began;

@@ -1,4 +1,8 @@
+import { BtsError } from '../../base/errors.js';
 import { findLaunch } from '../../base/launch.js';
+import type { LanguageModel, LoadModelOptions } from '../../model/language-model.js';
+import { isStitched, loadModel } from '../../model/load-model.js';
+import { MemberParallelModel } from '../../model/member-parallel-model.js';
 import { expectSame } from '../../tensor/agreement.js';
 import type { Communicator } from '../../tensor/communicator.js';
 import type { Device } from '../../tensor/device.js';
@@ -44,4 +48,16 @@ export async function openRanks(command: string, values: DeviceValues): Promise<
     device.dispose();
     throw error;
   }
+}
+
+/** The model in a folder; on several ranks a stitched one, a member on each. Throws BAD_OPTION, and what loading it throws. */
+export async function loadOnRanks(
+  { device, communicator }: Ranks,
+  folder: string,
+  options: Omit<LoadModelOptions, 'trainable'>,
+): Promise<LanguageModel> {
+  if (communicator.size === 1) return await loadModel(device, folder, options);
+  if (await isStitched(folder)) return await MemberParallelModel.load(device, folder, communicator, options);
+  const message = `'${folder}' is no stitched model, and only of such each of ${communicator.size} processes can have a member: start one.`;
+  throw new BtsError('BAD_OPTION', message);
 }
