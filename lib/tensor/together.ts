@@ -49,10 +49,7 @@ export async function onEach<Result>(
 }
 
 /** Lets rank 0 do what one alone may do, such as writing files, while the others wait; its result, JSON or nothing, is everybody's. */
-export async function onFirst<Value>(
-  communicator: Communicator,
-  work: () => Value | Promise<Value>,
-): Promise<Value> {
+export async function onFirst<Value>(communicator: Communicator, work: () => Value | Promise<Value>): Promise<Value> {
   const results = await together(communicator, async () => (communicator.rank === 0 ? await work() : null));
   return results[0] as Value;
 }
