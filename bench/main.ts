@@ -15,7 +15,7 @@ import { benchStep } from './step.js';
 import { benchStitch } from './stitch.js';
 import { benchVersus, type VersusOptions } from './versus.js';
 
-const BENCHES: Record<string, (options: VersusOptions & LoadOptions) => Promise<Row>> = {
+const BENCHES: Record<string, (options: VersusOptions & LoadOptions & { ranks?: number }) => Promise<Row>> = {
   step: benchStep,
   stitch: benchStitch,
   decode: benchDecode,
@@ -66,6 +66,7 @@ const program = new Command('bench')
     'with ops: models at once (default: 1 on a CPU, 4 on a GPU); with serve: the hub and experts (default: 4)',
     count,
   )
+  .option('--ranks <n>', 'with scale: data parallel steps on so many processes, by mpirun', count)
   .option('--minutes <n>', 'with load: how long', count, 1)
   .option('--half-open <n>', 'with load: connections that say nothing, or not all', count, 2000)
   .option('--profile', 'print the time of each op', false)

@@ -1,5 +1,6 @@
 import { renderTable } from '../lib/terminal/table.js';
 import type { BenchOptions, Row } from './bench.js';
+import { benchRanks } from './ranks.js';
 import { SIZES } from './sizes.js';
 import { measureStep } from './step.js';
 import type { Shape } from './stitched.js';
@@ -47,8 +48,10 @@ const AXES: readonly Axis[] = [
   },
 ];
 
-/** How time and memory of a training step grow along each axis, and with which exponent, beside that of its arithmetic. */
-export async function benchScale(options: BenchOptions): Promise<Row> {
+/** How time and memory of a training step grow along each axis, and with which exponent, beside that of its arithmetic; or over ranks. */
+export async function benchScale(options: BenchOptions & { ranks?: number }): Promise<Row> {
+  const { ranks } = options;
+  if (ranks !== undefined) return benchRanks({ ...options, ranks });
   const row: Row = {};
   const threads = [1, options.threads].filter((count, i, all) => all.indexOf(count) === i);
   const axes = [...AXES, { name: 'threads', points: threads.map((x) => ({ x, shape: BASE, threads: x })) }];

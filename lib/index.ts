@@ -26,6 +26,7 @@ export {
   type MixtureDomain,
   type MixtureOptions,
   type MixtureState,
+  type RowShare,
 } from './data/mixture.js';
 export { type Batch, type BatchShape, type HeldOutBatchOptions, heldOutBatches, IGNORED } from './data/packing.js';
 export {

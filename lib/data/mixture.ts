@@ -35,7 +35,7 @@ export interface MixtureBatch extends Batch {
 }
 
 /** Rows first..last-1 of a batch of `of` rows. */
-export interface Share {
+export interface RowShare {
   /** Rows of the whole batch. */
   of: number;
   /** The first row that is read. */
@@ -44,7 +44,7 @@ export interface Share {
   last: number;
 }
 
-const everything = (rows: number): Share => ({ of: rows, first: 0, last: rows });
+const everything = (rows: number): RowShare => ({ of: rows, first: 0, last: rows });
 
 /** What the random numbers are drawn for. */
 const DRAW_DOMAIN = 1;
@@ -108,7 +108,7 @@ export class Mixture {
    * @param share which rows of a larger batch are read, where others read the rest; all are taken
    * @throws what reading the streams throws
    */
-  async next({ of, first, last }: Share = everything(this.options.batchSize)): Promise<MixtureBatch> {
+  async next({ of, first, last }: RowShare = everything(this.options.batchSize)): Promise<MixtureBatch> {
     const { sequenceLength } = this.options;
     const batch: MixtureBatch = {
       ...emptyBatch({ sequenceLength, batchSize: last - first }),

@@ -2,7 +2,7 @@ import { expectAlive } from '../base/errors.js';
 import type { DType } from './addon.js';
 import { Allowance } from './allowance.js';
 import type { Device } from './device.js';
-import { Tape, type Watch } from './tape.js';
+import { Tape } from './tape.js';
 import { GradientNode, type Tensor } from './tensor.js';
 
 /**
@@ -93,9 +93,10 @@ export class Scope implements Disposable {
   /**
    * Adds the gradients of a scalar to those of all parameters it depends on.
    *
+   * @param loss of one element
    * @param watch is told of each gradient of a parameter, or part of one, that was added to
    */
-  backward(loss: Tensor, watch?: Watch): void {
+  backward(loss: Tensor, watch?: (gradient: Tensor) => void): void {
     expectAlive(this.#disposed, 'a scope');
     this.tape?.backward(loss, watch);
   }

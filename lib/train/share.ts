@@ -1,9 +1,9 @@
 /** Which rows of a run's batches a rank computes. */
 import { BtsError } from '../base/errors.js';
-import type { MixtureBatch, Share } from '../data/mixture.js';
+import type { MixtureBatch, RowShare } from '../data/mixture.js';
 
 /** The part of a batch of `of` rows that a rank computes: all ranks have as many, or one more. Throws BAD_OPTION where there are fewer rows than ranks. */
-export function shareOf(of: number, { rank, size }: { rank: number; size: number }): Share {
+export function shareOf(of: number, { rank, size }: { rank: number; size: number }): RowShare {
   if (of < size) {
     throw new BtsError(
       'BAD_OPTION',

@@ -39,6 +39,7 @@ export const trainingOptions = {
   steps,
   learningRate,
   ...batchOptions,
+  batchSize: batchOptions.batchSize.meta({ description: 'Sequences in a batch, on each device' }),
   accumulation,
   ...optimizer,
   recompute,
