@@ -120,6 +120,7 @@ export type { GenerateOptions, SamplingOptions } from './model/decoding/options.
 export { type AdaptOptions, DenseModel, type Freezable, type LoadOptions } from './model/dense-model.js';
 export type { LanguageModel, LoadModelOptions } from './model/language-model.js';
 export { loadModel, readModelConfig } from './model/load-model.js';
+export { MemberParallelModel, type MemberParallelOptions } from './model/member-parallel-model.js';
 export type { Family as MemberFolders } from './model/members/member-files.js';
 export {
   type CheckedMember,
