@@ -66,7 +66,7 @@ if (why === undefined) {
       const made = await callCli('stitch', ...members, '--steps=3', '--no-compare', ...args('stitched', 2));
       assert.is(made.error, undefined, made.error?.message);
       const generate = (model: string) => ['generate', at(model), 'def f(', '--max-tokens=12', '--seed=3'];
-      const one = await callCli(...generate('stitched'));
+      const one = await runCli(generate('stitched'));
       const two = await runCli(generate('stitched'), TWO);
       assert.is(two.code, 0, two.stderr);
       assert.is(two.stdout, one.stdout);
