@@ -33,7 +33,7 @@ interface Members {
 export interface Fault {
   rank: number;
   step: number;
-  what: 'NaN' | 'stop' | 'slow' | 'memory once' | 'memory always';
+  what: 'NaN' | 'stop' | 'killed' | 'slow' | 'memory once' | 'memory always';
 }
 
 export interface Job {
@@ -104,6 +104,7 @@ function bringAbout({ what }: Fault, model: LanguageModel, stop: AbortController
   const { device } = model;
   if (what === 'stop') stop.abort();
   if (what === 'NaN') device.run('fill', { y: model.trainable[0]!.value, value: Number.NaN });
+  if (what === 'killed') process.kill(process.pid, 'SIGKILL');
   if (what === 'slow') slowDown(model);
   if (!what.startsWith('memory')) return;
   const { empty } = device;

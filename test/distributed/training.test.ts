@@ -178,6 +178,21 @@ if (why === undefined) {
     });
   });
 
+  test('a rank that is killed ends all, and the run goes on at the last checkpoint, which is whole', async () => {
+    await withMembers(async (_, job) => {
+      const begun: Job = { ...job('stitched', 'killed'), batchSize: 2 };
+      const jobs = JSON.stringify([{ ...begun, fault: { rank: 1, step: 5, what: 'killed' } }]);
+      const { status, reports } = await runRanks('trainings', 2, { env: { BTS_JOBS: jobs } });
+      assert.is.not(status, 0);
+      assert.equal(reports, [undefined, undefined]);
+      const resume = (await newestOf(begun.folder))!;
+      assert.match(resume, /step-0000004$/);
+      const [[rest]] = (await onRanks(2, [{ ...begun, resume }])) as [Made[]];
+      const [wanted] = await alone([{ ...job('stitched', 'whole'), batchSize: 4 }]);
+      close(losses(rest!), losses(wanted!).slice(4), ROUNDING, 'losses');
+    });
+  });
+
   test('four ranks with one sequence each', async () => {
     await withMembers(async (_, job) => {
       const [wanted] = await alone([{ ...job('stitched', 'one'), batchSize: 4 }]);
