@@ -21,7 +21,8 @@ __global__ void dropout_kernel(act* y, const act* x, Dropping dropping, int64_t 
 
 void CudaOps::run(const Dropout& op) {
   const auto [x, y, dropping, n] = op;
-  GPU_LAUNCH(context_, dropout_kernel, grid_for(context_, (n + dropping.first % 4 + 3) / 4), kThreads, 0, y, x, dropping, n);
+  GPU_LAUNCH(context_, dropout_kernel, grid_for(context_, (n + dropping.first % 4 + 3) / 4), kThreads, 0, y, x,
+             dropping, n);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION

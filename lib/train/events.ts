@@ -31,6 +31,11 @@ export type TrainEvent =
       gradientNorm: number;
       learningRate: number;
       tokensPerSecond: number;
+      /**
+       * Of several ranks: milliseconds that each one's device spent in sums of gradients, waiting for others included. The slowest
+       * waits least.
+       */
+      sumsMs?: number[];
     }
   | ({ type: 'evaluation'; step: number } & HeldOutState)
   | { type: 'checkpoint'; step: number; folder: string }

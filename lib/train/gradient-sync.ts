@@ -61,6 +61,11 @@ export class GradientSync {
     this.ends = new Map(this.parameters.map(({ gradient }, i) => [gradient!.memory, plan!.additions[i] || Infinity]));
   }
 
+  /** Milliseconds that this rank's device has spent in sums since this was last asked. */
+  spentMs(): number {
+    return Math.round(this.communicator.device.profile()['all-reduce']?.milliseconds ?? 0);
+  }
+
   private send(isReady: (gradient: Tensor) => boolean): void {
     for (; this.sent < this.buckets.length && this.buckets[this.sent]!.every(isReady); this.sent++) {
       this.communicator.allReduce(this.buckets[this.sent]!);

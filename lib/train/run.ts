@@ -81,7 +81,7 @@ export class Run implements Disposable {
     const step = this.step + 1;
     const rows = this.begun.batch;
     const progress = this.step / this.schedule.steps;
-    const { loss, gradientNorm, norm: tensor, cursor } = await this.gradients.compute({ step, rows, progress });
+    const { loss, gradientNorm, norm: tensor, cursor, sumsMs } = await this.gradients.compute({ step, rows, progress });
     using norm = tensor;
     const worst = EXPLODED * Math.log(this.model.config.vocabularySize);
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm) || loss > worst) {
@@ -92,7 +92,8 @@ export class Run implements Disposable {
     this.cursor = cursor;
     const tokens = (this.fixed.accumulation as number) * rows * this.data.options.sequenceLength;
     const tokensPerSecond = (tokens / (performance.now() - began)) * 1000;
-    return { type: 'step', step, loss, gradientNorm, learningRate, tokensPerSecond };
+    const spent = sumsMs.length > 1 && { sumsMs };
+    return { type: 'step', step, loss, gradientNorm, learningRate, tokensPerSecond, ...spent };
   }
 
   [Symbol.dispose](): void {

@@ -31,6 +31,8 @@ export interface Differentiated {
   norm: Tensor;
   /** Where the data stands behind these batches. */
   cursor: MixtureState;
+  /** Milliseconds that each rank's device spent in sums, waiting for others included. */
+  sumsMs: number[];
 }
 
 /** Computes the gradients of updates: each rank of its share of the rows, summed over all ranks. */
@@ -88,11 +90,12 @@ export class StepGradients {
         this.ahead.catch(() => {}); // reported when its turn comes
         const loss = sum(await Promise.all(losses));
         // As texts: JSON has no NaN.
-        return [`${loss}`, `${await norm.item()}`];
+        return { loss: `${loss}`, norm: `${await norm.item()}`, sumsMs: this.sync?.spentMs() ?? 0 };
       });
       await this.sync?.learn();
-      const [loss, gradientNorm] = [sum(outcomes.map(([loss]) => Number(loss))), Number(outcomes[0]![1])];
-      return { loss, gradientNorm, norm: norm!, cursor };
+      const loss = sum(outcomes.map(({ loss }) => Number(loss)));
+      const sumsMs = outcomes.map(({ sumsMs }) => sumsMs);
+      return { loss, gradientNorm: Number(outcomes[0]!.norm), norm: norm!, cursor, sumsMs };
     } catch (error) {
       norm?.dispose();
       throw error;

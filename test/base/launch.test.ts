@@ -13,7 +13,14 @@ const FOUND: readonly [name: string, env: Variables, launch: Launch | undefined]
   ['nobody', { HOME: '/root' }, undefined],
   [
     'torchrun',
-    { RANK: '5', WORLD_SIZE: '8', LOCAL_RANK: '1', MASTER_ADDR: 'node0', MASTER_PORT: '29500', TORCHELASTIC_RUN_ID: 'job' },
+    {
+      RANK: '5',
+      WORLD_SIZE: '8',
+      LOCAL_RANK: '1',
+      MASTER_ADDR: 'node0',
+      MASTER_PORT: '29500',
+      TORCHELASTIC_RUN_ID: 'job',
+    },
     { rank: 5, size: 8, localRank: 1, masterAddress: 'node0', masterPort: 29500, hasMpi: false, token: 'job' },
   ],
   [
@@ -46,7 +53,11 @@ const FOUND: readonly [name: string, env: Variables, launch: Launch | undefined]
     { SLURM_PROCID: '1', SLURM_NTASKS: '2', SLURM_LOCALID: '1', SLURM_JOB_NODELIST: 'a,b' },
     { ...PLACE, rank: 1, size: 2, localRank: 1, masterAddress: 'a' },
   ],
-  ["the script of sbatch, which is one process of a job's 4 tasks", { SLURM_JOB_ID: '77', SLURM_PROCID: '0', SLURM_NTASKS: '4' }, undefined],
+  [
+    "the script of sbatch, which is one process of a job's 4 tasks",
+    { SLURM_JOB_ID: '77', SLURM_PROCID: '0', SLURM_NTASKS: '4' },
+    undefined,
+  ],
   ['a shell of salloc', { SLURM_JOB_ID: '77', SLURM_NTASKS: '4' }, undefined],
   ['a rank alone', { SLURM_PROCID: '0' }, { ...PLACE, rank: 0, size: 1, localRank: 0 }],
   ['a size alone', { WORLD_SIZE: '1' }, undefined],
@@ -58,7 +69,16 @@ const FOUND: readonly [name: string, env: Variables, launch: Launch | undefined]
   ],
   [
     'torchrun within srun: its processes are none of Slurm',
-    { RANK: '3', WORLD_SIZE: '4', LOCAL_RANK: '3', ...SRUN, SLURM_PROCID: '0', SLURM_NTASKS: '1', PMI_RANK: '0', PMI_SIZE: '1' },
+    {
+      RANK: '3',
+      WORLD_SIZE: '4',
+      LOCAL_RANK: '3',
+      ...SRUN,
+      SLURM_PROCID: '0',
+      SLURM_NTASKS: '1',
+      PMI_RANK: '0',
+      PMI_SIZE: '1',
+    },
     { rank: 3, size: 4, localRank: 3, masterAddress: 'gpu03', masterPort: 20_077, hasMpi: false, token: 'slurm-77.0' },
   ],
 ];

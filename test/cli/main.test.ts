@@ -229,6 +229,11 @@ test('doctor tells what this machine has, for people and for programs', async ()
   const { ok, detail, gpus } = report.devices.cuda;
   assert.is(ok, noGpu() === undefined);
   assert.ok(detail.length > 0 && Array.isArray(gpus));
+  for (const engine of ['mpi', 'nccl']) {
+    const { ok, detail } = report.communicators[engine];
+    assert.match(detail, ok ? /^(?:NCCL|Open MPI|MPICH|Intel)/ : /'npm run build:mpi'|libnccl\.so\.2/);
+    assert.match(text.stdout, new RegExp(`^${engine} +${ok ? 'ok, ' : 'no: '}`, 'm'));
+  }
   assert.ok(report.instructionSets.found.includes(report.instructionSets.used));
   assert.ok(report.memoryBytes > 2 ** 28);
   assert.is(report.threads, availableProcessors());

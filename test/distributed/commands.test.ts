@@ -13,13 +13,23 @@ if (why !== undefined) console.log(`distributed commands: skipped, ${why}`);
 const MPIRUN = 'mpirun --allow-run-as-root --oversubscribe --bind-to none';
 const TWO = { shell: `exec ${MPIRUN} -n 2 "$@"` };
 
-async function inProject(use: (folder: string, args: (out: string, batchSize: number) => string[]) => Promise<void>) {
+interface Project {
+  /** A path in its folder. */
+  at: (name: string) => string;
+  /** Options of its texts. */
+  texts: string[];
+  /** Options of a run that trains on them. */
+  run: (out: string, batchSize: number) => string[];
+}
+
+async function inProject(use: (project: Project) => Promise<void>) {
   await inTemporaryFolder(async (folder) => {
     await writeProject(folder);
     const at = (name: string) => join(folder, name);
     const texts = ['--domain', `code=${at('code.txt')}`, '--domain', `prose=${at('math.txt')}`, '--cache', at('cache')];
     const sizes = ['--evaluate-tokens=300', '--sequence-length=16', '--learning-rate=1e-2', '--threads=1'];
-    await use(folder, (out, batchSize) => ['--out', at(out), `--batch-size=${batchSize}`, ...texts, ...sizes]);
+    const run = (out: string, batchSize: number) => ['--out', at(out), `--batch-size=${batchSize}`, ...texts, ...sizes];
+    await use({ at, texts, run });
   });
 }
 
@@ -27,8 +37,7 @@ const count = (text: string, part: string) => text.split(part).length - 1;
 
 if (why === undefined) {
   test('stitch on two ranks reports once what one process reports with batches twice as large', async () => {
-    await inProject(async (folder, args) => {
-      const at = (name: string) => join(folder, name);
+    await inProject(async ({ at, texts, run }) => {
       const command = [
         'stitch',
         '--hub',
@@ -39,31 +48,34 @@ if (why === undefined) {
         '--steps=4',
         '--json',
       ];
-      const { code, stdout, stderr } = await runCli([...command, ...args('two', 2)], TWO);
+      const { code, stdout, stderr } = await runCli([...command, ...run('two', 2)], TWO);
       assert.is(code, 0, stderr);
       for (const line of ['code: ', 'prose: ', 'step 4, held-out loss', 'The stitched model is in']) {
         assert.is(count(stderr, `\n${line}`) + (stderr.startsWith(line) ? 1 : 0), 1, stderr);
       }
-      const one = await callCli(...command, ...args('one', 4));
+      const one = await callCli(...command, ...run('one', 4));
       assert.is(one.error, undefined, one.error?.message);
       const losses = (json: string) =>
         JSON.parse(json).heldOut.flatMap((row: { losses: { loss: number }[] }) => row.losses.map(({ loss }) => loss));
       assert.is(losses(stdout).length, 6);
       close(losses(stdout), losses(one.stdout), 1e-3);
-      const files = await listFiles(folder);
+      const files = await listFiles(at(''));
       const below = (out: string) =>
         files
           .filter((path) => path.startsWith(`${out}/`) || path.startsWith(`${out}.`))
           .map((path) => path.slice(out.length));
       assert.equal(below('two'), below('one'));
+      const evaluation = ['eval', at('hub'), at('two'), '--switching', '--max-tokens=300', '--json', ...texts];
+      const shared = await runCli([...evaluation, '--threads=1'], TWO);
+      assert.is(shared.code, 0, shared.stderr);
+      assert.equal(JSON.parse(shared.stdout), JSON.parse((await callCli(...evaluation)).stdout));
     });
   });
 
   test('a stitched model generates on as many ranks as it has members, and what it does on one', async () => {
-    await inProject(async (folder, args) => {
-      const at = (name: string) => join(folder, name);
+    await inProject(async ({ at, run }) => {
       const members = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
-      const made = await callCli('stitch', ...members, '--steps=3', '--no-compare', ...args('stitched', 2));
+      const made = await callCli('stitch', ...members, '--steps=3', '--no-compare', ...run('stitched', 2));
       assert.is(made.error, undefined, made.error?.message);
       const generate = (model: string) => ['generate', at(model), 'def f(', '--max-tokens=12', '--seed=3'];
       const one = await runCli(generate('stitched'));
@@ -79,21 +91,21 @@ if (why === undefined) {
   });
 
   test('a new model on two ranks, stopped on both by a signal, goes on on one', async () => {
-    await inProject(async (folder, args) => {
+    await inProject(async ({ at, run }) => {
       const shape = ['--width=16', '--layers=2', '--heads=2', '--train-tokenizer=300'];
       const command = (steps: number) => ['train', ...shape, `--steps=${steps}`, '--seed=5'];
-      const running = startCli([...command(100000), ...args('new', 1)], {
+      const running = startCli([...command(100000), ...run('new', 1)], {
         shell: `exec ${MPIRUN} --mca odls_base_sigkill_timeout 30 -n 2 "$@"`,
       });
-      const metrics = () => readFile(join(folder, 'new.training', 'metrics.jsonl'), 'utf8').catch(() => '');
+      const metrics = () => readFile(at('new.training/metrics.jsonl'), 'utf8').catch(() => '');
       await until(async () => /"step":3/.test(await metrics()));
       running.process.kill('SIGINT');
       const { stderr } = await running.ended;
       assert.is(count(stderr, 'bts: ABORTED: stopped after step'), 1, stderr);
       const step = Number(/stopped after step (\d+)/.exec(stderr)![1]);
-      const other = await callCli(...command(100001), ...args('new', 1), '--resume');
+      const other = await callCli(...command(100001), ...run('new', 1), '--resume');
       assert.match(other.error!.message, 'steps is 100001, the run began with 100000');
-      const on = startCli([...command(100000), ...args('new', 1), '--resume']);
+      const on = startCli([...command(100000), ...run('new', 1), '--resume']);
       await until(async () => new RegExp(`"step":${step + 3}`).test(await metrics()));
       on.process.kill('SIGINT');
       const ended = await on.ended;
@@ -103,7 +115,7 @@ if (why === undefined) {
   });
 
   test('ranks with different options are refused, and rank 0 says so', async () => {
-    await inProject(async (_, args) => {
+    await inProject(async ({ run }) => {
       const command = (seed: number) => `"$@" --seed=${seed}`;
       const { code, stdout, stderr } = await runCli(
         [
@@ -114,7 +126,7 @@ if (why === undefined) {
           '--train-tokenizer=300',
           '--steps=2',
           '--json',
-          ...args('out', 1),
+          ...run('out', 1),
         ],
         {
           shell: `exec ${MPIRUN} -n 1 ${command(1)} : -n 1 ${command(2)}`,

@@ -131,13 +131,15 @@ async function thrown(action: () => unknown): Promise<Thrown> {
   }
 }
 
+function sumOfOnes(communicator: Communicator) {
+  const one = communicator.device.full([1], 1);
+  communicator.allReduce([one]);
+  return one.item();
+}
+
 async function refused(communicator: Communicator): Promise<Refused> {
   const { device, rank } = communicator;
-  const sum = async () => {
-    const one = device.full([1], 1);
-    communicator.allReduce([one]);
-    return one.item();
-  };
+  const sum = () => sumOfOnes(communicator);
   const x = device.full([rank === 1 ? 3 : 2], 1);
   communicator.allReduce([x]);
   const shapes = await thrown(() => x.read());
@@ -175,9 +177,7 @@ const forEver = () => new Promise<never>((resolve) => setTimeout(resolve, 3_600_
 /** A rank that does not make the call. */
 async function absent(communicator: Communicator) {
   if (communicator.rank === 1) await forEver();
-  const x = communicator.device.full([1], 1);
-  communicator.allReduce([x]);
-  return x.item();
+  return sumOfOnes(communicator);
 }
 
 /** The same, of values of the host. */
@@ -187,21 +187,15 @@ async function absentValue(communicator: Communicator) {
 }
 
 /** Ranks that wait for one another in different calls. */
-async function apart(communicator: Communicator) {
-  if (communicator.rank === 1) return communicator.gather(1);
-  const x = communicator.device.full([1], 1);
-  communicator.allReduce([x]);
-  return x.item();
-}
+const apart = (communicator: Communicator): Promise<unknown> =>
+  communicator.rank === 1 ? communicator.gather(1) : sumOfOnes(communicator);
 
 /** A rank that is killed while the others wait for it. */
 async function killed(communicator: Communicator) {
   await communicator.barrier();
   if (communicator.rank === 1) setTimeout(() => process.kill(process.pid, 'SIGKILL'), 200);
   if (communicator.rank === 1) await forEver();
-  const x = communicator.device.full([1], 1);
-  communicator.allReduce([x]);
-  return x.item();
+  return sumOfOnes(communicator);
 }
 
 async function killedValue(communicator: Communicator) {
@@ -214,9 +208,7 @@ async function killedValue(communicator: Communicator) {
 async function failing(communicator: Communicator) {
   await communicator.barrier();
   if (communicator.rank === 1) throw new Error('no more');
-  const x = communicator.device.full([1], 1);
-  communicator.allReduce([x]);
-  return x.item();
+  return sumOfOnes(communicator);
 }
 
 /** Nothing more than opening it. */

@@ -33,7 +33,7 @@ interface Members {
 export interface Fault {
   rank: number;
   step: number;
-  what: 'NaN' | 'stop' | 'memory once' | 'memory always';
+  what: 'NaN' | 'stop' | 'killed' | 'slow' | 'memory once' | 'memory always';
 }
 
 export interface Job {
@@ -104,11 +104,24 @@ function bringAbout({ what }: Fault, model: LanguageModel, stop: AbortController
   const { device } = model;
   if (what === 'stop') stop.abort();
   if (what === 'NaN') device.run('fill', { y: model.trainable[0]!.value, value: Number.NaN });
+  if (what === 'killed') process.kill(process.pid, 'SIGKILL');
+  if (what === 'slow') slowDown(model);
   if (!what.startsWith('memory')) return;
   const { empty } = device;
   let calls = 0;
   device.empty = (...args) => {
     if (++calls < 20 || (what === 'memory once' && calls > 20)) return empty.apply(device, args);
     throw new BtsError('OUT_OF_MEMORY', 'there is no more room in this test.');
+  };
+}
+
+/** Lets each batch take longer. */
+function slowDown(model: LanguageModel): void {
+  const { device } = model;
+  const trainingLoss = model.trainingLoss.bind(model);
+  model.trainingLoss = (...args) => {
+    using much = device.empty([8_000_000]);
+    for (let i = 0; i < 20; i++) device.run('fill', { y: much, value: i });
+    return trainingLoss(...args);
   };
 }

@@ -10,7 +10,7 @@ import { openCpu } from '../support/devices.js';
 import { close, inTemporaryFolder, writeModel } from '../support/models.js';
 import { newestOf } from '../support/training.js';
 import { noMpi, type RunOptions, runRanks, valuesOf } from './ranks.js';
-import { type Job, type Made, makeRuns } from './training-jobs.js';
+import { type Fault, type Job, type Made, makeRuns } from './training-jobs.js';
 
 /** f32 sums of some hundred terms in another order, through six updates that take square roots of them. */
 const ROUNDING = 2e-3;
@@ -26,7 +26,8 @@ const onRanks = async (size: number, jobs: Job[], options: RunOptions = {}) =>
 
 const of = <Type extends TrainEvent['type']>(made: Made, type: Type) =>
   made.events!.filter((event): event is TrainEvent & { type: Type } => event.type === type);
-const losses = (made: Made) => of(made, 'step').map(({ loss }) => loss);
+const stepsOf = (made: Made) => of(made, 'step');
+const losses = (made: Made) => stepsOf(made).map(({ loss }) => loss);
 const norms = (made: Made) => of(made, 'step').map(({ gradientNorm }) => gradientNorm);
 const heldOut = (made: Made) =>
   made.events!.flatMap((event) => ('losses' in event ? event.losses : []).map(({ loss }) => loss));
@@ -78,11 +79,13 @@ if (why === undefined) {
       ];
       const wanted = await alone(jobs('one', 6));
       const [first, second] = (await onRanks(2, [...jobs('two', 3), ...jobs('again', 3)])) as [Made[], Made[]];
-      const rates = (made: Made) => made.events!.map((event) => ({ ...event, tokensPerSecond: 0, folder: '' }));
+      const rates = (made: Made) =>
+        made.events!.map((event) => ({ ...event, tokensPerSecond: 0, sumsMs: [], folder: '' }));
       for (const [i, { kind, folder }] of jobs('two', 3).entries()) {
         sameCourse(first[i]!, wanted[i]!, kind);
         assert.equal(rates(first[i]!), rates(second[i]!), `${kind} is reported alike on both ranks`);
         assert.equal(rates(first[i]!), rates(first[i + jobs('two', 3).length]!), `${kind} takes the same course again`);
+        for (const { sumsMs } of of(first[i]!, 'step')) assert.is(sumsMs!.length, 2);
         const again = jobs('again', 3)[i]!.folder;
         assert.ok((await weightsOf(folder)).equals(await weightsOf(again)), `${kind} comes to the same bytes again`);
       }
@@ -114,7 +117,7 @@ if (why === undefined) {
   test('what goes wrong on one rank ends the run on all of them, at the same step', async () => {
     await withMembers(async (root, job) => {
       const batchSize = 2;
-      const wrong = (what: 'NaN' | 'stop' | 'memory once' | 'memory always', name = what.replace(' ', '-')): Job => ({
+      const wrong = (what: Fault['what'], name = what.replace(' ', '-')): Job => ({
         ...job('stitched', name),
         batchSize,
         fault: { rank: 1, step: 3, what },
@@ -130,6 +133,7 @@ if (why === undefined) {
         wrong('stop'),
         wrong('memory once'),
         wrong('memory always'),
+        wrong('slow'),
         differs('rate', { learningRate: 1e-3 }),
         differs('batch', { batchSize: 3 }),
         differs('seed', { seed: 4 }),
@@ -138,7 +142,7 @@ if (why === undefined) {
         differs('weights', { hub: join(root, 'code') }, 'dense'),
       ]);
       for (const [rank, made] of all.entries()) {
-        const [nan, stop, once, always, ...different] = made as [Made, Made, Made, Made, ...Made[]];
+        const [nan, stop, once, always, slow, ...different] = made as [Made, Made, Made, Made, Made, ...Made[]];
         assert.is(nan.error?.code, 'LOSS_NOT_FINITE', `on rank ${rank}`);
         assert.match(nan.error!.message, 'step 4 came to a loss of NaN');
         assert.equal(stop.events!.at(-1), {
@@ -149,6 +153,14 @@ if (why === undefined) {
         sameCourse(once, wanted!, 'memory that ran out once');
         assert.is(always.error?.code, 'OUT_OF_MEMORY', `on rank ${rank}: ${always.error?.message}`);
         assert.is(losses(always).length, 3);
+        const waited = (of: number) =>
+          stepsOf(slow)
+            .slice(3)
+            .reduce((total, { sumsMs }) => total + sumsMs![of]!, 0);
+        assert.ok(
+          waited(0) > 2 * waited(1),
+          `rank 0 waited ${waited(0)} ms for the slower one, that one ${waited(1)} ms`,
+        );
         const [rate, batch, seed, text, members, weights] = different.map(({ error }) => error);
         for (const error of [rate, batch, seed, text, members, weights]) assert.is(error?.code, 'BAD_OPTION');
         assert.match(rate!.message, 'learningRate is 0.001 on rank 1, and 0.01 on rank 0');
@@ -163,6 +175,21 @@ if (why === undefined) {
       // Rank 0 had no NaN.
       const { tensors } = await readSafetensors(join(root, 'NaN.training/step-0000003/stitch.safetensors'));
       assert.ok(tensors.size > 0);
+    });
+  });
+
+  test('a rank that is killed ends all, and the run goes on at the last checkpoint, which is whole', async () => {
+    await withMembers(async (_, job) => {
+      const begun: Job = { ...job('stitched', 'killed'), batchSize: 2 };
+      const jobs = JSON.stringify([{ ...begun, fault: { rank: 1, step: 5, what: 'killed' } }]);
+      const { status, reports } = await runRanks('trainings', 2, { env: { BTS_JOBS: jobs } });
+      assert.is.not(status, 0);
+      assert.equal(reports, [undefined, undefined]);
+      const resume = (await newestOf(begun.folder))!;
+      assert.match(resume, /step-0000004$/);
+      const [[rest]] = (await onRanks(2, [{ ...begun, resume }])) as [Made[]];
+      const [wanted] = await alone([{ ...job('stitched', 'whole'), batchSize: 4 }]);
+      close(losses(rest!), losses(wanted!).slice(4), ROUNDING, 'losses');
     });
   });
 

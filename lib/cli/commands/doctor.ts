@@ -6,6 +6,7 @@ import { availableProcessors } from '../../base/processors.js';
 import { loadAddon, type Variant } from '../../tensor/addon.js';
 import { findBinary, glibcVersion } from '../../tensor/binary.js';
 import { Device, findGpus, whyNotBf16 } from '../../tensor/device.js';
+import { describeEngine } from '../../tensor/engines.js';
 import { print, printJson } from '../../terminal/output.js';
 import { bytes } from '../../terminal/units.js';
 
@@ -55,6 +56,7 @@ function run(version: string, json: boolean): void {
     threads: availableProcessors(),
     memoryBytes: machineMemory(),
     devices: { cpu: findCpu(), cuda: findCuda() },
+    communicators: { mpi: findEngine('mpi'), nccl: findEngine('nccl') },
   };
   if (json) printJson(report);
   else print(render(report));
@@ -93,6 +95,14 @@ function findCuda(): FoundGpus {
   }
 }
 
+function findEngine(name: 'mpi' | 'nccl'): Found {
+  try {
+    return { ok: true, detail: describeEngine(name) };
+  } catch (error) {
+    return rejected(error);
+  }
+}
+
 function rejected(error: unknown): Found {
   if (error instanceof BtsError) return { ok: false, detail: error.message };
   throw error;
@@ -116,6 +126,8 @@ function render({ instructionSets, ...report }: Report): string {
     device('cpu', report.devices.cpu),
     device('cuda', report.devices.cuda),
     ...report.devices.cuda.gpus.map(({ name, supported, detail }) => device(`cuda:${name}`, { ok: supported, detail })),
+    device('mpi', report.communicators.mpi),
+    device('nccl', report.communicators.nccl),
   ];
   return lines.map(([what, how]) => `${what.padEnd(14)}${how}`).join('\n');
 }
@@ -133,4 +145,6 @@ interface Report {
   threads: number;
   memoryBytes: number;
   devices: { cpu: Found; cuda: FoundGpus };
+  /** What moves tensors between processes. */
+  communicators: { mpi: Found; nccl: Found };
 }

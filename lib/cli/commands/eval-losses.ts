@@ -10,8 +10,8 @@ import { loadModel, readModelConfig } from '../../model/load-model.js';
 import type { QuantizeOptions } from '../../model/transformer/quantization.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
-import { type OpenDomains, openDomains } from '../options/domains.js';
-import { openDevice } from '../options/open-device.js';
+import { type OpenDomains, openDomainsTogether } from '../options/domains.js';
+import { openRanks, type Ranks } from '../options/ranks.js';
 import type { DeviceValues, DomainValues } from '../options/training-options.js';
 import { lossTable, type ModelLosses } from '../results.js';
 
@@ -46,12 +46,12 @@ export async function evaluateLosses(
   }
   // All folders are looked at first: hours of evaluation must not end in a mistyped path.
   const sequenceLength = await commonLength(folders, values);
-  using device = openDevice(values);
+  using ranks = await openRanks('eval', values);
   const texts = new Map<string, OpenDomains>();
   const rows: ModelLosses[] = [];
   try {
     for (const folder of folders) {
-      using model = await loadModel(device, folder, {
+      using model = await loadModel(ranks.device, folder, {
         members: values.members,
         quantize: values.quantize,
         verify: values.verify,
@@ -60,9 +60,12 @@ export async function evaluateLosses(
       checkShape({ sequenceLength, batchSize: values.batchSize });
       model.expectPass({ batch: values.batchSize, tokens: sequenceLength });
       const { hash } = model.tokenizer;
-      const domains = texts.get(hash) ?? (await openTexts(values, model, signal));
+      const domains = texts.get(hash) ?? (await openTexts(ranks, values, model, signal));
       texts.set(hash, domains);
-      rows.push({ model: folder, ...(await evaluate(model, folder, domains, { ...values, sequenceLength }, signal)) });
+      rows.push({
+        model: folder,
+        ...(await evaluate(ranks, { model, folder, domains }, { ...values, sequenceLength }, signal)),
+      });
     }
   } finally {
     for (const domains of texts.values()) await domains[Symbol.asyncDispose]();
@@ -90,22 +93,26 @@ async function commonLength(folders: readonly string[], { sequenceLength }: Valu
   return length;
 }
 
-function openTexts(values: Values, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<OpenDomains> {
+function openTexts(
+  ranks: Ranks,
+  values: Values,
+  { tokenizer }: LanguageModel,
+  signal: AbortSignal,
+): Promise<OpenDomains> {
   const heldOutFraction = values.split === 'all' ? 0 : values.heldOutFraction;
-  return openDomains({ ...values, heldOutFraction }, tokenizer, signal);
+  return openDomainsTogether(ranks, { ...values, heldOutFraction }, tokenizer, signal);
 }
 
 async function evaluate(
-  model: LanguageModel,
-  folder: string,
-  { all }: OpenDomains,
+  { communicator }: Ranks,
+  { model, folder, domains: { all } }: { model: LanguageModel; folder: string; domains: OpenDomains },
   { split, sequenceLength, batchSize, maxTokens, switching }: Values & { sequenceLength: number },
   signal: AbortSignal,
 ): Promise<Omit<ModelLosses, 'model'>> {
   const progress = new Progress(`evaluating ${folder}`);
   const streams = all.map(({ name, train, heldOut }) => ({ name, heldOut: split === 'all' ? train : heldOut }));
   const options = {
-    ...{ sequenceLength, batchSize, maxTokens, signal },
+    ...{ sequenceLength, batchSize, maxTokens, signal, communicator },
     onProgress: (domain: string, tokens: number) => progress.update(tokens, [`tokens of ${domain}`]),
   };
   try {

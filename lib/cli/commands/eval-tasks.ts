@@ -24,7 +24,7 @@ import type { QuantizeOptions } from '../../model/transformer/quantization.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { Progress } from '../../terminal/progress.js';
 import { formOf, type ShownGates, shownMeans, writeGates } from '../gate-output.js';
-import { openDevice } from '../options/open-device.js';
+import { expectOneProcess, openDevice } from '../options/open-device.js';
 import { present } from '../options/options.js';
 import type { DeviceValues } from '../options/training-options.js';
 import { type OutputOptions, reportTable } from './eval-tables.js';
@@ -97,6 +97,7 @@ export async function evaluateTasks(
   const sandbox = tasks.some((task) => task.runsCode) ? await openSandbox(values) : undefined;
 
   await using _lock = values.out === undefined ? undefined : await lockFolder(values.out);
+  expectOneProcess('answering benchmarks');
   using device = openDevice(values);
   const report: Report = { formatVersion: 1, limit: values.limit ?? null, seed: values.seed, models: [] };
   for (const [i, path] of folders.entries()) {
