@@ -78,6 +78,12 @@ else {
     for (const rank of [0, 1, 2]) expectError(reports[rank], /rank 3 did not come to port \d+ of rank 0 within 8 s/);
   });
 
+  faults('ranks of whom one has no NCCL are told which', async () => {
+    const envOf = (rank: number): Record<string, string> => (rank === 1 ? { LD_LIBRARY_PATH: '' } : {});
+    const { reports } = await runProcesses('place', 2, { device, env: await nccl(), envOf });
+    for (const report of reports) expectError(report, /^on rank 1 of 2: NCCL cannot be loaded/, 'ADDON_NOT_LOADED');
+  });
+
   faults('a process of another job is refused, and so are strangers', async () => {
     const port = await freePort();
     const env = { ...standIn.env, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${port}`, BTS_COMMUNICATION_TIMEOUT: '8' };
