@@ -28,6 +28,7 @@ export class Communicator implements Disposable {
 
   /** @internal Communicators are opened by `openCommunicator`. */
   constructor(
+    /** Where its tensors lie. */
     readonly device: Device,
     /** What moves tensors. */
     readonly engine: CommunicatorEngine,
@@ -53,19 +54,34 @@ export class Communicator implements Disposable {
     this.call((native) => native.allReduce(nativeOf(tensors)));
   }
 
-  /** Replaces the contents of each tensor by those that rank `root` has. Throws BAD_OPTION for integers. */
+  /**
+   * Replaces the contents of each tensor by those that one rank has. Throws BAD_OPTION for integers.
+   *
+   * @param tensors that every rank has, in one order
+   * @param root the rank whose contents they are
+   */
   broadcast(tensors: readonly Tensor[], root: number): void {
     this.expectRank(root);
     this.call((native) => native.broadcast(nativeOf(tensors), root));
   }
 
-  /** Sends a tensor to a rank, which must receive it. */
+  /**
+   * Sends a tensor to a rank, which must receive it.
+   *
+   * @param tensor whose contents are sent
+   * @param to another rank
+   */
   send(tensor: Tensor, to: number): void {
     this.expectRank(to, true);
     this.call((native) => native.send([tensor.native], to));
   }
 
-  /** Replaces the contents of a tensor by what a rank sends. */
+  /**
+   * Replaces the contents of a tensor by what a rank sends.
+   *
+   * @param tensor of the same shape and type
+   * @param from another rank
+   */
   receive(tensor: Tensor, from: number): void {
     this.expectRank(from, true);
     this.call((native) => native.receive([tensor.native], from));

@@ -1,8 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { BtsError } from '../../base/errors.js';
 import type { HostValues } from '../communicator.js';
-import type { Meeting } from './index.js';
 import { type Hello, Line, namesOf, parse, toLine, within } from './line.js';
+import type { Meeting } from './meeting.js';
 
 /** A stranger's first line is not read beyond that. */
 const MOST_CHARACTERS = 4096;

@@ -1,19 +1,7 @@
 import type { HostValues } from '../communicator.js';
 import { host } from './host.js';
 import { join } from './join.js';
-
-/** Where ranks meet, and who belongs to them. */
-export interface Meeting {
-  rank: number;
-  size: number;
-  /** Of rank 0. */
-  address: string;
-  port: number;
-  /** Who does not know it is refused. */
-  token: string;
-  /** After which others are given up. */
-  seconds: number;
-}
+import type { Meeting } from './meeting.js';
 
 /**
  * The ranks of an engine that carries tensors alone, where the launcher has no channel of its own: rank 0 listens, all others

@@ -1,8 +1,8 @@
 import { Socket } from 'node:net';
 import { BtsError } from '../../base/errors.js';
 import type { HostValues } from '../communicator.js';
-import type { Meeting } from './index.js';
 import { type Answer, Line, parse, within } from './line.js';
+import type { Meeting } from './meeting.js';
 
 const RETRY_MS = 100;
 
