@@ -25,8 +25,8 @@ import { deviceOptions, domainOptions, runOptions, trainingWith, weightOptions }
 import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, printReport, type Report, trainByCommand } from '../training/command.js';
 import { claimOut, placesBeside } from '../training/out-folder.js';
-import { resumed } from '../training/stitched-checkpoint.js';
 import { evaluationOptions } from '../training/run.js';
+import { resumed } from '../training/stitched-checkpoint.js';
 
 const training = {
   ...trainingWith(1e-3),
