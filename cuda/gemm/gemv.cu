@@ -126,11 +126,11 @@ __device__ __forceinline__ void dot_rows(float* part, const act* x, const W* w, 
   write_sums<R>(part, sums, output);
 }
 
-// Four neighbours of x from input i on; zeros behind the end.
-__device__ __forceinline__ void load_four(float (&v)[4], const act* x, int i, int I, bool aligned) {
-  if (aligned && i < I) return load(v, x + i);
+// Four neighbours of a row that has `left` more; zeros behind the end.
+__device__ __forceinline__ void load_four(float (&v)[4], const act* x, int left, bool aligned) {
+  if (aligned && left > 0) return load(v, x);
 #pragma unroll
-  for (int k = 0; k < 4; k++) v[k] = i + k < I ? to_float(x[i + k]) : 0.f;
+  for (int k = 0; k < 4; k++) v[k] = k < left ? to_float(x[k]) : 0.f;
 }
 
 // What a lane has of one group of a row: four codes of int8, or four and the four that share bytes with them of int4. Places tell
@@ -169,7 +169,8 @@ __device__ __forceinline__ Int4Piece piece_of(const Int4Group*) { return {}; }
 template <int R, class Group>
 __device__ __forceinline__ void dot_groups(float* part, const act* x, const Group* w, int N, int I, int first, int O) {
   using Piece = decltype(piece_of(w));
-  constexpr int kOutputs = kTile / kWarps, kNumbers = Group::kNumbers, kAhead = 4;
+  constexpr int kOutputs = kTile / kWarps, kNumbers = Group::kNumbers;
+  constexpr int kAhead = R > 4 ? 1 : 4;        // many sums leave no registers for more
   constexpr int kAtOnce = 32 / Piece::kLanes;  // groups of a row that a warp reads together
   const int lane = threadIdx.x % 32, output = threadIdx.x / 32 * kOutputs, in_group = lane % Piece::kLanes;
   const int in_row = (I + kNumbers - 1) / kNumbers;
@@ -191,17 +192,25 @@ __device__ __forceinline__ void dot_groups(float* part, const act* x, const Grou
       const int g = begin + a * kAtOnce;
       if (g >= in_row) break;
 #pragma unroll
-      for (int four = 0; four < Piece::kFours; four++)
+      for (int four = 0; four < Piece::kFours; four++) {
+        float values[kOutputs][4];
 #pragma unroll
-        for (int n = 0; n < R; n++) {
+        for (int o = 0; o < kOutputs; o++)
+#pragma unroll
+          for (int k = 0; k < 4; k++) values[o][k] = pieces[a][o].at(four, k);
+        const int i = g * kNumbers + Piece::place(four, in_group);
+        const act* row = x + i;
+#pragma unroll
+        for (int n = 0; n < R; n++, row += I) {
           if (n >= N) break;
           float v[4];
-          load_four(v, x + n * int64_t{I}, g * kNumbers + Piece::place(four, in_group), I, aligned);
+          load_four(v, row, I - i, aligned);
 #pragma unroll
           for (int o = 0; o < kOutputs; o++)
 #pragma unroll
-            for (int k = 0; k < 4; k++) sums[o][n] = fmaf(v[k], pieces[a][o].at(four, k), sums[o][n]);
+            for (int k = 0; k < 4; k++) sums[o][n] = fmaf(v[k], values[o][k], sums[o][n]);
         }
+      }
     }
   }
   write_sums<R>(part, sums, output);
@@ -332,7 +341,7 @@ void launch_any(Context& context, Out* y, const act* x, int64_t apart, Weights w
   if (N == 1) launch_rows<1>(context, y, x, apart, weight, bias, added, residual, N, I, O);
   else if (N == 2) launch_rows<2>(context, y, x, apart, weight, bias, added, residual, N, I, O);
   else if (N <= 4) launch_rows<4>(context, y, x, apart, weight, bias, added, residual, N, I, O);
-  else launch_rows<8>(context, y, x, apart, weight, bias, added, residual, N, I, O);
+  else launch_rows<kGemvRows>(context, y, x, apart, weight, bias, added, residual, N, I, O);
 }
 
 // Neighbours that share what the lists hold, as many as have kGemvRows rows together.
@@ -378,7 +387,7 @@ void launch_swiglu_gemv(Context& context, act* y, const act* x, Weights gate, We
   if (N == 1) launch_gated_rows<1>(context, s, gate, up, gate_bias, up_bias);
   else if (N == 2) launch_gated_rows<2>(context, s, gate, up, gate_bias, up_bias);
   else if (N <= 4) launch_gated_rows<4>(context, s, gate, up, gate_bias, up_bias);
-  else launch_gated_rows<8>(context, s, gate, up, gate_bias, up_bias);
+  else launch_gated_rows<kGemvRows>(context, s, gate, up, gate_bias, up_bias);
 }
 
 }  // namespace bts::cuda::BTS_PRECISION
