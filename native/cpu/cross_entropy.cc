@@ -58,7 +58,8 @@ struct Softmax {
         sum *= std::exp(double(max) - top);
         max = top;
       }
-      sum += sum_of(logits + first, count, max, target < first || target >= first + count);
+      const float shift = max == -__builtin_inff() ? 0 : max;  // where all so far are minus infinity
+      sum += sum_of(logits + first, count, shift, target < first || target >= first + count);
     }
   }
 
