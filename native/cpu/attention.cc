@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "cpu_ops.h"
 #include "gemm/gemm.h"
@@ -11,11 +12,10 @@ namespace bts::cpu::BTS_ISA {
 
 namespace {
 
-constexpr int64_t kQueryBlock = (48 + kMR - 1) / kMR * kMR;
-constexpr int64_t kKeyBlock = 64;
-static_assert(kKeyBlock % kNR == 0);
+constexpr int64_t kQueryBlock = round_up(48, kMR);
+// Whole tiles, whether keys are the columns of a product or its rows.
+constexpr int64_t kKeyBlock = round_up(192, std::lcm(kMR, kNR));
 constexpr int64_t kStreamQueries = 4;
-static_assert(kPageTokens % kKeyBlock == 0, "a block of keys lies on one page");
 
 struct Range {
   int64_t first, last;  // last is excluded
@@ -115,7 +115,7 @@ void stream_group(float* out, float* lse, const float* q, const HeadRows& k, con
   const int64_t heads = a.H / a.K, stride = a.K * a.D;
   const Range keys{visible(a, start).first, start + a.T};
   const auto for_blocks = [&](const HeadRows& all, auto&& block) {
-    const auto end_of = [&](int64_t j) { return std::min(j / kKeyBlock * kKeyBlock + kKeyBlock, keys.last); };
+    const auto end_of = [&](int64_t j) { return std::min(j / kPageTokens * kPageTokens + kPageTokens, keys.last); };
     for (int64_t j = keys.first, next; j < keys.last; j = next) {
       next = end_of(j);
       const float *rows = all.from(j), *later = next < keys.last ? all.from(next) : nullptr;
@@ -151,12 +151,6 @@ void stream_group(float* out, float* lse, const float* q, const HeadRows& k, con
   });
 }
 
-// What scores are where a query does not look, up to a whole vector. Most rows of most blocks see all keys.
-inline void fill_unseen(float* row, Range seen, int64_t keys, float value) {
-  if (seen.first > 0) std::fill_n(row, seen.first, value);
-  if (seen.last < round_up(keys, kLanes)) std::fill(row + seen.last, row + round_up(keys, kLanes), value);
-}
-
 // Scratch of one worker, carved from one piece of memory.
 struct Workspace {
   float* next;
@@ -167,168 +161,231 @@ struct Workspace {
   }
 };
 
-// Scores of a block, [kQueryBlock][kScoreStride]: the microkernel may look past the last key of a row.
-constexpr int64_t kScoreStride = kKeyBlock + 16;
+// Scores of a block, [kQueryBlock][kScoreStride], with a margin behind each row and before the first.
+constexpr int64_t kMargin = round_up(kMR + kLanes, 16);
+constexpr int64_t kScoreStride = (kKeyBlock + kMargin) | 16;  // rows are an odd number of cache lines apart
 constexpr int64_t kScores = kQueryBlock * kScoreStride;
-static_assert(round_up(kKeyBlock, kMR) <= kScoreStride);
 
-// Queries are copied with a stride at which their rows do not share sets of the first-level cache.
-int64_t query_stride(int64_t D) { return D + 16; }
+// Rows that are copied do not share sets of the first-level cache.
+int64_t copy_stride(int64_t D) { return D + 16; }
 
+// Rows of zeros fill the last tile.
 void copy_scaled(float* to, const float* x, int64_t stride, int64_t rows, int64_t D, float scale) {
   for (int64_t i = 0; i < rows; i++)
-    for (int64_t d = 0; d < D; d++) to[i * query_stride(D) + d] = scale * x[i * stride + d];
+    for (int64_t d = 0; d < D; d++) to[i * copy_stride(D) + d] = scale * x[i * stride + d];
+  for (int64_t i = rows; i < round_up(rows, kMR); i++) std::fill_n(to + i * copy_stride(D), D, 0.0f);
 }
 
-// C (+)= A B for plain rows of A; B in panels that lie `panel` apart.
-void multiply_plain(float* c, int64_t c_stride, const float* a, int64_t a_stride, const float* b, int64_t panel,
-                    int64_t rows, int64_t cols, int64_t depth, bool accumulate) {
-  for (int64_t j = 0; j < cols; j += kNR, b += panel)
-    for (int64_t i = 0; i < rows; i += kMR) {
-      float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, PlainRows{a + i * a_stride, a_stride}, b, depth, std::min<int64_t>(kMR, rows - i),
-                    std::min<int64_t>(kNR, cols - j), {accumulate ? tile : nullptr, c_stride, nullptr});
-    }
-}
+// Keys or values of one group are packed `along` the channels, as the right operand of products whose depth these are, in
+// panels of kNR keys; or `over` the keys, for products whose depth those are, in panels of kNR channels.
+int64_t along_size(const AttentionSize& a) { return packed_cols_size(a.S, a.D); }
+int64_t over_size(const AttentionSize& a) { return packed_cols_size(a.D, a.S); }
 
-// C += A^T B for A [depth][rows] as scores lie.
-void add_transposed(float* c, int64_t c_stride, const float* a, const float* b, int64_t panel, int64_t rows,
-                    int64_t cols, int64_t depth) {
-  for (int64_t j = 0; j < cols; j += kNR, b += panel)
-    for (int64_t i = 0; i < rows; i += kMR) {
-      float* tile = c + i * c_stride + j;
-      multiply_tile(tile, c_stride, RowsSideBySide{a + i, kScoreStride}, b, depth, std::min<int64_t>(kMR, rows - i),
-                    std::min<int64_t>(kNR, cols - j), {tile, c_stride, nullptr});
-    }
-}
-
-// Packs rows as the right operand of products over them: panels of kNR channels, `capacity` rows apart.
-void pack_lower(float* packed, const float* x, int64_t stride, int64_t rows, int64_t capacity, int64_t D) {
+// Packs some rows over them; panels have room for `capacity`.
+void pack_over(float* packed, const float* x, int64_t stride, int64_t rows, int64_t capacity, int64_t D) {
   for (int64_t d = 0; d < D; d += kNR)
     pack_cols(packed + d * capacity, row_major(x, stride), {d, std::min<int64_t>(kNR, D - d), 0, rows});
 }
 
-int64_t forward_workspace(int64_t D) { return round_up(kQueryBlock * query_stride(D), 16) + round_up(kScores, 16); }
+// Where a block of queries meets a block of keys. Only tiles in which a query sees a key are computed.
+struct Meeting {
+  const AttentionSize& a;
+  int64_t position, rows;            // of the first query; how many
+  int64_t first, keys;               // the first key; how many
+  Range tiles[kQueryBlock / kMR]{};  // what any query of a tile sees
 
-// One block of queries of one head. packed_k and packed_v hold all key blocks of the head's group.
+  Meeting(const AttentionSize& a, int64_t position, int64_t rows, int64_t first, int64_t keys)
+      : a(a), position(position), rows(rows), first(first), keys(keys) {
+    for (int64_t i = 0; i < rows; i += kMR) tiles[i / kMR] = {row(i).first, row(std::min(rows, i + kMR) - 1).last};
+  }
+
+  Range row(int64_t i) const { return visible_in(a, position + i, first, keys); }
+  // The vectors of row i that hold what its tile sees.
+  Range vectors(int64_t i) const {
+    const Range seen = tiles[i / kMR];
+    return {seen.first / kLanes * kLanes, round_up(seen.last, kLanes)};
+  }
+  // The queries that see any of the keys of the tile at key c.
+  Range queries(int64_t c) const {
+    const int64_t nearest = first + c - position;
+    const int64_t last = a.window > 0 ? std::min(rows, nearest + kMR - 1 + a.window) : rows;
+    return {std::max<int64_t>(0, nearest), last};
+  }
+
+  // scores = left K^T, for rows copied by copy_scaled.
+  void multiply(float* scores, const float* left, const float* packed) const {
+    for (int64_t j = 0; j < keys; j += kNR)
+      for (int64_t i = 0; i < rows; i += kMR) {
+        const Range seen = tiles[i / kMR];
+        if (j + kNR <= seen.first || j >= seen.last) continue;
+        multiply_tile(scores + i * kScoreStride + j, kScoreStride,
+                      PlainRows{left + i * copy_stride(a.D), copy_stride(a.D)}, packed + (first + j) * a.D, a.D, kMR,
+                      kNR, {nullptr, 0, nullptr});
+      }
+  }
+
+  // sum (+)= weights V, a row of the sum for each query.
+  void add_over_keys(float* sum, int64_t stride, const float* weights, const float* packed, bool accumulate) const {
+    for (int64_t d = 0; d < a.D; d += kNR)
+      for (int64_t i = 0; i < rows; i += kMR) {
+        const Range seen = tiles[i / kMR];
+        float* to = sum + i * stride + d;
+        multiply_tile(to, stride, PlainRows{weights + i * kScoreStride + seen.first, kScoreStride},
+                      packed + d * a.S + (first + seen.first) * kNR, seen.last - seen.first,
+                      std::min<int64_t>(kMR, rows - i), std::min<int64_t>(kNR, a.D - d),
+                      {accumulate ? to : nullptr, stride, nullptr});
+      }
+  }
+
+  // sum (+)= weights^T Q, a row of the sum for each key. Where not all is added, the first queries that see a key set its row.
+  void add_over_queries(float* sum, int64_t stride, const float* weights, const float* packed, bool accumulate) const {
+    for (int64_t d = 0; d < a.D; d += kNR)
+      for (int64_t c = 0; c < keys; c += kMR) {
+        const Range seen = queries(c);
+        if (seen.first >= seen.last) continue;
+        float* to = sum + (first + c) * stride + d;
+        multiply_tile(to, stride, RowsSideBySide{weights + seen.first * kScoreStride + c, kScoreStride},
+                      packed + d * kQueryBlock + seen.first * kNR, seen.last - seen.first,
+                      std::min<int64_t>(kMR, keys - c), std::min<int64_t>(kNR, a.D - d),
+                      {accumulate || position > first + c ? to : nullptr, stride, nullptr});
+      }
+  }
+};
+
+// Writes over what a query does not see, as far as tiles and vectors with a key that it sees reach.
+inline void fill_unseen(float* row, Range seen, float value) {
+  if (seen.first > 0) std::fill_n(row + seen.first - kMargin, kMargin, value);
+  std::fill_n(row + seen.last, kMargin, value);
+}
+
+int64_t forward_workspace(int64_t D) {
+  return round_up(kQueryBlock * copy_stride(D), 16) + round_up(kMargin + kScores, 16);
+}
+
+// One block of queries of one head. packed_k and packed_v hold all keys of the head's group.
 void forward_block(float* out, float* lse, const float* q, const float* packed_k, const float* packed_v,
                    Workspace space, const AttentionSize& a, int64_t start, int64_t t0) {
   const int64_t rows = std::min(kQueryBlock, a.T - t0), stride = a.H * a.D;
-  float* queries = space.take(kQueryBlock * query_stride(a.D));
-  float* scores = space.take(kScores);
+  float* queries = space.take(kQueryBlock * copy_stride(a.D));
+  float* scores = space.take(kMargin + kScores) + kMargin;
   float top[kQueryBlock], sum[kQueryBlock];
   std::fill_n(top, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(sum, rows, 0.0f);
   copy_scaled(queries, q + t0 * stride, stride, rows, a.D, a.scale);
+  out += t0 * stride;
 
   const int64_t first = visible(a, start + t0).first / kKeyBlock * kKeyBlock, last = start + t0 + rows;
   for (int64_t j = first; j < last; j += kKeyBlock) {
-    const int64_t keys = std::min(kKeyBlock, last - j);
-    const float* block_k = packed_k + j * a.D;
-    const float* block_v = packed_v + (j / kKeyBlock) * packed_cols_size(a.D, kKeyBlock);
-    multiply_plain(scores, kScoreStride, queries, query_stride(a.D), block_k, kNR * a.D, rows, keys, a.D, false);
+    const Meeting meeting{a, start + t0, rows, j, std::min(kKeyBlock, last - j)};
+    meeting.multiply(scores, queries, packed_k);
+    // All rows in turn, or each would wait for its own maximum.
+    float now[kQueryBlock];
     for (int64_t i = 0; i < rows; i++) {
+      const Range all = meeting.vectors(i);
       float* row = scores + i * kScoreStride;
-      const Range seen = visible_in(a, start + t0 + i, j, keys);
-      if (seen.first == seen.last) {
-        std::fill_n(row, keys, 0.0f);
-        continue;
+      if (a.softcap > 0) cap_row(row + all.first, a.softcap, all.last - all.first);
+      fill_unseen(row, meeting.row(i), -std::numeric_limits<float>::infinity());
+      now[i] = std::max(max_row(row + all.first, all.last - all.first), top[i]);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+      const Range all = meeting.vectors(i);
+      const float shift = now[i] == -std::numeric_limits<float>::infinity() ? 0 : now[i];  // where no key was seen yet
+      const float part = exp_row(scores + i * kScoreStride + all.first, shift, all.last - all.first);
+      if (j > first && now[i] != top[i]) {
+        const float shrink = exp(top[i] - now[i]);
+        sum[i] *= shrink;
+        scale_row(out + i * stride, shrink, a.D);
       }
-      if (a.softcap > 0) cap_row(row, a.softcap, keys);
-      fill_unseen(row, seen, keys, -std::numeric_limits<float>::infinity());
-      const float now = std::max(max_row(row, round_up(keys, kLanes)), top[i]);
-      const float part = exp_row(row, now, round_up(keys, kLanes));
-      if (now != top[i]) {
-        if (j > first) {
-          const float shrink = exp(top[i] - now);
-          sum[i] *= shrink;
-          scale_row(out + (t0 + i) * stride, shrink, a.D);
-        }
-        top[i] = now;
-      }
+      top[i] = now[i];
       sum[i] += part;
     }
-    multiply_plain(out + t0 * stride, stride, scores, kScoreStride, block_v, kNR * kKeyBlock, rows, a.D, keys,
-                   j > first);
+    meeting.add_over_keys(out, stride, scores, packed_v, j > first);
   }
   for (int64_t i = 0; i < rows; i++) {
-    scale_row(out + (t0 + i) * stride, 1 / sum[i], a.D);
+    scale_row(out + i * stride, 1 / sum[i], a.D);
     if (lse) lse[t0 + i] = top[i] + std::log(sum[i]);
   }
 }
 
-int64_t backward_workspace(int64_t D) {
-  return 2 * packed_cols_size(kKeyBlock, D) + packed_cols_size(D, kKeyBlock) + 2 * kQueryBlock * query_stride(D) +
-         2 * packed_cols_size(D, kQueryBlock) + 2 * kScores + 8 * 16;
+int64_t backward_workspace(const AttentionSize& a) {
+  return 2 * along_size(a) + over_size(a) + 2 * kQueryBlock * copy_stride(a.D) +
+         2 * packed_cols_size(a.D, kQueryBlock) + 2 * (kMargin + kScores) + 9 * 16;
 }
 
-// One head: dq, and its share of dk and dv, which lie dense [T, D].
-void backward_head(float* dq, float* dk, float* dv, const float* dout, const float* lse, const float* delta,
-                   const float* q, const float* k, const float* v, Workspace space, const AttentionSize& a) {
+// dq of some heads that share keys, and their share of dk and dv, whose rows lie `share_stride` apart.
+void backward_heads(float* dq, float* dk, float* dv, int64_t share_stride, const float* dout, const float* out,
+                    const float* lse, const float* q, const float* k, const float* v, int64_t heads, Workspace space,
+                    const AttentionSize& a) {
   const int64_t D = a.D, stride = a.H * D, key_stride = a.K * D;
   const float scale = a.scale;
-  float* k_right = space.take(packed_cols_size(kKeyBlock, D));  // K^T: depth D
-  float* v_right = space.take(packed_cols_size(kKeyBlock, D));  // V^T: depth D
-  float* k_lower = space.take(packed_cols_size(D, kKeyBlock));  // K: depth is the keys
-  float* q_left = space.take(kQueryBlock * query_stride(D));
-  float* dout_left = space.take(kQueryBlock * query_stride(D));
-  float* q_lower = space.take(packed_cols_size(D, kQueryBlock));
-  float* dout_lower = space.take(packed_cols_size(D, kQueryBlock));
-  float* p = space.take(kScores);
-  float* ds = space.take(kScores);
-  for (int64_t j = 0; j < a.T; j += kKeyBlock) {
-    const int64_t block = std::min(kKeyBlock, a.T - j);
-    pack_cols(k_right, transposed(k + j * key_stride, key_stride), {0, block, 0, D});
-    pack_cols(v_right, transposed(v + j * key_stride, key_stride), {0, block, 0, D});
-    pack_lower(k_lower, k + j * key_stride, key_stride, block, kKeyBlock, D);
-    std::fill_n(dk + j * D, block * D, 0.0f);
-    std::fill_n(dv + j * D, block * D, 0.0f);
-    // The first block of queries that may see key j, and the last: later ones have it behind their window.
-    const int64_t t_end = a.window > 0 ? std::min(a.T, j + block - 1 + a.window) : a.T;
-    for (int64_t t0 = j / kQueryBlock * kQueryBlock; t0 < t_end; t0 += kQueryBlock) {
-      const int64_t rows = std::min(kQueryBlock, a.T - t0), keys = std::min(block, t0 + rows - j);
-      copy_scaled(q_left, q + t0 * stride, stride, rows, D, scale);
-      copy_scaled(dout_left, dout + t0 * stride, stride, rows, D, 1);
-      pack_lower(q_lower, q + t0 * stride, stride, rows, kQueryBlock, D);
-      pack_lower(dout_lower, dout + t0 * stride, stride, rows, kQueryBlock, D);
-      multiply_plain(p, kScoreStride, q_left, query_stride(D), k_right, kNR * D, rows, keys, D, false);
-      multiply_plain(ds, kScoreStride, dout_left, query_stride(D), v_right, kNR * D, rows, keys, D, false);
-      for (int64_t i = 0; i < rows; i++) {
-        // forward: p = exp(s - lse), s = capped(q k^T * scale); out = p v.  ds = p (dout v^T - dout . out), times the slope
-        // of the cap, 1 - (s / cap)^2
-        const Range seen = visible_in(a, t0 + i, j, keys);
-        float *pi = p + i * kScoreStride, *dsi = ds + i * kScoreStride;
-        const int64_t whole = round_up(keys, kLanes);
-        const vfloat centre = splat(delta[t0 + i]);
-        if (a.softcap > 0)
-          for (int64_t c = 0; c < whole; c += kLanes) {
-            const vfloat score = capped<Math>(load(pi + c), a.softcap);
-            store(pi + c, score);
-            store(dsi + c, (load(dsi + c) - centre) * capped_slope(score, a.softcap));
+  float* k_along = space.take(along_size(a));
+  float* v_along = space.take(along_size(a));
+  float* k_over = space.take(over_size(a));
+  float* q_left = space.take(kQueryBlock * copy_stride(D));
+  float* dout_left = space.take(kQueryBlock * copy_stride(D));
+  float* q_over = space.take(packed_cols_size(D, kQueryBlock));
+  float* dout_over = space.take(packed_cols_size(D, kQueryBlock));
+  float* p = space.take(kMargin + kScores) + kMargin;
+  float* ds = space.take(kMargin + kScores) + kMargin;
+  pack_cols(k_along, transposed(k, key_stride), {0, a.T, 0, D});
+  pack_cols(v_along, transposed(v, key_stride), {0, a.T, 0, D});
+  pack_over(k_over, k, key_stride, a.T, a.T, D);
+  for (int64_t h = 0; h < heads; h++)
+    for (int64_t t0 = 0; t0 < a.T; t0 += kQueryBlock) {
+      const int64_t rows = std::min(kQueryBlock, a.T - t0), last = t0 + rows, at = t0 * stride + h * D;
+      copy_scaled(q_left, q + at, stride, rows, D, 1);
+      copy_scaled(dout_left, dout + at, stride, rows, D, 1);
+      pack_over(q_over, q_left, copy_stride(D), rows, kQueryBlock, D);
+      pack_over(dout_over, dout_left, copy_stride(D), rows, kQueryBlock, D);
+      float delta[kQueryBlock];
+      for (int64_t i = 0; i < rows; i++) delta[i] = dot(dout_left + i * copy_stride(D), out + at + i * stride, D);
+      const int64_t first = visible(a, t0).first / kKeyBlock * kKeyBlock;
+      for (int64_t j = first; j < last; j += kKeyBlock) {
+        const Meeting meeting{a, t0, rows, j, std::min(kKeyBlock, last - j)};
+        meeting.multiply(p, q_left, k_along);
+        meeting.multiply(ds, dout_left, v_along);
+        for (int64_t i = 0; i < rows; i++) {
+          // forward: p = exp(s - lse), s = capped(q k^T * scale); out = p v.  ds = p (dout v^T - dout . out), times the
+          // slope of the cap, 1 - (s / cap)^2
+          const Range seen = meeting.row(i), all = meeting.vectors(i);
+          float *pi = p + i * kScoreStride, *dsi = ds + i * kScoreStride;
+          const float shift = lse[h * a.T + t0 + i];
+          for (int64_t c = all.first; c < all.last; c += kLanes) {
+            vfloat score = load(pi + c) * scale, above = (load(dsi + c) - delta[i]) * scale;
+            if (a.softcap > 0) {
+              score = capped<Math>(score, a.softcap);
+              above *= capped_slope(score, a.softcap);
+            }
+            const vfloat weight = exp_of_shifted(score - shift);
+            store(pi + c, weight);
+            store(dsi + c, weight * above);
           }
-        fill_unseen(pi, seen, keys, -std::numeric_limits<float>::infinity());
-        fill_unseen(dsi, seen, keys, 0);
-        exp_row(pi, lse[t0 + i], whole);
-        for (int64_t c = 0; c < whole; c += kLanes) {
-          const vfloat above = a.softcap > 0 ? load(dsi + c) : load(dsi + c) - centre;
-          store(dsi + c, load(pi + c) * above * scale);
+          fill_unseen(pi, seen, 0);
+          fill_unseen(dsi, seen, 0);
         }
+        meeting.add_over_keys(dq + at, stride, ds, k_over, j > first);
+        meeting.add_over_queries(dk, share_stride, ds, q_over, h > 0);
+        meeting.add_over_queries(dv, share_stride, p, dout_over, h > 0);
       }
-      const bool is_first = j == visible(a, t0).first / kKeyBlock * kKeyBlock;
-      multiply_plain(dq + t0 * stride, stride, ds, kScoreStride, k_lower, kNR * kKeyBlock, rows, D, keys, !is_first);
-      add_transposed(dk + j * D, D, ds, q_lower, kNR * kQueryBlock, keys, D, rows);
-      add_transposed(dv + j * D, D, p, dout_lower, kNR * kQueryBlock, keys, D, rows);
     }
-  }
 }
 
-// sum over the heads of a group of their shares [T, D], in their order, to where the group's keys lie.
-void add_heads(float* sum, const float* shares, int64_t heads, const AttentionSize& a) {
+// Heads that share keys are cut into parts, so that there are so many tasks where that can be. Parts have shares of dk and dv.
+constexpr int64_t kBackwardTasks = 64;
+int64_t parts_of(const AttentionSize& a) {
+  const int64_t groups = a.M * a.B * a.K, heads = a.H / a.K;
+  for (int64_t parts = 1; parts < heads; parts++)
+    if (heads % parts == 0 && groups * parts >= kBackwardTasks) return parts;
+  return heads;
+}
+
+// sum over the parts of a group of their shares [T, D], in their order, to where the group's keys lie.
+void add_shares(float* sum, const float* shares, int64_t parts, const AttentionSize& a) {
   for (int64_t t = 0; t < a.T; t++) {
     float* row = sum + t * a.K * a.D;
     std::copy_n(shares + t * a.D, a.D, row);
-    for (int64_t h = 1; h < heads; h++) {
-      const float* share = shares + (h * a.T + t) * a.D;
+    for (int64_t part = 1; part < parts; part++) {
+      const float* share = shares + (part * a.T + t) * a.D;
       for (int64_t d = 0; d < a.D; d++) row[d] += share[d];
     }
   }
@@ -352,20 +409,20 @@ void CpuOps::run(const AttentionForward& op) {
     });
     return;
   }
-  const int64_t blocks = (a.S + kKeyBlock - 1) / kKeyBlock, v_block = packed_cols_size(a.D, kKeyBlock);
-  const int64_t k_size = packed_cols_size(a.S, a.D), v_size = blocks * v_block;
+  // By pages, on which rows follow each other.
+  const int64_t pieces = (a.S + kPageTokens - 1) / kPageTokens, k_size = along_size(a), v_size = over_size(a);
   float* packed_k = scratch_.floats(groups * k_size);
   float* packed_v = scratch_.floats(groups * v_size);
   const int64_t space = round_up(forward_workspace(a.D), 16);
   float* spaces = scratch_.floats(space * pool_.threads());
-  pool_.parallel_for(groups * blocks, [&](int64_t i, int) {
-    const int64_t group = i / blocks, mb = group / a.K, kv = group % a.K, j = i % blocks * kKeyBlock;
+  pool_.parallel_for(groups * pieces, [&](int64_t i, int) {
+    const int64_t group = i / pieces, mb = group / a.K, kv = group % a.K, j = i % pieces * kPageTokens;
     const int64_t filled = start_of(mb % a.B) + a.T;  // the cache beyond is not written yet
     if (j >= filled) return;
-    const int64_t keys = std::min(kKeyBlock, filled - j), stride = a.K * a.D;
-    const HeadRows own_k{k, pages, a, mb, kv}, own_v{v, pages, a, mb, kv};
-    pack_cols(packed_k + group * k_size + j * a.D, transposed(own_k.from(j), stride), {0, keys, 0, a.D});
-    pack_lower(packed_v + group * v_size + j / kKeyBlock * v_block, own_v.from(j), stride, keys, kKeyBlock, a.D);
+    const int64_t keys = std::min(kPageTokens, filled - j);
+    pack_cols(packed_k + group * k_size + j * a.D, transposed(HeadRows{k, pages, a, mb, kv}.from(j), a.K * a.D),
+              {0, keys, 0, a.D});
+    pack_over(packed_v + group * v_size + j * kNR, HeadRows{v, pages, a, mb, kv}.from(j), a.K * a.D, keys, a.S, a.D);
   });
   const int64_t query_blocks = (a.T + kQueryBlock - 1) / kQueryBlock;
   pool_.parallel_for(a.M * a.B * a.H * query_blocks, [&](int64_t i, int worker) {
@@ -381,29 +438,24 @@ void CpuOps::run(const AttentionForward& op) {
 void CpuOps::run(const AttentionBackward& op) {
   const auto [dout, out, lse, q, k, v, dq, dk, dv, a] = op;
   scratch_.reset();
-  const int64_t heads = a.H / a.K;
-  float* delta = scratch_.floats(a.M * a.B * a.H * a.T);
-  pool_.parallel_for(a.M * a.B * a.H, [&](int64_t mbh, int) {
-    const int64_t mb = mbh / a.H, h = mbh % a.H;
-    for (int64_t t = 0; t < a.T; t++) {
-      const int64_t row = ((mb * a.T + t) * a.H + h) * a.D;
-      delta[mbh * a.T + t] = dot(dout + row, out + row, a.D);
-    }
-  });
-  const int64_t space = round_up(backward_workspace(a.D), 16), share = a.T * a.D;
+  const int64_t groups = a.M * a.B * a.K, parts = parts_of(a), heads = a.H / a.K / parts;
+  const int64_t space = round_up(backward_workspace(a), 16), share = a.T * a.D;
   float* spaces = scratch_.floats(space * pool_.threads());
-  float* dk_shares = scratch_.floats(a.M * a.B * a.H * share);
-  float* dv_shares = scratch_.floats(a.M * a.B * a.H * share);
-  pool_.parallel_for(a.M * a.B * a.H, [&](int64_t mbh, int worker) {
-    const int64_t mb = mbh / a.H, h = mbh % a.H;
-    const int64_t row = (mb * a.T * a.H + h) * a.D, key = (mb * a.T * a.K + h / heads) * a.D;
-    backward_head(dq + row, dk_shares + mbh * share, dv_shares + mbh * share, dout + row, lse + mbh * a.T,
-                  delta + mbh * a.T, q + row, k + key, v + key, {spaces + worker * space}, a);
+  float* dk_shares = parts > 1 ? scratch_.floats(groups * parts * share) : nullptr;
+  float* dv_shares = parts > 1 ? scratch_.floats(groups * parts * share) : nullptr;
+  const auto key_of = [&](int64_t group) { return (group / a.K * a.T * a.K + group % a.K) * a.D; };
+  pool_.parallel_for(groups * parts, [&](int64_t i, int worker) {
+    const int64_t group = i / parts, mb = group / a.K, h = i % (a.K * parts) * heads, key = key_of(group);
+    const int64_t row = (mb * a.T * a.H + h) * a.D;
+    backward_heads(dq + row, parts > 1 ? dk_shares + i * share : dk + key, parts > 1 ? dv_shares + i * share : dv + key,
+                   parts > 1 ? a.D : a.K * a.D, dout + row, out + row, lse + (mb * a.H + h) * a.T, q + row, k + key,
+                   v + key, heads, {spaces + worker * space}, a);
   });
-  pool_.parallel_for(a.M * a.B * a.K, [&](int64_t group, int) {
-    const int64_t mb = group / a.K, kv = group % a.K, key = (mb * a.T * a.K + kv) * a.D;
-    add_heads(dk + key, dk_shares + (mb * a.H + kv * heads) * share, heads, a);
-    add_heads(dv + key, dv_shares + (mb * a.H + kv * heads) * share, heads, a);
+  if (parts == 1) return;
+  pool_.parallel_for(groups, [&](int64_t group, int) {
+    const int64_t key = key_of(group);
+    add_shares(dk + key, dk_shares + group * parts * share, parts, a);
+    add_shares(dv + key, dv_shares + group * parts * share, parts, a);
   });
 }
 

@@ -8,13 +8,14 @@ namespace bts::cpu::BTS_ISA {
 // Where e^x is smaller than any normal number, and larger than any.
 constexpr float kExpLow = -87.33654f, kExpHigh = 88.72283f;
 
-// e^x = fraction * 2^exponent for x between the two, to about 1 ulp (Cephes' polynomial on [-ln2/2, ln2/2]).
+// e^x = fraction * 2^n for x between the two, to about 1 ulp (Cephes' polynomial on [-ln2/2, ln2/2]).
 struct ExpParts {
   vfloat fraction;
-  vint exponent;
+  vint exponent;  // n + 127, as the field of a float holds it, in the low bits, below others
 
   explicit ExpParts(vfloat x) {
-    const vfloat magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    // 1.5 * 2^23 and 127: adding them rounds to an integer in the low bits.
+    const vfloat magic = splat(12582912.0f + 127);
     const vfloat shifted = x * 1.44269504f + magic;
     const vfloat n = shifted - magic;
     const vfloat r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -24,8 +25,9 @@ struct ExpParts {
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    fraction = p * (r * r) + r + 1.0f;
-    exponent = (vint)shifted - (vint)magic;
+    p = p * r + 1;
+    fraction = p * r + 1;
+    exponent = (vint)shifted;
   }
 };
 
@@ -36,18 +38,17 @@ inline vfloat exp(vfloat x) {
   t = t > kExpHigh ? splat(kExpHigh) : t;
   const ExpParts parts(t);
   // 2^n in two factors: n reaches 128, one more than the exponent field holds.
-  const vint half = parts.exponent >> 1;
-  const vfloat scale = (vfloat)((half + 127) << 23), rest = (vfloat)((parts.exponent - half + 127) << 23);
+  const vint n = parts.exponent - (vint)splat(12582912.0f + 127), half = n >> 1;
+  const vfloat scale = (vfloat)((half + 127) << 23), rest = (vfloat)((n - half + 127) << 23);
   vfloat y = parts.fraction * scale * rest;
   y = x < kExpLow ? vfloat{} : y;
   return x > kExpHigh ? splat(__builtin_inff()) : y;
 }
 
-// The same to the last bit for x up to 88, in fewer steps: for a softmax, whose largest x is about zero.
+// The same for x up to 88 in fewer steps, for a softmax, whose largest x is about zero: at -88 and below 2^n is zero.
 inline vfloat exp_of_shifted(vfloat x) {
-  const ExpParts parts(max(splat(kExpLow), x));
-  const vfloat y = parts.fraction * (vfloat)((parts.exponent + 127) << 23);
-  return x < kExpLow ? vfloat{} : y;
+  const ExpParts parts(max(splat(-88), x));
+  return parts.fraction * (vfloat)(parts.exponent << 23);
 }
 
 inline float exp(float x) { return exp(splat(x))[0]; }

@@ -63,6 +63,23 @@ const notFinite: Case[] = [
   })),
 ];
 
+// Of a long row all that comes first is ruled out.
+const beginning = Object.fromEntries(Array.from({ length: 700 }, (_, v) => [v, -infinity]));
+const ruledOut: Case[] = [
+  call('cross_entropy_forward', 'the beginning ruled out', (draw) => ({
+    losses: blank([2], 'f32'),
+    logits: altered(draw.normal([2, 1000]), beginning),
+    targets: integers([800, 3]),
+  })),
+  call('cross_entropy_backward', 'the beginning ruled out', (draw) => ({
+    dlogits: blank([2, 1000]),
+    dlosses: draw.f32([2]),
+    logits: altered(draw.normal([2, 1000]), beginning),
+    targets: integers([800, 3]),
+    softcap: 0,
+  })),
+];
+
 const lossOf = (targets: number[]) =>
   call('cross_entropy_forward', `targets=${targets}`, (draw) => ({
     losses: blank([targets.length], 'f32'),
@@ -107,6 +124,7 @@ export const crossEntropy: OpTest = {
     ...losses(3, 8264, 20),
     ...losses(0, 7),
     ...notFinite,
+    ...ruledOut,
   ],
   large: losses(20, 5000),
   faults: [

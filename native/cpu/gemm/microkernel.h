@@ -124,12 +124,12 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t st
     store(tile[i] + kLanes, sums[i][1]);
   }
   for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < cols; j++) {
-      float sum = tile[i][j];
-      if (add.matrix) sum += add.matrix[i * add.stride + j];
-      if (add.columns) sum += add.columns[j];
-      c[i * c_stride + j] = sum;
-    }
+    for_vectors(0, cols, [&](int64_t j, auto lanes) {
+      vfloat sum = load(tile[i] + j);
+      if (add.matrix) sum += lanes.load(add.matrix + i * add.stride, j);
+      if (add.columns) sum += lanes.load(add.columns, j);
+      lanes.store(c + i * c_stride, j, sum);
+    });
 }
 
 }  // namespace bts::cpu::BTS_ISA
