@@ -28,6 +28,7 @@ export class Communicator implements Disposable {
 
   /** @internal Communicators are opened by `openCommunicator`. */
   constructor(
+    /** Where its tensors lie. */
     readonly device: Device,
     /** What moves tensors. */
     readonly engine: CommunicatorEngine,

@@ -6,6 +6,7 @@ import { Communicator, type CommunicatorEngine, type HostValues } from './commun
 import type { Device } from './device.js';
 import { MpiValues, until } from './mpi-values.js';
 import { meet } from './rendezvous/index.js';
+import type { Tensor } from './tensor.js';
 
 /** Longer than one rank keeps the others waiting, who write no checkpoints. */
 const TIMEOUT_S = 600;
@@ -14,8 +15,8 @@ const TIMEOUT_S = 600;
 const ANNOUNCEMENT_BYTES = 512;
 
 /**
- * The communicator of the processes that a launcher has started, on this one's device: by NCCL between GPUs, by MPI between CPUs;
- * of size 1 where there are no others. BTS_COMMUNICATOR, 'mpi' or 'nccl', chooses otherwise. Other ranks are given up after
+ * The communicator of the processes that a launcher has started, on this one's device: by NCCL between GPUs, by MPI between CPUs,
+ * and between GPUs where a rank has no NCCL; of size 1 where there are no others. BTS_COMMUNICATOR, 'mpi' or 'nccl', chooses otherwise. Other ranks are given up after
  * BTS_COMMUNICATION_TIMEOUT seconds, by default 600. Throws COMMUNICATION, BAD_OPTION, ADDON_NOT_LOADED.
  *
  * @param device this process's own
@@ -24,30 +25,45 @@ const ANNOUNCEMENT_BYTES = 512;
 export async function openCommunicator(device: Device, launch: Launch | undefined): Promise<Communicator> {
   const asked = askedEngine();
   if (!launch || (launch.size === 1 && !asked)) return Communicator.alone(device);
+  if (opened && !opened.disposed && !opened.device.disposed)
+    throw new BtsError('BAD_OPTION', 'this process has a communicator already: dispose it before another is opened.');
   const seconds = timeoutSeconds();
+  const isNccl = asked ? asked === 'nccl' : device.name.startsWith('cuda:');
   try {
-    const engine = asked ?? (device.name.startsWith('cuda:') ? 'nccl' : 'mpi');
-    return await (engine === 'nccl' ? openNccl(device, launch, seconds) : openMpi(device, launch, seconds));
+    opened = await (isNccl ? openNccl(device, launch, seconds, !asked) : openMpi(device, launch, seconds));
+    return opened;
   } catch (error) {
     throw typed(error);
   }
 }
+
+/** The launcher has told of one. */
+let opened: Communicator | undefined;
 
 async function openMpi(device: Device, launch: Launch, seconds: number): Promise<Communicator> {
   const native = await startMpi(device, launch, seconds);
   return new Communicator(device, 'mpi', launch.rank, launch.size, native, new MpiValues(native));
 }
 
-/** The id of NCCL's communicator, and all values of the host, go through the launcher's own channel, which is MPI's, or through rank 0. */
-async function openNccl(device: Device, launch: Launch, seconds: number): Promise<Communicator> {
+/**
+ * The id of NCCL's communicator, and all values of the host, go through the launcher's own channel, which is MPI's, or through rank 0.
+ * Where a rank has no NCCL, all of them may take MPI.
+ */
+async function openNccl(device: Device, launch: Launch, seconds: number, mayTakeMpi: boolean): Promise<Communicator> {
   const { rank, size } = launch;
-  const { nccl, ncclId } = loadAddon();
-  nccl();
   const values = await openValues(device, launch, seconds);
-  const board = device.empty([(size * ANNOUNCEMENT_BYTES) / 4]);
+  let board: Tensor | undefined;
   let native: NativeCommunicator | undefined;
   try {
-    const [id = ''] = await values.gather(rank === 0 ? Buffer.from(ncclId()).toString('hex') : '');
+    const faults = await values.gather(whyNotNccl() ?? '');
+    const without = faults.findIndex((fault) => fault !== '');
+    if (without >= 0 && mayTakeMpi && launch.hasMpi) {
+      values.dispose();
+      return await openMpi(device, launch, seconds);
+    }
+    if (without >= 0) throw new BtsError('ADDON_NOT_LOADED', `on rank ${without} of ${size}: ${faults[without]}`);
+    const [id = ''] = await values.gather(rank === 0 ? Buffer.from(loadAddon().ncclId()).toString('hex') : '');
+    board = device.empty([(size * ANNOUNCEMENT_BYTES) / 4]);
     native = device.openNccl(Buffer.from(id, 'hex'), rank, size, board, seconds);
     native.place();
     const communicator = new Communicator(device, 'nccl', rank, size, native, values, board);
@@ -56,8 +72,17 @@ async function openNccl(device: Device, launch: Launch, seconds: number): Promis
   } catch (error) {
     native?.dispose();
     values.dispose();
-    board.dispose();
+    board?.dispose();
     throw error;
+  }
+}
+
+function whyNotNccl(): string | undefined {
+  try {
+    loadAddon().nccl();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

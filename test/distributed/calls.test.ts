@@ -3,11 +3,13 @@ import { suite } from 'uvu';
 import { expectCalls } from './expected.js';
 import { buildStandIn, freePort } from './nccl-stand-in.js';
 import type { Calls } from './programs.js';
-import { noMpi, runProcesses, runRanks, valuesOf } from './ranks.js';
+import { noEmulation, noMpi, runProcesses, runRanks, valuesOf } from './ranks.js';
 
 const calls = suite('calls');
 const why = noMpi();
-const standIn = buildStandIn();
+const whyNotEmulated = noEmulation();
+if (whyNotEmulated !== undefined) console.log(`calls on the emulation: skipped, ${whyNotEmulated}`);
+const standIn = whyNotEmulated === undefined ? buildStandIn() : undefined;
 calls.after(() => standIn?.remove());
 
 const MPI_RUNS: readonly [device: string, size: number][] = [
@@ -21,12 +23,12 @@ const MPI_RUNS: readonly [device: string, size: number][] = [
 
 if (why !== undefined) console.log(`calls by MPI: skipped, ${why}`);
 else
-  for (const [device, size] of MPI_RUNS)
+  for (const [device, size] of MPI_RUNS.filter(([device]) => device === 'cpu' || !whyNotEmulated))
     calls(`${size} ranks on ${device} by MPI`, async () => {
       expectCalls(valuesOf<Calls>(await runRanks('calls', size, { device })));
     });
 
-if (!standIn) console.log('calls by NCCL: skipped, there is no gcc for what stands in for it');
+if (!standIn) console.log('calls by NCCL: skipped, it takes the emulation, and gcc for what stands in for its library');
 else {
   calls("4 ranks on the emulation by what stands in for NCCL, which meet at rank 0's port", async () => {
     const env = { ...standIn.env, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${await freePort()}` };

@@ -3,11 +3,11 @@ import { connect } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildStandIn, freePort } from './nccl-stand-in.js';
-import { noMpi, type Report, runProcesses, runRanks } from './ranks.js';
+import { noEmulation, noMpi, type Report, runProcesses, runRanks } from './ranks.js';
 
 const faults = suite('faults of ranks');
 const why = noMpi();
-const standIn = buildStandIn();
+const standIn = noEmulation() === undefined ? buildStandIn() : undefined;
 faults.after(() => standIn?.remove());
 
 /** Of a whole run: starting takes most of it. */
@@ -64,7 +64,8 @@ else {
   });
 }
 
-if (!standIn) console.log('faults of ranks by NCCL: skipped, there is no gcc for what stands in for it');
+if (!standIn)
+  console.log('faults of ranks by NCCL: skipped, it takes the emulation, and gcc for what stands in for its library');
 else {
   const nccl = async () => ({ ...standIn.env, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${await freePort()}` });
   const device = 'cuda-emulated/f32';
@@ -76,6 +77,12 @@ else {
       env: { ...(await nccl()), BTS_COMMUNICATION_TIMEOUT: '8' },
     });
     for (const rank of [0, 1, 2]) expectError(reports[rank], /rank 3 did not come to port \d+ of rank 0 within 8 s/);
+  });
+
+  faults('ranks of whom one has no NCCL are told which', async () => {
+    const envOf = (rank: number): Record<string, string> => (rank === 1 ? { LD_LIBRARY_PATH: '' } : {});
+    const { reports } = await runProcesses('place', 2, { device, env: await nccl(), envOf });
+    for (const report of reports) expectError(report, /^on rank 1 of 2: NCCL cannot be loaded/, 'ADDON_NOT_LOADED');
   });
 
   faults('a process of another job is refused, and so are strangers', async () => {

@@ -172,7 +172,7 @@ async function calls(communicator: Communicator) {
 }
 export type Calls = Sums & Moves & Refused;
 
-const forEver = () => new Promise<never>((resolve) => setTimeout(resolve, 3_600_000));
+const forEver = () => new Promise<never>(() => setTimeout(() => undefined, 3_600_000));
 
 /** A rank that does not make the call. */
 async function absent(communicator: Communicator) {

@@ -4,13 +4,23 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findMpi } from '../../lib/tensor/binary.js';
+import { findBinary, findMpi } from '../../lib/tensor/binary.js';
 
 /** Why mpirun cannot start ranks here; undefined where it can. */
 export function noMpi(): string | undefined {
   if (spawnSync('mpirun', ['--version']).status !== 0) return 'there is no mpirun';
   try {
     findMpi();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Why there is no emulated GPU; undefined where there is one. */
+export function noEmulation(): string | undefined {
+  try {
+    findBinary('cuda-emulated');
     return undefined;
   } catch (error) {
     return (error as Error).message;
