@@ -6,7 +6,10 @@ import type { Tensor } from '../tensor/tensor.js';
 /** Large enough to fill a network, small enough to leave while the backward is at work. */
 const BUCKET_BYTES = 25 * 2 ** 20;
 
-/** What rank 0 saw of the first update: parameters in the order in which their gradients were done, and how often each was added to: 0 where nothing was, which is never done. */
+/**
+ * What rank 0 saw of the first update: parameters in the order in which their gradients were done, and how often each was added to.
+ * What nothing was added to is never done: it goes with the last.
+ */
 type Plan = { order: number[]; additions: number[] };
 
 /**

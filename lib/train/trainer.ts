@@ -27,11 +27,14 @@ const GATE_TOKENS = 1024;
  *
  * At the end the model is in `folder`. Leaving the loop early ends the run without saving; an abort signal saves first.
  *
+ * Of several ranks (`communicator`) each runs the same loop to its end and gets the same events; rank 0 writes. What fails on one, or
+ * a signal that fires there, ends the run on all.
+ *
  * Resumed from a checkpoint, the run takes the same course as one that was never interrupted, bit for bit on a CPU with the
  * same instructions. So whatever its course depends on must be what it was: the schedule (`steps` too, over which the
  * learning rate comes down), the optimizer, seeds, batches, data and their weights, precision, what is trained, `identity`.
- * The rest may change: threads, another device of the same precision (which rounds otherwise), `recompute`, what is
- * evaluated, how often is saved and what is kept, how the finished model is written.
+ * The rest may change: the number of ranks (batches stay as large as they were), threads, another device of the same precision
+ * (which rounds otherwise), `recompute`, what is evaluated, how often is saved and what is kept, how the finished model is written.
  *
  * Throws BAD_OPTION, also where there are checkpoints of a run into `folder` and none is resumed; BAD_DATA, FOLDER_IN_USE,
  * FILE_IO; LOSS_NOT_FINITE at a loss or gradient that is not finite or a loss far worse than guessing: the weights are then as
