@@ -16,6 +16,7 @@ export type {
   Window as AttentionWindow,
 } from './checkpoint/model-config.js';
 export type { LayerRole, ParameterSpec, Role } from './checkpoint/names.js';
+export type { PackedLayout, Packing, Scheme } from './checkpoint/packed/scheme.js';
 export type { Rope } from './checkpoint/rope-config.js';
 export type { Placement, StitchManifest } from './checkpoint/stitch-manifest.js';
 export { type Document, type DocumentOptions, readDocuments } from './data/documents.js';
@@ -97,7 +98,7 @@ export { RoutedModel } from './model/baselines/routed.js';
 export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-router.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { SparseModel } from './model/baselines/sparse-model.js';
-export { type AddOptions, addExperts, removeExperts } from './model/change-experts.js';
+export { type AddOptions, addExperts, type RemoveOptions, removeExperts } from './model/change-experts.js';
 export type { AdapterCost } from './model/cost/adapter-cost.js';
 export {
   type BatchSize,
@@ -143,6 +144,7 @@ export type { StitchSettings } from './model/stitches/kinds/index.js';
 export { planStitches } from './model/stitches/stitch-plan.js';
 export type { System } from './model/systems.js';
 export type { Trainable as ParameterFilter } from './model/transformer/member.js';
+export type { PackedTypes } from './model/transformer/packed-types.js';
 export type { QuantizeOptions } from './model/transformer/quantization.js';
 export type { ServeOptions } from './serving/http/options.js';
 export { type RunningServer, serve } from './serving/http/server.js';

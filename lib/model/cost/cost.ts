@@ -8,12 +8,12 @@ import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-confi
 import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
 import { bytesOf as arrayBytes, type FloatType, isQuantized, type QuantizedType } from '../../tensor/addon.js';
-import type { PackedTypes } from '../members/packed-members.js';
 import { MEMORY_DTYPES } from '../save.js';
 import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
+import type { PackedTypes } from '../transformer/packed-types.js';
 import { heldIn } from '../transformer/quantization.js';
 import { type AdapterCost, type AdapterTraining, addedFlops } from './adapter-cost.js';
 

@@ -11,9 +11,9 @@ import type { Tokenizer } from '../../data/tokenizer.js';
 import { type AdapterCost, adapterCost } from '../cost/adapter-cost.js';
 import { parameterCount } from '../cost/cost.js';
 import { loadTokenizer } from '../dense-model.js';
+import { type PackedTypes, packedTypes, widenedMessage } from '../transformer/packed-types.js';
 import { adapterAsHub, baseDoubt, expectBase } from './adapter-base.js';
 import { configDifferences } from './config-differences.js';
-import { type PackedTypes, packedTypes, widenedFinding } from './packed-members.js';
 import { vocabularyFault } from './vocabulary.js';
 
 /** Something that keeps models from being stitched, or that their owner should know. */
@@ -144,8 +144,8 @@ async function openMember(
       const message = `the weights of ${name} are partly ${dtypes.join(', partly ')}; each keeps its precision.`;
       report({ level: 'warning', code: 'MIXED_DTYPES', member: name, message });
     }
-    const widened = checkpoint.adapter ? undefined : widenedFinding(name, checkpoint);
-    if (widened) report(widened);
+    const widened = checkpoint.adapter ? undefined : widenedMessage(name, checkpoint);
+    if (widened) report({ level: 'warning', code: 'WIDENED', member: name, message: widened });
     let tokenizer: Tokenizer | null | undefined;
     try {
       tokenizer = (await loadTokenizer(folder, { signal: options.signal })) ?? null;

@@ -2,8 +2,7 @@
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { isPacked, type PackedMatrix, partsOf, type Stored } from '../../checkpoint/packed/matrix.js';
 import { bytesOf, type FloatType, isQuantized, type QuantizedType } from '../../tensor/addon.js';
-import { heldType } from '../transformer/load-packed.js';
-import type { Finding } from './preflight.js';
+import { heldType } from './load-packed.js';
 
 /** What matrices in codes are held in, by name. */
 export type PackedTypes = Readonly<Record<string, QuantizedType | FloatType>>;
@@ -23,7 +22,7 @@ export function describePacked(types: PackedTypes): string {
 }
 
 /** What its owner should know of a member whose codes cannot be held as codes. */
-export function widenedFinding(member: string, { tensors }: DenseCheckpoint): Finding | undefined {
+export function widenedMessage(member: string, { tensors }: DenseCheckpoint): string | undefined {
   const packed = [...tensors.values()].filter(isPacked);
   const wide = packed.filter((matrix) => !isQuantized(heldType(matrix)));
   if (wide.length === 0) return undefined;
@@ -31,11 +30,11 @@ export function widenedFinding(member: string, { tensors }: DenseCheckpoint): Fi
   const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
   const taken = sum(wide.map((matrix) => bytesOf(heldType(matrix), matrix.shape)));
   const inFiles = sum(wide.flatMap((matrix) => partsOf(matrix).map((part) => part.bytes)));
-  const message =
+  return (
     `${wide.length} of ${packed.length} matrices in codes of ${member} are widened to ${heldType(wide[0]!)}, in which they take ` +
     `${mebibytes(taken)} in place of ${mebibytes(inFiles)}: ${why(wide[0]!)}. --members int8 or int4 holds them in codes of ours, which ` +
-    'are not exactly the same.';
-  return { level: 'warning', code: 'WIDENED', member, message };
+    'are not exactly the same.'
+  );
 }
 
 function why({ groups, scheme: { bits, groupSize, symmetric }, scales }: PackedMatrix): string {
