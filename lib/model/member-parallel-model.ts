@@ -28,6 +28,7 @@ import { Member, withoutHead } from './transformer/member.js';
 import { QUANTIZE_OPTIONS, quantizationOf } from './transformer/quantization.js';
 import { Transformer } from './transformer/transformer.js';
 
+/** How a member is loaded. */
 export interface MemberParallelOptions extends Omit<StitchedLoadOptions, 'trainable'> {
   /** Makes the stitches trainable again; default: frozen. */
   trainable?: boolean;
@@ -139,7 +140,13 @@ export class MemberParallelModel extends DecoderModel {
     return this.communicator;
   }
 
-  /** Gates of every stitch, as `StitchedModel.gates` tells them. Throws BAD_TOKEN, BAD_OPTION. */
+  /**
+   * Gates of every stitch, as `StitchedModel.gates` tells them. Throws BAD_TOKEN, BAD_OPTION.
+   *
+   * @param ids token ids [B * T], row by row
+   * @param batch B, sequences of equal length; default 1
+   * @param options what is told beside means
+   */
   async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
     checkGateRecordOptions('gates', options);
     const inputs = this.toInputs(ids, batch);
