@@ -40,19 +40,16 @@ const LAUNCHERS: readonly Launcher[] = [
 const MPI_CHANNELS = ['OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK', 'PMI_FD', 'PMI_PORT'];
 
 const MOST_RANKS = 1_000_000;
-const MOST_JOBS = 999_999_999;
 
 /**
  * As which of how many processes this one was started, as torchrun, mpirun, srun and others tell it by environment variables;
  * undefined where it was started by itself. Throws BAD_OPTION where variables contradict each other.
  */
 export function findLaunch(env: Environment = process.env): Launch | undefined {
-  const launcher = LAUNCHERS.find(({ rank }) => isSet(env, rank));
-  if (!launcher) {
-    if ((number(env, 'WORLD_SIZE', 1, MOST_RANKS) ?? 1) === 1) return undefined;
-    throw new BtsError('BAD_OPTION', `WORLD_SIZE is ${env.WORLD_SIZE}, and RANK is not set: set both, or neither.`);
-  }
-  if (isBatchScript(launcher, env)) return undefined;
+  // RANK alone, or WORLD_SIZE alone, may mean anything else.
+  const tells = ({ rank, sizes }: Launcher) => isSet(env, rank) && (rank !== 'RANK' || isSet(env, sizes[0]!));
+  const launcher = LAUNCHERS.find(tells);
+  if (!launcher || isBatchScript(launcher, env)) return undefined;
   const sizeName = launcher.sizes.find((name) => isSet(env, name)) ?? launcher.sizes[0]!;
   const size = number(env, sizeName, 1, MOST_RANKS) ?? 1;
   const rank = number(env, launcher.rank, 0, MOST_RANKS)!;
@@ -110,8 +107,8 @@ function hasMpi(launcher: Launcher, env: Environment, rank: number, size: number
 
 /** Slurm tells no port: one that jobs which run at the same time rarely share. */
 function portOfJob(env: Environment): number | undefined {
-  const job = number(env, 'SLURM_JOB_ID', 0, MOST_JOBS);
-  return job === undefined ? undefined : 20_000 + (job % 12_000);
+  const [digits] = /\d{1,9}$/.exec(env.SLURM_JOB_ID ?? '') ?? [];
+  return digits === undefined ? undefined : 20_000 + (Number(digits) % 12_000);
 }
 
 function tokenOf(env: Environment): string {

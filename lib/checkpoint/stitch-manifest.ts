@@ -80,3 +80,7 @@ export async function writeManifest(folder: string, manifest: StitchManifest): P
   const members = manifest.members.map((member) => ({ ...member, path: relative(resolve(folder), member.path) }));
   await writeJson(join(folder, FILE), { formatVersion: FORMAT_VERSION, ...manifest, members });
 }
+
+/** All of a manifest but where files lie, as text: what tells them from others is their hashes. */
+export const withoutPaths = (manifest: unknown) =>
+  JSON.stringify(manifest, (name, value) => (name === 'path' ? undefined : value));

@@ -1,20 +1,23 @@
 import { join } from 'node:path';
 import { BtsError } from '../base/errors.js';
-import { expectOptions } from '../base/options-check.js';
+import { hashFile } from '../base/file-hash.js';
+import { expectOptions, parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
-import { readManifest, type StitchManifest } from '../checkpoint/stitch-manifest.js';
+import { readManifest, type StitchManifest, withoutPaths } from '../checkpoint/stitch-manifest.js';
 import type { Batch } from '../data/packing.js';
 import { Tokenizer } from '../data/tokenizer.js';
+import { expectSame } from '../tensor/agreement.js';
 import type { Communicator } from '../tensor/communicator.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { onEach } from '../tensor/together.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { openMembers } from './members/member-files.js';
-import { STITCHES, type StitchedLoadOptions } from './stitched-model.js';
+import { expectAccounted, STITCHES, type StitchedLoadOptions } from './stitched-model.js';
 import {
   checkGateRecordOptions,
   type GateLayout,
@@ -24,8 +27,9 @@ import {
 import { stitchDesign } from './stitches/kinds/index.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 import type { StitchPart } from './stitches/stitch-part.js';
+import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
-import { QUANTIZE_OPTIONS, quantizationOf } from './transformer/quantization.js';
+import { QUANTIZE_OPTIONS, quantizationOf, quantizeOptions } from './transformer/quantization.js';
 import { Transformer } from './transformer/transformer.js';
 
 /** How a member is loaded. */
@@ -80,7 +84,29 @@ export class MemberParallelModel extends DecoderModel {
   ): Promise<MemberParallelModel> {
     const known = { trainable: true, verify: true, signal: true, ...QUANTIZE_OPTIONS } as const;
     expectOptions('MemberParallelModel.load', options, known);
-    const { trainable = false, verify, signal, ...bits } = options;
+    const { members, quantize } = options;
+    parseOptions(quantizeOptions, { members, quantize });
+    // What fails on one rank is told to all.
+    const model = await onEach(communicator, () => MemberParallelModel.loadPart(device, folder, communicator, options));
+    try {
+      const stitches = await hashFile(join(folder, STITCHES), { signal: options.signal });
+      await expectSame(communicator, {
+        "the model's bts.json": withoutPaths(model.manifest),
+        'its stitches': stitches,
+      });
+      return model;
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }
+
+  private static async loadPart(
+    device: Device,
+    folder: string,
+    communicator: Communicator,
+    { trainable = false, verify, signal, ...bits }: MemberParallelOptions,
+  ): Promise<MemberParallelModel> {
     const manifest = await readManifest(folder);
     const { rank, size } = communicator;
     if (size !== manifest.members.length) {
@@ -90,6 +116,7 @@ export class MemberParallelModel extends DecoderModel {
     }
     const opened = await openMembers(manifest.members, { verify, signal });
     const [hub] = opened;
+    checkPlan(manifest.plan, hub!.config.layers);
     const design = stitchDesign(manifest, size, hub!.config.width, 'BAD_STITCH');
     const { tensors } = await readSafetensors(join(folder, STITCHES));
     const owned: Disposable[] = [];
@@ -100,13 +127,16 @@ export class MemberParallelModel extends DecoderModel {
       const member = await Member.load(device, opened[rank]!, { quantized, signal, ...part });
       owned.push(member);
       const stitches: StitchPart[] = [];
+      const names: string[] = [];
       for (const [index, placement] of manifest.plan.entries()) {
         // One whole stitch at a time: others' parts of it are given back.
         using whole = StitchLayer.load(device, placement, index, design, { tensors, trainable });
+        names.push(...whole.parameters.map(({ name }) => name));
         stitches.push(whole.partOf(device, rank));
         owned.push(stitches.at(-1)!);
         await Promise.all(stitches.at(-1)!.parameters.map(({ value }) => value.settled()));
       }
+      expectAccounted(folder, tensors, names);
       const tokenizer = hub!.tokenizer && Tokenizer.of(hub!.tokenizer);
       return new MemberParallelModel(device, communicator, hub!.config, member, stitches, manifest, tokenizer);
     } catch (error) {
@@ -183,7 +213,8 @@ export class MemberParallelModel extends DecoderModel {
     this.expectBatch(batch);
     using inner = scope.inner();
     const ids = inner.track(this.device.tensor(batch.inputs, [batch.inputs.length]));
-    const end = this.run(inner, ids, { batch: batch.batch, tokens: batch.tokens, seed, progress });
+    const { tokens, firstRow } = batch;
+    const end = this.run(inner, ids, { batch: batch.batch, tokens, firstRow, seed, progress });
     return this.fromHub(() => inner.leave(end));
   }
 
@@ -208,7 +239,8 @@ export class MemberParallelModel extends DecoderModel {
       let now = this.transformer.layer(inner, layer - 1, h, pass);
       const stitch = this.stitches[next];
       if (stitch?.placement.afterLayer === layer) {
-        const drop = { rate, seed: pass.seed === undefined ? 0 : hash32(pass.seed, next) };
+        const seed = pass.seed === undefined ? 0 : hash32(pass.seed, next);
+        const drop = { rate, seed, firstRow: (pass.firstRow ?? 0) * pass.tokens };
         const experts = next === last ? 'ended' : expertsAfterMerge;
         const link = { communicator, member: communicator.rank, members: members.length, trains, hubDiffers };
         const result = stitch.forward(inner, now, { dropout: drop, experts }, link);

@@ -158,14 +158,11 @@ export class StitchedModel extends DecoderModel {
     });
     try {
       const parameters = model.stitches.flatMap((stitch) => stitch.parameters);
-      if (parameters.length !== tensors.size) {
-        const known = new Set(parameters.map(({ name }) => name));
-        const extra = [...tensors.keys()].filter((name) => !known.has(name));
-        throw new BtsError(
-          'BAD_STITCH',
-          `'${folder}' has tensors that its bts.json does not account for: ${extra.join(', ')}.`,
-        );
-      }
+      expectAccounted(
+        folder,
+        tensors,
+        parameters.map(({ name }) => name),
+      );
       await Promise.all(parameters.map(({ value }) => value.settled()));
       return model;
     } catch (error) {
@@ -385,6 +382,15 @@ export class StitchedModel extends DecoderModel {
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
     super.free();
   }
+}
+
+/** Throws BAD_STITCH where a file has other tensors than bts.json speaks of. */
+export function expectAccounted(folder: string, tensors: ReadonlyMap<string, unknown>, names: readonly string[]): void {
+  const known = new Set(names);
+  const extra = [...tensors.keys()].filter((name) => !known.has(name));
+  if (extra.length === 0) return;
+  const message = `'${folder}' has tensors that its bts.json does not account for: ${extra.join(', ')}.`;
+  throw new BtsError('BAD_STITCH', message);
 }
 
 /** The error about a name that is no expert's. */

@@ -39,6 +39,8 @@ export class Communicator implements Disposable {
     private readonly native?: NativeCommunicator,
     private readonly values?: HostValues,
     private readonly board?: Tensor,
+    /** @internal After so many another rank is given up. */
+    readonly seconds = Number.POSITIVE_INFINITY,
   ) {}
 
   /** Of one process: all calls do nothing. */
@@ -106,10 +108,10 @@ export class Communicator implements Disposable {
 
   private async gatherNow<Value extends JsonValue>(value: Value): Promise<Value[]> {
     expectAlive(this.#disposed, 'a communicator');
-    const text = JSON.stringify(value);
+    const text = JSON.stringify(value, withoutGaps);
     try {
       const texts = (await this.values?.gather(text)) ?? [text];
-      return texts.map((each) => JSON.parse(each));
+      return texts.map((each) => JSON.parse(each, restored));
     } catch (cause) {
       const error = typed(cause);
       if (!(error instanceof BtsError) || error.code !== 'COMMUNICATION') throw error;
@@ -151,3 +153,9 @@ export class Communicator implements Disposable {
 }
 
 const nativeOf = (tensors: readonly Tensor[]) => tensors.map(({ native }) => native);
+
+/** JSON has no NaN and no infinities: they would come as null. */
+const withoutGaps = (_: string, value: unknown) =>
+  typeof value === 'number' && !Number.isFinite(value) ? { $number: `${value}` } : value;
+const restored = (_: string, value: unknown) =>
+  typeof value === 'object' && value && '$number' in value ? Number(value.$number) : value;

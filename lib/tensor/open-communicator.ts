@@ -42,7 +42,7 @@ let opened: Communicator | undefined;
 
 async function openMpi(device: Device, launch: Launch, seconds: number): Promise<Communicator> {
   const native = await startMpi(device, launch, seconds);
-  return new Communicator(device, 'mpi', launch.rank, launch.size, native, new MpiValues(native));
+  return new Communicator(device, 'mpi', launch.rank, launch.size, native, new MpiValues(native), undefined, seconds);
 }
 
 /**
@@ -66,7 +66,7 @@ async function openNccl(device: Device, launch: Launch, seconds: number, mayTake
     board = device.empty([(size * ANNOUNCEMENT_BYTES) / 4]);
     native = device.openNccl(Buffer.from(id, 'hex'), rank, size, board, seconds);
     native.place();
-    const communicator = new Communicator(device, 'nccl', rank, size, native, values, board);
+    const communicator = new Communicator(device, 'nccl', rank, size, native, values, board, seconds);
     await expectSum(communicator);
     return communicator;
   } catch (error) {

@@ -2,8 +2,10 @@ import { setTimeout } from 'node:timers/promises';
 import { BtsError, type ErrorCode } from '../base/errors.js';
 import type { Communicator, JsonValue } from './communicator.js';
 
-/** How often those who wait for work hear that it goes on: sooner than they would take a rank for lost. */
+/** How often those who wait for work hear that it goes on, at least. */
 const BEAT_MS = 60_000;
+/** Sooner than they would take a rank for lost. */
+const beatOf = ({ seconds }: Communicator) => Math.min(BEAT_MS, (1000 * seconds) / 3);
 
 /** An error that all ranks throw alike: it is enough that one tells it. */
 export class SharedError extends BtsError {}
@@ -19,7 +21,7 @@ const isFailure = (outcome: Outcome): outcome is Failure => 'code' in outcome;
 export async function together<Value>(
   communicator: Communicator,
   work: () => Value | Promise<Value>,
-  beatMs = BEAT_MS,
+  beatMs = beatOf(communicator),
 ): Promise<Value[]> {
   let thrown: unknown;
   const ended = outcomeOf(work, (error) => {

@@ -1,4 +1,5 @@
 import { BtsError } from '../base/errors.js';
+import { withoutPaths } from '../checkpoint/stitch-manifest.js';
 import type { Mixture } from '../data/mixture.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import { meanGates } from '../gates/mean-gates.js';
@@ -121,10 +122,6 @@ async function courseOf(model: LanguageModel, options: CheckedTrainOptions): Pro
     'the norm of the weights': await norm.item(),
   };
 }
-
-/** What tells files from others is their hashes. */
-const withoutPaths = (manifest: unknown) =>
-  JSON.stringify(manifest, (name, value) => (name === 'path' ? undefined : value));
 
 async function restore(communicator: Communicator, run: Run, checkpoint: string): Promise<TrainingState> {
   const state = await onEach(communicator, () => run.restore(checkpoint));

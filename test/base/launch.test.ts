@@ -58,9 +58,23 @@ const FOUND: readonly [name: string, env: Variables, launch: Launch | undefined]
     { SLURM_JOB_ID: '77', SLURM_PROCID: '0', SLURM_NTASKS: '4' },
     undefined,
   ],
+  [
+    'a job of a federation, whose number is long',
+    { ...SRUN, SLURM_JOB_ID: '1006632961', SLURM_PROCID: '0', SLURM_NTASKS: '1' },
+    {
+      rank: 0,
+      size: 1,
+      localRank: 0,
+      masterAddress: 'gpu03',
+      masterPort: 28_961,
+      hasMpi: false,
+      token: 'slurm-1006632961.0',
+    },
+  ],
   ['a shell of salloc', { SLURM_JOB_ID: '77', SLURM_NTASKS: '4' }, undefined],
   ['a rank alone', { SLURM_PROCID: '0' }, { ...PLACE, rank: 0, size: 1, localRank: 0 }],
-  ['a size alone', { WORLD_SIZE: '1' }, undefined],
+  ['a size alone', { WORLD_SIZE: '8' }, undefined],
+  ['a rank alone, of an adapter perhaps', { RANK: '16' }, undefined],
   ['empty variables', { RANK: '', WORLD_SIZE: '' }, undefined],
   [
     'ranks that mpirun tells, and the user too',
@@ -90,8 +104,6 @@ for (const [name, env, launch] of FOUND)
 
 const REFUSED: readonly [env: Variables, message: RegExp][] = [
   [{ RANK: '4', WORLD_SIZE: '4' }, /^RANK is 4, and WORLD_SIZE is 4: expected a rank from 0 to size - 1/],
-  [{ RANK: '1' }, /^RANK is 1, and WORLD_SIZE is not set/],
-  [{ WORLD_SIZE: '2' }, /^WORLD_SIZE is 2, and RANK is not set/],
   [{ RANK: 'one', WORLD_SIZE: '2' }, /variable RANK must be a whole number from 0 to 1000000, not 'one'/],
   [{ RANK: '0', WORLD_SIZE: '0' }, /WORLD_SIZE must be a whole number from 1 /],
   [{ RANK: '0', WORLD_SIZE: '2', LOCAL_RANK: '-1' }, /LOCAL_RANK must be/],

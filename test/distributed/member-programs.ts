@@ -21,7 +21,7 @@ const BATCH = 2;
 /** Everything once: losses, logits, gates, a step's gradients, generated tokens. */
 export async function look(model: StitchedModel | MemberParallelModel): Promise<Seen> {
   const inputs = randomTokens(BATCH * TOKENS, 11);
-  const batch = { inputs, targets: randomTokens(BATCH * TOKENS, 12), batch: BATCH, tokens: TOKENS };
+  const batch = { inputs, targets: randomTokens(BATCH * TOKENS, 12), batch: BATCH, tokens: TOKENS, firstRow: 3 };
   const losses = [...(await model.losses(batch))];
   const logits = [...(await model.logits(inputs, BATCH))];
   const gates = await model.gates(inputs, BATCH);

@@ -9,7 +9,7 @@ import type { TrainEvent } from '../../lib/train/events.js';
 import { openCpu } from '../support/devices.js';
 import { close, inTemporaryFolder, writeModel } from '../support/models.js';
 import { newestOf } from '../support/training.js';
-import { noMpi, type RunOptions, runRanks, valuesOf } from './ranks.js';
+import { noEmulation, noMpi, type RunOptions, runRanks, valuesOf } from './ranks.js';
 import { type Fault, type Job, type Made, makeRuns } from './training-jobs.js';
 
 /** f32 sums of some hundred terms in another order, through six updates that take square roots of them. */
@@ -201,7 +201,10 @@ if (why === undefined) {
     });
   });
 
-  test('two emulated GPUs', async () => {
+  const whyNotEmulated = noEmulation();
+  if (whyNotEmulated !== undefined) console.log(`two emulated GPUs: skipped, ${whyNotEmulated}`);
+  const emulated = whyNotEmulated === undefined ? test : test.skip;
+  emulated('two emulated GPUs', async () => {
     await withMembers(async (_, job) => {
       const [wanted] = await alone([{ ...job('stitched', 'one'), batchSize: 4 }]);
       const all = await onRanks(2, [{ ...job('stitched', 'two'), batchSize: 2 }], { device: 'cuda-emulated/f32' });

@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BtsError } from '../../lib/base/errors.js';
 import { expectSame } from '../../lib/tensor/agreement.js';
-import type { Communicator } from '../../lib/tensor/communicator.js';
+import { Communicator } from '../../lib/tensor/communicator.js';
 import { onEach, onFirst, SharedError, together } from '../../lib/tensor/together.js';
 import { openCpu } from '../support/devices.js';
 import { ranksInProcess } from '../support/ranks-in-process.js';
@@ -23,6 +23,11 @@ const onThree = <Value>(work: (communicator: Communicator) => Promise<Value>) =>
       ),
     ),
   );
+
+test('numbers that JSON has not come as they are', async () => {
+  const odd = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1 / 3];
+  assert.equal(await together(Communicator.alone(device), () => odd), [odd]);
+});
 
 test('every rank gets what came of it on each; rank 0 alone does what one may do', async () => {
   const all = await onThree((ranks) => together(ranks, () => ranks.rank * 10));

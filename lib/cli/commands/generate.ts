@@ -8,6 +8,7 @@ import type { GeneratedToken } from '../../model/decoding/generation.js';
 import type { LogProbabilities } from '../../model/decoding/log-probabilities.js';
 import { generateOptions } from '../../model/decoding/options.js';
 import { quantizeOptions } from '../../model/transformer/quantization.js';
+import { onFirst } from '../../tensor/together.js';
 import { note, printJson, writeText } from '../../terminal/output.js';
 import { addConfigOption, addOptions, readOptions } from '../options/options.js';
 import { loadOnRanks, openRanks } from '../options/ranks.js';
@@ -59,19 +60,13 @@ export function generateCommand(program: Command, signal: AbortSignal): void {
     .option('--json', 'Print text, tokens and statistics as JSON, at the end')
     .action(async (folder: string, prompt = '') => {
       const values = await readOptions(command, Schema);
-      await run(
-        folder,
-        prompt === '-' ? await readStdin(signal) : prompt,
-        values,
-        command.opts().json === true,
-        signal,
-      );
+      await run(folder, prompt, values, command.opts().json === true, signal);
     });
 }
 
 async function run(
   folder: string,
-  prompt: string,
+  given: string,
   values: z.output<typeof Schema>,
   json: boolean,
   signal: AbortSignal,
@@ -81,8 +76,10 @@ async function run(
   if (logprobs !== undefined && !json) {
     throw new BtsError('BAD_OPTION', '--logprobs prints with --json only: add it.');
   }
-  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using ranks = await openRanks('generate', values);
+  // A launcher gives stdin to one of its processes.
+  const prompt = await onFirst(ranks.communicator, () => (given === '-' ? readStdin(signal) : given));
+  if (chat && prompt === '') throw new BtsError('BAD_OPTION', '--chat answers a message: give one as the prompt.');
   using loaded = await loadOnRanks(ranks, folder, { members, quantize, verify, signal });
   const model = withoutExperts(loaded, without);
   const tokens: number[] = [];

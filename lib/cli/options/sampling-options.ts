@@ -3,6 +3,7 @@ import { commaList } from '../../base/schema.js';
 import { MemberName } from '../../checkpoint/stitch-manifest.js';
 import { generateOptions } from '../../model/decoding/options.js';
 import type { LanguageModel } from '../../model/language-model.js';
+import { MemberParallelModel } from '../../model/member-parallel-model.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 
 const { maxTokens, seed, stop, logprobs: _, batchSize: __, ...sampling } = generateOptions;
@@ -23,5 +24,7 @@ export const samplingGroup = {
 export function withoutExperts(model: LanguageModel, names: readonly string[]): LanguageModel {
   if (names.length === 0) return model;
   if (model instanceof StitchedModel) return model.without(names);
+  if (model instanceof MemberParallelModel)
+    throw new BtsError('BAD_OPTION', 'without: on ranks of their own all members answer. Start one process.');
   throw new BtsError('BAD_OPTION', 'without: only experts of a stitched model are switched off; this model has none.');
 }

@@ -65,7 +65,7 @@ function allCome(server: Server, meeting: Meeting, lines: Map<number, Line>, str
       let text = '';
       const read = (part: Buffer) => {
         text += part.toString('utf8');
-        if (text.length > MOST_CHARACTERS) socket.destroy();
+        if (text.length > MOST_CHARACTERS) return socket.destroy();
         if (!text.endsWith('\n')) return;
         socket.off('data', read);
         admit(socket, text);
