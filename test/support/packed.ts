@@ -52,8 +52,6 @@ export function drawMatrix(format: PackedFormat, outputs: number, inputs: number
     Array.from({ length: rows }, () => Array.from({ length: columns }, f));
   const scale = () => narrow((0.5 + random.uniform()) / levels, type);
   const one = scale();
-  // Zeros of the first version of GPTQ are 1 to 2^bits: its files have one less.
-  const first = format.kind === 'gptq' ? 1 : 0;
   const groups = Array.from({ length: inputs }, (_, i) => Math.floor(i / size));
   if (ordered) groups.sort(() => random.uniform() - 0.5);
   return {
@@ -61,7 +59,7 @@ export function drawMatrix(format: PackedFormat, outputs: number, inputs: number
     inputs,
     codes: table(outputs, inputs, () => random.below(levels)),
     scales: table(outputs, count, () => (perTensor ? one : scale())),
-    zeros: table(outputs, count, () => (symmetric ? levels / 2 : first + random.below(levels))),
+    zeros: table(outputs, count, () => (symmetric ? levels / 2 : random.below(levels))),
     groups,
   };
 }
@@ -127,10 +125,12 @@ export function packMatrix(format: PackedFormat, drawn: Drawn): Record<string, T
   const floats = { f16: 'F16', bf16: 'BF16', f32: 'F32' }[type] as Dtype;
   const index: Table = { dtype: 'I32', shape: [inputs], data: groups };
   if (kind === 'gptq' || kind === 'gptq_v2') {
-    const less = kind === 'gptq' ? 1 : 0;
+    // The first version of the format has one less in every field, with what one borrows from the next.
+    const less = kind === 'gptq' ? { 4: 0x11111111, 8: 0x01010101 }[bits] : 0;
+    const packedZeros = packRows(transposed(zeros), bits).map((row) => row.map((word) => (word - less) | 0));
     return {
       qweight: tableOf('I32', transposed(packRows(codes, bits))),
-      qzeros: tableOf('I32', packRows(transposed(zeros.map((row) => row.map((z) => z - less))), bits)),
+      qzeros: tableOf('I32', packedZeros),
       scales: tableOf(floats, transposed(drawn.scales)),
       g_idx: index,
       ...(format.emptyBiases && { bias: { dtype: 'F16', shape: [outputs], data: Array(outputs).fill(0) } }),

@@ -14,8 +14,8 @@ export interface Scheme {
   perTensor: boolean;
   /** Zeros are the middle of all codes. */
   symmetric: boolean;
-  /** What is to be added to the zeros of a file. */
-  zeroOffset: number;
+  /** What was taken from every zero of a file. */
+  zeroOffset: 0 | 1;
   /** Groups of inputs need not be neighbours. */
   ordered: boolean;
 }
