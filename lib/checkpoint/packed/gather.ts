@@ -7,7 +7,7 @@ import { quote } from '../safetensors-header.js';
 import { type Complain, checkShapes } from './check-shapes.js';
 import { isInOrder, readIntegers } from './integers.js';
 import { ownCodes, type PackedMatrix, type Stored } from './matrix.js';
-import { type PackedLayout, type Packing, type Scheme, schemeOf } from './scheme.js';
+import { type PackedLayout, type Packing, type Scheme, schemesOf } from './scheme.js';
 
 /** What a module's tensors are called behind its name. */
 interface Names {
@@ -44,10 +44,17 @@ export async function gatherPacked(
   const all = new Map<string, Stored>(stored);
   const specs = parameterNames(config);
   const known = new Set(specs.map(({ name }) => name));
-  for (const spec of specs.filter(({ shape }) => shape.length === 2)) {
+  const matrices = specs.filter(({ shape }) => shape.length === 2);
+  const modules = matrices.map(({ name }) => moduleOf(name));
+  const schemes = schemesOf(
+    packing,
+    modules,
+    (reason) => new BtsError('BAD_CHECKPOINT', `'${folder}': quantization_config: ${reason}.`),
+  );
+  for (const spec of matrices) {
     const module = moduleOf(spec.name);
     const fail: Complain = (reason) => new BtsError('BAD_CHECKPOINT', `'${folder}': ${quote(module)} ${reason}.`);
-    const scheme = packedAs(packing, spec, stored, fail);
+    const scheme = packedAs(packing, schemes.get(module), spec, stored, fail);
     if (!scheme) continue;
     const matrix = await gather(scheme, spec, stored, fail);
     for (const name of Object.values(NAMES[scheme.layout])) all.delete(`${module}.${name}`);
@@ -61,15 +68,20 @@ export async function gatherPacked(
   return all;
 }
 
-/** How a matrix is packed; undefined: it is in floats. */
-function packedAs(packing: Packing, spec: ParameterSpec, stored: Tensors, fail: Complain): Scheme | undefined {
+/** How a matrix is packed, of which config.json says `scheme`; undefined: it is in floats. */
+function packedAs(
+  packing: Packing,
+  scheme: Scheme | undefined,
+  spec: ParameterSpec,
+  stored: Tensors,
+  fail: Complain,
+): Scheme | undefined {
   const module = moduleOf(spec.name);
   const hasCodes = packing.schemes.some(({ scheme: { layout } }) => {
     const entry = stored.get(`${module}.${NAMES[layout].codes}`);
     return entry && (layout !== 'bytes' || entry.dtype === 'I8');
   });
   const isEmbedding = rolesOf(spec).includes('embedding');
-  const scheme = schemeOf(packing, module, fail);
   if (!hasCodes) {
     if (packing.method === 'compressed-tensors' && scheme && !isEmbedding && stored.has(spec.name))
       throw fail('is quantized by config.json, but its weight is in floats');
