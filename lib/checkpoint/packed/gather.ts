@@ -4,7 +4,7 @@ import type { ModelConfig } from '../model-config.js';
 import { type ParameterSpec, parameterNames, rolesOf } from '../names.js';
 import { readTensor, type TensorEntry } from '../safetensors.js';
 import { quote } from '../safetensors-header.js';
-import { type Complain, checkShapes } from './check-shapes.js';
+import { type Complain, checkShapes, expectTensor, FLOATS } from './check-shapes.js';
 import { isInOrder, readIntegers } from './integers.js';
 import { ownCodes, type PackedMatrix, type Stored } from './matrix.js';
 import { type PackedLayout, type Packing, type Scheme, schemesOf } from './scheme.js';
@@ -60,7 +60,7 @@ export async function gatherPacked(
     for (const name of Object.values(NAMES[scheme.layout])) all.delete(`${module}.${name}`);
     const bias = stored.get(`${module}.bias`);
     if (bias && !known.has(bias.name)) {
-      await expectZero(bias, fail);
+      await expectZero(bias, spec.shape[0]!, fail);
       all.delete(bias.name);
     }
     all.set(spec.name, matrix);
@@ -114,7 +114,7 @@ async function gather(
   };
   checkShapes(scheme, shape as [number, number], parts, fail);
   if (names.shape !== undefined) {
-    const said = await readIntegers(need(names.shape), fail);
+    const said = await readWhole(need(names.shape), 2, fail);
     if (`${said}` !== `${shape}`) throw fail(`says in ${names.shape} that it is [${said}], not [${shape}]`);
   }
   const order = find(names.groups);
@@ -125,7 +125,7 @@ async function gather(
 
 /** The group of each input, where they are not in order. */
 async function readGroups(
-  { groupSize, ordered }: Scheme,
+  { layout, groupSize, ordered }: Scheme,
   inputs: number,
   entry: TensorEntry | undefined,
   fail: Complain,
@@ -134,18 +134,30 @@ async function readGroups(
     if (!ordered || groupSize === null) return undefined;
     throw fail('lacks the groups of its inputs, which are out of order by config.json');
   }
-  const groups = await readIntegers(entry, fail);
-  if (groups.length !== inputs) throw fail(`has ${quote(entry.name)} of ${groups.length} inputs, not ${inputs}`);
+  const groups = await readWhole(entry, inputs, fail);
+  const isUnset = (layout === 'packed' || layout === 'bytes') && groups.every((group) => group === -1);
   const size = groupSize ?? inputs;
-  const wrong = groups.find((group) => group < 0 || group >= inputs / size);
-  if (wrong !== undefined) throw fail(`has an input in group ${wrong} of ${inputs / size}`);
-  if (isInOrder(groups, size)) return undefined;
-  if (ordered) return Int32Array.from(groups);
-  throw fail(`has inputs out of order in ${quote(entry.name)}, which they are not by config.json`);
+  if (isUnset || isInOrder(groups, size)) return undefined;
+  const counts = new Array<number>(inputs / size).fill(0);
+  for (const group of groups) {
+    if (counts[group] === undefined) throw fail(`has an input in group ${group} of ${counts.length}`);
+    counts[group]++;
+  }
+  if (!ordered) throw fail(`has inputs out of order in ${quote(entry.name)}, which they are not by config.json`);
+  const uneven = counts.findIndex((count) => count !== size);
+  if (uneven >= 0) throw fail(`has ${counts[uneven]} inputs in group ${uneven} of ${quote(entry.name)}, not ${size}`);
+  return Int32Array.from(groups);
+}
+
+/** Integers in one row of so many. */
+async function readWhole(entry: TensorEntry, length: number, fail: Complain): Promise<number[]> {
+  expectTensor(entry, ['I32', 'I64'], [[length]], fail);
+  return await readIntegers(entry);
 }
 
 /** Throws unless a bias that the family does not have is zero: some programs write one for every matrix that they quantize. */
-async function expectZero(bias: TensorEntry, fail: Complain): Promise<void> {
+async function expectZero(bias: TensorEntry, outputs: number, fail: Complain): Promise<void> {
+  expectTensor(bias, FLOATS, [[outputs]], fail);
   const bytes = await readTensor(bias);
   const width = bias.dtype === 'F32' ? 4 : 2;
   const isZero = bytes.every((byte, i) => (i % width === width - 1 ? byte & 0x7f : byte) === 0);

@@ -48,7 +48,7 @@ async function readZeros({ zeros, scheme }: PackedMatrix, O: number, G: number, 
   const middle = layout === 'bytes' ? 0 : 2 ** (bits - 1);
   const placed = new Int32Array(O * G).fill(middle);
   if (!zeros) return placed;
-  const stored = await readIntegers(zeros, fail);
+  const stored = await readIntegers(zeros);
   const zeroAt = zeroReader(zeros, stored, scheme, O, G);
   for (let o = 0; o < O; o++) for (let g = 0; g < G; g++) placed[o * G + g] = zeroAt(o, g);
   const wrong = symmetric ? placed.findIndex((zero) => zero !== middle) : -1;
