@@ -1,5 +1,5 @@
 /** Checkpoints that others quantized: GPTQ, AWQ, compressed-tensors. */
-import { copyFile, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -196,6 +196,23 @@ packed('a member that is widened is told with its memory, and may be held in cod
     using trained = await DenseModel.load(device!, at('hub'), { trainable: true });
     using plain = await DenseModel.load(device!, at('plain-hub'));
     assert.equal(await trained.logits(IDS), await plain.logits(IDS));
+  });
+});
+
+packed('a head in codes that is frozen is written with a model that is trained', async () => {
+  await inTemporaryFolder(async (folder) => {
+    const [coded, written] = [join(folder, 'coded'), join(folder, 'written')];
+    const { numbers } = await writePacked(coded, join(folder, 'plain'), CONFIG, { ...gptq, head: true });
+    await writeTokenizer(coded);
+    using model = await DenseModel.load(device!, coded, { trainable: true, freeze: ['head'] });
+    const head = model.transformer.members[0]!.shared('head').value;
+    assert.is(head.dtype, 'f16');
+    const expected = numbers.get('lm_head.weight')!.map((x) => narrow(x, 'f16'));
+    assert.equal([...(await download(head))], [...expected]);
+    await mkdir(written);
+    await model.write(written);
+    using again = await DenseModel.load(device!, written);
+    assert.equal(await again.logits(IDS), await model.logits(IDS));
   });
 });
 

@@ -26,6 +26,8 @@ export interface PackedFormat {
   plainZeros?: boolean;
   /** Modules that are left as they were. */
   ignored?: readonly string[];
+  /** The head, too. */
+  head?: boolean;
   /** A bias of zeros for every matrix, as AutoGPTQ wrote them. */
   emptyBiases?: boolean;
 }
@@ -233,7 +235,8 @@ export async function writePacked(
   for (const spec of parameterNames(config)) {
     const { name, shape, layer } = spec;
     const [outputs = 0, inputs = 1] = shape;
-    if (layer === null || shape.length < 2 || inFloats(name)) {
+    const isHead = format.head === true && rolesOf(spec).join() === 'head';
+    if ((layer === null && !isHead) || shape.length < 2 || inFloats(name)) {
       const middle = rolesOf(spec).some((role) => /norm/i.test(role)) ? 1 : 0;
       const data = Array.from({ length: outputs * inputs }, () => Math.fround(middle + random.uniform() - 0.5));
       for (const list of [packed, whole]) list.push(source(name, { dtype: 'F32', shape: [...shape], data }));
