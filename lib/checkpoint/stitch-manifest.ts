@@ -24,8 +24,8 @@ export const Member = z.strictObject({
 
 /** The same of a stitched model. */
 const StitchedMember = Member.extend({
-  /** What its matrices are held in where nothing else is asked for; absent: as its files have them. */
-  held: z.enum(['int8', 'int4']).optional(),
+  /** What its matrices are held in where nothing else is asked for; absent, of a model that remembers nothing: as its files have them. */
+  held: z.enum(['int8', 'int4', 'files']).optional(),
 });
 
 export const Placement = z.strictObject({

@@ -52,7 +52,9 @@ export async function addExperts(
     throw new BtsError('BAD_OPTION', `'${taken.name}' cannot name a new expert: there are ${names.join(', ')}.`);
   const opened = await openMembers([...before.members, ...added], { verify, signal });
   const members = [...before.members];
-  for (const member of opened.slice(members.length)) members.push(await describeMember(member));
+  // An adapter has its matrices in common with the hub, and is held as that is.
+  for (const member of opened.slice(members.length))
+    members.push({ ...(await describeMember(member)), ...(member.adapter && { held: before.members[0]!.held }) });
   const { tensors } = await readSafetensors(join(folder, STITCHES));
   const manifest = { ...before, members, gateBias: true };
   const grow = (placement: Placement, index: number, { shape }: StitchDesign) => {

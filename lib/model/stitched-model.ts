@@ -202,7 +202,7 @@ export class StitchedModel extends DecoderModel {
       const tokenizer = definition && Tokenizer.of(definition);
       const held = manifest.members.map(({ held: _, ...member }, m) => ({
         ...member,
-        ...(quantized[m] && { held: quantized[m] }),
+        held: quantized[m] ?? ('files' as const),
       }));
       const remembered = { ...manifest, members: held };
       return new StitchedModel(device, new Transformer(device, members), stitches, remembered, tokenizer, trainOnly);

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BtsError } from '../../lib/base/errors.js';
 import { configToJson, parseConfig } from '../../lib/checkpoint/config.js';
-import { schemeOf } from '../../lib/checkpoint/packed/scheme.js';
+import { type Packing, schemesOf } from '../../lib/checkpoint/packed/scheme.js';
 import { fails } from '../data/data-fixtures.js';
 import { quantizationConfig } from '../support/packed.js';
 import { TINY } from './checkpoint-fixtures.js';
@@ -102,8 +102,10 @@ test('a model whose codes became floats is written as one of floats', () => {
   assert.is(JSON.stringify(configToJson(parse(GPTQ))).includes('quant'), false);
 });
 
+const fail = (reason: string) => new BtsError('BAD_CONFIG', reason);
+const schemeOf = (packing: Packing, module: string) => schemesOf(packing, [module], fail).get(module);
+
 test('which modules are quantized is told by names, expressions, or for all', () => {
-  const fail = (reason: string) => new BtsError('BAD_CONFIG', reason);
   const format = { kind: 'pack-quantized', bits: 4, groupSize: 32, symmetric: true } as const;
   const json = (changes: object) => parse({ ...quantizationConfig(format), ...changes }).packing!;
   const group = (targets: string[], num_bits: number) => ({ targets, weights: { num_bits, strategy: 'channel' } });
@@ -111,15 +113,42 @@ test('which modules are quantized is told by names, expressions, or for all', ()
     config_groups: { a: group(['re:.*down_proj$'], 8), b: group(['model.layers.0.mlp.up_proj'], 4) },
     ignore: ['re:.*layers\\.1\\..*'],
   });
-  const bits = (module: string) => schemeOf(mixed, module, fail)?.bits;
+  const bits = (module: string) => schemeOf(mixed, module)?.bits;
   assert.is(bits('model.layers.0.mlp.down_proj'), 8);
   assert.is(bits('model.layers.0.mlp.up_proj'), 4);
   assert.is(bits('model.layers.0.mlp.gate_proj'), undefined);
   assert.is(bits('model.layers.1.mlp.down_proj'), undefined);
-  assert.is(schemeOf(json({}), 'lm_head', fail), undefined);
-  assert.is(schemeOf(json({}), 'model.layers.1.mlp.down_proj', fail)?.bits, 4);
+  assert.is(schemeOf(json({}), 'lm_head'), undefined);
+  assert.is(schemeOf(json({}), 'model.layers.1.mlp.down_proj')?.bits, 4);
   const awq = parse({ ...AWQ, modules_to_not_convert: ['self_attn'] }).packing!;
-  assert.is(schemeOf(awq, 'model.layers.1.self_attn.q_proj', fail), undefined);
+  assert.is(schemeOf(awq, 'model.layers.1.self_attn.q_proj'), undefined);
+});
+
+test("a module's own name goes before an expression, and that before all", () => {
+  const group = (target: string, num_bits: number, group_size: number) => ({
+    targets: [target],
+    weights: { num_bits, strategy: 'group', group_size },
+  });
+  const groups = {
+    all: group('Linear', 4, 128),
+    some: group('re:.*mlp.*', 8, 64),
+    one: group('model.layers.0.mlp.up_proj', 8, 32),
+  };
+  for (const order of [['all', 'some', 'one'] as const, ['one', 'some', 'all'] as const]) {
+    const config_groups = Object.fromEntries(order.map((name) => [name, groups[name]]));
+    const packing = parse({ ...COMPRESSED, config_groups }).packing!;
+    const size = (module: string) => schemeOf(packing, module)?.groupSize;
+    assert.is(size('model.layers.0.self_attn.q_proj'), 128);
+    assert.is(size('model.layers.0.mlp.down_proj'), 64);
+    assert.is(size('model.layers.0.mlp.up_proj'), 32);
+  }
+});
+
+test('lists of modules have a length, and an expression that takes for ever is given a time', async () => {
+  await fails(() => parse({ ...COMPRESSED, ignore: Array(5000).fill('a') }), 'BAD_CONFIG', /ignore: /);
+  await fails(() => parse({ ...AWQ, modules_to_not_convert: Array(5000).fill('a') }), 'BAD_CONFIG', /modules_to_not_/);
+  const packing = parse({ ...COMPRESSED, ignore: ['re:(.*.*)*X'] }).packing!;
+  await fails(() => schemeOf(packing, 'model.layers.0.mlp.up_proj'), 'BAD_CONFIG', /took more than 5 seconds/);
 });
 
 test.run();

@@ -148,6 +148,10 @@ test('experts are added and removed by one command each, and switched off in one
     const math = ['--expert', `math=${at('math')}`];
     const added = await json('add', at('small'), ...math, '--out', at('added'), ...text(at), ...sizes);
     assert.equal(added.heldOut[0].losses, added.heldOut[1].losses, 'nothing changes before it is trained');
+    const bits = ['--members', 'int8', '--quantize', 'math=int4', '--quantize', 'code=int4'];
+    const held = await json('add', at('small'), ...math, ...bits, '--out', at('held'), ...text(at), ...sizes);
+    assert.equal(held.heldOut[0].losses, held.heldOut[1].losses, 'both models are held in the same bits');
+    assert.not.equal(held.heldOut[0].losses, added.heldOut[0].losses);
     const trained = ['add', at('small'), ...math, '--out', at('large'), ...text(at), ...sizes, ...training];
     const { heldOut } = await json(...trained, '--train', 'new');
     assert.equal(

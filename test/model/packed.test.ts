@@ -1,5 +1,5 @@
 /** Checkpoints that others quantized: GPTQ, AWQ, compressed-tensors. */
-import { copyFile, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -99,6 +99,27 @@ for (const each of tested) {
   }
 }
 
+packed('groups that compressed-tensors left unset are of neighbours', async () => {
+  await inTemporaryFolder(async (folder) => {
+    const unset = (inputs: number) => ({
+      dtype: 'I32' as const,
+      shape: [inputs],
+      data: async () => new Uint8Array(4 * inputs).fill(255),
+    });
+    const change = (all: TensorSource[]) =>
+      all.flatMap((tensor) =>
+        tensor.name.endsWith('.weight_packed')
+          ? [tensor, { name: tensor.name.replace('_packed', '_g_idx'), ...unset(8 * tensor.shape[1]!) }]
+          : [tensor],
+      );
+    const [coded, plain] = [join(folder, 'coded'), join(folder, 'plain')];
+    await writePacked(coded, plain, CONFIG, compressed, { change });
+    using model = await DenseModel.load(device!, coded);
+    using reference = await DenseModel.load(device!, plain);
+    assert.equal(await model.logits(IDS), await reference.logits(IDS));
+  });
+});
+
 /** A hub and an expert in codes, with tokenizers. */
 async function withMembers(format: PackedFormat, use: (at: (name: string) => string) => Promise<void>): Promise<void> {
   await inTemporaryFolder(async (folder) => {
@@ -175,6 +196,23 @@ packed('a member that is widened is told with its memory, and may be held in cod
     using trained = await DenseModel.load(device!, at('hub'), { trainable: true });
     using plain = await DenseModel.load(device!, at('plain-hub'));
     assert.equal(await trained.logits(IDS), await plain.logits(IDS));
+  });
+});
+
+packed('a head in codes that is frozen is written with a model that is trained', async () => {
+  await inTemporaryFolder(async (folder) => {
+    const [coded, written] = [join(folder, 'coded'), join(folder, 'written')];
+    const { numbers } = await writePacked(coded, join(folder, 'plain'), CONFIG, { ...gptq, head: true });
+    await writeTokenizer(coded);
+    using model = await DenseModel.load(device!, coded, { trainable: true, freeze: ['head'] });
+    const head = model.transformer.members[0]!.shared('head').value;
+    assert.is(head.dtype, 'f16');
+    const expected = numbers.get('lm_head.weight')!.map((x) => narrow(x, 'f16'));
+    assert.equal([...(await download(head))], [...expected]);
+    await mkdir(written);
+    await model.write(written);
+    using again = await DenseModel.load(device!, written);
+    assert.equal(await again.logits(IDS), await model.logits(IDS));
   });
 });
 
@@ -287,6 +325,42 @@ const WRONG: Wrong[] = [
     gptq,
     { change: bytesOf('g_idx', (bytes) => bytes.set([4], 0)) },
     /up_proj" has an input in group 4 of 4/,
+  ],
+  [
+    'groups of different sizes',
+    { ...gptq, ordered: true },
+    { change: bytesOf('g_idx', (bytes) => bytes.fill(0)) },
+    /up_proj" has 128 inputs in group 0 of ".*g_idx", not 32/,
+  ],
+  [
+    'groups in bytes',
+    gptq,
+    { change: renamed('g_idx', (tensor) => ({ ...tensor, dtype: 'I8', shape: [512] })) },
+    /up_proj" has ".*g_idx" in I8, not I32, I64/,
+  ],
+  [
+    'groups in two rows',
+    gptq,
+    { change: renamed('g_idx', (tensor) => ({ ...tensor, shape: [2, 64] })) },
+    /up_proj" has ".*g_idx" of \[2,64\], not \[128\]/,
+  ],
+  [
+    'a shape of four numbers',
+    compressed,
+    { change: renamed('weight_shape', (tensor) => ({ ...tensor, dtype: 'I32', shape: [4] })) },
+    /up_proj" has ".*weight_shape" of \[4\], not \[2\]/,
+  ],
+  [
+    'a bias that is no float',
+    { ...gptq, emptyBiases: true },
+    { change: renamed('bias', (tensor) => ({ ...tensor, dtype: 'I8', shape: [512] })) },
+    /up_proj" has ".*bias" in I8, not F16, BF16, F32/,
+  ],
+  [
+    'a bias of another length',
+    { ...gptq, emptyBiases: true },
+    { change: renamed('bias', (tensor) => ({ ...tensor, shape: [2, 128] })) },
+    /up_proj" has ".*bias" of \[2,128\], not \[256\]/,
   ],
   [
     'a shape that contradicts',

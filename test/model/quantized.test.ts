@@ -88,11 +88,15 @@ quantized('a stitched model remembers what its members are held in', async () =>
     assert.equal(typesOf(other), ['int8', 'f32']);
     assert.equal(heldBy(other), [
       ['hub', 'int8'],
-      ['whole', undefined],
+      ['whole', 'files'],
     ]);
     await writeModel(device, at('third'), { seed: 3 });
     using more = await addExperts(device, at('stitched'), { third: at('third') });
     assert.equal(typesOf(more), ['int8', 'int4', 'f32']);
+    using adapted = await addExperts(device, at('stitched'), { small: at('small') });
+    assert.equal(typesOf(adapted), ['int8', 'int4', 'int8']);
+    using apart = await addExperts(device, at('stitched'), { small: at('small') }, { quantize: { small: 'files' } });
+    assert.equal(typesOf(apart), ['int8', 'int4', 'f32']);
     using asked = await addExperts(
       device,
       at('stitched'),
@@ -118,6 +122,22 @@ quantized('a stitched model remembers what its members are held in', async () =>
     assert.equal(typesOf(resumedModel), ['int8', 'int4']);
     using same = await resumed(device, at('stitched'), { trainable: true, ...bits });
     assert.equal(typesOf(same), ['int8', 'int4']);
+  });
+});
+
+quantized('a run is resumed with the bits that it began with, or any where a checkpoint does not say', async () => {
+  await withFamily(async (device, at) => {
+    using model = await StitchedModel.create(device, { hub: at('hub'), experts: { whole: at('whole') }, stitches: 2 });
+    await mkdir(at('stitched'));
+    await model.write(at('stitched'));
+    const resume = () => resumed(device, at('stitched'), { trainable: true, members: 'int8' });
+    await fails(resume, 'BAD_OPTION', /held as hub=int8 whole=int8, in '.*' they are hub=files whole=files/);
+    const path = join(at('stitched'), 'bts.json');
+    const manifest = JSON.parse(await readFile(path, 'utf8'));
+    for (const member of manifest.members) delete member.held;
+    await writeFile(path, JSON.stringify(manifest));
+    using asked = await resume();
+    assert.is(asked.transformer.members[1]!.layer(1).up!.value.dtype, 'int8');
   });
 });
 

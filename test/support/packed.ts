@@ -26,6 +26,8 @@ export interface PackedFormat {
   plainZeros?: boolean;
   /** Modules that are left as they were. */
   ignored?: readonly string[];
+  /** The head, too. */
+  head?: boolean;
   /** A bias of zeros for every matrix, as AutoGPTQ wrote them. */
   emptyBiases?: boolean;
 }
@@ -52,8 +54,6 @@ export function drawMatrix(format: PackedFormat, outputs: number, inputs: number
     Array.from({ length: rows }, () => Array.from({ length: columns }, f));
   const scale = () => narrow((0.5 + random.uniform()) / levels, type);
   const one = scale();
-  // Zeros of the first version of GPTQ are 1 to 2^bits: its files have one less.
-  const first = format.kind === 'gptq' ? 1 : 0;
   const groups = Array.from({ length: inputs }, (_, i) => Math.floor(i / size));
   if (ordered) groups.sort(() => random.uniform() - 0.5);
   return {
@@ -61,7 +61,7 @@ export function drawMatrix(format: PackedFormat, outputs: number, inputs: number
     inputs,
     codes: table(outputs, inputs, () => random.below(levels)),
     scales: table(outputs, count, () => (perTensor ? one : scale())),
-    zeros: table(outputs, count, () => (symmetric ? levels / 2 : first + random.below(levels))),
+    zeros: table(outputs, count, () => (symmetric ? levels / 2 : random.below(levels))),
     groups,
   };
 }
@@ -127,10 +127,12 @@ export function packMatrix(format: PackedFormat, drawn: Drawn): Record<string, T
   const floats = { f16: 'F16', bf16: 'BF16', f32: 'F32' }[type] as Dtype;
   const index: Table = { dtype: 'I32', shape: [inputs], data: groups };
   if (kind === 'gptq' || kind === 'gptq_v2') {
-    const less = kind === 'gptq' ? 1 : 0;
+    // The first version of the format has one less in every field, with what one borrows from the next.
+    const less = kind === 'gptq' ? { 4: 0x11111111, 8: 0x01010101 }[bits] : 0;
+    const packedZeros = packRows(transposed(zeros), bits).map((row) => row.map((word) => (word - less) | 0));
     return {
       qweight: tableOf('I32', transposed(packRows(codes, bits))),
-      qzeros: tableOf('I32', packRows(transposed(zeros.map((row) => row.map((z) => z - less))), bits)),
+      qzeros: tableOf('I32', packedZeros),
       scales: tableOf(floats, transposed(drawn.scales)),
       g_idx: index,
       ...(format.emptyBiases && { bias: { dtype: 'F16', shape: [outputs], data: Array(outputs).fill(0) } }),
@@ -233,7 +235,8 @@ export async function writePacked(
   for (const spec of parameterNames(config)) {
     const { name, shape, layer } = spec;
     const [outputs = 0, inputs = 1] = shape;
-    if (layer === null || shape.length < 2 || inFloats(name)) {
+    const isHead = format.head === true && rolesOf(spec).join() === 'head';
+    if ((layer === null && !isHead) || shape.length < 2 || inFloats(name)) {
       const middle = rolesOf(spec).some((role) => /norm/i.test(role)) ? 1 : 0;
       const data = Array.from({ length: outputs * inputs }, () => Math.fround(middle + random.uniform() - 0.5));
       for (const list of [packed, whole]) list.push(source(name, { dtype: 'F32', shape: [...shape], data }));

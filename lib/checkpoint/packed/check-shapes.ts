@@ -7,7 +7,19 @@ import type { Scheme } from './scheme.js';
 /** Makes the error about a module to throw. */
 export type Complain = (reason: string) => BtsError;
 
-const FLOATS = ['F16', 'BF16', 'F32'];
+export const FLOATS = ['F16', 'BF16', 'F32'];
+
+/** Throws what `fail` makes unless a tensor has one of the types and shapes: before it is read, for what it says may be larger than memory. */
+export function expectTensor(
+  entry: TensorEntry,
+  dtypes: readonly string[],
+  shapes: readonly (readonly number[])[],
+  fail: Complain,
+): void {
+  if (!dtypes.includes(entry.dtype)) throw fail(`has ${quote(entry.name)} in ${entry.dtype}, not ${dtypes.join(', ')}`);
+  if (shapes.some((shape) => `${shape}` === `${entry.shape}`)) return;
+  throw fail(`has ${quote(entry.name)} of [${entry.shape}], not [${shapes[0]}]`);
+}
 
 /** Throws what `fail` makes unless the tensors of a matrix [O, I] have the types and shapes that their format gives them. */
 export function checkShapes(
@@ -20,12 +32,8 @@ export function checkShapes(
     throw fail(`has ${I} inputs, which groups of ${groupSize} do not divide`);
   const groups = groupSize === null ? 1 : I / groupSize;
   const inWord = 32 / bits;
-  const expect = (entry: TensorEntry, dtypes: readonly string[], ...shapes: (readonly number[])[]) => {
-    if (!dtypes.includes(entry.dtype))
-      throw fail(`has ${quote(entry.name)} in ${entry.dtype}, not ${dtypes.join(', ')}`);
-    if (shapes.some((shape) => `${shape}` === `${entry.shape}`)) return;
-    throw fail(`has ${quote(entry.name)} of [${entry.shape}], not [${shapes[0]}]`);
-  };
+  const expect = (entry: TensorEntry, dtypes: readonly string[], ...shapes: (readonly number[])[]) =>
+    expectTensor(entry, dtypes, shapes, fail);
   const words = (count: number, of: string) => {
     if (count % inWord === 0) return count / inWord;
     throw fail(`has ${count} ${of}, which do not make whole words of ${inWord}`);

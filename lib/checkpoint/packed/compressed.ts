@@ -5,7 +5,8 @@ import { show } from '../../base/show.js';
 import { count, MAX_INT32 } from '../families/keys.js';
 import type { PackedLayout, Packing, Scheme } from './scheme.js';
 
-const Names = z.array(z.string().max(10_000)).max(1 << 16);
+/** Names of modules, or expressions for them. */
+export const Modules = z.array(z.string().max(10_000)).max(4096);
 
 const Weights = z.looseObject({
   num_bits: z.union([z.literal(4), z.literal(8)], { error: 'expected 4 or 8' }),
@@ -17,7 +18,7 @@ const Weights = z.looseObject({
 });
 
 const Group = z.looseObject({
-  targets: Names,
+  targets: Modules,
   weights: Weights,
   input_activations: z.looseObject({ dynamic: z.union([z.boolean(), z.string()]).default(false) }).nullish(),
   output_activations: z.null({ error: 'activations that are rounded behind a layer are not read' }).optional(),
@@ -27,7 +28,7 @@ const Group = z.looseObject({
 const Keys = z.looseObject({
   config_groups: z.record(z.string(), Group),
   format: z.string().optional(),
-  ignore: Names.nullish(),
+  ignore: Modules.nullish(),
   kv_cache_scheme: z.null({ error: 'a cache in few bits is not read' }).optional(),
   sparsity_config: z.looseObject({ format: z.string().default('dense') }).nullish(),
 });

@@ -4,10 +4,10 @@ import type { ModelConfig } from '../model-config.js';
 import { type ParameterSpec, parameterNames, rolesOf } from '../names.js';
 import { readTensor, type TensorEntry } from '../safetensors.js';
 import { quote } from '../safetensors-header.js';
-import { type Complain, checkShapes } from './check-shapes.js';
+import { type Complain, checkShapes, expectTensor, FLOATS } from './check-shapes.js';
 import { isInOrder, readIntegers } from './integers.js';
 import { ownCodes, type PackedMatrix, type Stored } from './matrix.js';
-import { type PackedLayout, type Packing, type Scheme, schemeOf } from './scheme.js';
+import { type PackedLayout, type Packing, type Scheme, schemesOf } from './scheme.js';
 
 /** What a module's tensors are called behind its name. */
 interface Names {
@@ -44,16 +44,23 @@ export async function gatherPacked(
   const all = new Map<string, Stored>(stored);
   const specs = parameterNames(config);
   const known = new Set(specs.map(({ name }) => name));
-  for (const spec of specs.filter(({ shape }) => shape.length === 2)) {
+  const matrices = specs.filter(({ shape }) => shape.length === 2);
+  const modules = matrices.map(({ name }) => moduleOf(name));
+  const schemes = schemesOf(
+    packing,
+    modules,
+    (reason) => new BtsError('BAD_CHECKPOINT', `'${folder}': quantization_config: ${reason}.`),
+  );
+  for (const spec of matrices) {
     const module = moduleOf(spec.name);
     const fail: Complain = (reason) => new BtsError('BAD_CHECKPOINT', `'${folder}': ${quote(module)} ${reason}.`);
-    const scheme = packedAs(packing, spec, stored, fail);
+    const scheme = packedAs(packing, schemes.get(module), spec, stored, fail);
     if (!scheme) continue;
     const matrix = await gather(scheme, spec, stored, fail);
     for (const name of Object.values(NAMES[scheme.layout])) all.delete(`${module}.${name}`);
     const bias = stored.get(`${module}.bias`);
     if (bias && !known.has(bias.name)) {
-      await expectZero(bias, fail);
+      await expectZero(bias, spec.shape[0]!, fail);
       all.delete(bias.name);
     }
     all.set(spec.name, matrix);
@@ -61,15 +68,20 @@ export async function gatherPacked(
   return all;
 }
 
-/** How a matrix is packed; undefined: it is in floats. */
-function packedAs(packing: Packing, spec: ParameterSpec, stored: Tensors, fail: Complain): Scheme | undefined {
+/** How a matrix is packed, of which config.json says `scheme`; undefined: it is in floats. */
+function packedAs(
+  packing: Packing,
+  scheme: Scheme | undefined,
+  spec: ParameterSpec,
+  stored: Tensors,
+  fail: Complain,
+): Scheme | undefined {
   const module = moduleOf(spec.name);
   const hasCodes = packing.schemes.some(({ scheme: { layout } }) => {
     const entry = stored.get(`${module}.${NAMES[layout].codes}`);
     return entry && (layout !== 'bytes' || entry.dtype === 'I8');
   });
   const isEmbedding = rolesOf(spec).includes('embedding');
-  const scheme = schemeOf(packing, module, fail);
   if (!hasCodes) {
     if (packing.method === 'compressed-tensors' && scheme && !isEmbedding && stored.has(spec.name))
       throw fail('is quantized by config.json, but its weight is in floats');
@@ -102,7 +114,7 @@ async function gather(
   };
   checkShapes(scheme, shape as [number, number], parts, fail);
   if (names.shape !== undefined) {
-    const said = await readIntegers(need(names.shape), fail);
+    const said = await readWhole(need(names.shape), 2, fail);
     if (`${said}` !== `${shape}`) throw fail(`says in ${names.shape} that it is [${said}], not [${shape}]`);
   }
   const order = find(names.groups);
@@ -113,7 +125,7 @@ async function gather(
 
 /** The group of each input, where they are not in order. */
 async function readGroups(
-  { groupSize, ordered }: Scheme,
+  { layout, groupSize, ordered }: Scheme,
   inputs: number,
   entry: TensorEntry | undefined,
   fail: Complain,
@@ -122,18 +134,30 @@ async function readGroups(
     if (!ordered || groupSize === null) return undefined;
     throw fail('lacks the groups of its inputs, which are out of order by config.json');
   }
-  const groups = await readIntegers(entry, fail);
-  if (groups.length !== inputs) throw fail(`has ${quote(entry.name)} of ${groups.length} inputs, not ${inputs}`);
+  const groups = await readWhole(entry, inputs, fail);
+  const isUnset = (layout === 'packed' || layout === 'bytes') && groups.every((group) => group === -1);
   const size = groupSize ?? inputs;
-  const wrong = groups.find((group) => group < 0 || group >= inputs / size);
-  if (wrong !== undefined) throw fail(`has an input in group ${wrong} of ${inputs / size}`);
-  if (isInOrder(groups, size)) return undefined;
-  if (ordered) return Int32Array.from(groups);
-  throw fail(`has inputs out of order in ${quote(entry.name)}, which they are not by config.json`);
+  if (isUnset || isInOrder(groups, size)) return undefined;
+  const counts = new Array<number>(inputs / size).fill(0);
+  for (const group of groups) {
+    if (counts[group] === undefined) throw fail(`has an input in group ${group} of ${counts.length}`);
+    counts[group]++;
+  }
+  if (!ordered) throw fail(`has inputs out of order in ${quote(entry.name)}, which they are not by config.json`);
+  const uneven = counts.findIndex((count) => count !== size);
+  if (uneven >= 0) throw fail(`has ${counts[uneven]} inputs in group ${uneven} of ${quote(entry.name)}, not ${size}`);
+  return Int32Array.from(groups);
+}
+
+/** Integers in one row of so many. */
+async function readWhole(entry: TensorEntry, length: number, fail: Complain): Promise<number[]> {
+  expectTensor(entry, ['I32', 'I64'], [[length]], fail);
+  return await readIntegers(entry);
 }
 
 /** Throws unless a bias that the family does not have is zero: some programs write one for every matrix that they quantize. */
-async function expectZero(bias: TensorEntry, fail: Complain): Promise<void> {
+async function expectZero(bias: TensorEntry, outputs: number, fail: Complain): Promise<void> {
+  expectTensor(bias, FLOATS, [[outputs]], fail);
   const bytes = await readTensor(bias);
   const width = bias.dtype === 'F32' ? 4 : 2;
   const isZero = bytes.every((byte, i) => (i % width === width - 1 ? byte & 0x7f : byte) === 0);

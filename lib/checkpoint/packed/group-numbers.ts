@@ -44,13 +44,13 @@ async function readScales({ scales, scheme }: PackedMatrix, O: number, G: number
 }
 
 async function readZeros({ zeros, scheme }: PackedMatrix, O: number, G: number, fail: Complain): Promise<Int32Array> {
-  const { layout, bits, symmetric, zeroOffset } = scheme;
+  const { layout, bits, symmetric } = scheme;
   const middle = layout === 'bytes' ? 0 : 2 ** (bits - 1);
   const placed = new Int32Array(O * G).fill(middle);
   if (!zeros) return placed;
-  const stored = await readIntegers(zeros, fail);
+  const stored = await readIntegers(zeros);
   const zeroAt = zeroReader(zeros, stored, scheme, O, G);
-  for (let o = 0; o < O; o++) for (let g = 0; g < G; g++) placed[o * G + g] = zeroAt(o, g) + zeroOffset;
+  for (let o = 0; o < O; o++) for (let g = 0; g < G; g++) placed[o * G + g] = zeroAt(o, g);
   const wrong = symmetric ? placed.findIndex((zero) => zero !== middle) : -1;
   if (wrong < 0) return placed;
   throw fail(
@@ -58,15 +58,20 @@ async function readZeros({ zeros, scheme }: PackedMatrix, O: number, G: number, 
   );
 }
 
+/** One in every field of a word. */
+const ONES = { 4: 0x11111111, 8: 0x01010101 } as const;
+
 function zeroReader(
   { dtype }: TensorEntry,
   stored: readonly number[],
-  { layout, bits, perTensor }: PackedMatrix['scheme'],
+  { layout, bits, perTensor, zeroOffset }: PackedMatrix['scheme'],
   O: number,
   G: number,
 ): (o: number, g: number) => number {
   const inWord = 32 / bits;
-  const code = (word: number, place: number) => (stored[word]! >>> (bits * place)) & (2 ** bits - 1);
+  // Whole words are added to: a field of which too much was taken had borrowed from the next.
+  const taken = zeroOffset * ONES[bits];
+  const code = (word: number, place: number) => ((stored[word]! + taken) >>> (bits * place)) & (2 ** bits - 1);
   if (dtype === 'I8') {
     // Of codes that count from their least one.
     const least = layout === 'packed' ? 2 ** (bits - 1) : 0;

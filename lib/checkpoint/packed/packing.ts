@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { check, type Fail } from '../../base/check.js';
 import { show } from '../../base/show.js';
 import { count, Flag, MAX_INT32 } from '../families/keys.js';
-import { readCompressed } from './compressed.js';
+import { Modules, readCompressed } from './compressed.js';
 import type { Packing, Scheme } from './scheme.js';
 
 const Bits = z.union([z.literal(4), z.literal(8)], { error: 'expected 4 or 8' });
@@ -53,7 +53,7 @@ const Awq = z.object({
   q_group_size: GroupSize.optional(),
   zero_point: z.literal(true, { error: 'expected true: codes without zeros are not read' }),
   version: Word,
-  modules_to_not_convert: z.array(z.string()).nullish(),
+  modules_to_not_convert: Modules.nullish(),
 });
 
 function readAwq(json: object, fail: Fail): Packing {

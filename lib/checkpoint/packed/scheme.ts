@@ -1,5 +1,6 @@
 import type { Fail } from '../../base/check.js';
 import { pythonMatch } from '../../python/match.js';
+import { withinTime } from '../../python/within-time.js';
 
 /** How the codes of a matrix, its scales and its zeros lie in a file. */
 export type PackedLayout = 'gptq' | 'awq' | 'packed' | 'bytes';
@@ -14,8 +15,8 @@ export interface Scheme {
   perTensor: boolean;
   /** Zeros are the middle of all codes. */
   symmetric: boolean;
-  /** What is to be added to the zeros of a file. */
-  zeroOffset: number;
+  /** What was taken from every zero of a file. */
+  zeroOffset: 0 | 1;
   /** Groups of inputs need not be neighbours. */
   ordered: boolean;
 }
@@ -30,14 +31,28 @@ export interface Packing {
 }
 
 /**
- * The scheme of a linear module; undefined where it is to be left as it was; the only one where nothing is said. Throws what `fail` makes
- * of expressions that cannot be used.
+ * The schemes of linear modules; undefined where one is to be left as it was; the only one where nothing is said. As compressed-tensors
+ * has it, a module's own name goes before expressions, and these before 'Linear'. Throws what `fail` makes of expressions that cannot
+ * be used, and of those that take too long.
  */
-export function schemeOf({ method, schemes, ignored }: Packing, module: string, fail: Fail): Scheme | undefined {
-  const names = (listed: string) => {
-    if (method === 'awq') return module.includes(listed);
-    return listed.startsWith('re:') ? pythonMatch(listed.slice(3), module, fail) !== undefined : listed === module;
-  };
-  if (ignored.some(names)) return undefined;
-  return schemes.find(({ targets }) => targets?.some((target) => target === 'Linear' || names(target)) ?? true)?.scheme;
+export function schemesOf(packing: Packing, modules: readonly string[], fail: Fail): Map<string, Scheme | undefined> {
+  return withinTime(
+    () => new Map(modules.map((module) => [module, schemeOf(packing, module, fail)])),
+    (seconds) => fail(`finding its modules took more than ${seconds} seconds`),
+  );
+}
+
+function schemeOf({ method, schemes, ignored }: Packing, module: string, fail: Fail): Scheme | undefined {
+  const isName = (listed: string) => listed === module;
+  const isExpression = (listed: string) =>
+    listed.startsWith('re:') && pythonMatch(listed.slice(3), module, fail) !== undefined;
+  const isClass = (listed: string) => listed === 'Linear';
+  const isPart = (listed: string) => module.includes(listed);
+  if (ignored.some((listed) => (method === 'awq' ? isPart(listed) : isName(listed) || isExpression(listed))))
+    return undefined;
+  for (const matches of [isName, isExpression, isClass]) {
+    const found = schemes.find(({ targets }) => targets?.some(matches) ?? true);
+    if (found) return found.scheme;
+  }
+  return undefined;
 }

@@ -4,13 +4,12 @@ import { BtsError } from '../../base/errors.js';
 import { hashOptions } from '../../base/file-hash.js';
 import { replaceFolder } from '../../base/folder.js';
 import { commaList, integer } from '../../base/schema.js';
-import { MemberName } from '../../checkpoint/stitch-manifest.js';
+import { MemberName, readManifest } from '../../checkpoint/stitch-manifest.js';
 import type { DomainTokens } from '../../data/token-shards.js';
 import { heldOutLosses } from '../../eval/held-out-loss.js';
 import { addExperts, addOptions, removeExperts } from '../../model/change-experts.js';
 import type { LanguageModel } from '../../model/language-model.js';
-import { loadModel } from '../../model/load-model.js';
-import type { StitchedModel } from '../../model/stitched-model.js';
+import { StitchedModel } from '../../model/stitched-model.js';
 import { quantizeOptions } from '../../model/transformer/quantization.js';
 import type { Device } from '../../tensor/device.js';
 import { note } from '../../terminal/output.js';
@@ -170,7 +169,11 @@ async function change(folder: string, values: Values, json: boolean, signal: Abo
   /** The texts, and the losses of the old model, which is gone when the new one needs its memory. */
   const before = async (ranks: Ranks): Promise<OpenDomains | undefined> => {
     if (!domain) return undefined;
-    using old = await loadModel(ranks.device, folder, { verify: values.verify, signal });
+    const { members, verify } = values;
+    const names = (await readManifest(folder)).members.map(({ name }) => name);
+    const known = Object.entries(values.quantize ?? {}).filter(([name]) => names.includes(name));
+    const quantize = Object.fromEntries(known);
+    using old = await StitchedModel.load(ranks.device, folder, { members, quantize, verify, signal });
     if (steps > 0) expectStepRoom(old, values);
     const texts = await openDomainsTogether(ranks, { ...values, domain }, old.tokenizer, signal);
     try {

@@ -9,9 +9,11 @@ export async function resumed(
   checkpoint: string,
   options: StitchedLoadOptions,
 ): Promise<StitchedModel> {
-  const begun = describe(await readManifest(checkpoint));
+  const manifest = await readManifest(checkpoint);
   const model = await StitchedModel.load(device, checkpoint, options);
-  const now = describe(model.manifest);
+  // Of checkpoints of older versions it is not known.
+  if (manifest.members.every(({ held }) => held === undefined)) return model;
+  const [begun, now] = [describe(manifest), describe(model.manifest)];
   if (now === begun) return model;
   model.dispose();
   throw new BtsError(

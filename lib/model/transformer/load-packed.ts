@@ -52,6 +52,10 @@ export async function loadPacked(
   }
 }
 
+/** A matrix in codes as one in floats, of the type of its scales. Throws what `loadPacked` throws. */
+export const loadWidened = (device: Device, matrix: PackedMatrix): Promise<Tensor> =>
+  loadPacked(device, matrix, MEMORY_DTYPES[matrix.scales.dtype]!);
+
 function converted(device: Device, x: Tensor, dtype: FloatType): Tensor {
   const y = device.empty(x.shape, dtype);
   try {

@@ -3,12 +3,12 @@ import { hash32, hashName } from '../../base/random.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import type { DenseCheckpoint } from '../../checkpoint/dense-checkpoint.js';
 import { type LayerRole, type ParameterSpec, parameterNames, type Role, rolesOf } from '../../checkpoint/names.js';
-import { contentOf } from '../../checkpoint/packed/matrix.js';
+import { contentOf, isPacked } from '../../checkpoint/packed/matrix.js';
 import { isQuantized, type QuantizedType } from '../../tensor/addon.js';
 import type { Device } from '../../tensor/device.js';
 import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { hasOwnCodes } from './load-packed.js';
+import { hasOwnCodes, loadWidened } from './load-packed.js';
 import { loadLowRank, loadQuantized, loadStored, loadWhole } from './load-weight.js';
 import { heldIn } from './quantization.js';
 import type { SharedTensors } from './shared-tensors.js';
@@ -40,7 +40,7 @@ export interface MemberOptions extends Abortable {
   present?: Trainable;
   /** What frozen matrices are held in; default: what their file has. */
   quantized?: QuantizedType | undefined;
-  /** Whether what an adapter adds becomes part of frozen weights, too. */
+  /** Whether the model is one to be written whole: what an adapter adds becomes part of frozen weights, too, and codes become floats. */
   merged?: boolean | undefined;
   /** What is added to a frozen matrix; default what the checkpoint's adapter adds. */
   lowRank?: LowRankOf | undefined;
@@ -129,6 +129,7 @@ export class Member implements Disposable {
       if (merged && checkpoint.adapter?.lowRank.has(spec.name))
         return new Parameter(spec.name, await loadWhole(device, checkpoint, spec.name));
       const stored = checkpoint.tensors.get(spec.name)!;
+      if (merged && isPacked(stored)) return new Parameter(spec.name, await loadWidened(device, stored));
       const dtype = hasOwnCodes(stored) ? undefined : heldIn(spec, quantized);
       const content = contents && `${contentOf(stored, contents)} ${dtype ?? ''}`;
       const load = () => (dtype ? loadQuantized(device, stored, dtype) : loadStored(device, stored));

@@ -35,7 +35,7 @@ interface Named {
   name: string;
   adapter?: unknown;
   /** What it was held in when it was stitched. */
-  held?: QuantizedType | undefined;
+  held?: QuantizedType | 'files' | undefined;
 }
 
 /**
