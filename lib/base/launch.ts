@@ -45,7 +45,7 @@ const MOST_RANKS = 1_000_000;
  * As which of how many processes this one was started, as torchrun, mpirun, srun and others tell it by environment variables;
  * undefined where it was started by itself. Throws BAD_OPTION where variables contradict each other.
  */
-export function findLaunch(env: Environment = process.env): Launch | undefined {
+export function findLaunch(env: Readonly<Record<string, string | undefined>> = process.env): Launch | undefined {
   // RANK alone, or WORLD_SIZE alone, may mean anything else.
   const tells = ({ rank, sizes }: Launcher) => isSet(env, rank) && (rank !== 'RANK' || isSet(env, sizes[0]!));
   const launcher = LAUNCHERS.find(tells);

@@ -7,7 +7,9 @@ export type PackedLayout = 'gptq' | 'awq' | 'packed' | 'bytes';
 
 /** How a matrix is packed. */
 export interface Scheme {
+  /** How codes lie in the file. */
   layout: PackedLayout;
+  /** Of a code. */
   bits: 4 | 8;
   /** Inputs that have a scale in common; null: all of an output. */
   groupSize: number | null;
@@ -23,6 +25,7 @@ export interface Scheme {
 
 /** What a checkpoint says of its matrices. */
 export interface Packing {
+  /** Who made it, by the name that config.json has. */
   method: 'gptq' | 'awq' | 'compressed-tensors';
   /** What modules have which scheme: their names or expressions ('re:...'), or 'Linear' for all; absent: those that have codes. */
   schemes: readonly { targets?: readonly string[]; scheme: Scheme }[];
