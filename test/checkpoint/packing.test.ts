@@ -146,6 +146,12 @@ test("a module's own name goes before an expression, and that before all", () =>
 
 test('lists of modules have a length, and an expression that takes for ever is given a time', async () => {
   await fails(() => parse({ ...COMPRESSED, ignore: Array(5000).fill('a') }), 'BAD_CONFIG', /ignore: /);
+  const config_groups = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`${i}`, GROUP]));
+  await fails(
+    () => parse({ ...COMPRESSED, config_groups }),
+    'BAD_CONFIG',
+    /config_groups: expected 4096 groups at most/,
+  );
   await fails(() => parse({ ...AWQ, modules_to_not_convert: Array(5000).fill('a') }), 'BAD_CONFIG', /modules_to_not_/);
   const packing = parse({ ...COMPRESSED, ignore: ['re:(.*.*)*X'] }).packing!;
   await fails(() => schemeOf(packing, 'model.layers.0.mlp.up_proj'), 'BAD_CONFIG', /took more than 5 seconds/);

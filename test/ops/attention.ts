@@ -147,8 +147,10 @@ export function attentionBackward(attention: Attention): Case {
   });
 }
 
-// Up to four queries stream over the cache; more are computed in blocks of 48 or 56 queries by 128 keys.
+// Up to four queries stream over the cache; more are computed in blocks of 48 or 56 queries by 192 or 224 keys.
 const lengths = [1, 2, 4, 5, 47, 48, 49, 57, 113, 127, 128, 130, 257];
+
+const keyBlocks = [191, 192, 193, 223, 224, 225];
 
 const cases: Case[] = [
   ...lengths.map((T) => attentionForward({ T, H: 2, K: 1, D: 6 })),
@@ -167,8 +169,19 @@ const cases: Case[] = [
     attentionForward({ T: 257, D: 2, window }),
     attentionBackward({ T: 257, D: 2, window }),
   ]),
+  ...[...keyBlocks, 385].flatMap((T) => [
+    attentionForward({ T, H: 2, K: 1, D: 2 }),
+    attentionBackward({ T, H: 2, K: 1, D: 2 }),
+  ]),
+  ...keyBlocks.flatMap((window) => [
+    attentionForward({ T: 450, D: 2, window }),
+    attentionBackward({ T: 450, D: 2, window }),
+  ]),
   attentionForward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16 }),
   attentionBackward({ M: 5, B: 3, T: 17, H: 6, K: 2, D: 16, window: 7 }),
+  // So many groups that a task has several of the heads that share keys.
+  attentionBackward({ B: 32, K: 2, H: 8, T: 7 }),
+  attentionBackward({ B: 16, K: 2, H: 8, T: 50, window: 5 }),
 
   // Caps that some scores reach and others do not, and a scale that is not that of the width.
   ...[1, 4, 5, 49, 130].flatMap((T) => [

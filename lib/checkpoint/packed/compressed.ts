@@ -5,8 +5,10 @@ import { show } from '../../base/show.js';
 import { count, MAX_INT32 } from '../families/keys.js';
 import type { PackedLayout, Packing, Scheme } from './scheme.js';
 
+const MOST_ENTRIES = 4096;
+
 /** Names of modules, or expressions for them. */
-export const Modules = z.array(z.string().max(10_000)).max(4096);
+export const Modules = z.array(z.string().max(10_000)).max(MOST_ENTRIES);
 
 const Weights = z.looseObject({
   num_bits: z.union([z.literal(4), z.literal(8)], { error: 'expected 4 or 8' }),
@@ -26,7 +28,9 @@ const Group = z.looseObject({
 });
 
 const Keys = z.looseObject({
-  config_groups: z.record(z.string(), Group),
+  config_groups: z
+    .record(z.string(), Group)
+    .refine((groups) => Object.keys(groups).length <= MOST_ENTRIES, `expected ${MOST_ENTRIES} groups at most`),
   format: z.string().optional(),
   ignore: Modules.nullish(),
   kv_cache_scheme: z.null({ error: 'a cache in few bits is not read' }).optional(),
