@@ -10,7 +10,13 @@ import { locateTokens } from './decoding/locate-tokens.js';
 import { type Draw, sample } from './decoding/sampler.js';
 import { type Standing, uploaded } from './decoding/standing.js';
 import { LanguageModel } from './language-model.js';
-import { type GateLayout, GateLog, type GateRecordOptions } from './stitches/gate-log.js';
+import {
+  checkGateRecordOptions,
+  type GateLayout,
+  GateLog,
+  type GateRecordOptions,
+  type TokenGates,
+} from './stitches/gate-log.js';
 import type { Positions, Transformer } from './transformer/transformer.js';
 
 /** What a forward pass is told beside its tokens. */
@@ -117,6 +123,19 @@ export abstract class DecoderModel extends LanguageModel {
   gateLog(rows: number, options: GateRecordOptions): GateLog {
     this.expectGates();
     return new GateLog(this.device, this.gateLayout!, rows, options, this.gateRanks);
+  }
+
+  /** What a pass over `batch` sequences of equal length tells of gates, by row. */
+  protected async gatesOf(ids: ArrayLike<number>, batch: number, options: GateRecordOptions): Promise<TokenGates[]> {
+    checkGateRecordOptions('gates', options);
+    const inputs = this.toInputs(ids, batch);
+    const tokens = inputs.length / batch;
+    this.expectPass({ batch, tokens });
+    using gates = this.gateLog(inputs.length, options);
+    using scope = Scope.inference(this.device);
+    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
+    this.hidden(scope, tensor, { batch, tokens, gates });
+    return await gates.read();
   }
 
   override async extend(cache: KeyValueCache, ids: ArrayLike<number>): Promise<Float32Array> {

@@ -12,18 +12,13 @@ import { expectSame } from '../tensor/agreement.js';
 import type { Communicator } from '../tensor/communicator.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
-import { Scope } from '../tensor/scope.js';
+import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { onEach } from '../tensor/together.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
 import { openMembers } from './members/member-files.js';
 import { expectAccounted, STITCHES, type StitchedLoadOptions } from './stitched-model.js';
-import {
-  checkGateRecordOptions,
-  type GateLayout,
-  type GateRecordOptions,
-  type TokenGates,
-} from './stitches/gate-log.js';
+import type { GateLayout, GateRecordOptions, TokenGates } from './stitches/gate-log.js';
 import { stitchDesign } from './stitches/kinds/index.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 import type { StitchPart } from './stitches/stitch-part.js';
@@ -177,16 +172,8 @@ export class MemberParallelModel extends DecoderModel {
    * @param batch B, sequences of equal length; default 1
    * @param options what is told beside means
    */
-  async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
-    checkGateRecordOptions('gates', options);
-    const inputs = this.toInputs(ids, batch);
-    const tokens = inputs.length / batch;
-    this.expectPass({ batch, tokens });
-    using gates = this.gateLog(inputs.length, options);
-    using scope = Scope.inference(this.device);
-    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    this.run(scope, tensor, { batch, tokens, gates });
-    return await gates.read();
+  gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
+    return this.gatesOf(ids, batch, options);
   }
 
   /** @internal Of experts nobody reads them. */
@@ -257,7 +244,8 @@ export class MemberParallelModel extends DecoderModel {
 
   /** Only the model on one device knows all of it. Throws BAD_OPTION. */
   override write(): Promise<never> {
-    throw new BtsError('BAD_OPTION', 'no rank has all of a model whose members lie on ranks of their own.');
+    const message = 'no rank has all of a model whose members lie on ranks of their own.';
+    return Promise.reject(new BtsError('BAD_OPTION', message));
   }
 
   protected override free(): void {

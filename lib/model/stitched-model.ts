@@ -25,12 +25,7 @@ import {
 } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import type { StitchResult } from './stitches/directions/direction.js';
-import {
-  checkGateRecordOptions,
-  type GateLayout,
-  type GateRecordOptions,
-  type TokenGates,
-} from './stitches/gate-log.js';
+import type { GateLayout, GateRecordOptions, TokenGates } from './stitches/gate-log.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
 import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
@@ -321,16 +316,8 @@ export class StitchedModel extends DecoderModel {
    * @param batch B, sequences of equal length; default 1
    * @param options what is told beside means
    */
-  async gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
-    checkGateRecordOptions('gates', options);
-    const inputs = this.toInputs(ids, batch);
-    const tokens = inputs.length / batch;
-    this.expectPass({ batch, tokens });
-    using gates = this.gateLog(inputs.length, options);
-    using scope = Scope.inference(this.device);
-    const tensor = scope.track(this.device.tensor(inputs, [inputs.length]));
-    this.run(scope, tensor, { batch, tokens, gates });
-    return await gates.read();
+  gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
+    return this.gatesOf(ids, batch, options);
   }
 
   /** All layers and stitches. Behind the last stitch only the hub goes on, unless somebody looks. */

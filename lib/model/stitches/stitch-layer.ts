@@ -186,7 +186,8 @@ export class StitchLayer implements Disposable {
       const slice = joined(device, [1, ...value.shape.slice(1)], [() => value.slice(member)]);
       return new GateWeight(kept(whole, slice), 0);
     };
-    const hasGates = this.direction.gatesAt === (isHub ? 'hub' : 'expert');
+    // The hub computes all gates where it has one itself, else each expert its own.
+    const hasGates = isHub === (this.direction.firstGated === 0);
     try {
       const weights = {
         gate: hasGates ? gate.map(ofGate) : [],

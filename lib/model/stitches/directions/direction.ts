@@ -12,6 +12,9 @@ export interface StitchPass {
   experts: ops.IntoHubOptions['experts'];
 }
 
+/** The hub's rank, where members have one each. */
+export const HUB = 0;
+
 /** A member among members that have a rank each, of the same number; the hub's is 0. */
 export interface MemberLink {
   communicator: Communicator;
@@ -59,9 +62,6 @@ export interface Direction {
    * little and gradients reach its gate. Absent where experts do not reach the hub.
    */
   addedBias?: { shut: number; ajar: number };
-
-  /** Who computes the gates, and so has their weights: the hub all of them, or each expert its own. */
-  gatesAt: 'hub' | 'expert';
 
   /** By small ops, for any kind. */
   composed(scope: Scope, h: Tensor, kind: StitchKind, weights: StitchWeights, pass: StitchPass): StitchResult;

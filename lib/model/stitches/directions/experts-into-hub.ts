@@ -3,9 +3,7 @@ import type { Scope } from '../../../tensor/scope.js';
 import type { Tensor } from '../../../tensor/tensor.js';
 import type { StitchKind, StitchWeights } from '../kinds/kind.js';
 import { byToken, dropped } from './composition.js';
-import type { Direction } from './direction.js';
-
-const HUB = 0;
+import { type Direction, HUB } from './direction.js';
 
 function merge(
   scope: Scope,
@@ -25,7 +23,6 @@ function merge(
 export const expertsIntoHub: Direction = {
   title: 'into the hub: share of each member',
   firstGated: 0,
-  gatesAt: 'hub',
   addedBias: {
     // e^-10000 is zero: a gate with this bias changes nothing, whatever the other logits are.
     shut: -10_000,

@@ -1,14 +1,11 @@
 import * as ops from '../../../tensor/ops/index.js';
 import { byToken, dropped } from './composition.js';
-import type { Direction } from './direction.js';
-
-const HUB = 0;
+import { type Direction, HUB } from './direction.js';
 
 /** h_e' = (1 - g_e) h_e + g_e p_e, g = sigmoid of the logits, p_e a projection of h_0; the hub passes unchanged. */
 export const hubIntoExperts: Direction = {
   title: 'into the experts: share of the hub',
   firstGated: 1,
-  gatesAt: 'expert',
 
   composed(scope, h, kind, weights, { dropout }) {
     const members = h.shape[0]!;
