@@ -43,6 +43,17 @@ struct Addend {
 
 using TileSums = vfloat[kMR][2];
 
+// sum + a b where sums and operands fill all registers. By name: g++ 12 moves sums between registers, and through memory.
+template <class Vector>
+inline vfloat add_product(Vector a, Vector b, vfloat sum) {
+#if BTS_LANES == 8
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+  return sum;
+#else
+  return multiply_add(a, b, sum);
+#endif
+}
+
 template <class Step>
 inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, int64_t steps) {
   for (int64_t k = 0; k < steps; k++, a.data += a.step, b += kNR) {
@@ -50,8 +61,8 @@ inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, in
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
       const auto ai = splat(a.data[i]);
-      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
-      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
+      sums[i][0] = add_product(ai, b0, sums[i][0]);
+      sums[i][1] = add_product(ai, b1, sums[i][1]);
     }
   }
 }
@@ -70,8 +81,8 @@ inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
       const auto ai = splat(rows[i / 3][(i % 3) * a.stride + k]);
-      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
-      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
+      sums[i][0] = add_product(ai, b0, sums[i][0]);
+      sums[i][1] = add_product(ai, b1, sums[i][1]);
     }
   };
   const auto advance = [&](int count) __attribute__((always_inline)) {
