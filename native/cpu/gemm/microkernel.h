@@ -109,13 +109,27 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t st
                    const Addend& add) {
   // The result's lines come from memory while the sums are computed.
   for (int64_t i = 0; i < rows; i++)
-    for (int half = 0; half < 2; half++) {
-      __builtin_prefetch(c + i * c_stride + half * kLanes, 1);
-      if (add.matrix && add.matrix != c) __builtin_prefetch(add.matrix + i * add.stride + half * kLanes);
+    for (int line = 0; line < kNR; line += 16) {
+      __builtin_prefetch(c + i * c_stride + line, 1);
+      if (add.matrix && add.matrix != c) __builtin_prefetch(add.matrix + i * add.stride + line);
     }
   TileSums sums = {};
   accumulate(sums, a, b, steps);
   if (rows == kMR && cols == kNR) {
+    const auto write = [&](auto total) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kMR; i++) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) store(c + i * c_stride + half * kLanes, total(sums[i][half], i, half));
+      }
+    };
+    // Asked once, and not for each vector: short depths end often.
+    if (kLanes == 8 && !add.columns) {
+      const float* matrix = add.matrix;
+      const int64_t stride = add.stride;
+      if (!matrix) return write([](vfloat sum, int, int) { return sum; });
+      return write([&](vfloat sum, int i, int half) { return sum + load(matrix + i * stride + half * kLanes); });
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
 #pragma GCC unroll 2
