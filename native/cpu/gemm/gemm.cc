@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kTasksPerThread = 4;
 
 // A left operand that cannot be read as it lies is copied by tasks, block by block, where so few columns pass by.
-constexpr int64_t kFewColumns = 2 * kNC;
+constexpr int64_t kFewColumns = kLanes == 8 ? kNC : 2 * kNC;
 // So many numbers of left operands are laid out anew at a time, 16 MiB; but always some rows.
 constexpr int64_t kMostCopied = 4 << 20;
 constexpr int64_t kLeastRows = 4 * kMC;

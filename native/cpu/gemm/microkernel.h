@@ -43,6 +43,17 @@ struct Addend {
 
 using TileSums = vfloat[kMR][2];
 
+// sum + a b where sums and operands fill all registers. By name: g++ 12 moves sums between registers, and through memory.
+template <class Vector>
+inline vfloat add_product(Vector a, Vector b, vfloat sum) {
+#if BTS_LANES == 8
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+  return sum;
+#else
+  return multiply_add(a, b, sum);
+#endif
+}
+
 template <class Step>
 inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, int64_t steps) {
   for (int64_t k = 0; k < steps; k++, a.data += a.step, b += kNR) {
@@ -50,8 +61,8 @@ inline void accumulate(TileSums& sums, RowsSideBySide<Step> a, const Step* b, in
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
       const auto ai = splat(a.data[i]);
-      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
-      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
+      sums[i][0] = add_product(ai, b0, sums[i][0]);
+      sums[i][1] = add_product(ai, b1, sums[i][1]);
     }
   }
 }
@@ -70,8 +81,8 @@ inline void accumulate(TileSums& sums, PlainRows<Step> a, const Step* b, int64_t
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
       const auto ai = splat(rows[i / 3][(i % 3) * a.stride + k]);
-      sums[i][0] = multiply_add(ai, b0, sums[i][0]);
-      sums[i][1] = multiply_add(ai, b1, sums[i][1]);
+      sums[i][0] = add_product(ai, b0, sums[i][0]);
+      sums[i][1] = add_product(ai, b1, sums[i][1]);
     }
   };
   const auto advance = [&](int count) __attribute__((always_inline)) {
@@ -98,13 +109,27 @@ void multiply_tile(float* c, int64_t c_stride, Rows a, const Step* b, int64_t st
                    const Addend& add) {
   // The result's lines come from memory while the sums are computed.
   for (int64_t i = 0; i < rows; i++)
-    for (int half = 0; half < 2; half++) {
-      __builtin_prefetch(c + i * c_stride + half * kLanes, 1);
-      if (add.matrix && add.matrix != c) __builtin_prefetch(add.matrix + i * add.stride + half * kLanes);
+    for (int line = 0; line < kNR; line += 16) {
+      __builtin_prefetch(c + i * c_stride + line, 1);
+      if (add.matrix && add.matrix != c) __builtin_prefetch(add.matrix + i * add.stride + line);
     }
   TileSums sums = {};
   accumulate(sums, a, b, steps);
   if (rows == kMR && cols == kNR) {
+    const auto write = [&](auto total) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kMR; i++) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) store(c + i * c_stride + half * kLanes, total(sums[i][half], i, half));
+      }
+    };
+    // Asked once, and not for each vector: short depths end often.
+    if (kLanes == 8 && !add.columns) {
+      const float* matrix = add.matrix;
+      const int64_t stride = add.stride;
+      if (!matrix) return write([](vfloat sum, int, int) { return sum; });
+      return write([&](vfloat sum, int i, int half) { return sum + load(matrix + i * stride + half * kLanes); });
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kMR; i++) {
 #pragma GCC unroll 2

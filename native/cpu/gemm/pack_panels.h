@@ -24,6 +24,9 @@ void pack_across(typename Source::Step* packed, Source source, int64_t depth_str
         Step* to = packed + panel * steps + k * kNR;
         const int64_t from = origin + k * kNumbersPerStep<Step> * depth_stride;
         int64_t i = 0;
+        // Steps may lie pages apart, which the processor does not fetch ahead by itself.
+        if constexpr (kLanes == 8)
+          if (k + kStepsAcross < whole) source.fetch(from + kStepsAcross * kNumbersPerStep<Step> * depth_stride);
         if (k < whole)
           for (; i + kLanes <= lines; i += kLanes) store(to + i, source.across(from + i));
         for (; i < lines; i++) to[i] = k < whole ? source.at(from + i) : source.last(from + i);

@@ -17,6 +17,9 @@ struct Numbers {
   vfloat across(int64_t i) const { return reader.vector(i); }
   float at(int64_t i) const { return reader.at(i); }
   float last(int64_t i) const { return reader.at(i); }
+  void fetch(int64_t i) const {
+    if constexpr (requires { reader.p; }) __builtin_prefetch(reader.p + i);
+  }
 };
 
 }  // namespace

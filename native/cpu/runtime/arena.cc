@@ -1,5 +1,7 @@
 #include "arena.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <string>
@@ -12,8 +14,18 @@ namespace bts::cpu {
 namespace {
 
 constexpr size_t kLine = 16;  // floats
+constexpr size_t kHugePage = 2u << 20;
 // Between pieces, where reading beyond one is to be seen.
 constexpr size_t kGap = kPoisons ? kLine : 0;
+
+// Large blocks lie in huge pages, where there are any: products walk through rows that are pages apart.
+void* take(size_t bytes) {
+  if (bytes < 2 * kHugePage) return std::aligned_alloc(64, bytes);
+  const size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  void* block = std::aligned_alloc(kHugePage, whole);
+  if (block) madvise(block, whole, MADV_HUGEPAGE);
+  return block;
+}
 
 }  // namespace
 
@@ -38,7 +50,7 @@ float* Arena::floats(int64_t n) {
   const size_t rounded = (static_cast<size_t>(n) + kLine - 1) / kLine * kLine, taken = rounded + kGap;
   if (blocks_.empty() || used_ + taken > blocks_.back().floats) {
     blocks_.reserve(blocks_.size() + 1);
-    auto* data = static_cast<float*>(std::aligned_alloc(64, std::max(taken, kLine) * sizeof(float)));
+    auto* data = static_cast<float*>(take(std::max(taken, kLine) * sizeof(float)));
     if (!data)
       throw Error("OUT_OF_MEMORY", "no memory for " + std::to_string(rounded * sizeof(float)) + " bytes of scratch");
     blocks_.push_back({data, std::max(taken, kLine)});
