@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { callCli, listFiles, runCli, startCli, until, writeProject } from '../support/cli.js';
+import { type CliOptions, callCli, listFiles, start, until, writeProject } from '../support/cli.js';
 import { close, inTemporaryFolder } from '../support/models.js';
+import { bundled } from './bundle.js';
 import { noMpi } from './ranks.js';
 
 const why = noMpi();
@@ -12,6 +13,10 @@ if (why !== undefined) console.log(`distributed commands: skipped, ${why}`);
 
 const MPIRUN = 'mpirun --allow-run-as-root --oversubscribe --bind-to none';
 const TWO = { shell: `exec ${MPIRUN} -n 2 "$@"` };
+
+const startCli = (args: readonly string[], options: CliOptions = {}) =>
+  start([process.execPath, bundled('cli'), ...args], options);
+const runCli = (args: readonly string[], options: CliOptions = {}) => startCli(args, options).ended;
 
 interface Project {
   /** A path in its folder. */
