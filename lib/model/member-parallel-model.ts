@@ -22,10 +22,13 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { onEach, together } from '../tensor/together.js';
+import { onEach, SharedError, together } from '../tensor/together.js';
 import { beginStitched, heldAs, type StitchOptions } from './begin-stitched.js';
 import { type BatchSize, memberTrainingBytes } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
+import type { Prompt } from './decoding/generate.js';
+import type { GeneratedToken } from './decoding/generation.js';
+import type { GenerateOptions } from './decoding/options.js';
 import { describeMember, type OpenMember, openMembers } from './members/member-files.js';
 import { copyTokenizer } from './save.js';
 import { Gathering, type SpreadModel, type SpreadWeight } from './spread-weights.js';
@@ -241,6 +244,32 @@ export class MemberParallelModel extends DecoderModel {
    */
   gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
     return this.gatesOf(ids, batch, options);
+  }
+
+  /**
+   * Continues prompts as `LanguageModel.generate` does, on all ranks alike: who leaves before the end, or whose signal fires, ends it
+   * for all of them behind the same token. Throws ABORTED there.
+   *
+   * @param prompts a text, token ids or a conversation, or several of these, the same on all ranks
+   */
+  override async *generate(
+    prompts: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GeneratedToken, void> {
+    const { signal, ...rest } = options;
+    for await (const token of super.generate(prompts, rest)) {
+      let leaves = true;
+      let stopped: boolean[] = [];
+      try {
+        yield token;
+        leaves = signal?.aborted ?? false;
+      } finally {
+        stopped = await this.communicator.gather(leaves);
+      }
+      const rank = stopped.indexOf(true);
+      if (rank >= 0)
+        throw new SharedError('ABORTED', `the generation was stopped on rank ${rank}.`, { cause: signal?.reason });
+    }
   }
 
   /** @internal Of experts nobody reads them. */
