@@ -98,6 +98,7 @@ export { RoutedModel } from './model/baselines/routed.js';
 export type { RoutedCache, SequenceRouter } from './model/baselines/sequence-router.js';
 export { type SoupOptions, writeSoup } from './model/baselines/soup.js';
 export { SparseModel } from './model/baselines/sparse-model.js';
+export type { StitchOptions } from './model/begin-stitched.js';
 export { type AddOptions, addExperts, type RemoveOptions, removeExperts } from './model/change-experts.js';
 export type { AdapterCost } from './model/cost/adapter-cost.js';
 export {
@@ -135,7 +136,6 @@ export type { ContinuationScore } from './model/requests/request.js';
 export {
   type StitchedLoadOptions,
   StitchedModel,
-  type StitchOptions,
   type StitchTrace,
   type TraceOptions,
 } from './model/stitched-model.js';
@@ -160,6 +160,7 @@ export {
   type TensorData,
   whyNotBf16,
 } from './tensor/device.js';
+export { type Mesh, openMesh } from './tensor/mesh.js';
 export { openCommunicator } from './tensor/open-communicator.js';
 export type { LowRank, Parameter } from './tensor/parameter.js';
 export { Scope } from './tensor/scope.js';

@@ -450,20 +450,25 @@ Napi::Value Device::open_mpi(const Napi::CallbackInfo& info) {
   });
 }
 
-// openNccl(id, rank, size, board, seconds): Communicator. The board is a tensor that stays until it is disposed.
+// openNccl(id, rank, names of all ranks, of, board, seconds): Communicator. The board is a tensor that stays until it is disposed.
 Napi::Value Device::open_nccl(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto state = open();
     if (!info[0].IsTypedArray()) throw Error("BAD_OPTION", "openNccl: expected an id");
     const auto id = info[0].As<Napi::TypedArray>();
-    const int size = static_cast<int>(to_integer(info[2], "size", 1, 1'000'000));
+    if (!info[2].IsArray()) throw Error("BAD_OPTION", "openNccl: expected names of ranks");
+    const auto ranks = info[2].As<Napi::Array>();
+    const int size = static_cast<int>(ranks.Length());
     const int rank = static_cast<int>(to_integer(info[1], "rank", 0, size - 1));
-    const Tensor& board = own(info[3], *state, "openNccl");
+    Engine::Names names{{}, static_cast<int>(to_integer(info[3], "of", size, 1'000'000))};
+    for (int i = 0; i < size; i++)
+      names.ranks.push_back(static_cast<int>(to_integer(ranks.Get(static_cast<uint32_t>(i)), "rank", 0, names.of - 1)));
+    const Tensor& board = own(info[4], *state, "openNccl");
     if (board.bytes() < nccl_board_bytes(size))
       throw Error("BAD_SHAPE", "openNccl: the board must have " + std::to_string(nccl_board_bytes(size)) + " bytes");
     const std::string bytes(static_cast<const char*>(id.ArrayBuffer().Data()) + id.ByteOffset(), id.ByteLength());
     return Communicator::create(info.Env(), state,
-                                bts::open_nccl(bytes, {rank, size}, board.data(), to_seconds(info[4])));
+                                bts::open_nccl(bytes, {rank, size, std::move(names)}, board.data(), to_seconds(info[5])));
   });
 }
 

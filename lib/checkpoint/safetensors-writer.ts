@@ -54,10 +54,15 @@ interface Planned extends HeaderTensor {
   data: () => Promise<Uint8Array>;
 }
 
-function plan(tensors: Iterable<TensorSource>, metadata: Record<string, string>) {
-  const sorted = [...tensors].sort(
+/** Tensors in the order in which a file has them, and asks for their bytes: by falling alignment, then by name. */
+export function inFileOrder<Tensor extends Pick<TensorSource, 'name' | 'dtype'>>(tensors: Iterable<Tensor>): Tensor[] {
+  return [...tensors].sort(
     (a, b) => ALIGNMENT_ORDER.indexOf(b.dtype) - ALIGNMENT_ORDER.indexOf(a.dtype) || compareUtf8(a.name, b.name),
   );
+}
+
+function plan(tensors: Iterable<TensorSource>, metadata: Record<string, string>) {
+  const sorted = inFileOrder(tensors);
   const names = new Set<string>();
   const ordered: Planned[] = [];
   let position = 0;

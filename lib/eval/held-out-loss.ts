@@ -81,7 +81,7 @@ export async function heldOutLosses(
   checkShape({ sequenceLength, batchSize });
   model.expectPass({ batch: batchSize, tokens: sequenceLength });
   const texts = domains.map(({ heldOut }) => heldOut);
-  const shares = await together(communicator, async () => {
+  const work = async () => {
     const sums: [text: number, sum: string, tokens: number][] = [];
     const shared = sharedBatches(texts, { sequenceLength, batchSize, maxTokens }, communicator);
     for await (const { batch, text, targets } of shared) {
@@ -92,7 +92,8 @@ export async function heldOutLosses(
       onProgress?.(domains[text]!.name, targets);
     }
     return sums;
-  });
+  };
+  const shares = await together(communicator, work, { entangled: model.spread !== undefined });
   return domains.map(({ name }, d) => {
     const own = inOrder(shares).filter(([text]) => text === d);
     const tokens = own.reduce((sum, [, , tokens]) => sum + tokens, 0);

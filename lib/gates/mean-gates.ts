@@ -4,6 +4,7 @@ import { checkOptions } from '../base/options-check.js';
 import { checkShape, IGNORED } from '../data/packing.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutOptions, usualLength } from '../eval/held-out-loss.js';
 import { sharedBatches } from '../eval/shared-batches.js';
+import type { MemberParallelModel } from '../model/member-parallel-model.js';
 import type { StitchedModel } from '../model/stitched-model.js';
 import { Communicator } from '../tensor/communicator.js';
 import { together } from '../tensor/together.js';
@@ -28,7 +29,7 @@ export interface GateOptions
  * @param domains names and held-out text
  */
 export async function meanGates(
-  model: StitchedModel,
+  model: StitchedModel | MemberParallelModel,
   domains: readonly HeldOutDomain[],
   options: GateOptions = {},
 ): Promise<MeanGates[]> {
@@ -39,21 +40,21 @@ export async function meanGates(
   const { communicator = Communicator.alone(model.device) } = checked;
   const fresh = () =>
     domains.map(() => model.manifest.plan.map((placement) => new GateSums(placement, model.memberNames)));
-  const shares = await together(communicator, async () => {
+  const work = async () => {
     const sums = fresh();
     const texts = domains.map(({ heldOut }) => heldOut);
     const shared = sharedBatches(texts, { sequenceLength, batchSize, maxTokens }, communicator);
     for await (const { batch, text } of shared) {
       throwIfAborted(signal, 'looking at gates');
-      for (const [s, { gates }] of (await model.trace(batch.inputs, batch.batch)).entries()) {
-        const width = gates.length / batch.inputs.length;
-        for (const [row, target] of batch.targets.entries()) {
-          if (target !== IGNORED) sums[text]![s]!.add(gates.subarray(row * width, (row + 1) * width));
-        }
+      const rows = await model.gates(batch.inputs, batch.batch, { channels: true });
+      for (const [row, target] of batch.targets.entries()) {
+        if (target === IGNORED) continue;
+        for (const [s, { channels }] of rows[row]!.stitches.entries()) sums[text]![s]!.add(channels!);
       }
     }
     return sums.map((stitches) => stitches.map((sum) => sum.state()));
-  });
+  };
+  const shares = await together(communicator, work, { entangled: model.spread !== undefined });
   const sums = fresh();
   for (const share of shares) {
     for (const [d, stitches] of share.entries()) for (const [s, state] of stitches.entries()) sums[d]![s]!.merge(state);

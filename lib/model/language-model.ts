@@ -14,6 +14,7 @@ import type { GeneratedToken } from './decoding/generation.js';
 import type { CacheOptions, TokenCache } from './decoding/key-value-cache.js';
 import type { GenerateOptions } from './decoding/options.js';
 import { type Draw, sample } from './decoding/sampler.js';
+import type { SpreadModel } from './spread-weights.js';
 import { CacheGates, checkGateRecordOptions } from './stitches/gate-log.js';
 import type { QuantizeOptions } from './transformer/quantization.js';
 
@@ -41,6 +42,8 @@ export abstract class LanguageModel implements Disposable {
   readonly hasGates: boolean = false;
   /** What a training run changes. */
   abstract readonly trainable: readonly Parameter[];
+  /** @internal Of a model that lies on several ranks, which then call the same. */
+  readonly spread?: SpreadModel;
 
   /** Writes the model into a new, empty folder. */
   abstract write(folder: string): Promise<void>;

@@ -1,11 +1,19 @@
 import { join } from 'node:path';
-import { BtsError } from '../base/errors.js';
+import { type Abortable, BtsError } from '../base/errors.js';
 import { hashFile } from '../base/file-hash.js';
+import { recoverFolder } from '../base/folder.js';
 import { expectOptions, parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import type { ModelConfig } from '../checkpoint/config.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
-import { readManifest, type StitchManifest, withoutPaths } from '../checkpoint/stitch-manifest.js';
+import { type TensorSource, writeSafetensors } from '../checkpoint/safetensors-writer.js';
+import {
+  type Placement,
+  readManifest,
+  type StitchManifest,
+  withoutPaths,
+  writeManifest,
+} from '../checkpoint/stitch-manifest.js';
 import type { Batch } from '../data/packing.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import { expectSame } from '../tensor/agreement.js';
@@ -14,18 +22,27 @@ import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { onEach } from '../tensor/together.js';
+import { onEach, SharedError, together } from '../tensor/together.js';
+import { beginStitched, heldAs, type StitchOptions } from './begin-stitched.js';
+import { type BatchSize, memberTrainingBytes } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import { openMembers } from './members/member-files.js';
+import type { Prompt } from './decoding/generate.js';
+import type { GeneratedToken } from './decoding/generation.js';
+import type { GenerateOptions } from './decoding/options.js';
+import { describeMember, type OpenMember, openMembers } from './members/member-files.js';
+import { copyTokenizer } from './save.js';
+import { Gathering, type SpreadModel, type SpreadWeight } from './spread-weights.js';
 import { expectAccounted, STITCHES, type StitchedLoadOptions } from './stitched-model.js';
 import type { GateLayout, GateRecordOptions, TokenGates } from './stitches/gate-log.js';
-import { stitchDesign } from './stitches/kinds/index.js';
+import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 import type { StitchPart } from './stitches/stitch-part.js';
 import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
-import { QUANTIZE_OPTIONS, quantizationOf, quantizeOptions } from './transformer/quantization.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions, quantizeOptions } from './transformer/quantization.js';
 import { Transformer } from './transformer/transformer.js';
+
+type CreateStitch = (placement: Placement, index: number, design: StitchDesign) => StitchLayer;
 
 /** How a member is loaded. */
 export interface MemberParallelOptions extends Omit<StitchedLoadOptions, 'trainable'> {
@@ -44,6 +61,8 @@ export class MemberParallelModel extends DecoderModel {
   /** @internal Of one member. */
   readonly transformer: Transformer;
   readonly trainable: readonly Parameter[];
+  /** @internal */
+  override readonly spread: SpreadModel;
   // What others send comes anew for each token.
   protected override readonly recordsSteps = false;
 
@@ -55,13 +74,43 @@ export class MemberParallelModel extends DecoderModel {
     private readonly hubConfig: ModelConfig,
     member: Member,
     private readonly stitches: readonly StitchPart[],
+    weights: readonly SpreadWeight[],
     /** What `bts.json` says of it. */
     readonly manifest: StitchManifest,
     tokenizer: Tokenizer | undefined,
   ) {
     super(device, tokenizer);
     this.transformer = new Transformer(device, [member]);
+    this.spread = { members: communicator, weights, writeWhole: this.writeWhole.bind(this) };
     this.trainable = stitches.flatMap(({ parameters }) => parameters).filter(({ gradient }) => gradient);
+  }
+
+  /**
+   * Stitches checkpoints that lie in folders, as `StitchedModel.create` does: this rank's member of the model. Every rank calls it, as
+   * many as there are members. Throws BAD_OPTION where there are more or fewer, and what `StitchedModel.create` throws.
+   *
+   * @param options which members, and how they are stitched
+   * @param communicator of the ranks: all of them, or the members of a mesh
+   */
+  static async create(
+    device: Device,
+    options: StitchOptions,
+    communicator: Communicator,
+  ): Promise<MemberParallelModel> {
+    const { signal, members, quantize } = options;
+    const begun = await onEach(communicator, () => beginStitched('MemberParallelModel.create', options));
+    const { opened, settings, seed } = begun;
+    const names = opened.map(({ name }) => name);
+    await onEach(communicator, () => expectAsMany('the model', names, communicator));
+    // Each reads the weights of its own.
+    const known = await together(communicator, () => describeMember(opened[communicator.rank]!));
+    const create: CreateStitch = (placement, index, design) =>
+      StitchLayer.create(device, placement, index, design, seed);
+    return await onEach(communicator, () =>
+      MemberParallelModel.assemble(device, communicator, { members: known, ...settings }, opened, create, {
+        ...{ members, quantize, signal },
+      }),
+    );
   }
 
   /**
@@ -69,7 +118,7 @@ export class MemberParallelModel extends DecoderModel {
    * members. Throws BAD_OPTION where there are more or fewer; BAD_STITCH, MEMBER_CHANGED and whatever loading a checkpoint throws.
    *
    * @param folder the model's folder
-   * @param communicator of the ranks
+   * @param communicator of the ranks: all of them, or the members of a mesh
    */
   static async load(
     device: Device,
@@ -102,38 +151,59 @@ export class MemberParallelModel extends DecoderModel {
     communicator: Communicator,
     { trainable = false, verify, signal, ...bits }: MemberParallelOptions,
   ): Promise<MemberParallelModel> {
+    await recoverFolder(folder);
     const manifest = await readManifest(folder);
-    const { rank, size } = communicator;
-    if (size !== manifest.members.length) {
-      const names = manifest.members.map(({ name }) => name).join(', ');
-      const message = `'${folder}' has ${manifest.members.length} members, ${names}, and there are ${size} ranks: start as many.`;
-      throw new BtsError('BAD_OPTION', message);
-    }
+    const names = manifest.members.map(({ name }) => name);
+    expectAsMany(`'${folder}'`, names, communicator);
     const opened = await openMembers(manifest.members, { verify, signal });
-    const [hub] = opened;
-    checkPlan(manifest.plan, hub!.config.layers);
-    const design = stitchDesign(manifest, size, hub!.config.width, 'BAD_STITCH');
     const { tensors } = await readSafetensors(join(folder, STITCHES));
+    const load: CreateStitch = (placement, index, design) =>
+      StitchLayer.load(device, placement, index, design, { tensors, trainable });
+    const model = await MemberParallelModel.assemble(device, communicator, manifest, opened, load, { ...bits, signal });
+    try {
+      expectAccounted(
+        folder,
+        tensors,
+        model.spread.weights.map(({ name }) => name),
+      );
+      return model;
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }
+
+  private static async assemble(
+    device: Device,
+    communicator: Communicator,
+    manifest: StitchManifest,
+    opened: readonly OpenMember[],
+    createStitch: CreateStitch,
+    { signal, ...bits }: Abortable & QuantizeOptions,
+  ): Promise<MemberParallelModel> {
+    const { rank, size } = communicator;
+    const { config, tokenizer: definition } = opened[0]!;
+    checkPlan(manifest.plan, config.layers);
+    const design = stitchDesign(manifest, size, config.width, 'BAD_STITCH');
+    const { quantized, remembered } = heldAs(opened, manifest, bits);
     const owned: Disposable[] = [];
     try {
       const part = rank > 0 ? { present: withoutHead } : {};
-      const known = opened.map((member, m) => ({ ...member, held: manifest.members[m]!.held }));
-      const quantized = quantizationOf(known, bits)[rank];
-      const member = await Member.load(device, opened[rank]!, { quantized, signal, ...part });
+      const member = await Member.load(device, opened[rank]!, { quantized: quantized[rank], signal, ...part });
       owned.push(member);
       const stitches: StitchPart[] = [];
-      const names: string[] = [];
+      const weights: SpreadWeight[] = [];
       for (const [index, placement] of manifest.plan.entries()) {
         // One whole stitch at a time: others' parts of it are given back.
-        using whole = StitchLayer.load(device, placement, index, design, { tensors, trainable });
-        names.push(...whole.parameters.map(({ name }) => name));
+        using whole = createStitch(placement, index, design);
+        weights.push(...whole.spread);
         stitches.push(whole.partOf(device, rank));
         owned.push(stitches.at(-1)!);
         await Promise.all(stitches.at(-1)!.parameters.map(({ value }) => value.settled()));
       }
-      expectAccounted(folder, tensors, names);
-      const tokenizer = hub!.tokenizer && Tokenizer.of(hub!.tokenizer);
-      return new MemberParallelModel(device, communicator, hub!.config, member, stitches, manifest, tokenizer);
+      const tokenizer = definition && Tokenizer.of(definition);
+      const own = { ...manifest, members: remembered };
+      return new MemberParallelModel(device, communicator, config, member, stitches, weights, own, tokenizer);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;
@@ -174,6 +244,32 @@ export class MemberParallelModel extends DecoderModel {
    */
   gates(ids: ArrayLike<number>, batch = 1, options: GateRecordOptions = {}): Promise<TokenGates[]> {
     return this.gatesOf(ids, batch, options);
+  }
+
+  /**
+   * Continues prompts as `LanguageModel.generate` does, on all ranks alike: who leaves before the end, or whose signal fires, ends it
+   * for all of them behind the same token. Throws ABORTED there.
+   *
+   * @param prompts a text, token ids or a conversation, or several of these, the same on all ranks
+   */
+  override async *generate(
+    prompts: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GeneratedToken, void> {
+    const { signal, ...rest } = options;
+    for await (const token of super.generate(prompts, rest)) {
+      let leaves = true;
+      let stopped: boolean[] = [];
+      try {
+        yield token;
+        leaves = signal?.aborted ?? false;
+      } finally {
+        stopped = await this.communicator.gather(leaves);
+      }
+      const rank = stopped.indexOf(true);
+      if (rank >= 0)
+        throw new SharedError('ABORTED', `the generation was stopped on rank ${rank}.`, { cause: signal?.reason });
+    }
   }
 
   /** @internal Of experts nobody reads them. */
@@ -242,14 +338,49 @@ export class MemberParallelModel extends DecoderModel {
     return h;
   }
 
-  /** Only the model on one device knows all of it. Throws BAD_OPTION. */
-  override write(): Promise<never> {
-    const message = 'no rank has all of a model whose members lie on ranks of their own.';
-    return Promise.reject(new BtsError('BAD_OPTION', message));
+  override trainingBytes(size: BatchSize): number {
+    const { manifest, communicator, config, trainable } = this;
+    const [member] = this.transformer.members;
+    const trained = trainable.reduce((total, { value }) => total + value.size, 0);
+    const part = { member: communicator.rank, bytes: member!.bytes, trained };
+    return memberTrainingBytes({ ...manifest, members: manifest.members.map(() => config) }, part, size);
+  }
+
+  /**
+   * Writes the model into a folder, as `StitchedModel.write` does. All ranks call it; rank 0 writes, of a mesh that of all ranks.
+   *
+   * @param folder new and empty
+   */
+  override async write(folder: string): Promise<void> {
+    this.expectAlive();
+    const { communicator, spread } = this;
+    await onEach(communicator, async () => {
+      if (communicator.ranks[0] !== 0) return;
+      const own = this.stitches.flatMap(({ parameters }) => parameters.map(({ value }) => value));
+      const gathering = new Gathering(communicator, [{ weights: spread.weights, own }]);
+      try {
+        if (this.isHub) await this.writeWhole(folder, gathering.files[0]!);
+      } finally {
+        await gathering.finish();
+      }
+    });
+  }
+
+  private async writeWhole(folder: string, sources: readonly TensorSource[]): Promise<void> {
+    await writeManifest(folder, this.manifest);
+    await writeSafetensors(join(folder, STITCHES), sources);
+    await copyTokenizer(this.manifest.members[0]!.path, folder);
   }
 
   protected override free(): void {
     for (const stitch of this.stitches) stitch[Symbol.dispose]();
     super.free();
   }
+}
+
+/** Throws BAD_OPTION unless each member has a rank, and each rank a member. */
+function expectAsMany(what: string, names: readonly string[], { size }: Communicator): void {
+  if (size === names.length) return;
+  const message = `${what} has ${names.length} members, ${names.join(', ')}, and there are ${size} ranks: start as many.`;
+  throw new BtsError('BAD_OPTION', message);
 }

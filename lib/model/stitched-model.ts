@@ -1,44 +1,31 @@
 import { join } from 'node:path';
-import { z } from 'zod';
 import { type Abortable, BtsError } from '../base/errors.js';
 import type { HashOptions } from '../base/file-hash.js';
-import { checkOptions, expectOptions, parseOptions } from '../base/options-check.js';
+import { expectOptions, parseOptions } from '../base/options-check.js';
 import { hash32 } from '../base/random.js';
 import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
-import { Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
+import { type Placement, readManifest, type StitchManifest, writeManifest } from '../checkpoint/stitch-manifest.js';
 import { Tokenizer } from '../data/tokenizer.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { recomputed } from '../tensor/recompute.js';
 import { Scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { beginStitched, heldAs, type StitchOptions } from './begin-stitched.js';
 import { type BatchSize, stitchedCost } from './cost/cost.js';
 import { DecoderModel, type Pass } from './decoder-model.js';
-import {
-  describeMember,
-  FAMILY_OPTIONS,
-  type Family,
-  type OpenMember,
-  openFamily,
-  openMembers,
-} from './members/member-files.js';
+import { describeMember, type OpenMember, openMembers } from './members/member-files.js';
 import { copyTokenizer, tensorSource } from './save.js';
 import type { StitchResult } from './stitches/directions/direction.js';
 import type { GateLayout, GateRecordOptions, TokenGates } from './stitches/gate-log.js';
 import { type StitchDesign, stitchDesign } from './stitches/kinds/index.js';
-import { stitchOptions, stitchShape } from './stitches/options.js';
 import { StitchLayer } from './stitches/stitch-layer.js';
 import { checkPlan } from './stitches/stitch-plan.js';
 import { Member, withoutHead } from './transformer/member.js';
-import { QUANTIZE_OPTIONS, type QuantizeOptions, quantizationOf, quantizeOptions } from './transformer/quantization.js';
+import { QUANTIZE_OPTIONS, type QuantizeOptions, quantizeOptions } from './transformer/quantization.js';
 import { SharedTensors } from './transformer/shared-tensors.js';
 import { Transformer } from './transformer/transformer.js';
-
-export interface StitchOptions extends z.input<z.ZodObject<typeof stitchOptions>>, Family, QuantizeOptions {
-  /** Where the stitches stand, in place of `stitches` and `alternate`. */
-  plan?: readonly Placement[];
-}
 
 export interface StitchedLoadOptions extends HashOptions, QuantizeOptions {
   /**
@@ -50,9 +37,6 @@ export interface StitchedLoadOptions extends HashOptions, QuantizeOptions {
 
 /** The file of the trained weights. */
 export const STITCHES = 'stitch.safetensors';
-
-// Callers without TypeScript are held to the same: what is trained must not be refused when it is loaded again.
-const PLACED = { ...stitchOptions, ...quantizeOptions, plan: z.array(Placement).readonly().optional() };
 
 /** How a text is traced. */
 export interface TraceOptions {
@@ -103,25 +87,13 @@ export class StitchedModel extends DecoderModel {
    * Throws MEMBERS_DIFFER, BAD_OPTION, BAD_STITCH for a plan that does not fit, and whatever loading a checkpoint throws.
    */
   static async create(device: Device, options: StitchOptions): Promise<StitchedModel> {
-    const checked = checkOptions('StitchedModel.create', PLACED, options, FAMILY_OPTIONS);
-    if (options.plan && (options.stitches !== undefined || options.alternate !== undefined)) {
-      const message = 'a plan says where the stitches stand: leave out stitches and alternate.';
-      throw new BtsError('BAD_OPTION', message);
-    }
-
-    const opened = await openFamily(options);
-    const { layers, width } = opened[0]!.config;
-    const shape = stitchShape(checked, layers);
-    const plan = [...(checked.plan ?? shape.plan)];
-    checkPlan(plan, layers);
-    stitchDesign(shape, opened.length, width);
+    const { opened, settings, seed } = await beginStitched('StitchedModel.create', options);
     const { signal } = options;
     const members = [];
     for (const member of opened) members.push(await describeMember(member));
-    const manifest = { members, ...shape, plan, dropout: checked.dropout };
     const create = (placement: Placement, index: number, design: StitchDesign) =>
-      StitchLayer.create(device, placement, index, design, checked.seed);
-    return await StitchedModel.assemble(device, manifest, opened, create, {
+      StitchLayer.create(device, placement, index, design, seed);
+    return await StitchedModel.assemble(device, { members, ...settings }, opened, create, {
       members: options.members,
       quantize: options.quantize,
       signal,
@@ -177,8 +149,7 @@ export class StitchedModel extends DecoderModel {
     const { width, layers } = opened[0]!.config;
     checkPlan(manifest.plan, layers);
     const design = stitchDesign(manifest, opened.length, width, 'BAD_STITCH');
-    const known = opened.map((member, m) => ({ ...member, held: manifest.members[m]!.held }));
-    const quantized = quantizationOf(known, bits);
+    const { quantized, remembered } = heldAs(opened, manifest, bits);
     const owned: Disposable[] = [];
     try {
       const members: Member[] = [];
@@ -195,12 +166,9 @@ export class StitchedModel extends DecoderModel {
       });
       const { tokenizer: definition } = opened[0]!;
       const tokenizer = definition && Tokenizer.of(definition);
-      const held = manifest.members.map(({ held: _, ...member }, m) => ({
-        ...member,
-        held: quantized[m] ?? ('files' as const),
-      }));
-      const remembered = { ...manifest, members: held };
-      return new StitchedModel(device, new Transformer(device, members), stitches, remembered, tokenizer, trainOnly);
+      const transformer = new Transformer(device, members);
+      const own = { ...manifest, members: remembered };
+      return new StitchedModel(device, transformer, stitches, own, tokenizer, trainOnly);
     } catch (error) {
       for (const owner of owned) owner[Symbol.dispose]();
       throw error;

@@ -77,6 +77,10 @@ export interface NativeCommunicator {
   startGather(bytes: Uint8Array): void;
   /** Every rank's bytes as text; undefined until they have come. */
   gathered(): string[] | undefined;
+  /** The ranks that give the same number, as a group; of MPI alone. All ranks call it, and are there: it waits. */
+  split(number: number): NativeCommunicator;
+  /** The call at work fails, and all that follow. */
+  cancel(): void;
   dispose(): void;
 }
 
@@ -108,7 +112,15 @@ export interface NativeDevice {
   /** By the MPI engine at that path; other ranks are given up after so many seconds. */
   openMpi(path: string, seconds: number): NativeCommunicator;
   /** By libnccl.so.2, with the id that all ranks have, and memory that stays for an announcement of each rank. */
-  openNccl(id: Uint8Array, rank: number, size: number, board: NativeTensor, seconds: number): NativeCommunicator;
+  openNccl(
+    id: Uint8Array,
+    rank: number,
+    /** What the ranks are called among `of`. */
+    names: readonly number[],
+    of: number,
+    board: NativeTensor,
+    seconds: number,
+  ): NativeCommunicator;
   /** Ends after the op at work; reads that were not served reject. Twice is harmless. */
   dispose(): void;
 }

@@ -12,7 +12,7 @@ const MOST_SHOWN = 200;
  */
 export async function expectSame(communicator: Communicator, values: Readonly<Record<string, unknown>>): Promise<void> {
   const mine = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, brief(value)]));
-  const all = await communicator.gather<Readonly<Record<string, string>>>(mine);
+  const all = await communicator.whole.gather<Readonly<Record<string, string>>>(mine);
   const [first = {}] = all;
   for (const [rank, theirs] of all.entries()) {
     for (const name of Object.keys({ ...first, ...theirs })) {

@@ -16,15 +16,26 @@ export interface HostValues {
   dispose(): void;
 }
 
+/** A group of ranks among all. */
+interface Group {
+  whole: Communicator;
+  /** What its ranks are called there. */
+  ranks: readonly number[];
+}
+
 /**
  * This process as one of several that compute together, each on a device of its own. All ranks make the same calls in the same
  * order, with tensors of the same shapes. Calls of tensors are queued on the device like ops; what goes wrong in them is thrown,
  * with the code COMMUNICATION, by the next read of one of their tensors, and a rank whose tensors failed to be computed tells
  * the others so. `gather` and `barrier` wait.
+ *
+ * Of a group (`openMesh`) tensors cross within the group; values of the host are gathered by all ranks at the same time, of
+ * which each gets those of its group.
  */
 export class Communicator implements Disposable {
   #disposed = false;
   #last: Promise<unknown> = Promise.resolve();
+  readonly #groups: Communicator[] = [];
 
   /** @internal Communicators are opened by `openCommunicator`. */
   constructor(
@@ -41,11 +52,24 @@ export class Communicator implements Disposable {
     private readonly board?: Tensor,
     /** @internal After so many another rank is given up. */
     readonly seconds = Number.POSITIVE_INFINITY,
-  ) {}
+    private readonly group?: Group,
+  ) {
+    if (group) group.whole.#groups.push(this);
+  }
 
   /** Of one process: all calls do nothing. */
   static alone(device: Device): Communicator {
     return new Communicator(device, 'none', 0, 1);
+  }
+
+  /** All ranks, of which these are some; itself where it is no group. */
+  get whole(): Communicator {
+    return this.group?.whole ?? this;
+  }
+
+  /** What its ranks are called among all. */
+  get ranks(): readonly number[] {
+    return this.group?.ranks ?? Array.from({ length: this.size }, (_, rank) => rank);
   }
 
   /**
@@ -100,10 +124,14 @@ export class Communicator implements Disposable {
    * Every rank's value, in the order of ranks. It does not wait for what is queued on devices, and is for small values: numbers of a
    * loss, a flag. Throws COMMUNICATION.
    */
-  gather<Value extends JsonValue>(value: Value): Promise<Value[]> {
+  async gather<Value extends JsonValue>(value: Value): Promise<Value[]> {
+    if (this.group) {
+      const all = await this.whole.gather(value);
+      return this.ranks.map((rank) => all[rank]!);
+    }
     const values = this.#last.then(() => this.gatherNow(value));
     this.#last = values.catch(() => undefined);
-    return values;
+    return await values;
   }
 
   private async gatherNow<Value extends JsonValue>(value: Value): Promise<Value[]> {
@@ -119,9 +147,24 @@ export class Communicator implements Disposable {
     }
   }
 
-  /** Ends it; what is queued is still done. Twice is harmless. */
+  /** @internal Lets calls of tensors fail that wait for others, and all that follow: also where they are a group's. */
+  cancel(): void {
+    for (const each of [this, ...this.#groups]) if (!each.#disposed) each.native?.cancel();
+  }
+
+  /** @internal The ranks that give the same number, by MPI. All ranks are there and call it. */
+  split(number: number): NativeCommunicator {
+    try {
+      return this.native!.split(number);
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  /** Ends it, and with it its groups; what is queued is still done. Twice is harmless. */
   dispose(): void {
     this.#disposed = true;
+    for (const group of this.#groups) group.dispose();
     this.native?.dispose();
     this.values?.dispose();
     this.board?.dispose();

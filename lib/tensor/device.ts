@@ -337,8 +337,15 @@ export class Device implements Disposable {
   }
 
   /** @internal */
-  openNccl(id: Uint8Array, rank: number, size: number, board: Tensor, seconds: number): NativeCommunicator {
-    return this.call(() => this.native.openNccl(id, rank, size, board.native, seconds));
+  openNccl(
+    id: Uint8Array,
+    rank: number,
+    names: readonly number[],
+    of: number,
+    board: Tensor,
+    seconds: number,
+  ): NativeCommunicator {
+    return this.call(() => this.native.openNccl(id, rank, names, of, board.native, seconds));
   }
 
   /** Returns cached memory to the system. */

@@ -6,13 +6,10 @@ import { Communicator, type CommunicatorEngine, type HostValues } from './commun
 import type { Device } from './device.js';
 import { MpiValues, until } from './mpi-values.js';
 import { meet } from './rendezvous/index.js';
-import type { Tensor } from './tensor.js';
+import { newNcclId, startNccl } from './start-nccl.js';
 
 /** Longer than one rank keeps the others waiting, who write no checkpoints. */
 const TIMEOUT_S = 600;
-
-/** Bytes of an announcement: native/communicator/announcement.h, rounded up. */
-const ANNOUNCEMENT_BYTES = 512;
 
 /**
  * The communicator of the processes that a launcher has started, on this one's device: by NCCL between GPUs, by MPI between CPUs,
@@ -52,8 +49,6 @@ async function openMpi(device: Device, launch: Launch, seconds: number): Promise
 async function openNccl(device: Device, launch: Launch, seconds: number, mayTakeMpi: boolean): Promise<Communicator> {
   const { rank, size } = launch;
   const values = await openValues(device, launch, seconds);
-  let board: Tensor | undefined;
-  let native: NativeCommunicator | undefined;
   try {
     const faults = await values.gather(whyNotNccl() ?? '');
     const without = faults.findIndex((fault) => fault !== '');
@@ -62,17 +57,13 @@ async function openNccl(device: Device, launch: Launch, seconds: number, mayTake
       return await openMpi(device, launch, seconds);
     }
     if (without >= 0) throw new BtsError('ADDON_NOT_LOADED', `on rank ${without} of ${size}: ${faults[without]}`);
-    const [id = ''] = await values.gather(rank === 0 ? Buffer.from(loadAddon().ncclId()).toString('hex') : '');
-    board = device.empty([(size * ANNOUNCEMENT_BYTES) / 4]);
-    native = device.openNccl(Buffer.from(id, 'hex'), rank, size, board, seconds);
-    native.place();
-    const communicator = new Communicator(device, 'nccl', rank, size, native, values, board, seconds);
-    await expectSum(communicator);
-    return communicator;
+    const [id = ''] = await values.gather(rank === 0 ? newNcclId() : '');
+    const names = Array.from({ length: size }, (_, rank) => rank);
+    return await startNccl({ id, names, of: size, seconds }, device, rank, (native, board) => {
+      return new Communicator(device, 'nccl', rank, size, native, values, board, seconds);
+    });
   } catch (error) {
-    native?.dispose();
     values.dispose();
-    board?.dispose();
     throw error;
   }
 }
@@ -84,15 +75,6 @@ function whyNotNccl(): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
-}
-
-/** NCCL is started by its first call. */
-async function expectSum(communicator: Communicator): Promise<void> {
-  using one = communicator.device.full([1], 1);
-  communicator.allReduce([one]);
-  const sum = await one.item();
-  if (sum !== communicator.size)
-    throw new BtsError('COMMUNICATION', `${communicator.size} ranks summed 1 to ${sum}: NCCL does not work here.`);
 }
 
 async function openValues(device: Device, launch: Launch, seconds: number): Promise<HostValues> {

@@ -2,9 +2,11 @@ import type { z } from 'zod';
 import { expectAlive } from '../base/errors.js';
 import { checkOptions } from '../base/options-check.js';
 import { nonNegative, orInfinity, positive, properFraction } from '../base/schema.js';
+import type { Communicator } from '../tensor/communicator.js';
 import type { Device } from '../tensor/device.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { globalNorm } from './global-norm.js';
 
 export const adamwOptions = {
   /** Decoupled, on every parameter; default 0.1. */
@@ -62,17 +64,14 @@ export class AdamW implements Disposable {
     for (const { gradient } of this.parameters) this.device.run('fill', { y: gradient!, value: 0 });
   }
 
-  /** The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes. */
-  gradientNorm(): Tensor {
+  /**
+   * The global norm of the gradients there are, before clipping: a tensor of one element that the caller disposes.
+   *
+   * @param members of ranks whose optimizers have the other parameters of the model: the norm is that of all
+   */
+  gradientNorm(members?: Communicator): Tensor {
     this.expectAlive();
-    const norm = this.device.empty([1]);
-    try {
-      this.device.run('global_norm', { norm, gradients: this.gradients });
-      return norm;
-    } catch (error) {
-      norm.dispose();
-      throw error;
-    }
+    return globalNorm(this.device, this.gradients, members);
   }
 
   /**

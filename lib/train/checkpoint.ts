@@ -9,9 +9,8 @@ import { readSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.js';
 import type { MixtureState } from '../data/mixture.js';
 import type { LanguageModel } from '../model/language-model.js';
-import type { Parameter } from '../tensor/parameter.js';
-import type { Tensor } from '../tensor/tensor.js';
 import type { AdamW } from './adamw.js';
+import { momentsOf, type Written } from './written.js';
 
 const State = z.object({
   step: z.int().min(0),
@@ -56,26 +55,17 @@ export async function newestCheckpoint(folder: string): Promise<string | undefin
 /** Writes a checkpoint and keeps the newest `keep`, this one among them. The model is whole in it, so any checkpoint can be used. */
 export async function writeTrainingCheckpoint(
   folder: string,
-  model: LanguageModel,
-  optimizer: AdamW,
+  { write, moments }: Written,
   state: TrainingState,
   keep: number,
 ): Promise<string> {
   const path = join(folder, nameOf(state.step));
   await replaceFolder(path, async (temporary) => {
-    await model.write(temporary);
+    await write(temporary);
     const training = join(temporary, 'training');
     await mkdir(training);
     await writeJson(join(training, 'state.json'), state);
-    await writeSafetensors(
-      join(training, 'optimizer.safetensors'),
-      moments(model.trainable, optimizer).map(([name, tensor]) => ({
-        name,
-        dtype: 'F32',
-        shape: tensor.shape,
-        data: () => tensor.readBytes(),
-      })),
-    );
+    await writeSafetensors(join(training, 'optimizer.safetensors'), moments);
   });
   await clearTraining(folder);
   try {
@@ -115,22 +105,16 @@ export async function readTrainingCheckpoint(
     throw new BtsError('BAD_CHECKPOINT', `'${training}/state.json' is malformed: ${z.prettifyError(parsed.error)}`);
   }
   const { tensors } = await readSafetensors(join(training, 'optimizer.safetensors'));
-  for (const [name, tensor] of moments(model.trainable, optimizer)) {
+  for (const { name, shape, first, tensor } of momentsOf(model, optimizer)) {
     const entry = tensors.get(name);
-    if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${tensor.shape}`) {
-      throw new BtsError('BAD_CHECKPOINT', `'${training}' holds no moments for ${name} of shape [${tensor.shape}].`);
+    if (entry?.dtype !== 'F32' || `${entry.shape}` !== `${shape}`) {
+      throw new BtsError('BAD_CHECKPOINT', `'${training}' holds no moments for ${name} of shape [${shape}].`);
     }
-    using stored = tensor.device.load(entry, tensor.shape, 'f32');
+    const offset = entry.offset + first * (entry.bytes / (shape[0] || 1));
+    using stored = tensor.device.load({ ...entry, offset }, tensor.shape, 'f32');
     tensor.device.run('convert', { y: tensor, x: stored });
     await stored.settled();
   }
   optimizer.steps = parsed.data.step;
   return parsed.data;
-}
-
-function moments(parameters: readonly Parameter[], optimizer: AdamW): [string, Tensor][] {
-  return parameters.flatMap(({ name }, i) => [
-    [`first.${name}`, optimizer.firstMoments[i]!],
-    [`second.${name}`, optimizer.secondMoments[i]!],
-  ]);
 }

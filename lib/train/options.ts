@@ -62,8 +62,8 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.Z
   signal?: AbortSignal | undefined;
   /**
    * Of the processes that train together, which all call `train` with the same model, data and options. `batchSize` of the data is
-   * what each of them computes at a time: W ranks with batches of b take the same course as one with batches of W b. Default:
-   * this process alone.
+   * what each of them computes at a time: W ranks with batches of b take the same course as one with batches of W b. Of a model
+   * whose members lie on ranks of their own: the replicas of the mesh. Default: this process alone.
    */
   communicator?: Communicator | undefined;
 }

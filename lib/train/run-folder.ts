@@ -1,8 +1,6 @@
 import { BtsError } from '../base/errors.js';
 import { replaceFolder } from '../base/folder.js';
 import { lockFolder } from '../base/lock.js';
-import type { LanguageModel } from '../model/language-model.js';
-import type { AdamW } from './adamw.js';
 import {
   clearTraining,
   newestCheckpoint,
@@ -11,6 +9,7 @@ import {
   writeTrainingCheckpoint,
 } from './checkpoint.js';
 import { Metrics } from './metrics.js';
+import type { Written } from './written.js';
 
 /** What a run writes: the model at its end, checkpoints and metrics beside it. Rank 0 alone has it. */
 export class RunFolder implements AsyncDisposable {
@@ -52,14 +51,9 @@ export class RunFolder implements AsyncDisposable {
   }
 
   /** Writes a checkpoint, of which `keep` are kept, and returns its folder. */
-  async save(
-    model: LanguageModel,
-    optimizer: AdamW,
-    state: Omit<TrainingState, 'metricsBytes'>,
-    keep: number,
-  ): Promise<string> {
+  async save(written: Written, state: Omit<TrainingState, 'metricsBytes'>, keep: number): Promise<string> {
     const metricsBytes = await this.metrics!.flush();
-    return await writeTrainingCheckpoint(this.training, model, optimizer, { ...state, metricsBytes }, keep);
+    return await writeTrainingCheckpoint(this.training, written, { ...state, metricsBytes }, keep);
   }
 
   /** Writes the finished model. */

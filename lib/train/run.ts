@@ -42,7 +42,7 @@ export class Run implements Disposable {
       ...schedule,
       ...this.optimizer.options,
       ...{ accumulation, seed, batchSize, ranks: communicator.size, sequenceLength, precision, activations },
-      trained: model.trainable.map(({ name }) => name),
+      trained: (model.spread?.weights ?? model.trainable).map(({ name }) => name),
     };
     // JSON has no infinity.
     this.fixed = JSON.parse(JSON.stringify(this.fixed));

@@ -76,7 +76,7 @@ export class StepGradients {
   private async attempt(update: Update, taken: Promise<MixtureBatch[]>, cursor: MixtureState): Promise<Differentiated> {
     let norm: Tensor | undefined;
     try {
-      const outcomes = await together(this.communicator, async () => {
+      const work = async () => {
         const losses: Promise<number>[] = [];
         this.sync?.begin();
         try {
@@ -85,13 +85,15 @@ export class StepGradients {
         } finally {
           this.sync?.finish();
         }
-        norm = this.optimizer.gradientNorm();
+        norm = this.optimizer.gradientNorm(this.model.spread?.members);
         this.ahead ??= this.read(update.rows);
         this.ahead.catch(() => {}); // reported when its turn comes
         const loss = sum(await Promise.all(losses));
         // As texts: JSON has no NaN.
         return { loss: `${loss}`, norm: `${await norm.item()}`, sumsMs: this.sync?.spentMs() ?? 0 };
-      });
+      };
+      // Members on ranks of their own wait for one another in every stitch.
+      const outcomes = await together(this.communicator, work, { entangled: this.model.spread !== undefined });
       await this.sync?.learn();
       const loss = sum(outcomes.map(({ loss }) => Number(loss)));
       const sumsMs = outcomes.map(({ sumsMs }) => sumsMs);
@@ -127,7 +129,7 @@ export class StepGradients {
   /** Throws what went wrong, unless it may go well where less is kept: on all ranks alike. */
   private keepLess(error: unknown): void {
     const isMemory = error instanceof BtsError && error.code === 'OUT_OF_MEMORY';
-    if (!isMemory || this.options.recompute !== 'auto' || this.keptLess) throw error;
+    if (!isMemory || this.options.recompute !== 'auto' || this.keptLess || this.model.spread) throw error;
     this.keptLess = true;
     this.keep = 0;
   }

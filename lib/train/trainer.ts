@@ -4,6 +4,7 @@ import type { Mixture } from '../data/mixture.js';
 import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/held-out-loss.js';
 import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
+import { MemberParallelModel } from '../model/member-parallel-model.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { expectSame } from '../tensor/agreement.js';
 import { Communicator } from '../tensor/communicator.js';
@@ -11,11 +12,13 @@ import { onEach, onFirst, openOnFirst, SharedError, together } from '../tensor/t
 import type { TrainingState } from './checkpoint.js';
 import { DivergedError } from './diverged.js';
 import type { HeldOutState, TrainEvent } from './events.js';
+import { globalNorm } from './global-norm.js';
 import { type CheckedTrainOptions, checkTrainOptions, type TrainOptions } from './options.js';
 import { Run } from './run.js';
 import { RunFolder } from './run-folder.js';
 import { checkSchedule } from './schedule.js';
 import { expectStepRoom } from './step-memory.js';
+import { writeTogether } from './written.js';
 
 const MINUTE_MS = 60_000;
 /** Held-out tokens of each domain whose gates an evaluation looks at, at most. */
@@ -47,7 +50,7 @@ export async function* train(
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
   const checked = checkTrainOptions(options);
-  const { folder, heldOut = [], evaluation = {}, write = (folder) => model.write(folder), signal, resume } = checked;
+  const { folder, heldOut = [], evaluation = {}, write, signal, resume } = checked;
   const { accumulation, recompute, evaluateEvery, checkpointEvery, checkpointMinutes, keep } = checked;
   const { communicator = Communicator.alone(model.device) } = checked;
   const schedule = checkSchedule(options);
@@ -56,22 +59,24 @@ export async function* train(
   }
   expectStepRoom(model, { ...data.options, accumulation, recompute });
   using run = new Run(model, data, schedule, communicator, checked);
-  if (communicator.size > 1)
-    await expectSame(communicator, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
-  await using files = await openOnFirst(communicator, () => RunFolder.open(folder, resume !== undefined));
+  const all = communicator.whole;
+  if (all.size > 1) await expectSame(all, { ...run.fixed, data: data.state(), ...(await courseOf(model, checked)) });
+  await using files = await openOnFirst(all, () => RunFolder.open(folder, resume !== undefined));
   const resumed = resume ? await restore(communicator, run, resume) : undefined;
-  await onFirst(communicator, () => files!.begin(resumed?.metricsBytes ?? 0));
+  await onFirst(all, () => files!.begin(resumed?.metricsBytes ?? 0));
 
   const report = async <E extends TrainEvent>(event: E): Promise<E> => {
-    await onFirst(communicator, () => files!.report(event));
+    await onFirst(all, () => files!.report(event));
     return event;
   };
   let saved = { step: run.step, at: performance.now() };
   const save = async (): Promise<string> => {
-    const path = await onFirst(communicator, () => files!.save(model, run.optimizer, run.state(), keep));
+    const path = await writeTogether(all, model, run.optimizer, (written) => files!.save(written, run.state(), keep));
     saved = { step: run.step, at: performance.now() };
     return path;
   };
+  // A rank that left an evaluation would leave others waiting in its stitches: these see the signal behind it.
+  const looking = { communicator, ...(!model.spread && { signal }) };
   const isDue = () => run.step % checkpointEvery === 0 || performance.now() - saved.at >= checkpointMinutes * MINUTE_MS;
 
   const { ranks, batch } = run.begun;
@@ -79,11 +84,11 @@ export async function* train(
     yield await report({ type: 'resumed', step: run.step, ranks: communicator.size, begun: ranks, batch });
   }
   if (!resumed && heldOut.length > 0) {
-    const state = await evaluate(model, heldOut, { signal, communicator, ...evaluation });
+    const state = await evaluate(model, heldOut, { ...looking, ...evaluation });
     if (state) yield await report({ type: 'started', step: 0, ...state });
   }
   while (run.step < schedule.steps) {
-    const wishes = await together(communicator, () => ({ stop: signal?.aborted ?? false, save: isDue() }));
+    const wishes = await together(all, () => ({ stop: signal?.aborted ?? false, save: isDue() }));
     if (wishes.some(({ stop }) => stop)) {
       yield { type: 'stopped', step: run.step, folder: await save() };
       return;
@@ -95,17 +100,20 @@ export async function* train(
     const event = await run.update().catch(async (error) => {
       if (!(error instanceof DivergedError)) throw error;
       const checkpoint = await save();
-      const message = await onFirst(communicator, () => error.explain(files!.training, checkpoint));
+      const message = await onFirst(all, () => error.explain(files!.training, checkpoint));
       throw new SharedError('LOSS_NOT_FINITE', message);
     });
     yield await report(event);
     const isLast = run.step === schedule.steps;
     if (heldOut.length > 0 && (isLast || run.step % evaluateEvery === 0)) {
-      const state = await evaluate(model, heldOut, { signal, communicator, ...evaluation });
+      const state = await evaluate(model, heldOut, { ...looking, ...evaluation });
       if (state) yield await report({ type: 'evaluation', step: run.step, ...state });
     }
   }
-  await onFirst(communicator, () => files!.finish(write));
+  await writeTogether(all, model, undefined, async (written) => {
+    await files!.finish(write ?? written.write);
+    return null;
+  });
   yield { type: 'finished', step: run.step, folder };
 }
 
@@ -113,8 +121,8 @@ export async function* train(
 async function courseOf(model: LanguageModel, options: CheckedTrainOptions): Promise<Record<string, unknown>> {
   const { evaluateEvery, checkpointEvery, heldOut = [], evaluation = {}, resume } = options;
   const { signal: _, onProgress: __, communicator: ___, ...looked } = evaluation;
-  using norm = model.device.empty([1]);
-  model.device.run('global_norm', { norm, gradients: model.trainable.map(({ value }) => value) });
+  const values = model.trainable.map(({ value }) => value);
+  using norm = globalNorm(model.device, values, model.spread?.members);
   return {
     ...{ evaluateEvery, checkpointEvery, evaluation: looked, resumed: resume !== undefined },
     'held-out text': heldOut.map(({ name, heldOut: { length, contentHash } }) => [name, length, contentHash]),
@@ -137,7 +145,7 @@ async function evaluate(
 ): Promise<HeldOutState | undefined> {
   try {
     const losses = await heldOutLosses(model, heldOut, options);
-    if (!(model instanceof StitchedModel)) return { losses };
+    if (!(model instanceof StitchedModel || model instanceof MemberParallelModel)) return { losses };
     const { onProgress: _, maxTokens = GATE_TOKENS, ...rest } = options;
     // All channels' gates come to the host: of one sequence at a time.
     const look = { ...rest, batchSize: 1, maxTokens: Math.min(maxTokens, GATE_TOKENS) };

@@ -48,17 +48,18 @@ struct Announcement {
   }
 };
 
-// Those of all ranks, as each of them sees them: either all go on or none. Throws Refusal.
-inline void expect_agreement(std::span<const Announcement> all, size_t me) {
+// Those of all ranks, as each of them sees them and by what they are called: either all go on or none. Throws Refusal.
+inline void expect_agreement(std::span<const Announcement> all, size_t me, std::span<const int> names) {
+  const auto name = [&](size_t rank) { return "rank " + std::to_string(names[rank]); };
   for (size_t rank = 0; rank < all.size(); rank++)
-    if (all[rank].failure[0]) throw Refusal("rank " + std::to_string(rank) + " cannot take part: " + all[rank].failure);
+    if (all[rank].failure[0]) throw Refusal(name(rank) + " cannot take part: " + all[rank].failure);
   const Announcement& mine = all[me];
   for (size_t rank = 0; rank < all.size(); rank++) {
     const Announcement& theirs = all[rank];
     if (theirs.fits(mine) && theirs.number == mine.number && theirs.peer == mine.peer &&
         std::strcmp(theirs.name, mine.name) == 0)
       continue;
-    throw Refusal("rank " + std::to_string(rank) + " calls " + theirs.describe() + "; this rank calls " +
+    throw Refusal(name(rank) + " calls " + theirs.describe() + "; this rank calls " +
                   mine.describe() + (theirs.describe() == mine.describe() ? " in other pieces" : "") +
                   ". All ranks make the same calls in the same order, with tensors of the same shapes");
   }

@@ -33,7 +33,8 @@ Napi::Function Communicator::define(Napi::Env env) {
       {InstanceMethod<&Communicator::place>("place"), InstanceMethod<&Communicator::all_reduce>("allReduce"),
        InstanceMethod<&Communicator::broadcast>("broadcast"), InstanceMethod<&Communicator::send>("send"),
        InstanceMethod<&Communicator::receive>("receive"), InstanceMethod<&Communicator::start_gather>("startGather"),
-       InstanceMethod<&Communicator::gathered>("gathered"), InstanceMethod<&Communicator::dispose>("dispose")});
+       InstanceMethod<&Communicator::gathered>("gathered"), InstanceMethod<&Communicator::split>("split"),
+       InstanceMethod<&Communicator::cancel>("cancel"), InstanceMethod<&Communicator::dispose>("dispose")});
 }
 
 Napi::Object Communicator::create(Napi::Env env, std::shared_ptr<DeviceState> device, std::shared_ptr<Engine> engine) {
@@ -119,7 +120,8 @@ void Communicator::push(const char* name, Method method, const Napi::Value& tens
     } catch (const Error& error) {
       if (fault) throw *fault;
       throw Error(error.code,
-                  "on rank " + std::to_string(place.rank) + " of " + std::to_string(place.size) + ": " + error.what());
+                  "on rank " + std::to_string(place.names.ranks[static_cast<size_t>(place.rank)]) + " of " +
+                      std::to_string(place.names.of) + ": " + error.what());
     }
     if (fault) throw *fault;
   };
@@ -179,6 +181,22 @@ Napi::Value Communicator::gathered(const Napi::CallbackInfo& info) {
     auto list = Napi::Array::New(info.Env());
     for (const auto& bytes : *all) list.Set(list.Length(), Napi::String::New(info.Env(), bytes));
     return list;
+  });
+}
+
+// split(number): Communicator of the ranks that give the same. All call it, and are there: it waits.
+Napi::Value Communicator::split(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto number = static_cast<int>(to_integer(info[0], "number", 0, 1'000'000));
+    return create(info.Env(), device_, host().split(number));
+  });
+}
+
+// cancel(): the call at work fails, and all that follow
+Napi::Value Communicator::cancel(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    open().cancel();
+    return info.Env().Undefined();
   });
 }
 

@@ -31,6 +31,8 @@ class Communicator : public Napi::ObjectWrap<Communicator> {
   Napi::Value receive(const Napi::CallbackInfo& info);
   Napi::Value start_gather(const Napi::CallbackInfo& info);
   Napi::Value gathered(const Napi::CallbackInfo& info);
+  Napi::Value split(const Napi::CallbackInfo& info);
+  Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   Engine& open() const;
@@ -40,7 +42,7 @@ class Communicator : public Napi::ObjectWrap<Communicator> {
 
   std::shared_ptr<DeviceState> device_;
   std::shared_ptr<Engine> engine_;
-  Engine::Place place_{-1, 0};
+  Engine::Place place_{-1, 0, {}};
 };
 
 }  // namespace bts

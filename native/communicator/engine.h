@@ -31,8 +31,14 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
+  // Of a group of ranks: what they are called among all.
+  struct Names {
+    std::vector<int> ranks;
+    int of;
+  };
   struct Place {
     int rank, size;
+    Names names;
   };
   // Nothing while the engine is still being started.
   virtual std::optional<Place> place() = 0;
@@ -54,6 +60,8 @@ class HostEngine : public Engine {
   virtual void start_gather(const std::string& bytes) = 0;
   // Nothing until they have come.
   virtual std::optional<std::vector<std::string>> gathered() = 0;
+  // The ranks that give the same number, as a group for calls of tensors. All ranks call it, and are there: it waits.
+  virtual std::unique_ptr<Engine> split(int number) = 0;
 };
 
 // Of the library at that path, built by `npm run build:mpi`; other ranks are given up after that time. Throws ADDON_NOT_LOADED.

@@ -15,18 +15,21 @@ namespace {
 class MpiEngine final : public HostEngine {
  public:
   MpiEngine(const BtsMpi& mpi, double seconds) : mpi_(mpi), seconds_(seconds) { mpi_.start(seconds); }
+  MpiEngine(const BtsMpi& mpi, double seconds, const BtsGroup* group) : mpi_(mpi), seconds_(seconds), group_(group) {}
 
   std::optional<Place> place() override {
-    int32_t rank = 0, size = 0;
-    if (expect(mpi_.poll_start(&rank, &size))) return {};
-    return Place{rank, size};
+    if (!group_ && expect(mpi_.poll_start(&group_))) return {};
+    int32_t rank = 0, size = 0, of = 0;
+    const int32_t* names = nullptr;
+    mpi_.describe(group_, &rank, &size, &names, &of);
+    return Place{rank, size, {{names, names + size}, of}};
   }
   void all_reduce(Backend& backend, const Exchange& exchange) override {
     call(mpi_.all_reduce, *backend.memory, exchange, true, true);
   }
   void broadcast(Backend& backend, const Exchange& exchange) override {
-    const auto [rank, size] = place().value();
-    call(mpi_.broadcast, *backend.memory, exchange, rank == exchange.peer, rank != exchange.peer);
+    const bool gives = place().value().rank == exchange.peer;
+    call(mpi_.broadcast, *backend.memory, exchange, gives, !gives);
   }
   void send(Backend& backend, const Exchange& exchange) override {
     call(mpi_.send, *backend.memory, exchange, true, false);
@@ -48,6 +51,11 @@ class MpiEngine final : public HostEngine {
     }
     return all;
   }
+  std::unique_ptr<Engine> split(int number) override {
+    const BtsGroup* group = nullptr;
+    expect(mpi_.split(number, &group));
+    return std::make_unique<MpiEngine>(mpi_, seconds_, group);
+  }
   void cancel() override { mpi_.cancel(); }
 
  private:
@@ -67,7 +75,7 @@ class MpiEngine final : public HostEngine {
     }
     if (!memory.is_host()) stage(memory, buffers, staged, reads && exchange.failure.empty());
     const BtsCall call{buffers.data(), buffers.size(), exchange.peer,
-                       exchange.failure.empty() ? nullptr : exchange.failure.c_str(), seconds_};
+                       exchange.failure.empty() ? nullptr : exchange.failure.c_str(), seconds_, group_};
     expect(f(&call));
     if (memory.is_host() || !writes || !exchange.failure.empty()) return;
     for (size_t i = 0; i < buffers.size(); i++) {
@@ -89,6 +97,7 @@ class MpiEngine final : public HostEngine {
 
   const BtsMpi& mpi_;
   const double seconds_;
+  const BtsGroup* group_ = nullptr;  // until MPI has started
   std::vector<char> staging_;
 };
 

@@ -63,7 +63,7 @@ class NcclEngine final : public Engine {
       expect(nccl_.Recv(board_, sizeof theirs, kBytes, exchange.peer, comm_, stream), "ncclRecv");
     });
     backend.memory->read(&theirs, board_, sizeof theirs);
-    const auto peer = "rank " + std::to_string(exchange.peer);
+    const auto peer = "rank " + std::to_string(place_.names.ranks[static_cast<size_t>(exchange.peer)]);
     if (theirs.failure[0]) throw Error("COMMUNICATION", peer + " cannot take part: " + theirs.failure);
     // What its sender waits with has no place here.
     if (!theirs.fits(mine)) give_up(peer + " sent " + theirs.describe() + "; this rank calls " + mine.describe());
@@ -95,7 +95,7 @@ class NcclEngine final : public Engine {
     });
     backend.memory->read(all.data(), board_, sizeof mine * all.size());
     try {
-      expect_agreement(all, static_cast<size_t>(place_.rank));
+      expect_agreement(all, static_cast<size_t>(place_.rank), place_.names.ranks);
     } catch (const Refusal& refusal) {
       throw Error("COMMUNICATION", refusal.what());
     }

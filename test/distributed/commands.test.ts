@@ -1,10 +1,11 @@
 /** Commands that mpirun starts on several ranks. */
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { callCli, listFiles, runCli, startCli, until, writeProject } from '../support/cli.js';
+import { type CliOptions, callCli, listFiles, start, until, writeProject } from '../support/cli.js';
 import { close, inTemporaryFolder } from '../support/models.js';
+import { bundled } from './bundle.js';
 import { noMpi } from './ranks.js';
 
 const why = noMpi();
@@ -12,6 +13,10 @@ if (why !== undefined) console.log(`distributed commands: skipped, ${why}`);
 
 const MPIRUN = 'mpirun --allow-run-as-root --oversubscribe --bind-to none';
 const TWO = { shell: `exec ${MPIRUN} -n 2 "$@"` };
+
+const startCli = (args: readonly string[], options: CliOptions = {}) =>
+  start([process.execPath, bundled('cli'), ...args], options);
+const runCli = (args: readonly string[], options: CliOptions = {}) => startCli(args, options).ended;
 
 interface Project {
   /** A path in its folder. */
@@ -90,6 +95,44 @@ if (why === undefined) {
         dense.stderr,
         /BAD_OPTION.*is no stitched model, and only of such each of 2 processes can have a member/,
       );
+    });
+  });
+
+  test('stitch with a member on each rank reports and writes what one process does, and goes on there', async () => {
+    await inProject(async ({ at, run }) => {
+      const members = ['--hub', at('hub'), '--expert', `code=${at('code')}`];
+      const stitch = (steps: number) => [
+        'stitch',
+        ...members,
+        `--steps=${steps}`,
+        '--init=hub',
+        '--checkpoint-every=2',
+        '--json',
+      ];
+      const spread = [...stitch(3), ...run('spread', 2), '--members-per-device=1'];
+      const { code, stdout, stderr } = await runCli(spread, TWO);
+      assert.is(code, 0, stderr);
+      const one = await callCli(...stitch(3), ...run('whole', 2));
+      assert.is(one.error, undefined, one.error?.message);
+      const losses = (json: string) =>
+        JSON.parse(json).heldOut.flatMap((row: { losses: { loss: number }[] }) => row.losses.map(({ loss }) => loss));
+      assert.is(losses(stdout).length, 6);
+      close(losses(stdout), losses(one.stdout), 1e-3);
+      const files = (await listFiles(at(''))).filter((path) => !path.endsWith('metrics.jsonl'));
+      const below = (out: string) => files.filter((path) => path.startsWith(out)).map((path) => path.slice(out.length));
+      assert.equal(below('spread'), below('whole'));
+      await rm(at('spread'), { recursive: true });
+      const on = await callCli(...stitch(3), ...run('spread', 2), '--resume');
+      assert.is(on.error, undefined, on.error?.message);
+      close(losses(on.stdout), losses(one.stdout), 1e-3);
+      for (const [value, said] of [
+        ['3', '--members-per-device is 3: a device holds 1 of the 2 members, or all of them'],
+        ['1', '2 members with a rank each take a multiple of 2 processes, and there are 1: start as many'],
+      ])
+        assert.match(
+          (await callCli(...stitch(3), ...run('other', 2), `--members-per-device=${value}`)).error!.message,
+          said!,
+        );
     });
   });
 

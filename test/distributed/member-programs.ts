@@ -39,8 +39,37 @@ export async function look(model: StitchedModel | MemberParallelModel): Promise<
   return { losses, logits, gates, trainingLoss, gradients, tokens };
 }
 
-export async function members(communicator: Communicator): Promise<Seen> {
-  const folder = process.env.BTS_TEST_MODEL!;
+/** What a rank sees of a generation that rank 1 leaves, or stops by its signal, behind the second token. */
+async function generateUntil(model: MemberParallelModel, rank: number, how: 'leaves' | 'stops') {
+  const stop = new AbortController();
+  let tokens = 0;
+  try {
+    for await (const _ of model.generate([1, 2, 3], { maxTokens: 6, stopTokens: [], signal: stop.signal })) {
+      if (++tokens < 2 || rank !== 1) continue;
+      if (how === 'leaves') break;
+      stop.abort();
+    }
+    return { tokens, code: 'none' };
+  } catch (error) {
+    return { tokens, code: (error as { code?: string }).code };
+  }
+}
+
+export interface SeenOnRanks extends Seen {
+  left: { tokens: number; code: string | undefined };
+  stopped: { tokens: number; code: string | undefined };
+}
+
+/** Of one model after the other. */
+export async function members(communicator: Communicator): Promise<SeenOnRanks[]> {
+  const all: SeenOnRanks[] = [];
+  for (const folder of JSON.parse(process.env.BTS_TEST_MODELS!)) all.push(await seenOnRanks(communicator, folder));
+  return all;
+}
+
+async function seenOnRanks(communicator: Communicator, folder: string): Promise<SeenOnRanks> {
   using model = await MemberParallelModel.load(communicator.device, folder, communicator, { trainable: true });
-  return await look(model);
+  const left = await generateUntil(model, communicator.rank, 'leaves');
+  const stopped = await generateUntil(model, communicator.rank, 'stops');
+  return { ...(await look(model)), left, stopped };
 }

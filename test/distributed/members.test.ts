@@ -3,10 +3,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
+import type { StitchOptions } from '../../lib/model/begin-stitched.js';
+import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { Device } from '../../lib/tensor/device.js';
 import { close, inTemporaryFolder, randomize, writeModel } from '../support/models.js';
-import { look, type Seen } from './member-programs.js';
+import { look, type Seen, type SeenOnRanks } from './member-programs.js';
 import { openDevice } from './open-device.js';
 import { noEmulation, noMpi, runRanks, valuesOf } from './ranks.js';
 
@@ -35,9 +36,11 @@ async function write(
   return out;
 }
 
-function expectSame(ranks: readonly Seen[], whole: Seen): void {
+function expectSame(ranks: readonly SeenOnRanks[], whole: Seen, model: string): void {
   for (const [rank, seen] of ranks.entries()) {
-    const is = (what: string) => `${what} of rank ${rank}`;
+    const is = (what: string) => `${model}: ${what} of rank ${rank}`;
+    assert.equal(seen.left, { tokens: 2, code: rank === 1 ? 'none' : 'ABORTED' }, is('a generation that one leaves'));
+    assert.equal(seen.stopped, { tokens: 2, code: 'ABORTED' }, is('a generation that one stops'));
     close(seen.losses, whole.losses, TOLERANCE, is('losses'));
     close(seen.logits, whole.logits, TOLERANCE, is('logits'));
     close([seen.trainingLoss], [whole.trainingLoss], TOLERANCE, is('training loss'));
@@ -73,18 +76,37 @@ const VARIANTS: [title: string, experts: number, options: Partial<StitchOptions>
   ['three members on the emulation', 2, { stitches: 3 }, 'cuda-emulated/f32'],
 ];
 
-for (const [title, experts, options, name = 'cpu'] of why === undefined ? VARIANTS : []) {
+const RUNS: [experts: number, device: string][] = [
+  [1, 'cpu'],
+  [2, 'cpu'],
+  [3, 'cpu'],
+  [2, 'cuda-emulated/f32'],
+];
+
+for (const [experts, name] of why === undefined ? RUNS : []) {
+  const title = `${experts + 1} members on ${name}`;
   if (name !== 'cpu' && whyNotEmulated !== undefined) {
     console.log(`${title}: skipped, ${whyNotEmulated}`);
     continue;
   }
+  // One start of ranks for all models of as many members: starting takes longer than most of them.
   test(title, async () => {
-    await inTemporaryFolder(async (folder) => {
+    await inTemporaryFolder(async (root) => {
       using device = openDevice(name);
-      const stitched = await write(device, folder, experts, options);
-      using model = await StitchedModel.load(device, stitched, { trainable: true });
-      const env = { BTS_TEST_MODEL: stitched };
-      expectSame(valuesOf<Seen>(await runRanks('members', experts + 1, { env, device: name })), await look(model));
+      const variants = VARIANTS.filter(([, count, , on = 'cpu']) => count === experts && on === name);
+      const folders: string[] = [];
+      for (const [i, [, , options]] of variants.entries())
+        folders.push(await write(device, join(root, `${i}`), experts, options));
+      const env = { BTS_TEST_MODELS: JSON.stringify(folders) };
+      const ranks = valuesOf<SeenOnRanks[]>(await runRanks('members', experts + 1, { env, device: name }));
+      for (const [i, [variant]] of variants.entries()) {
+        using model = await StitchedModel.load(device, folders[i]!, { trainable: true });
+        expectSame(
+          ranks.map((models) => models[i]!),
+          await look(model),
+          variant,
+        );
+      }
     });
   });
 }
@@ -94,7 +116,7 @@ if (why === undefined)
     await inTemporaryFolder(async (folder) => {
       using device = Device.open('cpu', { threads: 1 });
       const stitched = await write(device, folder, 1, {});
-      const { reports } = await runRanks('members', 3, { env: { BTS_TEST_MODEL: stitched } });
+      const { reports } = await runRanks('members', 3, { env: { BTS_TEST_MODELS: JSON.stringify([stitched]) } });
       for (const report of reports.filter((report) => report !== undefined)) {
         assert.is(report.error?.code, 'BAD_OPTION');
         assert.match(report.error!.message, /has 2 members, hub, code, and there are 3 ranks: start as many/);

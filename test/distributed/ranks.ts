@@ -3,8 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findBinary, findMpi } from '../../lib/tensor/binary.js';
+import { bundled } from './bundle.js';
 
 /** Why mpirun cannot start ranks here; undefined where it can. */
 export function noMpi(): string | undefined {
@@ -92,10 +92,9 @@ export const runProcesses = (program: string, size: number, options: RunOptions 
 
 async function runWith(start: Start, program: string, size: number, options: RunOptions): Promise<Outcome> {
   const folder = await mkdtemp(join(tmpdir(), 'bts-ranks-'));
-  const main = fileURLToPath(new URL('rank-main.ts', import.meta.url));
   const begin = performance.now();
   try {
-    const node = [process.execPath, '--import', 'tsx', main, program, options.device ?? 'cpu', folder];
+    const node = [process.execPath, bundled('rank-main'), program, options.device ?? 'cpu', folder];
     const { status, stderr } = await start(node, size, options);
     const files = await readdir(folder);
     const reports = await Promise.all(

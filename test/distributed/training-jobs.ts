@@ -3,22 +3,28 @@ import { BtsError } from '../../lib/base/errors.js';
 import { ArrayTokens } from '../../lib/data/token-stream.js';
 import { MixtureModel } from '../../lib/model/baselines/mixture-model.js';
 import { RoutedModel } from '../../lib/model/baselines/routed.js';
+import type { StitchOptions } from '../../lib/model/begin-stitched.js';
 import { DenseModel } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
 import { loadModel } from '../../lib/model/load-model.js';
+import { MemberParallelModel } from '../../lib/model/member-parallel-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import type { Communicator } from '../../lib/tensor/communicator.js';
 import type { Device } from '../../lib/tensor/device.js';
+import { type Mesh, openMesh } from '../../lib/tensor/mesh.js';
 import type { TrainEvent } from '../../lib/train/events.js';
 import { train } from '../../lib/train/trainer.js';
 import { randomTokens } from '../support/models.js';
 import { tinyMixture } from '../support/training.js';
 
+const DROPOUT = { dropout: 0.3 };
+
 /** How each kind of model is begun; members are what `create` is told. */
 const CREATE = {
   dense: (device: Device, { hub }: Members) => DenseModel.load(device, hub, { trainable: true }),
   adapter: (device: Device, { hub }: Members) => DenseModel.adapt(device, hub, { rank: 3 }),
-  stitched: (device: Device, { hub, experts }: Members) => StitchedModel.create(device, { hub, experts, dropout: 0.3 }),
+  stitched: (device: Device, { hub, experts, stitching = DROPOUT }: Members) =>
+    StitchedModel.create(device, { hub, experts, ...stitching }),
   'btx-sample': (device: Device, members: Members) => MixtureModel.create(device, 'btx-sample', members),
   bam: (device: Device, members: Members) => MixtureModel.create(device, 'bam', members),
   routing: (device: Device, members: Members) => RoutedModel.create(device, members),
@@ -27,6 +33,7 @@ const CREATE = {
 interface Members {
   hub: string;
   experts: Record<string, string>;
+  stitching?: Partial<StitchOptions>;
 }
 
 /** What goes wrong, behind an update, on one rank. */
@@ -45,6 +52,8 @@ export interface Job {
   steps?: number;
   accumulation?: number;
   resume?: string;
+  /** Whether each member has a rank of its own, where there are several. */
+  spread?: boolean;
   fault?: Fault;
   /** What rank 1 is started with in the place of what it says here. */
   other?: { learningRate?: number; batchSize?: number; seed?: number; text?: number; hub?: string };
@@ -82,22 +91,39 @@ async function makeRun(communicator: Communicator, job: Job, events: TrainEvent[
     text = 0,
     hub = job.members.hub,
   } = rank === 1 ? other : {};
-  using model = resume
-    ? await loadModel(device, resume, { trainable: true })
-    : await CREATE[kind](device, { ...job.members, hub });
+  const members = { ...job.members, hub };
+  const mesh = await openMesh(communicator, job.spread && communicator.size > 1 ? membersOf(members) : 1);
+  using model = await modelOf(kind, members, mesh, resume);
   const stop = new AbortController();
   const options = { folder, steps, accumulation, learningRate, seed, checkpointEvery: 2, signal: stop.signal };
   const heldOut = [1, 2].map((n) => ({ name: `text ${n}`, heldOut: new ArrayTokens(randomTokens(90 + n, n)) }));
   const evaluation = { sequenceLength: 8, batchSize: 2 };
   const data = tinyMixture(7, batchSize, text);
   try {
-    for await (const event of train(model, data, { ...options, heldOut, evaluation, resume, communicator })) {
+    for await (const event of train(model, data, {
+      ...options,
+      heldOut,
+      evaluation,
+      resume,
+      communicator: mesh.replicas,
+    })) {
       events.push(event);
       if (event.type === 'step' && event.step === fault?.step && rank === fault.rank) bringAbout(fault, model, stop);
     }
   } finally {
     device.empty = empty;
   }
+}
+
+const membersOf = ({ experts }: Members) => 1 + Object.keys(experts).length;
+
+async function modelOf(kind: Job['kind'], members: Members, mesh: Mesh, resume?: string): Promise<LanguageModel> {
+  const { device } = mesh.replicas;
+  if (mesh.members.size === 1)
+    return resume ? await loadModel(device, resume, { trainable: true }) : await CREATE[kind](device, members);
+  if (resume) return await MemberParallelModel.load(device, resume, mesh.members, { trainable: true });
+  const { hub, experts, stitching = DROPOUT } = members;
+  return await MemberParallelModel.create(device, { hub, experts, ...stitching }, mesh.members);
 }
 
 function bringAbout({ what }: Fault, model: LanguageModel, stop: AbortController): void {

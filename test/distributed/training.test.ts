@@ -4,45 +4,17 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.js';
-import { Communicator } from '../../lib/tensor/communicator.js';
-import type { TrainEvent } from '../../lib/train/events.js';
 import { openCpu } from '../support/devices.js';
 import { close, inTemporaryFolder, writeModel } from '../support/models.js';
 import { newestOf } from '../support/training.js';
-import { noEmulation, noMpi, type RunOptions, runRanks, valuesOf } from './ranks.js';
-import { type Fault, type Job, type Made, makeRuns } from './training-jobs.js';
-
-/** f32 sums of some hundred terms in another order, through six updates that take square roots of them. */
-const ROUNDING = 2e-3;
+import { alone as aloneOn, heldOut, losses, of, onRanks, ROUNDING, sameCourse, stepsOf } from './courses.js';
+import { noEmulation, noMpi, runRanks } from './ranks.js';
+import type { Fault, Job, Made } from './training-jobs.js';
 
 const device = openCpu();
 test.after(() => device.dispose());
 
-/** All jobs on one rank, in this process. */
-const alone = (jobs: Job[]) => makeRuns(Communicator.alone(device), jobs);
-/** All jobs on several ranks, by rank. */
-const onRanks = async (size: number, jobs: Job[], options: RunOptions = {}) =>
-  valuesOf<Made[]>(await runRanks('trainings', size, { ...options, env: { BTS_JOBS: JSON.stringify(jobs) } }));
-
-const of = <Type extends TrainEvent['type']>(made: Made, type: Type) =>
-  made.events!.filter((event): event is TrainEvent & { type: Type } => event.type === type);
-const stepsOf = (made: Made) => of(made, 'step');
-const losses = (made: Made) => stepsOf(made).map(({ loss }) => loss);
-const norms = (made: Made) => of(made, 'step').map(({ gradientNorm }) => gradientNorm);
-const heldOut = (made: Made) =>
-  made.events!.flatMap((event) => ('losses' in event ? event.losses : []).map(({ loss }) => loss));
-const gates = (made: Made) =>
-  made.events!.flatMap((event) =>
-    ('gates' in event ? event.gates! : []).flatMap(({ gates, entropy }) => [...gates, entropy]),
-  );
-
-/** What two ways of making the same run came to. */
-function sameCourse(found: Made, wanted: Made, what: string, tolerance = ROUNDING): void {
-  assert.is(found.error, undefined, what);
-  for (const look of [losses, norms, heldOut, gates])
-    close(look(found), look(wanted), tolerance, `${what}: ${look.name}`);
-  assert.is(losses(found).length, losses(wanted).length, what);
-}
+const alone = (jobs: Job[]) => aloneOn(device, jobs);
 
 async function weightsOf(folder: string): Promise<Buffer> {
   for (const name of ['model', 'stitch', 'router', 'mixture', 'adapter_model', 'weights'].map(

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ModelConfig } from '../../lib/checkpoint/config.js';
 import { planLora } from '../../lib/model/adapters/lora.js';
+import type { StitchOptions } from '../../lib/model/begin-stitched.js';
 import { adapterTraining } from '../../lib/model/cost/adapter-cost.js';
 import {
   adaptedCost,
@@ -16,7 +17,7 @@ import {
 } from '../../lib/model/cost/cost.js';
 import { DenseModel, type Freezable, trainableRoles } from '../../lib/model/dense-model.js';
 import type { LanguageModel } from '../../lib/model/language-model.js';
-import { StitchedModel, type StitchOptions } from '../../lib/model/stitched-model.js';
+import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { planStitches } from '../../lib/model/stitches/stitch-plan.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { countFlops } from '../../lib/tensor/flops.js';

@@ -40,9 +40,12 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
   return startNode([MAIN, ...args], options);
 }
 
-/** Starts a TypeScript program in a process of its own. The user's cache lies in the working directory, if one is given. */
-export function startNode(args: readonly string[], { cwd, input = '', shell }: CliOptions = {}): Running {
-  const command = [process.execPath, '--import', TSX, ...args];
+/** Starts a TypeScript program in a process of its own. */
+export const startNode = (args: readonly string[], options: CliOptions = {}): Running =>
+  start([process.execPath, '--import', TSX, ...args], options);
+
+/** Starts a command. The user's cache lies in the working directory, if one is given. */
+export function start(command: readonly string[], { cwd, input = '', shell }: CliOptions = {}): Running {
   const [file, ...rest] = shell ? ['bash', '-c', shell, 'bash', ...command] : command;
   const cache = cwd === undefined ? join(tmpdir(), 'bts-test-cache') : join(cwd, 'cache');
   const env = { ...process.env, XDG_CACHE_HOME: cache, NO_COLOR: '1' };

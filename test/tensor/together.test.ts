@@ -93,7 +93,7 @@ test('those who wait for work that takes long hear of it', async () => {
       if (ranks.rank === 0) gathers++;
       return gather.call(ranks, value) as never;
     };
-    return together(ranks, () => setTimeout(ranks.rank === 2 ? 50 : 0, ranks.rank), 10);
+    return together(ranks, () => setTimeout(ranks.rank === 2 ? 50 : 0, ranks.rank), { beatMs: 10 });
   });
   assert.equal(
     all.map(({ value }) => value),

@@ -10,6 +10,7 @@ import type { DomainTokens } from '../../data/token-shards.js';
 import { heldOutLosses } from '../../eval/held-out-loss.js';
 import { type Cost, stitchedCost } from '../../model/cost/cost.js';
 import { DenseModel } from '../../model/dense-model.js';
+import { MemberParallelModel } from '../../model/member-parallel-model.js';
 import { preflight, refusal } from '../../model/members/preflight.js';
 import { StitchedModel } from '../../model/stitched-model.js';
 import { stitchOptions, stitchShape } from '../../model/stitches/options.js';
@@ -30,7 +31,8 @@ import {
 import { lossTable, type ModelLosses } from '../results.js';
 import { addGroups, addJson, DRY_RUN, type Report, type Trained, trainByCommand } from '../training/command.js';
 import { evaluationOptions } from '../training/run.js';
-import { resumed } from '../training/stitched-checkpoint.js';
+import { chooseSpread, spreadOptions } from '../training/spread.js';
+import { sameBits } from '../training/stitched-checkpoint.js';
 
 // One seed is of the stitches and of the training.
 const { seed: _, ...withoutSeed } = stitchOptions;
@@ -41,6 +43,7 @@ const runGroup = {
   compare: flag()
     .default(true)
     .meta({ description: 'Do not evaluate the hub and the experts on their own at the end' }),
+  ...spreadOptions,
   ...quantizeOptions,
   ...deviceOptions,
   ...hashOptions,
@@ -76,15 +79,26 @@ export function stitchCommand(program: Command, signal: AbortSignal): void {
     const { hub, expert: experts, members, quantize, verify } = values;
     const loading = { members, quantize, verify, signal };
     const stitching = parseOptions(stitchOptions, values);
-    await trainByCommand(
+    await trainByCommand<StitchedModel | MemberParallelModel>(
       {
         label: 'stitching',
         values,
         shares: stitchShares(given),
         check: (_, dryRun) => checkMembers(values, dryRun, signal),
-        create: (device) => StitchedModel.create(device, { hub, experts, ...stitching, ...loading }),
-        load: async (device, checkpoint) => {
-          const model = await resumed(device, checkpoint, { trainable: true, ...loading });
+        spread: (ranks, cost) => chooseSpread(ranks, 1 + Object.keys(experts).length, values, cost!.trainingBytes),
+        create: (device, { members: ranks }) => {
+          const options = { hub, experts, ...stitching, ...loading };
+          return ranks.size > 1
+            ? MemberParallelModel.create(device, options, ranks)
+            : StitchedModel.create(device, options);
+        },
+        load: async (device, checkpoint, { members: ranks }) => {
+          const options = { trainable: true, ...loading };
+          const model = await sameBits<StitchedModel | MemberParallelModel>(checkpoint, () =>
+            ranks.size > 1
+              ? MemberParallelModel.load(device, checkpoint, ranks, options)
+              : StitchedModel.load(device, checkpoint, options),
+          );
           await expectSame(model.manifest, values, stitchShape(values, model.config.layers), checkpoint);
           return model;
         },
@@ -120,7 +134,7 @@ async function checkMembers(values: Values, dryRun: boolean, signal: AbortSignal
 
 /** The losses of the stitched model, and of its members beside it. */
 async function compare(
-  { model, domains, losses, communicator }: Trained<StitchedModel>,
+  { model, domains, losses, communicator }: Trained<StitchedModel | MemberParallelModel>,
   values: Values,
   signal: AbortSignal,
 ): Promise<Report> {

@@ -7,6 +7,7 @@ import type { Cost } from '../../model/cost/cost.js';
 import type { LanguageModel } from '../../model/language-model.js';
 import type { Communicator } from '../../tensor/communicator.js';
 import type { Device } from '../../tensor/device.js';
+import { type Mesh, openMesh } from '../../tensor/mesh.js';
 import { onEach, onFirst } from '../../tensor/together.js';
 import { note, print, printJson } from '../../terminal/output.js';
 import { expectStepRoom } from '../../train/step-memory.js';
@@ -52,8 +53,10 @@ export interface TrainingJob<Model extends LanguageModel> {
   before?: (ranks: Ranks) => Promise<OpenDomains | undefined>;
   /** What is written before a model is created: by rank 0, for all. */
   prepare?: () => Promise<unknown>;
-  create: (device: Device) => Promise<Model>;
-  load: (device: Device, checkpoint: string) => Promise<Model>;
+  create: (device: Device, mesh: Mesh) => Promise<Model>;
+  load: (device: Device, checkpoint: string, mesh: Mesh) => Promise<Model>;
+  /** Of how many ranks each has one member of a model; default 1, each has all of it. */
+  spread?: (ranks: Ranks, cost: Cost | undefined) => Promise<number>;
   /** Of a model that was created, before its first step. */
   begin?: (model: Model) => void;
   /** What the run was made from: the same where it is resumed. */
@@ -101,25 +104,29 @@ export async function trainByCommand<Model extends LanguageModel>(
   const found = await onFirst(communicator, async () => (await claim(values.out, values.resume)) ?? null);
   const checkpoint = found ?? undefined;
   const cost = await onEach(communicator, async () => await job.check?.(checkpoint, dryRun));
+  const mesh = await openMesh(communicator, (await job.spread?.(ranks, cost)) ?? 1);
+  const isSpread = mesh.members.size > 1;
   if (dryRun) {
-    const plan = await planTraining(values, { shares, cost, checkpoint, ranks: communicator.size });
+    const plan = await planTraining(values, { shares, cost, checkpoint, ranks: mesh.replicas.size });
     if (json) printJson(plan);
     else print(renderPlan(plan));
     return;
   }
-  if (cost) expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
+  if (cost && !isSpread) expectStepRoom({ device, trainingBytes: () => cost.trainingBytes }, values);
   if (values.resume && !checkpoint) {
     note(`There is no checkpoint of '${values.out}' yet: the run begins at step 0.`);
   }
   await using opened = await job.before?.(ranks);
   if (!checkpoint) await onFirst(communicator, async () => void (await job.prepare?.()));
-  using model = await onEach(communicator, () => (checkpoint ? job.load(device, checkpoint) : job.create(device)));
-  if (!cost) expectStepRoom(model, values);
+  const make = () => (checkpoint ? job.load(device, checkpoint, mesh) : job.create(device, mesh));
+  // Ranks of one model agree with each other while they make it.
+  using model = isSpread ? await make() : await onEach(communicator, make);
+  if (!cost || isSpread) expectStepRoom(model, values);
   await using texts = opened ?? (await openDomainsTogether(ranks, values, model.tokenizer, signal));
   if (!checkpoint) job.begin?.(model);
   const { write } = job;
   const losses = await runTraining(model, texts.all, values, {
-    ...{ label, shares, signal, communicator },
+    ...{ label, shares, signal, communicator: mesh.replicas },
     resume: checkpoint,
     identity: (await job.identity?.()) ?? {},
     ...(write && { write: (folder: string) => write(model, folder) }),

@@ -241,6 +241,50 @@ export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   };
 }
 
+/** One member's part of a stitched model. */
+export interface MemberPart {
+  /** 0 is the hub. */
+  member: number;
+  /** Of its weights. */
+  bytes: number;
+  /** Parameters of the stitches that are its. */
+  trained: number;
+}
+
+/** The `trainingBytes` of one member where each has a device of its own: `stitchedCost` says what they are. */
+export function memberTrainingBytes(shape: StitchedShape, part: MemberPart, size: BatchSize): number {
+  const { batch, tokens } = size;
+  const recompute = isRecomputed(size);
+  const { members, plan } = shape;
+  const hub = members[0]!;
+  const { width: C, vocabularySize: V, layers } = hub;
+  const isHub = part.member === 0;
+  const [first, last] = [plan[0]!.afterLayer, isHub ? layers : plan.at(-1)!.afterLayer];
+  const keptInLayer = recompute ? 2 * C + behindParts(hub) : savedInLayer(hub);
+  const stitches = sum(
+    plan.map(({ kind }) => memberSaved(shape, kind === (isHub ? 'experts_into_hub' : 'hub_into_experts'), isHub)),
+  );
+  const saved = (last - first) * keptInLayer + stitches + C;
+  const insideLayer = (recompute ? 3 : 1) * hub.feedForward.width + 2 * C;
+  const inBackward = saved + (isHub ? Math.max(V + 2 * C, insideLayer) : insideLayer);
+  const rows = batch * tokens * Math.max(inBackward, insideInference(hub));
+  return part.bytes + FLOAT_BYTES * (FLOATS_PER_TRAINED * part.trained + rows + ropeTables([hub], tokens));
+}
+
+/** Floats per row that a member's half of a stitch keeps, composed of small ops; `gated`: the half that has the gates. */
+function memberSaved(
+  { members: { length: M, 0: hub }, ...settings }: StitchedShape,
+  gated: boolean,
+  isHub: boolean,
+): number {
+  const { width: C } = hub!;
+  const { shape } = stitchDesign(settings, M, C);
+  const inside = settings.rank ?? 0;
+  if (!gated) return isHub ? 0 : C + inside;
+  // Projections as they come, side by side with the hub's, weighed; logits and gates.
+  return isHub ? 3 * M * C + 2 * M * shape.gateWidth + M * inside : 3 * C + 2 * shape.gateWidth + 2 * inside;
+}
+
 /** Operations per token in some layers; `linear` is all their matrices: the attention's projections and the feed-forward part. */
 export interface LayersFlops {
   /** `2 (2 C H D + 2 C K D)` a layer. */

@@ -4,6 +4,7 @@ import type { Device } from '../../tensor/device.js';
 import { Parameter } from '../../tensor/parameter.js';
 import type { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { Rows, SpreadWeight } from '../spread-weights.js';
 import { loadParameter, type StoredWeights } from '../transformer/stored-parameter.js';
 import type { Direction, StitchPass, StitchResult } from './directions/direction.js';
 import { DIRECTIONS } from './directions/index.js';
@@ -171,28 +172,49 @@ export class StitchLayer implements Disposable {
     return [...gate.flatMap(slices), ...(gateBias ? slices(gateBias) : []), ...shared];
   }
 
+  /**
+   * Who has which rows of the parameters where each member has a device of its own. The hub computes all gates where it has
+   * one itself, else each expert its own: what the file has in the hub's place is then the hub's, and nobody's gate.
+   */
+  get spread(): SpreadWeight[] {
+    const { gate, gateBias, proj } = this.weights;
+    const gates = new Set([...gate, ...(gateBias ? [gateBias] : [])].map(({ whole }) => whole));
+    const all = (rank: number, { value }: Parameter): Rows[] => [{ rank, first: 0, last: value.shape[0]! }];
+    const rowsOf = (parameter: Parameter): Rows[] => {
+      if (!gates.has(parameter))
+        return all(proj.findLast((experts) => experts.includes(parameter))!.indexOf(parameter) + 1, parameter);
+      if (this.direction.firstGated === 0) return all(0, parameter);
+      return Array.from({ length: this.design.shape.members }, (_, m) => ({ rank: m, first: m, last: m + 1 }));
+    };
+    return this.parameters.map((parameter) => {
+      return { name: parameter.name, shape: parameter.value.shape, rows: rowsOf(parameter) };
+    });
+  }
+
   /** What one member holds of it where each has a device of its own, trainable as this is. It outlives this one. */
   partOf(device: Device, member: number): StitchPart {
     const { gate, gateBias, proj } = this.weights;
-    const isHub = member === 0;
     const made: Parameter[] = [];
-    const kept = ({ name, gradient }: Parameter, value: Tensor): Parameter => {
-      made.push(gradient ? Parameter.trainable(device, name, value) : new Parameter(name, value));
-      return made.at(-1)!;
-    };
-    const ofGate = ({ whole }: GateWeight) => {
-      const { value } = whole;
-      if (isHub) return new GateWeight(kept(whole, value.share()), this.direction.firstGated);
-      const slice = joined(device, [1, ...value.shape.slice(1)], [() => value.slice(member)]);
-      return new GateWeight(kept(whole, slice), 0);
-    };
-    // The hub computes all gates where it has one itself, else each expert its own.
-    const hasGates = isHub === (this.direction.firstGated === 0);
+    const own = new Map<Parameter, Parameter>();
     try {
+      for (const [i, { rows }] of this.spread.entries()) {
+        const { name, value, gradient } = this.parameters[i]!;
+        for (const { first, last } of rows.filter(({ rank }) => rank === member)) {
+          const isWhole = last - first === value.shape[0];
+          const part = isWhole
+            ? value.share()
+            : joined(device, [last - first, ...value.shape.slice(1)], [() => value.slice(first, last)]);
+          made.push(gradient ? Parameter.trainable(device, name, part) : new Parameter(name, part));
+          own.set(this.parameters[i]!, made.at(-1)!);
+        }
+      }
+      const isHub = member === 0;
+      const hasGates = isHub === (this.direction.firstGated === 0);
+      const ofGate = ({ whole }: GateWeight) => new GateWeight(own.get(whole)!, 0);
       const weights = {
         gate: hasGates ? gate.map(ofGate) : [],
         gateBias: hasGates && gateBias ? ofGate(gateBias) : undefined,
-        proj: isHub ? [] : proj.map((experts) => [kept(experts[member - 1]!, experts[member - 1]!.value.share())]),
+        proj: isHub ? [] : proj.map((experts) => [own.get(experts[member - 1]!)!]),
       };
       return new StitchPart(this.placement, this.index, this.design, weights, made);
     } catch (error) {

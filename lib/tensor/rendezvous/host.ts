@@ -1,8 +1,11 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { BtsError } from '../../base/errors.js';
+import { errorCode } from '../../base/file.js';
 import type { HostValues } from '../communicator.js';
 import { type Hello, Line, namesOf, parse, toLine, within } from './line.js';
-import type { Meeting } from './meeting.js';
+import { isLoopback, type Meeting } from './meeting.js';
 
 /** A stranger's first line is not read beyond that. */
 const MOST_CHARACTERS = 4096;
@@ -13,7 +16,7 @@ export async function host(meeting: Meeting): Promise<HostValues> {
   const lines = new Map<number, Line>();
   const strangers = new Set<Socket>();
   const server = createServer();
-  await listen(server, port);
+  await listen(server, meeting);
   try {
     await within(seconds, allCome(server, meeting, lines, strangers), () => {
       const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !lines.has(rank));
@@ -30,12 +33,32 @@ export async function host(meeting: Meeting): Promise<HostValues> {
   return new HostedValues(lines, seconds);
 }
 
-function listen(server: Server, port: number): Promise<void> {
+/** Where the others look for rank 0, and nowhere else; on all interfaces where that address is not one of this machine's own. */
+async function listen(server: Server, { address, port }: Meeting): Promise<void> {
+  try {
+    const own = await ownAddress(address);
+    await listenAt(server, port, own).catch((error) => {
+      if (errorCode(error) !== 'EADDRNOTAVAIL') throw error;
+      return listenAt(server, port);
+    });
+  } catch (error) {
+    throw new BtsError('COMMUNICATION', `rank 0 cannot listen on MASTER_PORT ${port}: ${(error as Error).message}`);
+  }
+}
+
+/** Undefined: all interfaces. Debian lets a machine's own name mean its loopback, where no other machine comes. */
+async function ownAddress(name: string): Promise<string | undefined> {
+  const found = await lookup(name).catch(() => undefined);
+  return found && (!isLoopback(found.address) || isLoopback(name) || name === 'localhost') ? found.address : undefined;
+}
+
+function listenAt(server: Server, port: number, host?: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', ({ message }) =>
-      reject(new BtsError('COMMUNICATION', `rank 0 cannot listen on MASTER_PORT ${port}: ${message}`)),
-    );
-    server.listen(port, resolve);
+    server.once('error', reject);
+    server.listen({ port, host }, () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
 }
 
@@ -77,11 +100,17 @@ function allCome(server: Server, meeting: Meeting, lines: Map<number, Line>, str
 }
 
 function whyNot(hello: Hello | undefined, { token, size }: Meeting, lines: Map<number, Line>): string | undefined {
-  if (hello?.token !== token) return 'it belongs to another job (BTS_JOB_TOKEN)';
-  if (hello.size !== size) return `it was started as one of ${hello.size}, rank 0 as one of ${size}`;
-  if (!(Number.isInteger(hello.rank) && hello.rank > 0 && hello.rank < size))
-    return `it says that it is rank ${hello.rank}`;
-  return lines.has(hello.rank) ? `there are two ranks ${hello.rank}` : undefined;
+  if (!isSameToken(hello?.token, token)) return 'it belongs to another job (BTS_JOB_TOKEN)';
+  if (hello!.size !== size) return `it was started as one of ${hello!.size}, rank 0 as one of ${size}`;
+  if (!(Number.isInteger(hello!.rank) && hello!.rank > 0 && hello!.rank < size))
+    return `it says that it is rank ${hello!.rank}`;
+  return lines.has(hello!.rank) ? `there are two ranks ${hello!.rank}` : undefined;
+}
+
+/** In a time that tells nothing of where they differ. */
+function isSameToken(given: unknown, token: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(`${given}`), digest(token)) && typeof given === 'string';
 }
 
 /** All texts go through rank 0. */

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { BtsError } from '../../base/errors.js';
+
+/** Values of the host are small: a line that is longer is none of theirs. */
+const MOST_CHARACTERS = 2 ** 28;
 
 /** What ranks say to rank 0 first. */
 export interface Hello {
@@ -24,11 +26,22 @@ export class Line {
   ) {
     socket.setNoDelay(true).setKeepAlive(true, 10_000);
     socket.on('error', (error) => this.end(error.message)).on('close', () => this.end('its connection ended'));
-    createInterface({ input: socket }).on('line', (line) => {
-      if (this.waiting) this.waiting.resolve(line);
-      else this.lines.push(line);
-      this.waiting = undefined;
+    let text = '';
+    socket.setEncoding('utf8').on('data', (part: string) => {
+      const [first = '', ...rest] = part.split('\n');
+      text += first;
+      for (const next of rest) {
+        this.take(text);
+        text = next;
+      }
+      if (text.length > MOST_CHARACTERS) this.end('it sent a line without an end');
     });
+  }
+
+  private take(line: string): void {
+    if (this.waiting) this.waiting.resolve(line);
+    else this.lines.push(line);
+    this.waiting = undefined;
   }
 
   /** Throws COMMUNICATION once the other side is gone. */

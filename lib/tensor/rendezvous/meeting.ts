@@ -10,3 +10,6 @@ export interface Meeting {
   /** After which others are given up. */
   seconds: number;
 }
+
+/** Whether no other machine can use an address. */
+export const isLoopback = (address: string): boolean => /^(127\.|::1$)/.test(address);

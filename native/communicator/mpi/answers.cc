@@ -34,10 +34,11 @@ std::string list(const std::vector<int>& ranks) {
   return text;
 }
 
-bool collect(Collection& c) {
+bool collect(Collection& c, const BtsGroup& group) {
   bool complete = true;
-  for (size_t rank = 0; rank < c.came.size(); rank++) {
-    if (int(rank) == world().rank || c.came[rank]) continue;
+  for (const int name : group.names) {
+    const auto rank = size_t(name);
+    if (name == world().rank || c.came[rank]) continue;
     int ended = 0;
     MPI_EXPECT(MPI_Test(&c.received[rank], &ended, MPI_STATUS_IGNORE));
     c.came[rank] = ended;
@@ -46,10 +47,10 @@ bool collect(Collection& c) {
   return complete;
 }
 
-std::string verdict(const Collection& c, const char* call, const Deadline& passed) {
+std::string verdict(const Collection& c, const char* call, const Deadline& passed, const BtsGroup& group) {
   std::vector<int> missing;
   std::string elsewhere;
-  for (int rank = 0; rank < world().size; rank++) {
+  for (const int rank : group.names) {
     if (rank == world().rank) continue;
     const Text& text = c.theirs[size_t(rank)];
     if (!c.came[size_t(rank)]) missing.push_back(rank);
@@ -84,17 +85,17 @@ void ask_for_answers(const char* call) {
   }
 }
 
-std::optional<std::string> answers(const char* call, const Deadline& passed) {
+std::optional<std::string> answers(const char* call, const Deadline& passed, const BtsGroup& group) {
   Collection& c = collection();
   std::lock_guard lock(c.mutex);
-  if (!collect(c) && !c.deadline->passed()) return {};
-  return verdict(c, call, passed);
+  if (!collect(c, group) && !c.deadline->passed()) return {};
+  return verdict(c, call, passed, group);
 }
 
-std::string who_did_not_come(const char* call, const Deadline& passed) {
+std::string who_did_not_come(const char* call, const Deadline& passed, const BtsGroup& group) {
   ask_for_answers(call);
   for (Pause pause;; pause())
-    if (auto found = answers(call, passed)) return *found;
+    if (auto found = answers(call, passed, group)) return *found;
 }
 
 }  // namespace bts::mpi

@@ -46,13 +46,27 @@ const char* library() {
   return name.c_str();
 }
 
-int poll_start(int32_t* rank, int32_t* size) {
+int poll_start(const BtsGroup** whole) {
   return guarded([&] {
     if (!has_started()) return 1;
-    *rank = world().rank;
-    *size = world().size;
+    *whole = &world().whole;
     return 0;
   });
+}
+
+int split_whole(int32_t number, const BtsGroup** group) {
+  return guarded([&] {
+    expect_whole();
+    *group = split(number);
+    return 0;
+  });
+}
+
+void describe(const BtsGroup* group, int32_t* rank, int32_t* size, const int32_t** names, int32_t* of) {
+  *rank = group->rank;
+  *size = group->size;
+  *names = group->names.data();
+  *of = world().size;
 }
 
 int begin_gather(const char* bytes, uint64_t count, double seconds) {
@@ -86,6 +100,8 @@ extern "C" __attribute__((visibility("default"))) const BtsMpi* bts_mpi() {
       .library = library,
       .start = start,
       .poll_start = poll_start,
+      .split = split_whole,
+      .describe = describe,
       .all_reduce = call<all_reduce>,
       .broadcast = call<broadcast>,
       .send = call<send>,

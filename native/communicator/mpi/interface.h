@@ -15,13 +15,17 @@ struct BtsBuffer {
   int32_t elements;  // BtsElements; those of sums are no bytes
 };
 
-// One call of all ranks, or of two. `failure` is why this rank cannot take part, which the others are told, or null.
+// Ranks that make calls together: all of them, or those of a split.
+struct BtsGroup;
+
+// One call of all ranks of a group, or of two. `failure` is why this rank cannot take part, which the others are told, or null.
 struct BtsCall {
   const BtsBuffer* buffers;
   uint64_t count;
   int32_t peer;  // the root, or the other rank; -1: none
   const char* failure;
-  double seconds;  // after which the others are given up
+  double seconds;         // after which the others are given up
+  const BtsGroup* group;  // whose call it is
 };
 
 // Functions that may fail return 0, or -1 where `message` says why. `poll` functions return 1 until there is a result, and
@@ -32,7 +36,11 @@ struct BtsMpi {
   const char* (*library)();  // which MPI this is
 
   void (*start)(double seconds);
-  int (*poll_start)(int32_t* rank, int32_t* size);
+  int (*poll_start)(const BtsGroup** whole);
+  // The ranks that give the same number. It waits for all of the whole, who must be there.
+  int (*split)(int32_t number, const BtsGroup** group);
+  // The place of this rank, and what all are called among `of`.
+  void (*describe)(const BtsGroup* group, int32_t* rank, int32_t* size, const int32_t** names, int32_t* of);
   int (*all_reduce)(const BtsCall* call);  // sums in place
   int (*broadcast)(const BtsCall* call);
   int (*send)(const BtsCall* call);
@@ -44,7 +52,7 @@ struct BtsMpi {
   void (*finalize)();  // waits for all ranks; nothing works afterwards
 };
 
-constexpr uint32_t BTS_MPI_VERSION = 1;
+constexpr uint32_t BTS_MPI_VERSION = 2;
 
 using BtsMpiFunction = const BtsMpi* (*)();  // of the symbol "bts_mpi"
 

@@ -36,7 +36,7 @@ bool has_ended(Gather& g) {
     g.asks = true;
   }
   if (g.asks)
-    if (const auto reason = answers("gather", g.deadline)) give_up(*reason);
+    if (const auto reason = answers("gather", g.deadline, world().whole)) give_up(*reason);
   return false;
 }
 

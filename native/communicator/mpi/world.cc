@@ -56,6 +56,21 @@ std::string failure_of(int status, const char* call) {
   return name.substr(0, name.find('(')) + " failed: " + std::string(text, size_t(length));
 }
 
+void duplicate(MPI_Comm from, MPI_Comm* to) {
+  MPI_EXPECT(MPI_Comm_dup(from, to));
+  MPI_EXPECT(MPI_Comm_set_errhandler(*to, MPI_ERRORS_RETURN));
+}
+
+void describe(BtsGroup& group, MPI_Comm comm) {
+  MPI_EXPECT(MPI_Comm_rank(comm, &group.rank));
+  MPI_EXPECT(MPI_Comm_size(comm, &group.size));
+  for (MPI_Comm* own : {&group.announcements, &group.data}) duplicate(comm, own);
+  group.names.resize(size_t(group.size));
+  int32_t me = 0;
+  MPI_EXPECT(MPI_Comm_rank(MPI_COMM_WORLD, &me));
+  MPI_EXPECT(MPI_Allgather(&me, 1, MPI_INT32_T, group.names.data(), 1, MPI_INT32_T, comm));
+}
+
 void initialize(World& world) {
   int already = 0, granted = 0;
   MPI_EXPECT(MPI_Initialized(&already));
@@ -66,10 +81,8 @@ void initialize(World& world) {
   MPI_EXPECT(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   MPI_EXPECT(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank));
   MPI_EXPECT(MPI_Comm_size(MPI_COMM_WORLD, &world.size));
-  for (MPI_Comm* comm : {&world.announcements, &world.data, &world.values, &world.answers}) {
-    MPI_EXPECT(MPI_Comm_dup(MPI_COMM_WORLD, comm));
-    MPI_EXPECT(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN));
-  }
+  for (MPI_Comm* comm : {&world.values, &world.answers}) duplicate(MPI_COMM_WORLD, comm);
+  describe(world.whole, MPI_COMM_WORLD);
   MPI_EXPECT(MPI_Op_create(add_bf16, 1, &world.sum_bf16));
 }
 
@@ -93,6 +106,15 @@ void live() {
 World& world() {
   static World world;
   return world;
+}
+
+const BtsGroup* split(int number) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_EXPECT(MPI_Comm_split(MPI_COMM_WORLD, number, world().rank, &comm));
+  MPI_EXPECT(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+  auto* group = new BtsGroup;
+  describe(*group, comm);
+  return group;
 }
 
 void take_turn(const char* call, const std::function<int()>& f) {
@@ -126,10 +148,10 @@ bool all_ended(Requests& requests) {
   return ended != 0;
 }
 
-void wait(Requests& requests, const Deadline& deadline, const char* call) {
+void wait(Requests& requests, const Deadline& deadline, const char* call, const BtsGroup& group) {
   Pause pause;
   while (!all_ended(requests)) {
-    if (deadline.passed()) give_up(who_did_not_come(call, deadline));
+    if (deadline.passed()) give_up(who_did_not_come(call, deadline, group));
     pause();
   }
 }

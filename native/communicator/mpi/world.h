@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -16,14 +17,30 @@ struct Failure : std::runtime_error {
   using runtime_error::runtime_error;
 };
 
-// Communicators of the same ranks, so that messages of one purpose never meet those of another.
+}  // namespace bts::mpi
+
+// Ranks that make calls of tensors together, with communicators that have one purpose each: messages never meet others.
+struct BtsGroup {
+  int rank = 0, size = 0;
+  MPI_Comm announcements = MPI_COMM_NULL, data = MPI_COMM_NULL;
+  std::vector<int32_t> names;  // of its ranks, among all
+  mutable uint64_t calls = 0;  // so far
+};
+
+namespace bts::mpi {
+
+// All ranks.
 struct World {
   int rank = 0, size = 0;
-  MPI_Comm announcements = MPI_COMM_NULL, data = MPI_COMM_NULL, values = MPI_COMM_NULL, answers = MPI_COMM_NULL;
+  BtsGroup whole;
+  MPI_Comm values = MPI_COMM_NULL, answers = MPI_COMM_NULL;
   MPI_Op sum_bf16 = MPI_OP_NULL;
 };
 
 World& world();
+
+// Those that give the same number; it stays as long as MPI does. Waits for all ranks, who must be there. Throws Failure.
+const BtsGroup* split(int number);
 
 // No call of MPI waits here, so a lock around each one lets several threads take turns: all that is asked of an MPI is
 // MPI_THREAD_SERIALIZED, and no thread keeps another one out. Throws Failure unless the call succeeds, and once any has
@@ -48,8 +65,8 @@ using Requests = std::vector<MPI_Request>;
 // Whether all of them have ended. Throws Failure once calls are cancelled.
 bool all_ended(Requests& requests);
 
-// Waits for all of them. Throws Failure that names the ranks which did not come.
-void wait(Requests& requests, const Deadline& deadline, const char* call);
+// Waits for all of them. Throws Failure that names the ranks of the group which did not come.
+void wait(Requests& requests, const Deadline& deadline, const char* call, const BtsGroup& group);
 
 // Gives the processor away: little at first, since most messages are on their way already.
 class Pause {
