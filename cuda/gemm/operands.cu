@@ -1,5 +1,7 @@
 #include "operands.h"
 
+#include <algorithm>
+
 #include "../../native/quantized.h"
 #include "../members.cuh"
 #include "../quantized.cuh"
@@ -71,6 +73,12 @@ std::vector<const act*> operands(Context& context, Weights weights, int64_t rows
   for (const Weight& weight : weights) {
     if (weight.dtype == dtype_of<act>) {
       result.push_back(static_cast<const act*>(weight.data));
+      continue;
+    }
+    // Members that are adapters of one have their matrices in common.
+    const auto same = std::ranges::find(weights.first(result.size()), weight.data, &Weight::data);
+    if (same - weights.begin() < std::ssize(result)) {
+      result.push_back(result[same - weights.begin()]);
       continue;
     }
     act* const copy = context.scratch().take<act>(n);

@@ -86,7 +86,7 @@ type FileRecord = z.infer<typeof FileRecord>;
 const nameOf = ({ offset, bytes }: Omit<Region, 'path'>) => `${offset}+${bytes ?? ''}`;
 
 /** What changes whenever a file's content does; but for writes that come so fast that they bear the same time. */
-const stampOf = ({ size, ino, mtimeNs, ctimeNs }: BigIntStats) =>
+export const stampOf = ({ size, ino, mtimeNs, ctimeNs }: BigIntStats) =>
   `size ${size}, inode ${ino}, mtime ${mtimeNs}, ctime ${ctimeNs}`;
 
 /** File systems tell time in steps: of some milliseconds usually, of two seconds at most (FAT). */
@@ -96,7 +96,7 @@ const TIME_STEP_MS = 2000;
  * Whether a change from now on would give the file another time. A file that was changed within the same step could be changed
  * again and keep its stamp ("racily clean" in git, which distrusts such files, too): it is hashed again the next time.
  */
-function isSettled({ mtimeMs, ctimeMs }: BigIntStats, now: number): boolean {
+export function isSettled({ mtimeMs, ctimeMs }: BigIntStats, now: number): boolean {
   return Number(mtimeMs) + TIME_STEP_MS < now && Number(ctimeMs) + TIME_STEP_MS < now;
 }
 

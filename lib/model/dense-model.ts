@@ -23,6 +23,7 @@ import { adapterAsHub } from './members/adapter-base.js';
 import { expectVocabulary } from './members/vocabulary.js';
 import { readTokenizer, type TokenizerFiles, tensorSource, writeTokenizer } from './save.js';
 import { type LowRankOf, Member, type MemberOptions, type Trainable, trainedLowRank } from './transformer/member.js';
+import type { PackedTypes } from './transformer/packed-types.js';
 import {
   expectUnquantized,
   QUANTIZE_OPTIONS,
@@ -50,8 +51,8 @@ export interface LoadOptions extends OpenOptions, QuantizeOptions {
   freeze?: readonly Freezable[];
 }
 
-/** How a new adapter is begun. */
-export interface AdaptOptions extends LoraOptions, HashOptions {}
+/** How a new adapter is begun, and what the model that it is one of is held in. */
+export interface AdaptOptions extends LoraOptions, HashOptions, Pick<QuantizeOptions, 'members'> {}
 
 /** A dense Llama-family model, or such a one with an adapter of low rank. */
 export class DenseModel extends DecoderModel {
@@ -111,10 +112,12 @@ export class DenseModel extends DecoderModel {
    * @param folder the folder of a whole model, which stays as it is
    */
   static async adapt(device: Device, folder: string, options: AdaptOptions): Promise<DenseModel> {
-    const { seed, verify, signal, ...lora } = checkOptions('DenseModel.adapt', loraOptions, options, {
-      verify: true,
-      signal: true,
-    });
+    const { seed, verify, signal, members, ...lora } = checkOptions(
+      'DenseModel.adapt',
+      { ...loraOptions, members: quantizeOptions.members },
+      options,
+      { verify: true, signal: true },
+    );
     const checkpoint = await openCheckpoint(folder, { verify, signal });
     if (checkpoint.adapter) throw adapterAsHub(folder);
     const { json, adaptations } = planLora(checkpoint.config, folder, lora);
@@ -124,6 +127,7 @@ export class DenseModel extends DecoderModel {
     };
     const tokenizer = await loadTokenizer(folder, { signal });
     return await DenseModel.of(device, checkpoint, tokenizer, {
+      members,
       signal,
       lowRank,
       adapted: { json, replaced: new Map() },
@@ -191,10 +195,14 @@ export class DenseModel extends DecoderModel {
   }
 
   override trainingBytes(size: BatchSize): number {
-    const ranks = trainedRanks(this.member.parameters);
-    if (ranks.size > 0) return adaptedCost(this.config, size, adapterTraining(this.config, ranks)).trainingBytes;
+    const { config, parameters } = this.member;
+    const ranks = trainedRanks(parameters);
+    if (ranks.size > 0) {
+      const packed = Object.fromEntries(parameters.map(({ name, value }) => [name, value.dtype])) as PackedTypes;
+      return adaptedCost({ config, packed }, size, adapterTraining(config, ranks)).trainingBytes;
+    }
     const trained = new Set(this.trainable.map(({ name }) => name));
-    return denseCost(this.config, size, ({ name }) => trained.has(name)).trainingBytes;
+    return denseCost(config, size, ({ name }) => trained.has(name)).trainingBytes;
   }
 
   /**

@@ -128,6 +128,8 @@ export class Device implements Disposable {
     readonly precision: 'f32' | 'bf16',
     /** Why 'auto' did not take a GPU. */
     readonly fallback: string | undefined,
+    /** @internal What computes: two devices of a kind give the same bits. */
+    readonly kind: string,
     private readonly native: NativeDevice,
   ) {
     this.leastRows = native.leastRows(false);
@@ -170,9 +172,12 @@ export class Device implements Disposable {
 
   private static openCpu(options: DeviceOptions, fallback?: string) {
     const { threads = availableProcessors(), instructionSet = '', precision = 'f32' } = options;
-    const { Device: Native } = loadAddon();
+    const { Device: Native, variants } = loadAddon();
     try {
-      return new Device('cpu', threads, 'f32', precision, fallback, new Native(threads, instructionSet, precision));
+      const native = new Native(threads, instructionSet, precision);
+      const widest = variants().findLast(({ supported }) => supported);
+      const kind = `cpu ${instructionSet || widest?.name} ${precision}`;
+      return new Device('cpu', threads, 'f32', precision, fallback, kind, native);
     } catch (error) {
       throw typed(error);
     }
@@ -183,7 +188,8 @@ export class Device implements Disposable {
       const { Device: Native, variants } = loadAddon(backend);
       const first = variants().find(({ supported }) => supported);
       const native = new Native(1, index, precision);
-      return new Device(`${backend}:${index || first?.name}`, 1, precision, precision, undefined, native);
+      const name = `${backend}:${index || first?.name}`;
+      return new Device(name, 1, precision, precision, undefined, `${name} ${precision}`, native);
     } catch (cause) {
       const error = typed(cause);
       if (!(error instanceof BtsError) || error.code === 'BAD_OPTION') throw error;

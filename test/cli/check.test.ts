@@ -44,6 +44,28 @@ test('check --json gives findings and costs; too little memory is a warning', as
     assert.is(cost.parameters, 3 * 14_096 + 2 * 5 * 256);
     // Keys and values of two heads of width four, in three layers of three members.
     assert.is(cost.cacheBytes, 2 * 2 * 4 * 3 * 3 * 4);
+    assert.is(cost.wideningBytes, 0);
+  });
+});
+
+test('check tells what a GPU widens members in codes in', async () => {
+  await inTemporaryFolder(async (folder) => {
+    await writeProject(folder);
+    const members = [
+      '--hub',
+      join(folder, 'hub'),
+      '--expert',
+      `code=${join(folder, 'code')}`,
+      '--quantize',
+      'code=int4',
+    ];
+    const { stdout } = await callCli('check', ...members, '--json');
+    // The two halves of the expert's feed-forward part, [24,16] each, at once.
+    assert.is(JSON.parse(stdout).cost.wideningBytes, 2 * 2 * 24 * 16);
+    const both = await callCli('check', ...members, '--members', 'int8', '--json');
+    assert.is(JSON.parse(both.stdout).cost.wideningBytes, 2 * 2 * 2 * 24 * 16);
+    const { stdout: shown } = await callCli('check', ...members);
+    assert.match(shown, /^widening +another 1.5 KiB on a GPU/m);
   });
 });
 

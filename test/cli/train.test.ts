@@ -165,6 +165,30 @@ test('a dry run says what an adapter takes', async () => {
     assert.ok(plan.flopsPerToken < dense.flopsPerToken);
     // The weights have neither gradients nor moments.
     assert.ok(dense.trainingBytes - plan.trainingBytes > 2.5 * 4 * (14_096 - parameters));
+    const held = await callCli(...continued(folder, { lora: '1', members: 'int8', 'dry-run': true, json: true }));
+    // Rows of 16 and 24 numbers fill up a group of 128, so that codes take more than f32: 132 bytes a row.
+    const rows = 3 * (16 + 2 * 8 + 2 * 24 + 2 * 16);
+    const floats = 3 * (2 * 16 * 16 + 2 * 8 * 16 + 3 * 24 * 16);
+    assert.is(JSON.parse(held.stdout).trainingBytes - plan.trainingBytes, 132 * rows - 4 * floats);
+  });
+});
+
+test('the model that an adapter is trained of may be held in 8 bits, and is so when the run goes on', async () => {
+  await inProject(async (folder) => {
+    const options = { lora: '2', 'checkpoint-every': '3' };
+    const trained = async (changed: Options) => {
+      const { error } = await callCli(...continued(folder, { ...options, ...changed }));
+      assert.is(error, undefined, error?.message);
+      return await weights(join(folder, 'out'), 'adapter_model.safetensors');
+    };
+    const whole = await trained({ members: 'int8' });
+    await rm(join(folder, 'out'), { recursive: true });
+    const { error } = await callCli(...continued(folder, { ...options, resume: true }));
+    assert.is(error?.code, 'BAD_OPTION');
+    assert.match(error!.message, '"members":"int8"');
+    assert.equal(await trained({ members: 'int8', resume: true }), whole);
+    for (const name of ['out', 'out.training']) await rm(join(folder, name), { recursive: true });
+    assert.not.equal(await trained({}), whole);
   });
 });
 
@@ -236,6 +260,7 @@ const FAULTS: [Options, ErrorCode, string][] = [
   [{ lora: '4' }, 'BAD_OPTION', '--lora trains an adapter of an existing model: give --from'],
   [{ from: 'hub', 'lora-alpha': '4' }, 'BAD_OPTION', 'give its rank with --lora'],
   [{ from: 'hub', 'lora-targets': 'q_proj' }, 'BAD_OPTION', 'give its rank with --lora'],
+  [{ from: 'hub', members: 'int8' }, 'BAD_OPTION', 'give its rank with --lora'],
   [{ from: 'hub', lora: '4', freeze: 'head' }, 'BAD_OPTION', 'leave out --freeze'],
   [{ from: 'hub', lora: '4', 'lora-targets': 'wq' }, 'BAD_OPTION', '"wq" names nothing in the base'],
   [{ from: 'hub', lora: '0' }, 'BAD_OPTION', 'whole number from 1'],

@@ -19,6 +19,8 @@ import { DenseModel, type Freezable, trainableRoles } from '../../lib/model/dens
 import type { LanguageModel } from '../../lib/model/language-model.js';
 import { StitchedModel } from '../../lib/model/stitched-model.js';
 import { planStitches } from '../../lib/model/stitches/stitch-plan.js';
+import { type QuantizeOptions, quantizationOf } from '../../lib/model/transformer/quantization.js';
+import type { QuantizedType } from '../../lib/tensor/addon.js';
 import type { Device } from '../../lib/tensor/device.js';
 import { countFlops } from '../../lib/tensor/flops.js';
 import { Scope } from '../../lib/tensor/scope.js';
@@ -138,25 +140,29 @@ for (const [what, given, freeze, base = CONFIGS.llama] of DENSE) {
   });
 }
 
-const ADAPTED: [string, string, base?: ModelConfig][] = [
+const ADAPTED: [string, string, base?: ModelConfig, members?: QuantizedType][] = [
   ['an adapter', 'all-linear'],
   ['an adapter of two matrices', 'q_proj,v_proj'],
   ['an adapter of the feed-forward part', 'gate_proj,up_proj,down_proj'],
   ['an adapter of what leads into and out of layers', 'v_proj,o_proj,down_proj'],
   ['an adapter of a Phi', 'all-linear', CONFIGS.phi3],
   ['an adapter of a Gemma', 'all-linear', CONFIGS.gemma3_text],
+  ['an adapter of a model in 8 bits', 'all-linear', CONFIGS.llama, 'int8'],
+  ['an adapter of two matrices of a Phi in 4 bits', 'o_proj,down_proj', CONFIGS.phi3, 'int4'],
 ];
+/** With matrices that are most of a step. */
+const WIDE = { width: 256, feedForwardWidth: 640, headWidth: 32 };
 
-for (const [what, targets, base = CONFIGS.llama] of ADAPTED) {
+for (const [what, targets, base = CONFIGS.llama, members] of ADAPTED) {
   test(`what training ${what} takes is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
-      const config = resized(varied(base, { ...SIZE, dtype: 'BF16' }), base);
+      const config = resized(varied(base, { ...SIZE, ...(members && WIDE), dtype: 'BF16' }), base);
       const hub = await inOwnDevice((device) => writeModel(device, join(folder, 'hub'), { config, dtype: 'bf16' }));
-      const options = { rank: 6, alpha: 6, targets: targets.split(',') };
+      const options = { rank: 6, alpha: 6, targets: targets.split(','), members };
       const { adaptations } = planLora(config, hub, options);
       const adapter = adapterTraining(config, new Map([...adaptations].map(([name, { rank }]) => [name, rank])));
       for (const recompute of ['never', 'always'] as const) {
-        const cost = adaptedCost(config, { ...BATCH, recompute }, adapter);
+        const cost = adaptedCost({ config, quantized: members }, { ...BATCH, recompute }, adapter);
         let said = 0;
         let parameters = 0;
         const peak = await peakOf(async (device) => {
@@ -185,7 +191,7 @@ test('operations of training an adapter', async () => {
     const ids = randomTokens(tokens);
     using model = await DenseModel.adapt(device, hub, { rank: 6 });
     for (const recompute of ['never', 'always'] as const) {
-      const cost = adaptedCost(config, { batch: 1, tokens, recompute }, adapter);
+      const cost = adaptedCost({ config }, { batch: 1, tokens, recompute }, adapter);
       assert.is(Math.round(cost.forwardFlops * tokens), await countFlops(device, () => model.logits(ids)));
       using scope = Scope.recording(device, { keep: recompute === 'always' ? 0 : Number.POSITIVE_INFINITY });
       const step = await countFlops(device, async () => {
@@ -200,7 +206,7 @@ test('operations of training an adapter', async () => {
   });
 });
 
-const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: ModelConfig][] = [
+const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: ModelConfig, held?: QuantizeOptions][] = [
   ['one stitch at the end', { stitches: 1 }, {}],
   ['one stitch in the middle', { plan: [{ afterLayer: 3, kind: 'experts_into_hub' }] }, {}],
   ['alternating stitches', { stitches: 3 }, {}],
@@ -220,9 +226,11 @@ const STITCHED: [string, Partial<StitchOptions>, Partial<FlatConfig>, base?: Mod
   ['much vocabulary', { stitches: 2 }, { vocabularySize: 5000 }],
   ['members that are Gemmas', { stitches: 2 }, {}, CONFIGS.gemma2],
   ['members that are OLMos', { stitches: 2 }, {}, CONFIGS.olmo2],
+  ['members in 8 bits', { stitches: 2 }, WIDE, CONFIGS.llama, { members: 'int8' }],
+  ['members in 4 and 8 bits', { stitches: 2 }, WIDE, CONFIGS.phi3, { members: 'int4', quantize: { a: 'int8' } }],
 ];
 
-for (const [what, options, given, base = CONFIGS.llama] of STITCHED) {
+for (const [what, options, given, base = CONFIGS.llama, held = {}] of STITCHED) {
   test(`the memory of a training step with ${what} is estimated`, async () => {
     await inTemporaryFolder(async (folder) => {
       const config = resized(varied(base, { ...SIZE, ...given, dtype: 'BF16' }), base);
@@ -234,8 +242,18 @@ for (const [what, options, given, base = CONFIGS.llama] of STITCHED) {
       for (const recompute of ['never', 'always'] as const) {
         let expected = 0;
         const peak = await peakOf(async (device) => {
-          const model = await StitchedModel.create(device, { hub: hub!, experts: { a: a!, b: b! }, ...options });
-          const shape = { ...model.manifest, members: [config, config, config] };
+          const model = await StitchedModel.create(device, {
+            hub: hub!,
+            experts: { a: a!, b: b! },
+            ...options,
+            ...held,
+          });
+          const quantized = quantizationOf(model.manifest.members, held);
+          const shape = { ...model.manifest, members: [config, config, config], quantized };
+          assert.is(
+            model.trainingBytes({ ...BATCH, recompute }),
+            stitchedCost(shape, { ...BATCH, recompute }).trainingBytes,
+          );
           expected = stitchedCost(shape, { ...BATCH, recompute }).trainingBytes;
           return model;
         }, recompute);

@@ -117,6 +117,10 @@ function render(
     ],
     ['work', `${compact(cost.forwardFlops)} operations a token, ${compact(cost.trainingFlops)} in training`],
   ];
+  if (cost.wideningBytes > 0) {
+    const widening = `another ${bytes(cost.wideningBytes)} on a GPU, in which a matrix of all members is bf16 for a moment`;
+    lines.splice(2, 0, ['widening', widening]);
+  }
   parts.push(lines.map(([what, how]) => `${what.padEnd(15)}${how}`).join('\n'));
   return [...parts, 'These models can be stitched.'].join('\n\n');
 }

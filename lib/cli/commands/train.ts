@@ -5,7 +5,7 @@ import { choice, commaList, folder } from '../../base/schema.js';
 import type { ModelConfig } from '../../checkpoint/config.js';
 import { openCheckpoint, readConfig } from '../../checkpoint/dense-checkpoint.js';
 import { Tokenizer } from '../../data/tokenizer.js';
-import { adaptedCost, denseCost } from '../../model/cost/cost.js';
+import { denseCost } from '../../model/cost/cost.js';
 import { DenseModel, FREEZABLE, trainableRoles } from '../../model/dense-model.js';
 import type { Device } from '../../tensor/device.js';
 import { kebab } from '../options/config-file.js';
@@ -97,9 +97,8 @@ export function trainCommand(program: Command, signal: AbortSignal): void {
           const begun = checkpoint && !isAdapted(values);
           const config = begun ? await readConfig(checkpoint) : await plannedConfig(values);
           const size = { batch: values.batchSize, tokens: values.sequenceLength, recompute: values.recompute };
-          const adapter = await adapterToBe(config, values);
-          if (adapter) return adaptedCost(config, size, adapter);
-          return denseCost(config, size, trainableRoles(config, loadOptions(values)));
+          const trained = trainableRoles(config, loadOptions(values));
+          return (await adapterToBe(values, size)) ?? denseCost(config, size, trained);
         },
         prepare: async () => from === undefined && (await newTokenizer(values, signal)),
         create: (device) => createModel(device, values, signal),
@@ -166,7 +165,10 @@ async function resumeModel(
   const begun = from ? await readConfig(from) : await newConfig(values, await Tokenizer.load(checkpoint));
   expectRoom(begun, values);
   await expectSameKind(checkpoint, values);
-  if (isAdapted(values)) return await DenseModel.load(device, checkpoint, { trainable: 'adapter', base: from, signal });
+  if (isAdapted(values)) {
+    const { members } = values;
+    return await DenseModel.load(device, checkpoint, { trainable: 'adapter', base: from, members, signal });
+  }
   const model = await DenseModel.load(device, checkpoint, { ...loadOptions(values), signal });
   expectSame(model.config, begun, checkpoint);
   return model;

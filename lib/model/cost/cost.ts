@@ -7,15 +7,14 @@
 import { type ModelConfig, ropeOf, windowOf } from '../../checkpoint/model-config.js';
 import { type ParameterSpec, parameterNames } from '../../checkpoint/names.js';
 import type { StitchManifest } from '../../checkpoint/stitch-manifest.js';
-import { bytesOf as arrayBytes, type FloatType, isQuantized, type QuantizedType } from '../../tensor/addon.js';
-import { MEMORY_DTYPES } from '../save.js';
+import type { QuantizedType } from '../../tensor/addon.js';
 import { DIRECTIONS } from '../stitches/directions/index.js';
 import { type StitchDesign, type StitchSettings, stitchDesign } from '../stitches/kinds/index.js';
 import { type StitchCost, stitchCost, stitchParameters } from '../stitches/stitch-cost.js';
 import { type Trainable, withoutHead } from '../transformer/member.js';
 import type { PackedTypes } from '../transformer/packed-types.js';
-import { heldIn } from '../transformer/quantization.js';
 import { type AdapterCost, type AdapterTraining, addedFlops } from './adapter-cost.js';
+import { bytesOf, type Held, typeOf, wideningBytes } from './held.js';
 
 /**
  * What a training step does with the inside of layers, which gradients need: 'always' computes it again, 'never' keeps it, 'auto'
@@ -49,6 +48,8 @@ export interface Cost {
   weightBytes: number;
   /** Most bytes in tensors at once in a training step; what ops need as scratch memory comes on top. */
   trainingBytes: number;
+  /** Of such scratch memory what a GPU widens matrices in 8 and 4 bits in, to bf16, to multiply many rows; the CPU takes none. */
+  wideningBytes: number;
   /** Bytes that the key/value cache takes for each token of a sequence. */
   cacheBytes: number;
 }
@@ -115,22 +116,22 @@ export function forwardFlopsPerToken(config: ModelConfig, tokens: number): numbe
 
 /** The cost of a dense model, and of training those of its parameters that `trained` picks; default all. */
 export function denseCost(config: ModelConfig, size: BatchSize, trained: Trainable = () => true): Cost {
-  return costOf(config, size, trained);
+  return costOf({ config }, size, trained);
 }
 
 /** The cost of a dense model with an adapter, and of training that alone. */
-export function adaptedCost(config: ModelConfig, size: BatchSize, adapter: AdapterTraining): Cost {
-  return costOf(config, size, () => false, adapter);
+export function adaptedCost(model: Held, size: BatchSize, adapter: AdapterTraining): Cost {
+  return costOf(model, size, () => false, adapter);
 }
 
-function costOf(config: ModelConfig, size: BatchSize, trained: Trainable, adapter?: AdapterTraining): Cost {
+function costOf(model: Held, size: BatchSize, trained: Trainable, adapter?: AdapterTraining): Cost {
+  const { config } = model;
   const { batch, tokens } = size;
   const recompute = isRecomputed(size);
   const { width: C, layers, vocabularySize: V } = config;
   const { width: F } = config.feedForward;
   const { flops: added = 0, insideFlops: addedInside = 0 } = adapter ?? {};
-  const ownParameters = parameterCount(config);
-  const parameters = ownParameters + (adapter?.parameters ?? 0);
+  const parameters = parameterCount(config) + (adapter?.parameters ?? 0);
   const trainedParameters = adapter?.parameters ?? parameterCount(config, trained);
   const all = layersFlops(config, tokens);
   const forwardFlops = all.total + added + headFlops(config);
@@ -147,16 +148,16 @@ function costOf(config: ModelConfig, size: BatchSize, trained: Trainable, adapte
   const saved = layers * keptInLayer + C;
   const insideLayer = recompute ? 3 * F + 3 * C : F + 2 * C;
   const most = saved + Math.max(V + 2 * C, insideLayer);
-  const weights = bytesOf(config);
   return {
     parameters,
     trainedParameters,
     forwardFlops,
     trainingFlops: forwardFlops + backwardFlops,
-    weightBytes: weights + FLOAT_BYTES * (adapter?.parameters ?? 0),
+    weightBytes: bytesOf(model) + FLOAT_BYTES * (adapter?.parameters ?? 0),
     trainingBytes:
-      ((parameters - trainedParameters) / ownParameters) * weights +
+      bytesOf(model, (spec) => !trained(spec)) +
       FLOAT_BYTES * (FLOATS_PER_TRAINED * trainedParameters + batch * tokens * most + ropeTables([config], tokens)),
+    wideningBytes: wideningBytes([model]),
     cacheBytes: cacheBytes(config),
   };
 }
@@ -215,15 +216,13 @@ export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
   const belowFirstStitch = first > 0 ? M * insideInference(hub) : 0;
 
   const stitches = stitchParameterCount(shape);
-  const memberBytes = members.map((config, m) => {
-    const adapter = adapters[m];
-    const part = m === 0 ? undefined : withoutHead;
-    if (!adapter) return bytesOf(config, part, quantized[m], packed[m]);
+  const held: Held[] = members.map((config, m) => ({ config, quantized: quantized[m], packed: packed[m] }));
+  const own = held.map((member, m) => {
+    if (!adapters[m]) return m === 0 ? () => true : withoutHead;
     // What the hub has in the same form is in memory once.
-    const isOwn = (spec: ParameterSpec) =>
-      typeOf(spec, config, quantized[m], packed[m]) !== typeOf(spec, config, quantized[0], packed[0]);
-    return adapter.bytes + bytesOf(config, isOwn, quantized[m], packed[m]);
+    return (spec: ParameterSpec) => typeOf(spec, member) !== typeOf(spec, held[0]!);
   });
+  const memberBytes = held.map((member, m) => (adapters[m]?.bytes ?? 0) + bytesOf(member, own[m]));
   const weights = shape.memberBytes ?? sum(memberBytes);
   return {
     parameters: sum(members.map((config, m) => adapters[m]?.parameters ?? parameterCount(config))) + stitches,
@@ -237,6 +236,7 @@ export function stitchedCost(shape: StitchedShape, size: BatchSize): Cost {
         (FLOATS_PER_TRAINED * stitches +
           batch * tokens * Math.max(inBackward, belowFirstStitch) +
           ropeTables(members, tokens)),
+    wideningBytes: wideningBytes(held.map((member, m) => ({ ...member, part: own[m] }))),
     cacheBytes: M * cacheBytes(hub),
   };
 }
@@ -350,28 +350,6 @@ function behindParts({ norm, width: C }: ModelConfig): number {
 function insideInference({ width: C, feedForward: { width: F }, attention }: ModelConfig) {
   const { heads: H, keyValueHeads: K, headWidth: D } = attention;
   return 2 * C + Math.max(3 * H * D + 3 * K * D, 2 * C + F);
-}
-
-/** What a weight is held in: codes of the file stay, whatever else is asked for. */
-function typeOf(
-  spec: ParameterSpec,
-  { dtype }: ModelConfig,
-  quantized?: QuantizedType,
-  packed?: PackedTypes | null,
-): QuantizedType | FloatType {
-  const own = packed?.[spec.name];
-  if (own && isQuantized(own)) return own;
-  return heldIn(spec, quantized) ?? own ?? MEMORY_DTYPES[dtype]!;
-}
-
-function bytesOf(
-  config: ModelConfig,
-  part: Trainable = () => true,
-  quantized?: QuantizedType,
-  packed?: PackedTypes | null,
-): number {
-  const specs = parameterNames(config).filter(part);
-  return sum(specs.map((spec) => arrayBytes(typeOf(spec, config, quantized, packed), spec.shape)));
 }
 
 /** Of a key/value cache, for each token of a sequence. */

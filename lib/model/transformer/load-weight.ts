@@ -8,6 +8,7 @@ import { type LowRank, Parameter } from '../../tensor/parameter.js';
 import { Scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { MEMORY_DTYPES } from '../save.js';
+import { findCodes, keepCodes, placeOfCodes } from './kept-codes.js';
 import { heldType, loadPacked } from './load-packed.js';
 
 /**
@@ -23,13 +24,18 @@ function loadFloats(device: Device, entry: TensorEntry): Tensor {
 }
 
 /**
- * A matrix of a file in 8 or 4 bits. Throws what `loadStored` throws; that a number of it is not finite is told by whatever reads it.
+ * A matrix of a file in 8 or 4 bits, which are kept for the next time. Throws what `loadStored` throws; that a number of it is not
+ * finite is told by whatever reads it.
  */
 export async function loadQuantized(device: Device, entry: Stored, dtype: QuantizedType): Promise<Tensor> {
+  const place = isPacked(entry) ? undefined : await placeOfCodes(device, entry, dtype);
+  const kept = place && (await findCodes(place));
+  if (kept) return device.load(kept, entry.shape, dtype);
   using stored = await loadStored(device, entry);
   const matrix = device.empty(stored.shape, dtype);
   try {
     device.run('quantize', { y: matrix, x: stored });
+    if (place) await keepCodes(place, matrix);
     return matrix;
   } catch (error) {
     matrix.dispose();
