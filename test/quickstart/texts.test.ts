@@ -13,10 +13,14 @@ test.before.each(async () => {
 });
 test.after.each(() => rm(folder, { recursive: true }));
 
-/** A package that publishes its folder `lib`, with these files, given by their paths below it. */
-async function project(files: Record<string, string>, at = 'project'): Promise<string> {
+/** A package that publishes its folder `lib`, or what is said, with these files, given by their paths below it. */
+async function project(
+  files: Record<string, string>,
+  at = 'project',
+  published = ['lib', 'notes.md'],
+): Promise<string> {
   const root = join(folder, at);
-  const manifest = JSON.stringify({ name: 'own', files: ['lib', 'notes.md'] });
+  const manifest = JSON.stringify({ name: 'own', files: published });
   for (const [path, text] of Object.entries({ 'package.json': manifest, ...files })) {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), text);
@@ -183,6 +187,21 @@ test('code is one form of each module, without what machines wrote', async () =>
   const own = ['cpp_header', 'cpp_source', 'esm_form', 'of_the_project'];
   assert.equal(marks, [...own, 'same_content', 'typescript_form', 'with_licence']);
   assert.not.match(text, /MIT License|sourceMappingURL|minified/);
+});
+
+test('of a clone only what npm publishes is read: patterns, and what is taken out again', async () => {
+  const files = {
+    'lib/deep/a.md': sentences(600, 'of a pattern'),
+    'lib/top.md': sentences(600, 'at the top'),
+    'lib/deep/a.d.ts': `/** ${'A declaration that stays at home. '.repeat(20)} */`,
+    'libs/a.md': sentences(600, 'of another folder'),
+    'native/a.md': sentences(600, 'of a folder'),
+    'native/own/a.md': sentences(600, 'taken out'),
+    'README.md': sentences(2000, 'of the project'),
+  };
+  const text = await collect('prose', await project(files, 'clone', ['lib/**/*.md', 'native', '!native/own']));
+  for (const expected of ['of a pattern', 'at the top', 'of a folder', 'of the project']) assert.match(text, expected);
+  for (const other of ['at home', 'another', 'taken out']) assert.not.match(text, other);
 });
 
 test('no package gives more than its share of the code', async () => {

@@ -82,8 +82,21 @@ async function publishedPackage(folder: string, signal?: AbortSignal): Promise<I
   const { name = '', files: published = [] } = manifest as { name?: string; files?: string[] };
   const all: string[] = [];
   await walk(folder, folder, all, [], signal);
-  const isPublished = (file: string) => published.some((path) => file === path || file.startsWith(`${path}/`));
-  return { name, folder, files: all.filter((file) => file === 'README.md' || isPublished(file)).sort() };
+  const files = all.filter((file) => file === 'README.md' || isPublished(file, published));
+  return { name, folder, files: files.sort() };
+}
+
+/** Whether npm publishes a file where package.json has these `files`: the last entry decides that is about it. */
+function isPublished(file: string, entries: readonly string[]): boolean {
+  const entry = entries.findLast((entry) => pattern(entry.replace(/^!/, '')).test(file));
+  return entry !== undefined && !entry.startsWith('!');
+}
+
+/** A path with what lies below it; `*` is any part of a name, and a whole name of two any folders. */
+function pattern(entry: string): RegExp {
+  const literal = (text: string) => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+  const names = entry.split('**/').map((part) => part.split('*').map(literal).join('[^/]*'));
+  return new RegExp(`^${names.join('(.*/)?')}(/|$)`);
 }
 
 async function packagesIn(modules: string): Promise<string[]> {
