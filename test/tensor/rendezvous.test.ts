@@ -1,7 +1,8 @@
 /** Who may come where ranks meet by TCP. */
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { BtsError } from '../../lib/base/errors.js';
@@ -11,6 +12,19 @@ import { freePort } from '../distributed/nccl-stand-in.js';
 const test = suite('ranks that meet by TCP');
 
 const meeting = (port: number, token: string) => ({ size: 2, address: '127.0.0.1', port, token, seconds: 5 });
+
+/** A connection to rank 0, once it listens. */
+async function reach(port: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    const came = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    if (came) return socket;
+    await setTimeout(20);
+  }
+}
 
 test('two meet, and gather values', async () => {
   const port = await freePort();
@@ -47,8 +61,22 @@ test('rank 0 listens where it is looked for, and nowhere else', async () => {
     socket.destroy();
     return came;
   };
-  while (!(await at('127.0.0.1'))) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (!(await at('127.0.0.1'))) await setTimeout(20);
   assert.is(await at(other), false);
+  const values = await Promise.all([waiting, meet({ ...meeting(port, 'this'), rank: 1 })]);
+  for (const each of values) each.dispose();
+});
+
+test('who has another token is told so, whatever it is, and keeps nobody from coming', async () => {
+  const port = await freePort();
+  const waiting = meet({ ...meeting(port, 'this'), rank: 0 });
+  for (const token of ['that', '', null, 7, ['this'], { toString: 1 }]) {
+    const socket = await reach(port);
+    socket.write(`${JSON.stringify({ token, rank: 1, size: 2 })}\n`);
+    const [answer] = await once(socket, 'data');
+    assert.match(`${answer}`, 'it belongs to another job');
+    socket.destroy();
+  }
   const values = await Promise.all([waiting, meet({ ...meeting(port, 'this'), rank: 1 })]);
   for (const each of values) each.dispose();
 });

@@ -1,6 +1,8 @@
 #include "arena.h"
 
+#ifdef __linux__
 #include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -23,7 +25,9 @@ void* take(size_t bytes) {
   if (bytes < 2 * kHugePage) return std::aligned_alloc(64, bytes);
   const size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
   void* block = std::aligned_alloc(kHugePage, whole);
+#ifdef __linux__
   if (block) madvise(block, whole, MADV_HUGEPAGE);
+#endif
   return block;
 }
 
