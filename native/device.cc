@@ -467,8 +467,8 @@ Napi::Value Device::open_nccl(const Napi::CallbackInfo& info) {
     if (board.bytes() < nccl_board_bytes(size))
       throw Error("BAD_SHAPE", "openNccl: the board must have " + std::to_string(nccl_board_bytes(size)) + " bytes");
     const std::string bytes(static_cast<const char*>(id.ArrayBuffer().Data()) + id.ByteOffset(), id.ByteLength());
-    return Communicator::create(info.Env(), state,
-                                bts::open_nccl(bytes, {rank, size, std::move(names)}, board.data(), to_seconds(info[5])));
+    return Communicator::create(
+        info.Env(), state, bts::open_nccl(bytes, {rank, size, std::move(names)}, board.data(), to_seconds(info[5])));
   });
 }
 

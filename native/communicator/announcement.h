@@ -59,8 +59,8 @@ inline void expect_agreement(std::span<const Announcement> all, size_t me, std::
     if (theirs.fits(mine) && theirs.number == mine.number && theirs.peer == mine.peer &&
         std::strcmp(theirs.name, mine.name) == 0)
       continue;
-    throw Refusal(name(rank) + " calls " + theirs.describe() + "; this rank calls " +
-                  mine.describe() + (theirs.describe() == mine.describe() ? " in other pieces" : "") +
+    throw Refusal(name(rank) + " calls " + theirs.describe() + "; this rank calls " + mine.describe() +
+                  (theirs.describe() == mine.describe() ? " in other pieces" : "") +
                   ". All ranks make the same calls in the same order, with tensors of the same shapes");
   }
 }

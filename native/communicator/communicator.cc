@@ -119,9 +119,8 @@ void Communicator::push(const char* name, Method method, const Napi::Value& tens
       ((*engine).*method)(backend, mine);
     } catch (const Error& error) {
       if (fault) throw *fault;
-      throw Error(error.code,
-                  "on rank " + std::to_string(place.names.ranks[static_cast<size_t>(place.rank)]) + " of " +
-                      std::to_string(place.names.of) + ": " + error.what());
+      throw Error(error.code, "on rank " + std::to_string(place.names.ranks[static_cast<size_t>(place.rank)]) + " of " +
+                                  std::to_string(place.names.of) + ": " + error.what());
     }
     if (fault) throw *fault;
   };

@@ -74,8 +74,9 @@ class MpiEngine final : public HostEngine {
       staged += bytes;
     }
     if (!memory.is_host()) stage(memory, buffers, staged, reads && exchange.failure.empty());
-    const BtsCall call{buffers.data(), buffers.size(), exchange.peer,
-                       exchange.failure.empty() ? nullptr : exchange.failure.c_str(), seconds_, group_};
+    const BtsCall call{buffers.data(), buffers.size(),
+                       exchange.peer,  exchange.failure.empty() ? nullptr : exchange.failure.c_str(),
+                       seconds_,       group_};
     expect(f(&call));
     if (memory.is_host() || !writes || !exchange.failure.empty()) return;
     for (size_t i = 0; i < buffers.size(); i++) {

@@ -130,7 +130,7 @@ class NcclEngine final : public Engine {
       nccl_.CommGetAsyncError(comm_, &result);
       const auto taken = steady_clock::now() - begin;
       if (result != kSuccess && result != kInProgress) give_up(nccl_.GetErrorString(result));
-      if (cancelled_) give_up("the communicator or its device was disposed meanwhile");
+      if (cancelled_) give_up("it was disposed or cancelled meanwhile, as it is where another rank fails");
       if (taken > duration<double>(seconds_))
         give_up("not all ranks came within " + std::to_string(static_cast<int64_t>(seconds_)) + " s");
       if (taken < 1ms) sched_yield();

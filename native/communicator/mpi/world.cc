@@ -114,6 +114,7 @@ const BtsGroup* split(int number) {
   MPI_EXPECT(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   auto* group = new BtsGroup;
   describe(*group, comm);
+  MPI_EXPECT(MPI_Comm_free(&comm));
   return group;
 }
 
@@ -142,7 +143,7 @@ void Pause::operator()() {
 void set_cancelled(bool value) { cancelled = value; }
 
 bool all_ended(Requests& requests) {
-  if (cancelled) give_up("the communicator or its device was disposed meanwhile");
+  if (cancelled) give_up("it was disposed or cancelled meanwhile, as it is where another rank fails");
   int ended = 0;
   MPI_EXPECT(MPI_Testall(int(requests.size()), requests.data(), &ended, MPI_STATUSES_IGNORE));
   return ended != 0;

@@ -42,7 +42,7 @@ World& world();
 // Those that give the same number; it stays as long as MPI does. Waits for all ranks, who must be there. Throws Failure.
 const BtsGroup* split(int number);
 
-// No call of MPI waits here, so a lock around each one lets several threads take turns: all that is asked of an MPI is
+// No call of MPI waits here but those that make groups, at the start, so a lock around each one lets several threads take turns: all that is asked of an MPI is
 // MPI_THREAD_SERIALIZED, and no thread keeps another one out. Throws Failure unless the call succeeds, and once any has
 // failed: what is still under way must not arrive where nobody waits any more.
 void take_turn(const char* call, const std::function<int()>& f);
