@@ -113,5 +113,7 @@ function portOfJob(env: Environment): number | undefined {
 
 function tokenOf(env: Environment): string {
   const slurm = env.SLURM_JOB_ID && `slurm-${env.SLURM_JOB_ID}.${env.SLURM_STEP_ID ?? ''}`;
-  return env.BTS_JOB_TOKEN || env.TORCHELASTIC_RUN_ID || slurm || '';
+  // torchrun calls all runs so that have no id of their own.
+  const run = env.TORCHELASTIC_RUN_ID !== 'none' && env.TORCHELASTIC_RUN_ID;
+  return env.BTS_JOB_TOKEN || run || slurm || '';
 }

@@ -354,16 +354,14 @@ export class MemberParallelModel extends DecoderModel {
   override async write(folder: string): Promise<void> {
     this.expectAlive();
     const { communicator, spread } = this;
-    await onEach(communicator, async () => {
+    const work = async () => {
       if (communicator.ranks[0] !== 0) return;
       const own = this.stitches.flatMap(({ parameters }) => parameters.map(({ value }) => value));
       const gathering = new Gathering(communicator, [{ weights: spread.weights, own }]);
-      try {
-        if (this.isHub) await this.writeWhole(folder, gathering.files[0]!);
-      } finally {
-        await gathering.finish();
-      }
-    });
+      if (this.isHub) await this.writeWhole(folder, gathering.files[0]!);
+      else await gathering.send();
+    };
+    await together(communicator, work, { entangled: true });
   }
 
   private async writeWhole(folder: string, sources: readonly TensorSource[]): Promise<void> {

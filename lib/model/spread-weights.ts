@@ -40,8 +40,8 @@ export interface Lot {
 }
 
 /**
- * Makes the weights of one file after the other whole on rank 0, each when it is written. All ranks make one, of the same
- * files, and finish it, whatever happens.
+ * Makes the weights of one file after the other whole on rank 0, each when it is written. All ranks make one, of the same files;
+ * rank 0 then writes all of them, and the others send. Where one of them fails, those who wait for it have to be released.
  */
 export class Gathering {
   /** Of each file what rank 0 writes, in the order of the file. */
@@ -70,13 +70,9 @@ export class Gathering {
     );
   }
 
-  /** Rank 0 receives what it did not write, all others send what they have. */
-  async finish(): Promise<void> {
+  /** What this rank has, in the order in which rank 0 writes it. */
+  async send(): Promise<void> {
     const { members, order } = this;
-    if (members.rank === 0) {
-      while (this.next < order.length) await this.take(this.next);
-      return;
-    }
     for (const { weight, own } of order) {
       for (const { first } of weight.rows.filter(({ rank }) => rank === members.rank)) {
         members.send(own.get(first)!, 0);

@@ -186,10 +186,11 @@ export class Device implements Disposable {
   private static openCuda(backend: CudaBackend, index: string, { precision = 'bf16' }: DeviceOptions) {
     try {
       const { Device: Native, variants } = loadAddon(backend);
-      const first = variants().find(({ supported }) => supported);
+      const gpus = variants();
+      const gpu = gpus.find(index ? ({ name }) => name === index : ({ supported }) => supported);
       const native = new Native(1, index, precision);
-      const name = `${backend}:${index || first?.name}`;
-      return new Device(name, 1, precision, precision, undefined, `${name} ${precision}`, native);
+      const name = `${backend}:${index || gpu?.name}`;
+      return new Device(name, 1, precision, precision, undefined, `${backend} ${gpu?.detail} ${precision}`, native);
     } catch (cause) {
       const error = typed(cause);
       if (!(error instanceof BtsError) || error.code === 'BAD_OPTION') throw error;

@@ -56,7 +56,10 @@ export interface TrainOptions extends ScheduleOptions, AdamWOptions, z.input<z.Z
    * resumed.
    */
   identity?: Readonly<Record<string, unknown>>;
-  /** Writes the finished model into a new folder; default `model.write`. Checkpoints keep full precision. */
+  /**
+   * Writes the finished model into a new folder; default `model.write`, the only way there is where members lie on ranks of their own.
+   * Checkpoints keep full precision.
+   */
   write?: (folder: string) => Promise<void>;
   /** Lets the update at work finish, saves, and ends the run: on all ranks, whichever it fires on. */
   signal?: AbortSignal | undefined;

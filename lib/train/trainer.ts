@@ -5,6 +5,7 @@ import { type HeldOutDomain, type HeldOutOptions, heldOutLosses } from '../eval/
 import { meanGates } from '../gates/mean-gates.js';
 import type { LanguageModel } from '../model/language-model.js';
 import { MemberParallelModel } from '../model/member-parallel-model.js';
+import type { SpreadModel } from '../model/spread-weights.js';
 import { StitchedModel } from '../model/stitched-model.js';
 import { expectSame } from '../tensor/agreement.js';
 import { Communicator } from '../tensor/communicator.js';
@@ -57,6 +58,7 @@ export async function* train(
   if (model.trainable.length === 0) {
     throw new BtsError('BAD_OPTION', 'the model has no trainable parameters: load it with trainable: true.');
   }
+  if (model.spread) expectReplicas(model.spread, communicator, write !== undefined);
   expectStepRoom(model, { ...data.options, accumulation, recompute });
   using run = new Run(model, data, schedule, communicator, checked);
   const all = communicator.whole;
@@ -115,6 +117,17 @@ export async function* train(
     return null;
   });
   yield { type: 'finished', step: run.step, folder };
+}
+
+/** Throws BAD_OPTION unless a model whose members lie on several ranks is trained by all of them, and written as it can be. */
+function expectReplicas({ members }: SpreadModel, { whole, size }: Communicator, hasWriter: boolean): void {
+  if (hasWriter)
+    throw new BtsError('BAD_OPTION', 'write: the ranks of a model write it together, in one way alone: leave it out.');
+  if (whole !== members.whole || size * members.size !== whole.size)
+    throw new BtsError(
+      'BAD_OPTION',
+      `communicator: expected the replicas of openMesh of the ${members.whole.size} ranks that the model's members are on, and came ${size} of ${whole.size} ranks.`,
+    );
 }
 
 /** What the course of a run depends on beside its own options, as all ranks must have it. */

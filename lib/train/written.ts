@@ -55,7 +55,7 @@ export async function writeTogether<Result extends JsonValue>(
   const { members, weights } = spread;
   const values = trainable.map(({ value }) => value);
   const named = (moment: string) => weights.map((weight) => ({ ...weight, name: `${moment}.${weight.name}` }));
-  const results = await together(whole, async () => {
+  const work = async () => {
     // The others have the same.
     if (members.ranks[0] !== 0) return null;
     const gathering = new Gathering(members, [
@@ -70,12 +70,10 @@ export async function writeTogether<Result extends JsonValue>(
         : []),
     ]);
     const [file = [], moments = []] = gathering.files;
-    try {
-      if (whole.rank > 0) return null;
-      return await write({ write: (folder) => spread.writeWhole(folder, file), moments });
-    } finally {
-      await gathering.finish();
-    }
-  });
+    if (whole.rank === 0) return await write({ write: (folder) => spread.writeWhole(folder, file), moments });
+    await gathering.send();
+    return null;
+  };
+  const results = await together<Result | null>(whole, work, { entangled: true });
   return results[0] as Result;
 }

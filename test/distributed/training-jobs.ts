@@ -40,7 +40,7 @@ interface Members {
 export interface Fault {
   rank: number;
   step: number;
-  what: 'NaN' | 'stop' | 'killed' | 'slow' | 'memory once' | 'memory always';
+  what: 'NaN' | 'stop' | 'killed' | 'slow' | 'memory once' | 'memory always' | 'disk';
 }
 
 export interface Job {
@@ -54,6 +54,8 @@ export interface Job {
   resume?: string;
   /** Whether each member has a rank of its own, where there are several. */
   spread?: boolean;
+  /** Whether all ranks are given in the place of the replicas. */
+  misled?: boolean;
   fault?: Fault;
   /** What rank 1 is started with in the place of what it says here. */
   other?: { learningRate?: number; batchSize?: number; seed?: number; text?: number; hub?: string };
@@ -105,7 +107,7 @@ async function makeRun(communicator: Communicator, job: Job, events: TrainEvent[
       heldOut,
       evaluation,
       resume,
-      communicator: mesh.replicas,
+      communicator: job.misled ? communicator : mesh.replicas,
     })) {
       events.push(event);
       if (event.type === 'step' && event.step === fault?.step && rank === fault.rank) bringAbout(fault, model, stop);
@@ -132,6 +134,9 @@ function bringAbout({ what }: Fault, model: LanguageModel, stop: AbortController
   if (what === 'NaN') device.run('fill', { y: model.trainable[0]!.value, value: Number.NaN });
   if (what === 'killed') process.kill(process.pid, 'SIGKILL');
   if (what === 'slow') slowDown(model);
+  if (what === 'disk')
+    model.spread!.writeWhole = () =>
+      Promise.reject(new BtsError('FILE_IO', 'there is no more room on the disk of this test.'));
   if (!what.startsWith('memory')) return;
   const { empty } = device;
   let calls = 0;

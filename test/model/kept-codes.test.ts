@@ -10,6 +10,7 @@ import { Device } from '../../lib/tensor/device.js';
 import { openCpu } from '../support/devices.js';
 import { varied } from '../support/flat-config.js';
 import { CONFIGS, inTemporaryFolder, writeModel } from '../support/models.js';
+import { withUserCache } from '../support/user-cache.js';
 
 // The feed-forward part has three matrices that are large enough; those of the attention are not.
 const CONFIG = varied(CONFIGS.llama, { layers: 1, width: 128, feedForwardWidth: 2048, headWidth: 32 });
@@ -22,13 +23,8 @@ async function withModel(use: (model: string, cache: string) => Promise<void>): 
   await inTemporaryFolder(async (folder) => {
     using device = openCpu();
     const model = await writeModel(device, join(folder, 'model'), { config: CONFIG });
-    const { XDG_CACHE_HOME } = process.env;
-    process.env.XDG_CACHE_HOME = join(folder, 'cache');
-    try {
-      await use(model, join(folder, 'cache', 'branch-train-stitch', 'codes'));
-    } finally {
-      process.env.XDG_CACHE_HOME = XDG_CACHE_HOME;
-    }
+    const cache = join(folder, 'cache');
+    await withUserCache(cache, () => use(model, join(cache, 'branch-train-stitch', 'codes')));
   });
 }
 

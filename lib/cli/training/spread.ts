@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { BtsError } from '../../base/errors.js';
 import { count } from '../../base/schema.js';
+import { note } from '../../terminal/output.js';
 import type { Ranks } from '../options/ranks.js';
 
 export const spreadOptions = {
@@ -35,5 +36,10 @@ export async function chooseSpread(
   const hosts = await communicator.gather(host);
   const shares = device.name === 'cpu' ? hosts.filter((other) => other === host).length : 1;
   const fit = await communicator.gather(shares * bytes <= device.memoryBytes);
-  return fit.every((fits) => fits) ? 1 : members;
+  if (fit.every((fits) => fits)) return 1;
+  if (communicator.rank === 0)
+    note(
+      `All ${members} members do not fit into each process's memory: each has one of them, and ${communicator.size / members} batches are computed at a time (--members-per-device).`,
+    );
+  return members;
 }

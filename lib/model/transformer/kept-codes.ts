@@ -3,16 +3,17 @@
  * user's cache folder, a file for each matrix, which is written beside its place and renamed. One that is damaged, or of a file of
  * weights that has changed since, is made again. They are read and not mapped, as weights are: a mapped file that shrinks ends the process.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdir, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { errorCode, readAt, streamRegion, withFile } from '../../base/file.js';
 import { isSettled, stampOf } from '../../base/file-hash.js';
+import { removeLeftovers, sibling } from '../../base/siblings.js';
 import { cacheHome, makeUserCache } from '../../base/user-cache.js';
 import type { TensorEntry } from '../../checkpoint/safetensors.js';
 import { bytesOf, type QuantizedType } from '../../tensor/addon.js';
-import type { Device, StoredAt } from '../../tensor/device.js';
+import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
 /** Changes whenever the same numbers could get other codes: older ones are then not found. */
@@ -57,15 +58,21 @@ export async function placeOfCodes(
 }
 
 /** The codes that are kept there, if they are whole and of what the file has now. */
-export async function findCodes({ path, stamp, bytes }: PlaceOfCodes): Promise<StoredAt | undefined> {
+export async function findCodes({ path, stamp, bytes }: PlaceOfCodes): Promise<Uint8Array | undefined> {
   try {
     return await withFile(path, async (file, size) => {
       if (size !== HEADER_BYTES + bytes) return undefined;
       const header = Header.parse(JSON.parse((await readAt(file, 0, HEADER_BYTES)).toString()));
       if (header.of !== basename(path) || header.stamp !== stamp) return undefined;
       const hash = createHash('sha256');
-      await streamRegion(file, { path, offset: HEADER_BYTES, bytes }, (chunk) => hash.update(chunk));
-      return hash.digest('hex') === header.sha256 ? { path, offset: HEADER_BYTES } : undefined;
+      const codes = new Uint8Array(bytes);
+      let filled = 0;
+      await streamRegion(file, { path, offset: HEADER_BYTES, bytes }, (chunk) => {
+        hash.update(chunk);
+        codes.set(chunk, filled);
+        filled += chunk.length;
+      });
+      return hash.digest('hex') === header.sha256 ? codes : undefined;
     });
   } catch {
     return undefined;
@@ -73,14 +80,19 @@ export async function findCodes({ path, stamp, bytes }: PlaceOfCodes): Promise<S
 }
 
 let isWarned = false;
+/** Folders where nothing lies any more of processes that were killed. */
+const tidied = new Set<string>();
 
 /** Keeps codes once they are made. Where that cannot be, the next time makes them again; that a disk is full is told. */
 export async function keepCodes({ folder, path, stamp }: PlaceOfCodes, matrix: Tensor): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
+  let temporary: string | undefined;
   try {
     const codes = Buffer.from(await matrix.device.bytes(matrix));
     const sha256 = createHash('sha256').update(codes).digest('hex');
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (!tidied.has(folder)) await removeLeftovers(folder);
+    tidied.add(folder);
+    temporary = await sibling(path, 'new');
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(JSON.stringify({ of: basename(path), stamp, sha256 }).padEnd(HEADER_BYTES));
@@ -90,7 +102,7 @@ export async function keepCodes({ folder, path, stamp }: PlaceOfCodes, matrix: T
     }
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
+    if (temporary) await rm(temporary, { force: true }).catch(() => {});
     const code = errorCode(error);
     if (isWarned || (code !== 'ENOSPC' && code !== 'EDQUOT')) return;
     isWarned = true;

@@ -30,7 +30,7 @@ function loadFloats(device: Device, entry: TensorEntry): Tensor {
 export async function loadQuantized(device: Device, entry: Stored, dtype: QuantizedType): Promise<Tensor> {
   const place = isPacked(entry) ? undefined : await placeOfCodes(device, entry, dtype);
   const kept = place && (await findCodes(place));
-  if (kept) return device.load(kept, entry.shape, dtype);
+  if (kept) return device.tensor(kept, entry.shape, dtype);
   using stored = await loadStored(device, entry);
   const matrix = device.empty(stored.shape, dtype);
   try {

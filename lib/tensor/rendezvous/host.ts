@@ -1,11 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { BtsError } from '../../base/errors.js';
 import { errorCode } from '../../base/file.js';
 import type { HostValues } from '../communicator.js';
 import { type Hello, Line, namesOf, parse, toLine, within } from './line.js';
-import { isLoopback, type Meeting } from './meeting.js';
+import type { Meeting } from './meeting.js';
 
 /** A stranger's first line is not read beyond that. */
 const MOST_CHARACTERS = 4096;
@@ -33,10 +32,13 @@ export async function host(meeting: Meeting): Promise<HostValues> {
   return new HostedValues(lines, seconds);
 }
 
-/** Where the others look for rank 0, and nowhere else; on all interfaces where that address is not one of this machine's own. */
+/**
+ * At the address where the others look for rank 0, and nowhere else; at all, where that is a name, which may mean another address
+ * to them, or is not one of this machine's own.
+ */
 async function listen(server: Server, { address, port }: Meeting): Promise<void> {
   try {
-    const own = await ownAddress(address);
+    const own = isIP(address) || address === 'localhost' ? address : undefined;
     await listenAt(server, port, own).catch((error) => {
       if (errorCode(error) !== 'EADDRNOTAVAIL') throw error;
       return listenAt(server, port);
@@ -44,12 +46,6 @@ async function listen(server: Server, { address, port }: Meeting): Promise<void>
   } catch (error) {
     throw new BtsError('COMMUNICATION', `rank 0 cannot listen on MASTER_PORT ${port}: ${(error as Error).message}`);
   }
-}
-
-/** Undefined: all interfaces. Debian lets a machine's own name mean its loopback, where no other machine comes. */
-async function ownAddress(name: string): Promise<string | undefined> {
-  const found = await lookup(name).catch(() => undefined);
-  return found && (!isLoopback(found.address) || isLoopback(name) || name === 'localhost') ? found.address : undefined;
 }
 
 function listenAt(server: Server, port: number, host?: string): Promise<void> {
