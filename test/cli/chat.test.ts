@@ -31,6 +31,7 @@ import { writeChatTemplate } from '../serving/serving-fixtures.js';
 import { callCli, runCli, startCli, until } from '../support/cli.js';
 import { openCpu } from '../support/devices.js';
 import { CONFIGS, randomize, writeModel } from '../support/models.js';
+import { withUserCache } from '../support/user-cache.js';
 
 const chats = suite('bts chat');
 const device = openCpu();
@@ -311,9 +312,7 @@ chats('lines that were typed before come with the arrow keys, also those of earl
 });
 
 chats('lines are kept in a file of the user, the last thousand of them', async () => {
-  const before = process.env.XDG_CACHE_HOME;
-  process.env.XDG_CACHE_HOME = join(cwd, 'own-cache');
-  try {
+  await withUserCache(join(cwd, 'own-cache'), async () => {
     const file = await HistoryFile.open();
     assert.equal(file.lines, []);
     const beside = await HistoryFile.open();
@@ -322,11 +321,8 @@ chats('lines are kept in a file of the user, the last thousand of them', async (
     const path = join(cwd, 'own-cache', 'branch-train-stitch', 'chat-history');
     assert.is((await stat(path)).mode & 0o777, 0o600);
     assert.is((await readFile(path, 'utf8')).split('\n').length, 1001);
-    process.env.XDG_CACHE_HOME = join(cwd, 'saved.json');
-    await (await HistoryFile.open()).add('is not kept');
-  } finally {
-    process.env.XDG_CACHE_HOME = before;
-  }
+  });
+  await withUserCache(join(cwd, 'saved.json'), async () => (await HistoryFile.open()).add('is not kept'));
 });
 
 const gatesOf = (members: string[], mean: number[]): TokenGates => ({

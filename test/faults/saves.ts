@@ -23,6 +23,7 @@ import { trainingFolder } from '../../lib/train/checkpoint.js';
 import { openCpu } from '../support/devices.js';
 import { CONFIGS, writeModel, writeTokenizer } from '../support/models.js';
 import { loadDense, loadStitched, newestOf, runTraining, stopTrainingAfter } from '../support/training.js';
+import { withUserCache } from '../support/user-cache.js';
 
 export interface Save {
   name: string;
@@ -220,15 +221,7 @@ const tokenizer: Save = {
 };
 
 /** In the user's cache, which nobody depends on. */
-const inCache = async <T>(folder: string, use: () => Promise<T>): Promise<T> => {
-  const before = process.env.XDG_CACHE_HOME;
-  process.env.XDG_CACHE_HOME = join(folder, 'home');
-  try {
-    return await use();
-  } finally {
-    process.env.XDG_CACHE_HOME = before;
-  }
-};
+const inCache = <T>(folder: string, use: () => Promise<T>): Promise<T> => withUserCache(join(folder, 'home'), use);
 
 /** Of a file that was written so long ago that its hash is kept. */
 async function hashes(path: string): Promise<Save> {
