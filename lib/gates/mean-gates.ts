@@ -26,6 +26,7 @@ export interface GateOptions
 /**
  * Which members each stitch listens to on which domain. Throws BAD_DATA, ABORTED.
  *
+ * @param model whose gates are looked at; each rank of one that lies on several calls it
  * @param domains names and held-out text
  */
 export async function meanGates(
