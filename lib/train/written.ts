@@ -17,7 +17,8 @@ export interface Written {
 const MOMENTS = ['first', 'second'] as const;
 
 /** The optimizer's moments that this rank has, each with the name and the shape of the whole, and the first of its rows. */
-export function momentsOf({ trainable, spread }: LanguageModel, optimizer: AdamW) {
+export function momentsOf(model: LanguageModel, optimizer: AdamW) {
+  const { trainable, spread } = model;
   const stored = spread
     ? ownRows(spread.weights, spread.members.rank).map(({ weight: { name, shape }, first }) => ({ name, shape, first }))
     : trainable.map(({ name, value: { shape } }) => ({ name, shape, first: 0 }));
