@@ -28,13 +28,16 @@ export async function startNccl(
 ): Promise<Communicator> {
   const board = device.empty([(names.length * ANNOUNCEMENT_BYTES) / 4]);
   let native: NativeCommunicator | undefined;
+  let communicator: Communicator | undefined;
   try {
     native = device.openNccl(Buffer.from(id, 'hex'), rank, names, of, board, seconds);
     native.place();
-    const communicator = make(native, board);
+    communicator = make(native, board);
     await expectSum(communicator);
     return communicator;
   } catch (error) {
+    // A group that did not come about is not one of the whole's any more, which cancels those it has.
+    communicator?.dispose();
     native?.dispose();
     board.dispose();
     throw error;
